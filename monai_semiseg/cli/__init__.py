@@ -1,0 +1,1 @@
+"""The monai-semiseg command: thin verbs over the package."""

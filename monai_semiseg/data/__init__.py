@@ -1,0 +1,1 @@
+"""Scans on disk -> checked cases; datalists, splits, plans."""

@@ -1,0 +1,63 @@
+"""Files that are whole or absent: atomic writes, and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from monai_semiseg.errors import OutputError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` to write to; rename it into place when the block ends well.
+
+    The data reach the disk before the rename, so a kill or a power cut leaves the old file or the new one, never a
+    part. On an error the temporary file is removed. The temporary name keeps the suffixes, since writers choose the
+    format by them.
+
+    Raises:
+        OutputError: If the disk is full or the folder cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(f".part-{os.getpid()}-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(part, target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            expected="a folder that can be written, with room",
+            remedy="free disk space or choose another output folder, then run again",
+            path=target,
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> Path:
+    """Write ``content`` to ``path`` as a whole or not at all; return the path."""
+    with atomic_path(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def available_memory() -> int:
+    """Bytes of memory that a new allocation can count on (free and reclaimable), or 8 GiB where unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return 8 * 2**30

@@ -1,0 +1,173 @@
+"""Typed errors: what file, what was found, what was expected, what to do - in at most four lines.
+
+Two families: an :class:`InputError` is one bad scan and fails its case alone; a :class:`ConfigError` is a bad request
+and stops before any work. Each class has a stable ``code`` that reports carry.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class SemisegError(Exception):
+    """Base of all errors that this package raises on purpose.
+
+    Args:
+        found: what was found, in one line.
+        expected: what was expected instead.
+        remedy: what the user can do about it.
+        path: the file or folder at fault.
+    """
+
+    code = "E_INTERNAL"
+
+    def __init__(
+        self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None
+    ) -> None:
+        self.found, self.expected, self.remedy = found, expected, remedy
+        self.path = None if path is None else Path(path)
+        where = "" if path is None else f"{self.path}: "
+        lines = [f"{self.code} {where}{found}"]
+        lines += [f"  expected: {expected}"] if expected else []
+        lines += [f"  to do: {remedy}"] if remedy else []
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by fields: errors cross process pools and data loader workers."""
+        return _rebuild, (type(self), self.found, self.expected, self.remedy, self.path)
+
+    @property
+    def reason(self) -> str:
+        """The message on one line, for tables."""
+        return "; ".join(part.strip() for part in str(self).splitlines())
+
+
+def _rebuild(kind: type[SemisegError], found: str, expected: str, remedy: str, path: Path | None) -> SemisegError:
+    return kind(found, expected=expected, remedy=remedy, path=path)
+
+
+class ConfigError(SemisegError):
+    """A bad argument, option, folder or configuration: nothing was started."""
+
+    code = "E_CONFIG"
+
+
+class InputError(SemisegError):
+    """A scan that cannot be read right; its case fails, the others go on."""
+
+    code = "E_INPUT"
+
+
+class TruncatedError(InputError):
+    """The file ends before its data does."""
+
+    code = "E_TRUNCATED"
+
+
+class ChecksumError(InputError):
+    """The compressed data do not match their checksum."""
+
+    code = "E_CHECKSUM"
+
+
+class NotNiftiError(InputError):
+    """Named as NIfTI, but the content is something else."""
+
+    code = "E_NOT_NIFTI"
+
+
+class FormatError(InputError):
+    """Content that is no scan, or damaged beyond reading."""
+
+    code = "E_FORMAT"
+
+
+class SizeError(InputError):
+    """The header claims more data than the file holds or than memory can."""
+
+    code = "E_SIZE"
+
+
+class NonFiniteError(InputError):
+    """NaN or infinite voxels."""
+
+    code = "E_NONFINITE"
+
+
+class DimensionError(InputError):
+    """Not one 3-D volume."""
+
+    code = "E_NDIM"
+
+
+class DtypeError(InputError):
+    """Voxels that are not real numbers (colour, complex)."""
+
+    code = "E_DTYPE"
+
+
+class GeometryError(InputError):
+    """An affine, orientation or spacing that places no voxel in space, or a sheared (tilted) stack."""
+
+    code = "E_GEOMETRY"
+
+
+class LabelError(InputError):
+    """A label map with values that are not declared, or not whole numbers."""
+
+    code = "E_LABEL"
+
+
+class GapError(InputError):
+    """A slice is missing in a DICOM series."""
+
+    code = "E_GAP"
+
+
+class DuplicateError(InputError):
+    """Two different slices lie at the same place."""
+
+    code = "E_DUPLICATE"
+
+
+class MixedSeriesError(InputError):
+    """Slices of one series that cannot form one volume."""
+
+    code = "E_MIXED"
+
+
+class DicomError(InputError):
+    """A damaged DICOM file."""
+
+    code = "E_DICOM"
+
+
+class CodecError(InputError):
+    """DICOM pixels in a compression that no installed package decodes."""
+
+    code = "E_CODEC"
+
+
+class UnsupportedError(InputError):
+    """A kind of object that this version does not read."""
+
+    code = "E_UNSUPPORTED"
+
+
+class ArchiveError(InputError):
+    """A .zip that is damaged, locked, or would write outside its folder."""
+
+    code = "E_ARCHIVE"
+
+
+class OutputError(SemisegError):
+    """The output cannot be written."""
+
+    code = "E_DISK"
+
+
+class CheckpointError(SemisegError):
+    """Weights or a training state that cannot be used."""
+
+    code = "E_CHECKPOINT"

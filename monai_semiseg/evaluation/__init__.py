@@ -1,0 +1,1 @@
+"""Honest per-case metrics and their intervals."""

@@ -1,0 +1,1 @@
+"""Masks, previews and reports on disk."""

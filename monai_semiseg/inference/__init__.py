@@ -1,0 +1,1 @@
+"""Whole folders of scans through one bundle."""

@@ -1,0 +1,1 @@
+"""Stock MONAI networks and their weights."""

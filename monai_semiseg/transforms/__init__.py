@@ -1,0 +1,1 @@
+"""Dictionary transforms that MONAI does not have."""
