@@ -48,7 +48,7 @@ def split(
     *,
     labelled: float,
     test: float = 0.2,
-    validation: float = 0.2,
+    validation: float = 0.1,
     seed: int = 0,
     test_seed: int = 0,
 ) -> dict[str, Any]:

@@ -1,0 +1,155 @@
+"""A training that survives a kill: complete, atomic checkpoints, and the best weights kept beside the last."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_semiseg.data.draws import BudgetSampler
+from monai_semiseg.data.files import atomic_path
+from monai_semiseg.errors import CheckpointError
+from monai_semiseg.networks.weights import load_weights
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingCheckpoint:
+    """MONAI handler: ``checkpoint.pt`` (everything, last) and ``model.pt`` (plain state dict, best on validation).
+
+    ``checkpoint.pt`` holds the state of every object in ``state`` (network, optimizer, schedule, curve, ...), the
+    iteration and the random generators; it is written after every epoch, after validation. ``model.pt`` holds the
+    weights of the best validation so far, or the last ones where there is no validation. Both are replaced
+    atomically, so a kill leaves the previous file.
+
+    Put it after ``ValidationHandler`` in the list of handlers.
+
+    Args:
+        folder: where both files go.
+        network: the network whose weights are the product; a DDP wrapper is looked through.
+        state: further objects with ``state_dict`` and ``load_state_dict``, by name.
+        evaluator: the validation engine; its key metric, higher being better, decides what is best.
+        samplers: draws to continue at the iteration that was reached.
+        resume: continue from ``checkpoint.pt`` if it is there; a first run may say so too.
+        write: whether this process writes (rank 0 only, under DDP).
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        network: nn.Module,
+        state: dict[str, Any],
+        evaluator: Engine | None = None,
+        samplers: list[BudgetSampler] | None = None,
+        resume: bool = False,
+        write: bool = True,
+    ) -> None:
+        self.folder, self.network, self.objects = Path(folder), network, state
+        self.evaluator, self.samplers, self.resume, self.write = evaluator, samplers or [], resume, write
+        self.best: float | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Restore at the start; save after every epoch."""
+        engine.add_event_handler(Events.STARTED, self._restore)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    @property
+    def _plain_network(self) -> nn.Module:
+        return getattr(self.network, "module", self.network)
+
+    def _save(self, engine: Engine) -> None:
+        metric = self._new_metric(engine)
+        better = self.evaluator is None or (metric is not None and (self.best is None or metric > self.best))
+        self.best = metric if better else self.best
+        if not self.write:
+            return
+        weights = self._plain_network.state_dict()
+        if better:
+            with atomic_path(self.folder / "model.pt") as part:
+                torch.save(weights, part)
+        content = {
+            "network": weights,
+            "iteration": engine.state.iteration,
+            "epoch": engine.state.epoch,
+            "best": self.best,
+            "random": _random_state(),
+            **{name: item.state_dict() for name, item in self.objects.items()},
+        }
+        with atomic_path(self.folder / "checkpoint.pt") as part:
+            torch.save(content, part)
+
+    def _new_metric(self, engine: Engine) -> float | None:
+        """The key metric, if validation ran in this very epoch."""
+        if self.evaluator is None or self.evaluator.state.epoch != engine.state.epoch:
+            return None
+        return float(self.evaluator.state.metrics[self.evaluator.state.key_metric_name])
+
+    def _restore(self, engine: Engine) -> None:
+        file = self.folder / "checkpoint.pt"
+        if not self.resume or not file.is_file():
+            return
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+            self._plain_network.load_state_dict(content["network"])
+            for name, item in self.objects.items():
+                item.load_state_dict(content[name])
+        except (KeyError, RuntimeError, ValueError, EOFError) as error:
+            raise CheckpointError(
+                f"does not fit this training ({str(error).splitlines()[0]})",
+                expected="a checkpoint of the same configuration",
+                remedy="resume with the configuration it was started with, or choose another folder",
+                path=file,
+            ) from error
+        engine.state.iteration, engine.state.epoch = content["iteration"], content["epoch"]
+        self.best = content["best"]
+        for sampler in self.samplers:
+            sampler.iteration = content["iteration"]
+        _set_random_state(content["random"])
+        logger.info("%s: continuing after iteration %d", file, content["iteration"])
+
+
+class InitialWeights:
+    """MONAI handler that starts a training from given weights; what matched is logged, nothing matching is an error.
+
+    Args:
+        network: the network to initialise.
+        path: .pt or .safetensors; None leaves the network as it is.
+    """
+
+    def __init__(self, network: nn.Module, path: str | None) -> None:
+        self.network, self.path = network, path
+
+    def attach(self, engine: Engine) -> None:
+        """Load before the first iteration. A checkpoint that is resumed wins: put this handler before it."""
+        engine.add_event_handler(Events.STARTED, self._load)
+
+    def _load(self, _: Engine) -> None:
+        if self.path is not None:
+            load_weights(self.network, self.path)
+
+
+def _random_state() -> dict[str, Any]:
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
+        "python": [version, list(words), gauss],
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))

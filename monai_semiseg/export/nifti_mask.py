@@ -1,0 +1,58 @@
+"""A label map as NIfTI, in the scan's own geometry, with the names of its labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_semiseg.data.files import write_atomically
+
+
+def write_mask(
+    mask: NDArray[Any], affine: NDArray[np.float64], path: Path, names: Mapping[int, str], codes: tuple[int, int] = (1, 1)
+) -> Path:
+    """Write a label map atomically as .nii.gz.
+
+    Args:
+        mask: class indices, shape ``(i, j, k)``; stored as uint8, or uint16 from 256 classes on.
+        affine: 4x4, voxel to mm in RAS, of the scan.
+        path: the file to write.
+        names: index -> name, kept as JSON in a header extension of the comment kind.
+        codes: qform and sform codes of the scan; a code of 0 stays 0.
+    """
+    dtype = np.uint8 if max([*names, 0]) < 256 else np.uint16
+    image = nib.Nifti1Image(mask.astype(dtype), affine)
+    qform, sform = codes
+    image.header.set_zooms([float(n) for n in np.linalg.norm(affine[:3, :3], axis=0)])
+    image.header.set_qform(affine if qform else None, code=qform, strip_shears=True)
+    image.header.set_sform(affine if sform else None, code=sform)
+    image.header.set_xyzt_units("mm")
+    image.header.set_intent("label")
+    image.header["descrip"] = b"monai_semiseg label map, research use"
+    text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", text.encode()))
+    return write_atomically(path, _gzip(image.to_bytes()))
+
+
+def _gzip(content: bytes) -> bytes:
+    import gzip
+
+    return gzip.compress(content, compresslevel=6, mtime=0)  # no time stamp: the same mask gives the same bytes
+
+
+def read_label_names(path: Path) -> dict[int, str]:
+    """The label names that :func:`write_mask` stored; empty if the file has none."""
+    for extension in nib.load(path).header.extensions:
+        try:
+            content = json.loads(bytes(extension.get_content()).rstrip(b"\0"))
+        except (ValueError, TypeError):
+            continue
+        if isinstance(content, dict) and "labels" in content:
+            return {int(index): str(name) for index, name in content["labels"].items()}
+    return {}

@@ -1,0 +1,58 @@
+"""The run's truth for machines and spreadsheets: what happened to every input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from monai_semiseg.data.files import write_atomically
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What happened to one input.
+
+    Attributes:
+        input: file or series folder.
+        status: ``done``, ``failed`` or ``skipped``.
+        output: the mask, relative to the output folder; empty unless done.
+        reason: why it failed or was skipped, or what was warned about.
+        code: the error's code.
+        volumes_ml: label name -> mL.
+        seconds: from reading to writing.
+    """
+
+    input: str
+    status: Literal["done", "failed", "skipped"]
+    output: str = ""
+    reason: str = ""
+    code: str = ""
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def write_report(results: Sequence[CaseResult], folder: Path, names: Mapping[int, str], about: dict[str, Any]) -> None:
+    """Write ``report.json`` and ``report.csv`` atomically."""
+    cases = [
+        {
+            "input": r.input, "status": r.status, "output": r.output, "reason": r.reason, "code": r.code,
+            "volumes_ml": {name: round(ml, 4) for name, ml in r.volumes_ml.items()}, "seconds": round(r.seconds, 3),
+        }
+        for r in results
+    ]  # fmt: skip
+    counts = {status: sum(r.status == status for r in results) for status in ("done", "failed", "skipped")}
+    content = {**about, "counts": counts, "cases": cases}
+    write_atomically(folder / "report.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    labels = [name for index, name in names.items() if index > 0]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["input", "status", "output", "reason", *(f"{name}_ml" for name in labels), "seconds"])
+    for r in results:
+        volumes = [f"{r.volumes_ml[name]:.4f}" if name in r.volumes_ml else "" for name in labels]
+        writer.writerow([r.input, r.status, r.output, r.reason, *volumes, f"{r.seconds:.3f}"])
+    write_atomically(folder / "report.csv", text.getvalue())

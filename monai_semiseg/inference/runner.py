@@ -1,0 +1,248 @@
+"""A folder of scans through one network: loaded once, every case on its own, nothing half-written."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from monai_semiseg import __version__
+from monai_semiseg.data.discover import Case, Found, find_cases
+from monai_semiseg.data.files import sha256_of
+from monai_semiseg.data.volume import ScanWarning
+from monai_semiseg.errors import ConfigError, DimensionError, InputError, OutputError
+from monai_semiseg.export.nifti_mask import write_mask
+from monai_semiseg.export.preview import Preview, draw_previews
+from monai_semiseg.export.report import CaseResult, write_report
+from monai_semiseg.networks.weights import load_weights
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRunner:
+    """Segment every scan under the inputs.
+
+    A scan that cannot be read right fails alone, with its reason in the report. A request that cannot be met
+    (weights that do not fit, output inside the input, an output that exists) is refused before any work.
+
+    The transforms work on the keys ``image`` and ``pred``: ``preprocessing`` loads and normalises, ``postprocessing``
+    turns ``pred`` into a label map on the scan's own grid (``Invertd``, then argmax).
+
+    Args:
+        network: on its device.
+        weights: .pt or .safetensors; all tensors of the network have to be in it.
+        preprocessing: from path to network input.
+        inferer: MONAI inferer.
+        postprocessing: from network output to label map.
+        inputs: files, folders, .zip archives.
+        output_dir: mirrors the input tree; outside the inputs.
+        label_names: index (as text, as JSON has it) -> name.
+        device: of the network.
+        overwrite: replace masks that are there.
+        preview: write a PNG beside every mask.
+        about: facts to keep in the report.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        weights: str,
+        preprocessing: Callable[[dict[str, Any]], dict[str, Any]],
+        inferer: Inferer,
+        postprocessing: Callable[[dict[str, Any]], dict[str, Any]],
+        inputs: str | Sequence[str],
+        output_dir: str,
+        label_names: Mapping[str, str],
+        device: torch.device | str = "cpu",
+        overwrite: bool = False,
+        preview: bool = True,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.network, self.weights = network, weights
+        self.preprocessing, self.inferer, self.postprocessing = preprocessing, inferer, postprocessing
+        self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        self.output_dir = Path(output_dir)
+        self.names = {int(index): name for index, name in label_names.items()}
+        self.device, self.overwrite, self.preview = torch.device(device), overwrite, preview
+        self.about = about or {}
+        self.results: list[CaseResult] = []
+
+    @property
+    def failed(self) -> int:
+        """Number of cases that failed in the last run."""
+        return sum(result.status == "failed" for result in self.results)
+
+    def run(self) -> list[CaseResult]:
+        """Segment everything and write the report.
+
+        Returns:
+            One result per case and per skipped file.
+
+        Raises:
+            ConfigError: If an input is absent, nothing is there to segment, or the output folder will not do.
+            CheckpointError: If the weights do not fit.
+            OutputError: If the disk is full; what is done stays, and the report lists it.
+        """
+        self._check_output()
+        load_weights(self.network, self.weights, strict=True)
+        self.network.eval()
+        with find_cases(self.inputs) as found:
+            self._check_found(found)
+            self.results = [CaseResult(str(s.source), "skipped", reason=s.reason) for s in found.skipped]
+            try:
+                self._run_cases(found.cases)
+            finally:
+                self._report()
+        return self.results
+
+    def exit_code(self) -> int:
+        """0 if every case was done, 3 if some failed."""
+        return 3 if self.failed else 0
+
+    def finish(self) -> None:
+        """Leave the process with :meth:`exit_code` unless that is 0: the last step of a bundle's ``finalize``."""
+        if code := self.exit_code():
+            raise SystemExit(code)
+
+    def _check_output(self) -> None:
+        target = self.output_dir.resolve()
+        for source in map(Path, self.inputs):
+            if source.is_dir() and target.is_relative_to(source.resolve()):
+                raise ConfigError("lies inside the input", expected="an output folder outside the input folders",
+                                  remedy=f"--output {source.resolve().name}_masks", path=self.output_dir)
+        if (self.output_dir / "report.json").exists() and not self.overwrite:
+            raise ConfigError("holds the results of another run", expected="a new or empty folder",
+                              remedy="choose another folder, or say --overwrite", path=self.output_dir)
+
+    def _check_found(self, found: Found) -> None:
+        if not found.cases:
+            raise ConfigError("no scan found", expected="NIfTI, NRRD, MetaImage or DICOM files",
+                              path=Path(self.inputs[0]))
+        for case in found.cases:
+            if not self.overwrite and self._mask_path(case).exists():
+                raise ConfigError("exists", expected="an output folder without masks of these scans",
+                                  remedy="choose another folder, or say --overwrite", path=self._mask_path(case))
+
+    def _run_cases(self, cases: Sequence[Case]) -> None:
+        bar = tqdm(cases, "Segmenting", unit="scan")
+        for case in bar:
+            started = time.perf_counter()
+            try:
+                result = self._run_case(case, started)
+            except OutputError:
+                raise
+            except InputError as error:
+                result = self._failure(case, error.reason, error.code, started)
+            except (RuntimeError, ValueError, MemoryError) as error:
+                # MONAI wraps what a transform raises; the cause is what the user can act on.
+                cause = _root(error)
+                if isinstance(cause, OutputError):
+                    raise cause from error
+                reason = cause.reason if isinstance(cause, InputError) else _one_line(cause)
+                result = self._failure(case, reason, getattr(cause, "code", _code(cause)), started)
+            self.results.append(result)
+            if result.status == "failed":
+                bar.write(f"failed: {result.reason}")
+
+    def _run_case(self, case: Case, started: float) -> CaseResult:
+        if case.fault is not None:
+            raise case.fault
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ScanWarning)
+            mask, image = self.segment(case.image)
+        notes = [str(w.message) for w in caught if isinstance(w.message, ScanWarning)]
+        native = image.meta
+        affine = np.asarray(native["original_affine"], dtype=np.float64)
+        if mask.shape != tuple(int(n) for n in native["spatial_shape"]):
+            raise DimensionError(f"mask of shape {mask.shape}", expected=f"shape {tuple(native['spatial_shape'])}",
+                                 path=case.source)
+        codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
+        path = write_mask(mask, affine, self._mask_path(case), self.names, codes)
+        volumes = self._volumes(mask, affine)
+        if self.preview:
+            self._draw(case, mask, affine, volumes)
+        return CaseResult(str(case.source), "done", str(path.relative_to(self.output_dir)), "; ".join(notes), "",
+                          volumes, time.perf_counter() - started)
+
+    def segment(self, image: str | list[str]) -> tuple[NDArray[Any], MetaTensor]:
+        """Segment one scan.
+
+        Args:
+            image: a file, a folder with one DICOM series, or the files of a series.
+
+        Returns:
+            Label map of shape ``(i, j, k)`` on the scan's own grid, and the preprocessed image.
+        """
+        item = self.preprocessing({"image": image})
+        with torch.inference_mode():
+            output = self.inferer(item["image"][None].to(self.device), self.network)
+        item["pred"] = MetaTensor(output[0].as_tensor() if isinstance(output, MetaTensor) else output[0],
+                                  meta=item["image"].meta)  # fmt: skip
+        item = self.postprocessing(item)
+        return np.asarray(item["pred"].as_tensor().cpu())[0], item["image"]
+
+    def _draw(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], volumes: Mapping[str, float]) -> None:
+        from monai_semiseg.data.scan import read_case
+
+        title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes.items())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = read_case(case).array
+        spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
+        names = {index: name for index, name in self.names.items() if index > 0}
+        draw_previews([Preview(f"{case.id}\n{title}", image, mask, spacing)],
+                      self._mask_path(case).with_name(self._name(case) + "_preview.png"), names)  # fmt: skip
+
+    def _mask_path(self, case: Case) -> Path:
+        return self.output_dir / Path(case.id).parent / f"{self._name(case)}_seg.nii.gz"
+
+    @staticmethod
+    def _name(case: Case) -> str:
+        return case.id.rsplit("/", 1)[-1]
+
+    def _volumes(self, mask: NDArray[Any], affine: NDArray[np.float64]) -> dict[str, float]:
+        ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+        return {name: float((mask == index).sum()) * ml for index, name in self.names.items() if index > 0}
+
+    def _failure(self, case: Case, reason: str, code: str, started: float) -> CaseResult:
+        return CaseResult(str(case.source), "failed", "", reason, code, {}, time.perf_counter() - started)
+
+    def _report(self) -> None:
+        about = {
+            "tool": f"monai_semiseg {__version__}, research use only",
+            "weights_sha256": sha256_of(self.weights),
+            "device": str(self.device),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            **self.about,
+        }
+        write_report(self.results, self.output_dir, self.names, about)
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first typed error among the causes, else the first cause of all."""
+    while error.__cause__ is not None and not isinstance(error, InputError | OutputError):
+        error = error.__cause__
+    return error
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def _code(error: BaseException) -> str:
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return "E_MEMORY" if memory else "E_INTERNAL"
