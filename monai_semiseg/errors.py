@@ -171,3 +171,13 @@ class CheckpointError(SemisegError):
     """Weights or a training state that cannot be used."""
 
     code = "E_CHECKPOINT"
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The typed error among an exception's causes (MONAI wraps what a config raises); else the exception itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SemisegError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +111,31 @@ def write_datalist(datalist: dict[str, Any], path: Path) -> Path:
     return write_atomically(path, (json.dumps(datalist, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> list[dict[str, Any]]:
-    """Read one section of a datalist, with paths made absolute under ``dataset_dir``.
+def load_datalist(path: str | Path) -> dict[str, Any]:
+    """Read a whole datalist, paths as they stand in it.
 
-    This is what the bundles' configs call; it answers a missing file with the command that writes it.
+    Raises:
+        ConfigError: If there is no such file, or it is no datalist.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(
+            "no datalist there",
+            expected="a datalist that says which scans are labelled",
+            remedy=f"monai-semiseg split DATASET --labelled 20 --output {file}",
+            path=file,
+        )
+    try:
+        content = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"no JSON ({error})", expected="a MONAI decathlon datalist", path=file) from error
+    if not isinstance(content, dict) or "training" not in content:
+        raise ConfigError("no section training", expected="a MONAI decathlon datalist", path=file)
+    return content
+
+
+def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> list[dict[str, Any]]:
+    """Read one section of a datalist, with paths made absolute under ``dataset_dir``; what the bundles' configs call.
 
     Args:
         path: the datalist, as ``monai-semiseg split`` writes it (any MONAI decathlon datalist does).
@@ -122,19 +143,20 @@ def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> li
         section: ``training``, ``unlabeled``, ``validation`` or ``test``.
 
     Raises:
-        ConfigError: If the file or the section is not there.
+        ConfigError: If the file, the section or a scan is not there.
     """
-    from monai.data import load_decathlon_datalist
-
-    file = Path(path)
-    if not file.is_file():
+    content = load_datalist(path)
+    if section not in content:
+        known = ", ".join(key for key, value in content.items() if isinstance(value, list))
+        raise ConfigError(f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path))
+    root = Path(dataset_dir)
+    entries = [{key: str(root / name) for key, name in entry.items()} for entry in content[section]]
+    absent = [name for entry in entries for name in entry.values() if not Path(name).exists()]
+    if absent:
         raise ConfigError(
-            f"{file}: no datalist there",
-            expected="a datalist that says which scans are labelled",
-            remedy=f"monai-semiseg split {dataset_dir} --labelled 20 --output {file}",
+            f"{len(absent)} scans of section {section!r} are not there, the first is {absent[0]}",
+            expected="paths relative to dataset_dir",
+            remedy="set --dataset_dir to the folder that was split",
+            path=Path(path),
         )
-    sections: Sequence[str] = [key for key in json.loads(file.read_text()) if key in SECTIONS]
-    if section not in sections:
-        raise ConfigError(f"{file}: no section {section!r}; it has {', '.join(sections)}", expected=f"{section!r}")
-    entries: list[dict[str, Any]] = load_decathlon_datalist(str(file), True, section, str(dataset_dir))
     return entries

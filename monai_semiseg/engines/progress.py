@@ -88,7 +88,8 @@ class LearningCurve:
         self._sum = self._sum + engine.state.output["loss"].detach()
 
     def _write(self, engine: Engine) -> None:
-        metric = last_metric(self.evaluator) if self.evaluator and self.evaluator.state.epoch == engine.state.epoch else None
+        validated = self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch
+        metric = last_metric(self.evaluator) if validated else None
         mean = float(self._sum) / engine.state.epoch_length
         self._sum = 0.0
         if mean != mean or mean in (float("inf"), float("-inf")):

@@ -19,6 +19,8 @@ from monai_semiseg.export.preview import Preview, draw_previews
 class CaseMetrics:
     """MONAI handler for an evaluator whose output holds label maps ``pred`` and ``label`` in the scan's own grid.
 
+    The batch holds the scan as it was read under ``native``, for the pictures.
+
     Writes ``metrics.csv``, ``metrics.json`` and ``worst_cases.png`` when the evaluator has seen all cases.
 
     Args:
@@ -48,11 +50,11 @@ class CaseMetrics:
         self._bar = tqdm(total=engine.state.epoch_length, desc="Evaluating", unit="scan", mininterval=1.0)
 
     def _score(self, engine: Engine) -> None:
-        for item in engine.state.output:
-            self._score_item(item)
+        for item, source in zip(engine.state.output, engine.state.batch, strict=True):
+            self._score_item(item, source)
         self._bar.update()
 
-    def _score_item(self, item: dict[str, Any]) -> None:
+    def _score_item(self, item: dict[str, Any], source: dict[str, Any]) -> None:
         path = str(item["label"].meta["filename_or_obj"])
         pred, label = (np.asarray(item[key].as_tensor().cpu())[0].round().astype(np.int64) for key in ("pred", "label"))
         if pred.shape != label.shape:
@@ -63,8 +65,7 @@ class CaseMetrics:
         case = case_stem(Path(path).name)
         self.rows += [ScoreRow(case, index, self.names[index], score) for index, score in scores.items()]
         mean = float(np.mean([score.dice for score in scores.values()]))
-        # Of the image only its native grid is kept: the metadata's original affine and the label share it.
-        image = np.asarray(item["native"].as_tensor().cpu())[0] if "native" in item else label
+        image = np.asarray(source["native"].cpu())[0]
         preview = Preview(f"{case}: Dice {mean:.3f}", image, pred.astype(np.uint8), tuple(spacing), label)
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,11 @@ from monai_semiseg.data.files import write_atomically
 
 
 def write_mask(
-    mask: NDArray[Any], affine: NDArray[np.float64], path: Path, names: Mapping[int, str], codes: tuple[int, int] = (1, 1)
+    mask: NDArray[Any],
+    affine: NDArray[np.float64],
+    path: Path,
+    names: Mapping[int, str],
+    codes: tuple[int, int] = (1, 1),
 ) -> Path:
     """Write a label map atomically as .nii.gz.
 
@@ -37,13 +42,8 @@ def write_mask(
     image.header["descrip"] = b"monai_semiseg label map, research use"
     text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", text.encode()))
-    return write_atomically(path, _gzip(image.to_bytes()))
-
-
-def _gzip(content: bytes) -> bytes:
-    import gzip
-
-    return gzip.compress(content, compresslevel=6, mtime=0)  # no time stamp: the same mask gives the same bytes
+    # Without a time stamp in the gzip header the same mask gives the same bytes.
+    return write_atomically(path, gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
 
 
 def read_label_names(path: Path) -> dict[int, str]:

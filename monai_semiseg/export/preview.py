@@ -52,7 +52,9 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
 
 
 def _colour(index: int) -> str:
-    return f"C{(index * 3 + 1) % 10}"
+    """A colour that stands out from grey, by class index."""
+    palette = ("#ff4d4d", "#ffb000", "#00d0ff", "#7dff4d", "#ff66e0", "#ffff4d", "#4d7dff", "#ff8c66")
+    return palette[index % len(palette)]
 
 
 def _draw_row(axes: Any, preview: Preview, names: Mapping[int, str]) -> None:
@@ -62,7 +64,7 @@ def _draw_row(axes: Any, preview: Preview, names: Mapping[int, str]) -> None:
         across, up = (n for n in range(3) if n != axis)
 
         def plane(volume: NDArray[Any], axis: int = axis) -> NDArray[Any]:
-            return np.take(volume, place[axis], axis=axis).T
+            return np.asarray(np.take(volume, place[axis], axis=axis).T)
 
         ratio = preview.spacing[up] / preview.spacing[across]
         plot.imshow(plane(preview.image), cmap="gray", origin="lower", aspect=ratio, vmin=low, vmax=max(high, low + 1))

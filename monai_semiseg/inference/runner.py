@@ -188,8 +188,7 @@ class BatchRunner:
         item = self.preprocessing({"image": image})
         with torch.inference_mode():
             output = self.inferer(item["image"][None].to(self.device), self.network)
-        item["pred"] = MetaTensor(output[0].as_tensor() if isinstance(output, MetaTensor) else output[0],
-                                  meta=item["image"].meta)  # fmt: skip
+        item["pred"] = MetaTensor(torch.as_tensor(output)[0], meta=item["image"].meta)
         item = self.postprocessing(item)
         return np.asarray(item["pred"].as_tensor().cpu())[0], item["image"]
 

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 from monai_semiseg.errors import LabelError
 
 
-class CheckLabeld(MapTransform):  # type: ignore[misc]
+class CheckLabeld(MapTransform):
     """Refuse a label map with values that the network has no channel for.
 
     Without it such a value surfaces as an index error deep in the loss, or not at all.

@@ -1,0 +1,51 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from monai_semiseg.errors import ConfigError
+
+
+def add_bundle_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Declare which bundle, weights, plan and device."""
+    parser.add_argument("--bundle", type=Path, required=required, help="bundle folder")
+    parser.add_argument("--weights", type=Path, help="weights (default: the bundle's models/model.pt)")
+    parser.add_argument("--plan", type=Path, help="the plan.yaml that the weights were trained with")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
+
+
+def overlay_files(args: argparse.Namespace) -> list[Path]:
+    """Configs to merge over the bundle's."""
+    if args.plan is not None and not args.plan.is_file():
+        raise ConfigError("no such file", expected="a plan", remedy="monai-semiseg plan DATASET", path=args.plan)
+    return [args.plan] if args.plan is not None else []
+
+
+def overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """Bundle settings that the shared arguments ask for."""
+    settings: dict[str, Any] = {}
+    if args.weights is not None:
+        settings["ckpt_path"] = str(args.weights)
+    if args.device != "auto":
+        settings["device"] = f"$torch.device('{checked_device(args.device)}')"
+    return settings
+
+
+def checked_device(name: str) -> str:
+    """Require a device that this machine has.
+
+    Raises:
+        ConfigError: If the name is none of ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or the device is absent.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        present = device.type == "cpu" or torch.empty(1, device=device).numel() == 1
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(f"--device {name}: {str(error).splitlines()[0]}", expected="auto, cpu or a CUDA device of "
+                          "this machine", remedy="run monai-semiseg doctor to see what is there") from error
+    return str(device) if present else "cpu"

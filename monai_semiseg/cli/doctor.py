@@ -1,0 +1,65 @@
+"""Show versions, devices, memory and disk, and whether a bundle's configs can be used."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from monai_semiseg.errors import root_cause
+
+PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "itk", "pydicom", "highdicom",
+            "safetensors", "scipy", "matplotlib", "tensorboard", "pyyaml", "tqdm", "pillow")  # fmt: skip
+WORKFLOWS = ("train", "evaluate", "inference")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("bundle", nargs="*", type=Path, help="bundle folders to look over")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is there; 2 if a bundle cannot be used."""
+    from monai_semiseg import __version__
+    from monai_semiseg.data.files import available_memory
+
+    lines = [f"monai-semiseg {__version__}, Python {platform.python_version()}, {platform.platform()}"]
+    for name in PACKAGES:
+        try:
+            lines.append(f"  {name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"  {name} MISSING: pip install {name}")
+    lines.append(f"memory free: {available_memory() / 2**30:.1f} GiB, CPU cores: {os.cpu_count()}, "
+                 f"disk free here: {shutil.disk_usage('.').free / 2**30:.1f} GiB")  # fmt: skip
+    lines.append(f"devices: {', '.join(_devices())}")
+    problems = [problem for bundle in args.bundle for problem in _look_over(bundle)]
+    lines += problems or (["bundles: all right"] if args.bundle else [])
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 2 if problems else 0
+
+
+def _devices() -> list[str]:
+    import torch
+
+    return ["cpu", *(f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count()))]
+
+
+def _look_over(bundle: Path) -> list[str]:
+    """Initialise every workflow; one line per problem, with the root cause and not its wrapping."""
+    from monai_semiseg.inference.workflow import open_workflow
+
+    problems = []
+    for config in WORKFLOWS:
+        try:
+            workflow = open_workflow(bundle, config)
+            workflow.initialize()
+            missing = workflow.check_properties() if config != "evaluate" else []
+            problems += [f"{bundle} {config}: property {name} is missing" for name in missing or []]
+        except Exception as error:
+            cause = root_cause(error)
+            problems.append(f"{bundle} {config}: {type(cause).__name__}: {str(cause).splitlines()[0]}")
+    return problems

@@ -1,0 +1,31 @@
+"""Measure weights on the test scans of a datalist: Dice, surface Dice, 95HD and ASD per case, in mm."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("dataset", help="dataset folder")
+    parser.add_argument("--datalist", required=True, help="as monai-semiseg split wrote it")
+    parser.add_argument("--section", default="test", help="section of the datalist (default test)")
+    parser.add_argument("--output", required=True, help="folder for metrics.csv, metrics.json and worst_cases.png")
+    add_bundle_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the bundle's evaluation workflow and show the table."""
+    from monai_semiseg.evaluation.summary import as_table
+    from monai_semiseg.inference.workflow import run_workflow
+
+    settings = {"dataset_dir": args.dataset, "datalist": args.datalist, "section": args.section,
+                "output_dir": args.output, **overrides(args)}  # fmt: skip
+    workflow = run_workflow(args.bundle, "evaluate", settings, overlay_files(args))
+    summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
+    sys.stdout.write(f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}\n")
+    return 0

@@ -1,0 +1,55 @@
+"""The ``monai-semiseg`` command: parse, call one verb, turn errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from monai_semiseg import __version__
+from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split
+from monai_semiseg.errors import ConfigError, OutputError, SemisegError, root_cause
+
+VERBS = (demo, check, split, plan, predict, evaluate, doctor)
+
+EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration or dataset;
+3 finished, some cases failed; 4 interrupted or disk full"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with one subcommand per verb."""
+    parser = argparse.ArgumentParser(
+        prog="monai-semiseg",
+        description="Label-efficient segmentation with MONAI. Research use only, not a medical device.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"monai-semiseg {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for module in VERBS:
+        name = module.__name__.rsplit(".", 1)[-1]
+        summary = (module.__doc__ or "").strip().splitlines()[0]
+        verb = verbs.add_parser(name, help=summary, description=summary, epilog=EXIT_CODES,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what is finished is kept, run the same command again to go on\n")
+        return 4
+    except Exception as error:
+        cause = root_cause(error)
+        if args.debug or not isinstance(cause, SemisegError):
+            raise
+        sys.stderr.write(f"{cause}\n")
+        return 4 if isinstance(cause, OutputError) else 2 if isinstance(cause, ConfigError) else 1
+

@@ -1,0 +1,121 @@
+"""The command line: start-up without heavy imports, exit codes, messages, and what the verbs write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_semiseg.cli.main import VERBS, main
+
+VERB_NAMES = [module.__name__.rsplit(".", 1)[-1] for module in VERBS]
+
+
+def write_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0]) if affine is None else affine), path)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Ten labelled scans in a plain pair of folders."""
+    root, rng = tmp_path / "data", np.random.default_rng(0)
+    for n in range(10):
+        image = rng.normal(size=(20, 18, 12)).astype(np.float32)
+        label = np.zeros(image.shape, dtype=np.uint8)
+        label[5:12, 5:12, 3:8] = 1
+        write_scan(root / "images" / f"case_{n:02}.nii.gz", image)
+        write_scan(root / "labels" / f"case_{n:02}.nii.gz", label)
+    return root
+
+
+def test_help_of_every_verb_loads_neither_torch_nor_monai() -> None:
+    code = (
+        "import sys\nfrom monai_semiseg.cli.main import build_parser\n"
+        "try:\n    build_parser().parse_args(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'monai', 'matplotlib', 'scipy', 'itk'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    for verb in VERB_NAMES:
+        done = subprocess.run([sys.executable, "-c", code, verb, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert f"monai-semiseg {verb}" in done.stdout
+
+
+def test_import_of_the_package_is_light() -> None:
+    code = "import sys, monai_semiseg; sys.exit(len({'torch', 'monai', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_verbs_are_the_promised_ones() -> None:
+    assert set(VERB_NAMES) == {"demo", "check", "split", "plan", "predict", "evaluate", "doctor"}
+
+
+def test_check_of_a_sound_dataset(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(dataset), "--output", str(tmp_path / "report.json")]) == 0
+    assert "10 scans, 10 with a label" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "report.json").read_text())["cases"]) == 10
+
+
+def test_check_names_the_bad_file_and_exits_with_2(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "images" / "case_03.nii.gz").write_bytes(b"no scan at all")
+    assert main(["check", str(dataset)]) == 2
+    out = capsys.readouterr().out
+    assert "E_NOT_NIFTI" in out
+    assert "case_03" in out
+
+
+def test_split_and_plan_write_what_the_bundles_read(dataset: Path, tmp_path: Path) -> None:
+    datalist, plan = tmp_path / "datalist.json", tmp_path / "plan.yaml"
+    assert main(["split", str(dataset), "--labelled", "4", "--test", "3", "--output", str(datalist)]) == 0
+    content = json.loads(datalist.read_text())
+    assert [len(content[key]) for key in ("training", "validation", "unlabeled", "test")] == [3, 1, 3, 3]
+    assert all(set(entry) == {"image"} for entry in content["unlabeled"])
+    assert main(["plan", str(dataset), "--datalist", str(datalist), "--output", str(plan)]) == 0
+    import yaml
+
+    settings = yaml.safe_load(plan.read_text())
+    assert settings["spacing"] == [1.0, 1.0, 2.0]
+    assert settings["patch_size"] == [24, 24, 16]
+    assert settings["out_channels"] == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["check", "nowhere"], "E_CONFIG nowhere"),
+        (["split", "nowhere", "--labelled", "2"], "E_CONFIG nowhere"),
+        (["evaluate", "x", "--datalist", "y", "--output", "z", "--bundle", "nowhere"], "E_CONFIG nowhere"),
+        (["predict", "x", "--output", "z", "--bundle", "nowhere"], "E_CONFIG nowhere"),
+        (["predict", "x", "--output", "z", "--bundle", ".", "--device", "cuda:77"], "--device cuda:77"),
+        (["predict", "x", "--output", "z", "--bundle", ".", "--plan", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_a_bad_request_exits_with_2_in_a_few_lines(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert len(message.splitlines()) <= 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_many_labels_asked_for(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "datalist.json"
+    assert main(["split", str(dataset), "--labelled", "50", "--output", str(output)]) == 2
+    assert "50 of 8" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from monai_semiseg.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        main(["check", str(tmp_path / "nowhere"), "--debug"])
