@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,13 @@ def plan(
 
     Returns:
         Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels), ``batch_size``,
-        ``out_channels``, ``label_names``, ``intensity``.
+        ``out_channels``, ``label_names``, ``intensity``, and no mirroring where classes have sides.
     """
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     spacing = target_spacing(fingerprint.spacings)
     shapes = fingerprint.shapes * fingerprint.spacings / spacing
     patch = patch_size(np.median(shapes, axis=0), multiple, min(max_voxels, budget))
+    sided = has_sides(fingerprint.labels)
     return {
         "spacing": [float(s) for s in spacing],
         "patch_size": patch,
@@ -47,7 +49,16 @@ def plan(
         "out_channels": max(fingerprint.labels) + 1,
         "label_names": {str(index): name for index, name in sorted(fingerprint.labels.items())},
         "intensity": intensity(fingerprint),
+        "flip_left_right": 0.0 if sided else 0.5,
+        "mirror_axes": [] if sided else [0],
     }
+
+
+def has_sides(labels: dict[int, str]) -> bool:
+    """Whether a class is named by its side (left kidney): mirrored scans would then teach the wrong class."""
+    words = {word for name in labels.values() for word in re.split(r"[^a-z]+", name.lower())}
+    pairs = {"left", "right", "l", "r", "lh", "rh", "links", "rechts"}
+    return len(words & pairs) > 1
 
 
 def target_spacing(spacings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -28,6 +28,9 @@ class TrainingCheckpoint:
     weights of the best validation so far, or the last ones where there is no validation. Both are replaced
     atomically, so a kill leaves the previous file.
 
+    "Best" is judged by a moving average of the metric, ``m <- s m + (1 - s) metric``, as in nnU-Net: validation on
+    one or two scans is noisy, and the raw maximum picks a lucky early moment.
+
     Put it after ``ValidationHandler`` in the list of handlers.
 
     Args:
@@ -38,6 +41,7 @@ class TrainingCheckpoint:
         samplers: draws to continue at the iteration that was reached.
         resume: continue from ``checkpoint.pt`` if it is there; a first run may say so too.
         write: whether this process writes (rank 0 only, under DDP).
+        smoothing: s above, 0 (the metric as it is) to below 1.
     """
 
     def __init__(
@@ -49,9 +53,12 @@ class TrainingCheckpoint:
         samplers: list[BudgetSampler] | None = None,
         resume: bool = False,
         write: bool = True,
+        smoothing: float = 0.7,
     ) -> None:
         self.folder, self.network, self.objects = Path(folder), network, state
         self.evaluator, self.samplers, self.resume, self.write = evaluator, samplers or [], resume, write
+        self.smoothing = smoothing
+        self.average: float | None = None
         self.best: float | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -64,9 +71,7 @@ class TrainingCheckpoint:
         return getattr(self.network, "module", self.network)
 
     def _save(self, engine: Engine) -> None:
-        metric = self._new_metric(engine)
-        better = self.evaluator is None or (metric is not None and (self.best is None or metric > self.best))
-        self.best = metric if better else self.best
+        better = self._better(engine)
         if not self.write:
             return
         weights = self._plain_network.state_dict()
@@ -77,18 +82,25 @@ class TrainingCheckpoint:
             "network": weights,
             "iteration": engine.state.iteration,
             "epoch": engine.state.epoch,
-            "best": self.best,
+            "best": [self.average, self.best],
             "random": _random_state(),
             **{name: item.state_dict() for name, item in self.objects.items()},
         }
         with atomic_path(self.folder / "checkpoint.pt") as part:
             torch.save(content, part)
 
-    def _new_metric(self, engine: Engine) -> float | None:
-        """The key metric, if validation ran in this very epoch."""
-        if self.evaluator is None or self.evaluator.state.epoch != engine.state.epoch:
-            return None
-        return float(self.evaluator.state.metrics[self.evaluator.state.key_metric_name])
+    def _better(self, engine: Engine) -> bool:
+        """Take in this epoch's validation, if there was one, and say whether it is the best so far."""
+        if self.evaluator is None:
+            return True
+        if self.evaluator.state.epoch != engine.state.epoch:
+            return False
+        metric = float(self.evaluator.state.metrics[self.evaluator.state.key_metric_name])
+        old = metric if self.average is None else self.average
+        self.average = self.smoothing * old + (1 - self.smoothing) * metric
+        better = self.best is None or self.average > self.best
+        self.best = self.average if better else self.best
+        return better
 
     def _restore(self, engine: Engine) -> None:
         file = self.folder / "checkpoint.pt"
@@ -107,7 +119,7 @@ class TrainingCheckpoint:
                 path=file,
             ) from error
         engine.state.iteration, engine.state.epoch = content["iteration"], content["epoch"]
-        self.best = content["best"]
+        self.average, self.best = content["best"]
         for sampler in self.samplers:
             sampler.iteration = content["iteration"]
         _set_random_state(content["random"])
