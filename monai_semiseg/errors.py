@@ -22,9 +22,7 @@ class SemisegError(Exception):
 
     code = "E_INTERNAL"
 
-    def __init__(
-        self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None
-    ) -> None:
+    def __init__(self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None) -> None:
         self.found, self.expected, self.remedy = found, expected, remedy
         self.path = None if path is None else Path(path)
         where = "" if path is None else f"{self.path}: "

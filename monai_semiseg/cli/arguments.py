@@ -46,6 +46,9 @@ def checked_device(name: str) -> str:
         device = torch.device(name)
         present = device.type == "cpu" or torch.empty(1, device=device).numel() == 1
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ConfigError(f"--device {name}: {str(error).splitlines()[0]}", expected="auto, cpu or a CUDA device of "
-                          "this machine", remedy="run monai-semiseg doctor to see what is there") from error
+        raise ConfigError(
+            f"--device {name}: {str(error).splitlines()[0]}",
+            expected="auto, cpu or a CUDA device of this machine",
+            remedy="run monai-semiseg doctor to see what is there",
+        ) from error
     return str(device) if present else "cpu"

@@ -59,8 +59,12 @@ def _root(given: Path | None) -> Path:
     for root in candidates:
         if (root / "sample_data" / "dataset").is_dir() and (root / "bundles").is_dir():
             return root
-    raise ConfigError("no sample_data/ and bundles/ here", expected="a clone of the repository",
-                      remedy="run in the clone, or name it with --root", path=candidates[0])
+    raise ConfigError(
+        "no sample_data/ and bundles/ here",
+        expected="a clone of the repository",
+        remedy="run in the clone, or name it with --root",
+        path=candidates[0],
+    )
 
 
 def _train(bundle: Path, dataset: Path, datalist: Path, plan: Path, out: Path, iterations: int) -> None:

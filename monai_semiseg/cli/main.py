@@ -52,4 +52,3 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"{cause}\n")
         return 4 if isinstance(cause, OutputError) else 2 if isinstance(cause, ConfigError) else 1
-

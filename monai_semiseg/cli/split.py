@@ -10,11 +10,19 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("dataset", type=Path, help="dataset folder")
-    parser.add_argument("--labelled", type=float, required=True,
-                        help="labelled scans for training and validation: a count, or a fraction below 1")
+    parser.add_argument(
+        "--labelled",
+        type=float,
+        required=True,
+        help="labelled scans for training and validation: a count, or a fraction below 1",
+    )
     parser.add_argument("--test", type=float, default=0.2, help="test scans, count or fraction (default 0.2)")
-    parser.add_argument("--validation", type=float, default=0.1,
-                        help="share of the labelled scans held back for validation (default 0.1, at least one scan)")
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.1,
+        help="share of the labelled scans held back for validation (default 0.1, at least one scan)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="which scans are labelled")
     parser.add_argument("--test_seed", type=int, default=0, help="which scans are test, whatever the other options")
     parser.add_argument("--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)")

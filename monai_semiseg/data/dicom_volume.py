@@ -18,8 +18,8 @@ from monai_semiseg.errors import (
     CodecError,
     DicomError,
     DimensionError,
-    DuplicateError,
     DtypeError,
+    DuplicateError,
     GapError,
     GeometryError,
     InputError,
@@ -85,8 +85,9 @@ def stack(
     across, down = np.array(first.orientation[:3]), np.array(first.orientation[3:])
     normal = np.cross(across, down)
     if abs(np.linalg.norm(normal) - 1) > 1e-2 or abs(across @ down) > 1e-2:
-        raise GeometryError("ImageOrientationPatient is not a right angle", expected="two unit vectors at 90 degrees",
-                            path=first.path)
+        raise GeometryError(
+            "ImageOrientationPatient is not a right angle", expected="two unit vectors at 90 degrees", path=first.path
+        )
     ordered = sorted(headers, key=lambda header: float(np.dot(header.position, normal)))
     positions = np.array([header.position for header in ordered])
     step = _step(ordered, positions, normal, gap_tolerance)
@@ -105,8 +106,9 @@ def _step(
     """The vector from one slice to the next, in mm LPS."""
     if len(ordered) == 1:
         if ordered[0].thickness <= 0:
-            raise GeometryError("a single slice without SliceThickness", expected="a known voxel size",
-                                path=ordered[0].path)
+            raise GeometryError(
+                "a single slice without SliceThickness", expected="a known voxel size", path=ordered[0].path
+            )
         return np.asarray(normal * ordered[0].thickness)
     heights = positions @ normal
     gaps = np.diff(heights)
@@ -148,8 +150,12 @@ def _check_tilt(
         )
     drift = positions - positions[0] - np.outer(np.arange(len(positions)), step)
     if np.abs(drift).max() > 0.05 * float(np.linalg.norm(step)) + 1e-2:
-        raise GeometryError("slices are shifted against each other", expected="positions on one straight line",
-                            remedy="export the whole series again", path=path.parent)
+        raise GeometryError(
+            "slices are shifted against each other",
+            expected="positions on one straight line",
+            remedy="export the whole series again",
+            path=path.parent,
+        )
 
 
 def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -210,8 +216,11 @@ def _read_multiframe(path: Path) -> Volume:
     # highdicom orders (slice, row, column); ours is (column, row, slice), as ITK and NIfTI converters have it.
     affine = LPS_TO_RAS @ volume.affine[:, [2, 1, 0, 3]]
     modality = str(getattr(image, "Modality", ""))
-    return Volume(np.ascontiguousarray(array.transpose(2, 1, 0)), check_affine(affine, path),
-                  {"format": "dicom", "modality": modality})
+    return Volume(
+        np.ascontiguousarray(array.transpose(2, 1, 0)),
+        check_affine(affine, path),
+        {"format": "dicom", "modality": modality},
+    )
 
 
 def require_one(series: Sequence[object], path: Path) -> None:

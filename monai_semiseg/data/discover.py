@@ -247,7 +247,9 @@ def _name(rows: Sequence[Row], found: Found, *, many_roots: bool) -> None:
         parent = root.parent if root.is_file() else root
         relative = name.relative_to(parent) if name.is_relative_to(parent) else name
         parts = [part for part in relative.parts if part not in (".", "..", "/")] or [root.resolve().name]
-        stem = "/".join([root.resolve().name, *parts] if many_roots and not root.is_file() and relative.parts else parts)
+        stem = "/".join(
+            [root.resolve().name, *parts] if many_roots and not root.is_file() and relative.parts else parts
+        )
         stem = "".join("_" if ord(c) < 32 or c in ':*?"<>|\\' else c for c in stem)
         case_id, number = stem, 1
         while case_id.lower() in taken:

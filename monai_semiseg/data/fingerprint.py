@@ -61,8 +61,9 @@ def measure(
     unread = {case.id: row.reason for case, row in zip(cases, rows, strict=True) if isinstance(row, InputError)}
     good = [row for row in rows if not isinstance(row, InputError)]
     if not good:
-        raise ConfigError("no scan can be read", expected="at least one", remedy="run monai-semiseg check",
-                          path=dataset.root)
+        raise ConfigError(
+            "no scan can be read", expected="at least one", remedy="run monai-semiseg check", path=dataset.root
+        )
     foreground = np.concatenate([row[3] for row in good])
     percentiles = tuple(float(p) for p in np.percentile(foreground, (0.5, 50, 99.5))) if foreground.size else None
     seen = sorted({0} | {int(value) for row in good for value in row[4]})

@@ -78,11 +78,16 @@ def _check_length(path: Path, expected: int) -> None:
     except (EOFError, FileNotFoundError) as error:
         raise TruncatedError("the voxel data end early", expected=f"{expected} bytes", path=data_file) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise ChecksumError(f"damaged voxel data ({error})", expected="data that match their checksum",
-                            path=data_file) from error
+        raise ChecksumError(
+            f"damaged voxel data ({error})", expected="data that match their checksum", path=data_file
+        ) from error
     if found < expected:
-        raise TruncatedError(f"{found} bytes of voxels", expected=f"{expected} bytes by the header",
-                             remedy="copy or download the file again", path=data_file)
+        raise TruncatedError(
+            f"{found} bytes of voxels",
+            expected=f"{expected} bytes by the header",
+            remedy="copy or download the file again",
+            path=data_file,
+        )
     if found > expected + _HEADER_LIMIT:
         raise SizeError(f"more than {found} bytes of voxels", expected=f"{expected} bytes by the header", path=path)
 
@@ -119,8 +124,11 @@ def _layout(path: Path) -> tuple[Path, int, str]:
         name = "" if fields.get("elementdatafile", "LOCAL").upper() == "LOCAL" else fields["elementdatafile"]
     encoding = {"gz": "gzip", "gzip": "gzip", "raw": "raw"}.get(encoding, encoding)
     if encoding not in ("raw", "gzip") or "%" in name or name.upper().startswith("LIST"):
-        raise UnsupportedError(f"encoding {encoding!r}, data in {name or 'this file'!r}",
-                               expected="raw or gzip voxels in one file", path=path)
+        raise UnsupportedError(
+            f"encoding {encoding!r}, data in {name or 'this file'!r}",
+            expected="raw or gzip voxels in one file",
+            path=path,
+        )
     return (path.parent / name, 0, encoding) if name else (path, start, encoding)
 
 

@@ -74,9 +74,14 @@ def target_spacing(spacings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def patch_size(shape: np.ndarray[Any, Any], multiple: int, max_voxels: int) -> list[int]:
-    """The usual volume, every axis rounded up to ``multiple``; the longest axis shrinks until it fits."""
-    patch = [max(multiple, math.ceil(round(float(n), 3) / multiple) * multiple) for n in shape]
-    while math.prod(patch) > max_voxels and max(patch) > multiple:
+    """The usual volume, every axis rounded up to ``multiple``; the longest axis shrinks until it fits.
+
+    No axis is shorter than 16 and not all are: four downsamplings have to leave more than one voxel.
+    """
+    patch = [max(16, math.ceil(round(float(n), 3) / multiple) * multiple) for n in shape]
+    longest = int(np.argmax(patch))
+    patch[longest] = max(32, patch[longest])
+    while math.prod(patch) > max_voxels and max(patch) > 32:
         patch[int(np.argmax(patch))] -= multiple
     return patch
 

@@ -15,7 +15,7 @@ from torch import nn
 from monai_semiseg.data.draws import BudgetSampler
 from monai_semiseg.data.files import atomic_path
 from monai_semiseg.errors import CheckpointError
-from monai_semiseg.networks.weights import load_weights
+from monai_semiseg.networks.weights import load_weights, read_checkpoint, unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -60,21 +60,19 @@ class TrainingCheckpoint:
         self.smoothing = smoothing
         self.average: float | None = None
         self.best: float | None = None
+        self._random: dict[str, Any] | None = None
 
     def attach(self, engine: Engine) -> None:
         """Restore at the start; save after every epoch."""
         engine.add_event_handler(Events.STARTED, self._restore)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._restore_random)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
-
-    @property
-    def _plain_network(self) -> nn.Module:
-        return getattr(self.network, "module", self.network)
 
     def _save(self, engine: Engine) -> None:
         better = self._better(engine)
         if not self.write:
             return
-        weights = self._plain_network.state_dict()
+        weights = unwrapped(self.network).state_dict()
         if better:
             with atomic_path(self.folder / "model.pt") as part:
                 torch.save(weights, part)
@@ -83,7 +81,9 @@ class TrainingCheckpoint:
             "iteration": engine.state.iteration,
             "epoch": engine.state.epoch,
             "best": [self.average, self.best],
+            "budget": _budget(engine),
             "random": _random_state(),
+            "scaler": _scaler(engine).state_dict(),
             **{name: item.state_dict() for name, item in self.objects.items()},
         }
         with atomic_path(self.folder / "checkpoint.pt") as part:
@@ -106,24 +106,48 @@ class TrainingCheckpoint:
         file = self.folder / "checkpoint.pt"
         if not self.resume or not file.is_file():
             return
+        content = read_checkpoint(file)
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-            self._plain_network.load_state_dict(content["network"])
-            for name, item in self.objects.items():
-                item.load_state_dict(content[name])
-        except (KeyError, RuntimeError, ValueError, EOFError) as error:
+            self._take(content, engine)
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:2]) or type(error).__name__
             raise CheckpointError(
-                f"does not fit this training ({str(error).splitlines()[0]})",
+                f"does not fit this training ({reason})",
                 expected="a checkpoint of the same configuration",
                 remedy="resume with the configuration it was started with, or choose another folder",
                 path=file,
             ) from error
+        logger.info("%s: continuing after iteration %d", file, content["iteration"])
+
+    def _take(self, content: dict[str, Any], engine: Engine) -> None:
+        if content.get("budget", _budget(engine)) != _budget(engine):
+            was, now = (" x ".join(map(str, budget)) for budget in (content["budget"], _budget(engine)))
+            raise ValueError(f"epochs x iterations were {was}, now {now}")
+        unwrapped(self.network).load_state_dict(content["network"])
+        for name, item in self.objects.items():
+            item.load_state_dict(content[name])
+        if content.get("scaler"):  # empty without mixed precision
+            _scaler(engine).load_state_dict(content["scaler"])
         engine.state.iteration, engine.state.epoch = content["iteration"], content["epoch"]
         self.average, self.best = content["best"]
         for sampler in self.samplers:
             sampler.iteration = content["iteration"]
-        _set_random_state(content["random"])
-        logger.info("%s: continuing after iteration %d", file, content["iteration"])
+        self._random = content["random"]
+
+    def _restore_random(self, _: Engine) -> None:
+        """Once, at the first batch: making the loader's iterator after the start draws a number, too."""
+        if self._random is not None:
+            _set_random_state(self._random)
+            self._random = None
+
+
+def _budget(engine: Engine) -> list[int]:
+    return [int(engine.state.max_epochs), int(engine.state.epoch_length)]
+
+
+def _scaler(engine: Engine) -> Any:
+    """The trainer's gradient scaler (mixed precision), or one that has no state."""
+    return getattr(engine, "scaler", None) or torch.amp.GradScaler("cpu", enabled=False)
 
 
 class InitialWeights:
@@ -132,10 +156,11 @@ class InitialWeights:
     Args:
         network: the network to initialise.
         path: .pt or .safetensors; None leaves the network as it is.
+        strict: require exactly the tensors of the network, as an evaluation has to.
     """
 
-    def __init__(self, network: nn.Module, path: str | None) -> None:
-        self.network, self.path = network, path
+    def __init__(self, network: nn.Module, path: str | None, strict: bool = False) -> None:
+        self.network, self.path, self.strict = network, path, strict
 
     def attach(self, engine: Engine) -> None:
         """Load before the first iteration. A checkpoint that is resumed wins: put this handler before it."""
@@ -143,7 +168,7 @@ class InitialWeights:
 
     def _load(self, _: Engine) -> None:
         if self.path is not None:
-            load_weights(self.network, self.path)
+            load_weights(self.network, self.path, strict=self.strict)
 
 
 def _random_state() -> dict[str, Any]:

@@ -36,15 +36,21 @@ class TrainingProgress:
 
     def _open(self, engine: Engine) -> None:
         total = engine.state.max_epochs * engine.state.epoch_length
-        self.bar = tqdm(total=total, initial=engine.state.iteration, desc=self.description, unit="it",
-                        mininterval=1.0, dynamic_ncols=True)
+        self.bar = tqdm(
+            total=total,
+            initial=engine.state.iteration,
+            desc=self.description,
+            unit="it",
+            mininterval=1.0,
+            dynamic_ncols=True,
+        )
 
     def _step(self, engine: Engine) -> None:
         self.bar.update(engine.state.iteration - self.bar.n)
 
     def _describe(self, engine: Engine) -> None:
         # Once per epoch only: reading the loss waits for the device.
-        shown = {"loss": f"{float(engine.state.output['loss']):.3f}"}
+        shown = {"loss": f"{float(engine.state.output['loss'].detach()):.3f}"}
         metric = last_metric(self.evaluator)
         if metric is not None:
             shown["validation"] = f"{metric:.4f}"
@@ -93,8 +99,11 @@ class LearningCurve:
         mean = float(self._sum) / engine.state.epoch_length
         self._sum = 0.0
         if mean != mean or mean in (float("inf"), float("-inf")):
-            raise ConfigError(f"the loss is {mean} after {engine.state.iteration} iterations",
-                              expected="a finite loss", remedy="lower learning_rate, or check the scans' intensities")
+            raise ConfigError(
+                f"the loss is {mean} after {engine.state.iteration} iterations",
+                expected="a finite loss",
+                remedy="lower learning_rate, or check the scans' intensities",
+            )
         self.rows.append([engine.state.iteration, mean, float("nan") if metric is None else metric])
         if self.write:
             text = io.StringIO()

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from monai_semiseg.data.dataset import case_stem
-from monai_semiseg.errors import GeometryError
+from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.evaluation.metrics import score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
 from monai_semiseg.export.preview import Preview, draw_previews
@@ -40,7 +40,15 @@ class CaseMetrics:
         self._bar: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Score after every iteration, write at the end."""
+        """Score after every iteration, write at the end.
+
+        Raises:
+            ConfigError: If there is no scan to evaluate; an engine without data would end well, and write nothing.
+        """
+        loader = getattr(engine, "data_loader", None)
+        if loader is not None and len(loader) == 0:
+            raise ConfigError("no scan to evaluate", expected="a section of the datalist that holds scans",
+                              remedy="name another section, or split with test scans")  # fmt: skip
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
         engine.add_event_handler(Events.COMPLETED, self._write)
@@ -58,8 +66,12 @@ class CaseMetrics:
         path = str(item["label"].meta["filename_or_obj"])
         pred, label = (np.asarray(item[key].as_tensor().cpu())[0].round().astype(np.int64) for key in ("pred", "label"))
         if pred.shape != label.shape:
-            raise GeometryError(f"label of shape {label.shape}, image of shape {pred.shape}",
-                                expected="a label on the image's grid", remedy="run monai-semiseg check", path=path)
+            raise GeometryError(
+                f"label of shape {label.shape}, image of shape {pred.shape}",
+                expected="a label on the image's grid",
+                remedy="run monai-semiseg check",
+                path=path,
+            )
         spacing = [float(s) for s in item["label"].pixdim]
         scores = score_case(pred, label, spacing, sorted(self.names))
         case = case_stem(Path(path).name)

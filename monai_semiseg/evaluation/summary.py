@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from monai_semiseg.data.files import write_atomically
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
 
 
@@ -52,12 +53,20 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     return {"cases": len(cases), "foreground": foreground, "classes": summary}
 
 
-def _mean(values: Sequence[float]) -> dict[str, float | list[float]]:
-    return {"mean": float(np.mean(values)), "interval_95": list(bootstrap_interval(values))}
+def _mean(values: Sequence[float]) -> dict[str, float | list[float] | None]:
+    """None where there is no interval: JSON has no NaN."""
+    interval = list(bootstrap_interval(values)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "interval_95": interval}
 
 
 def write_scores(rows: Sequence[ScoreRow], folder: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Write ``metrics.csv`` (a row per case and class) and ``metrics.json`` (summary), and return the summary."""
+    """Write ``metrics.csv`` (a row per case and class) and ``metrics.json`` (summary), and return the summary.
+
+    Raises:
+        ConfigError: If there is nothing to summarise.
+    """
+    if not rows:
+        raise ConfigError("no case was scored", expected="at least one labelled scan and one foreground class")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "class", "name", *asdict(rows[0].score)])
@@ -76,7 +85,7 @@ def as_table(summary: dict[str, Any]) -> str:
         cells = []
         for metric in METRICS:
             digits = 3 if metric in ("dice", "surface_dice_1mm") else 2
-            low, high = scores[metric]["interval_95"]
-            cells.append(f"{scores[metric]['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+            interval = ", ".join(f"{bound:.{digits}f}" for bound in scores[metric]["interval_95"] or ())
+            cells.append(f"{scores[metric]['mean']:.{digits}f}" + (f" [{interval}]" if interval else ""))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.data.files import write_atomically
+
+_NAME_BYTES = 200  # of the 255 that file systems take; endings and the temporary file's prefix need the rest
+
+
+def file_stem(name: str) -> str:
+    """The name of a case as the beginning of a file's name: cut if it is too long, and then unique by a hash."""
+    if len(name.encode()) <= _NAME_BYTES:
+        return name
+    short = name.encode()[: _NAME_BYTES - 9].decode(errors="ignore")
+    return f"{short}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def write_mask(

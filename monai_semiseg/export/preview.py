@@ -44,8 +44,10 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
     handles = [Line2D([], [], color=_colour(index), label=name) for index, name in names.items()]
     if any(preview.label is not None for preview in previews):
         handles.append(Line2D([], [], color="white", linestyle="--", label="reference"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=True, facecolor="0.3",
-                  labelcolor="white", fontsize=8)  # fmt: skip
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)), frameon=True,
+                           facecolor="0.3", labelcolor="white", fontsize=8)  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name with $ is a name
     with atomic_path(path) as part:
         figure.savefig(part, dpi=100)
     return path
@@ -73,7 +75,7 @@ def _draw_row(axes: Any, preview: Preview, names: Mapping[int, str]) -> None:
                 if volume is not None and min(plane(volume).shape) > 1 and (plane(volume) == index).any():
                     plot.contour(plane(volume) == index, [0.5], colors=_colour(index), linestyles=style, linewidths=1.0)
         plot.set_axis_off()
-    axes[1].set_title(preview.title, fontsize=9)
+    axes[1].set_title(preview.title, fontsize=9, parse_math=False)
 
 
 def _centre(mask: NDArray[Any]) -> tuple[int, ...]:

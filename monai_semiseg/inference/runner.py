@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import time
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -22,13 +24,16 @@ from monai_semiseg import __version__
 from monai_semiseg.data.discover import Case, Found, find_cases
 from monai_semiseg.data.files import sha256_of
 from monai_semiseg.data.volume import ScanWarning
-from monai_semiseg.errors import ConfigError, DimensionError, InputError, OutputError
-from monai_semiseg.export.nifti_mask import write_mask
+from monai_semiseg.errors import ConfigError, DimensionError, NonFiniteError, OutputError, SemisegError
+from monai_semiseg.export.nifti_mask import file_stem, write_mask
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.export.report import CaseResult, write_report
 from monai_semiseg.networks.weights import load_weights
 
 logger = logging.getLogger(__name__)
+# What one scan can make transforms, network and writers raise: it fails that case and no other.
+_CASE_ERRORS = (SemisegError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+                MemoryError, OSError, nib.spatialimages.HeaderDataError)  # fmt: skip
 
 
 class BatchRunner:
@@ -120,43 +125,60 @@ class BatchRunner:
         target = self.output_dir.resolve()
         for source in map(Path, self.inputs):
             if source.is_dir() and target.is_relative_to(source.resolve()):
-                raise ConfigError("lies inside the input", expected="an output folder outside the input folders",
-                                  remedy=f"--output {source.resolve().name}_masks", path=self.output_dir)
+                raise ConfigError(
+                    "lies inside the input",
+                    expected="an output folder outside the input folders",
+                    remedy=f"--output {source.resolve().name}_masks",
+                    path=self.output_dir,
+                )
+        there = next(folder for folder in (target, *target.parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(
+                "cannot be written",
+                expected="a folder, or room for a new one",
+                remedy="choose another output folder",
+                path=self.output_dir,
+            )
         if (self.output_dir / "report.json").exists() and not self.overwrite:
-            raise ConfigError("holds the results of another run", expected="a new or empty folder",
-                              remedy="choose another folder, or say --overwrite", path=self.output_dir)
+            raise ConfigError(
+                "holds the results of another run",
+                expected="a new or empty folder",
+                remedy="choose another folder, or say --overwrite",
+                path=self.output_dir,
+            )
 
     def _check_found(self, found: Found) -> None:
         if not found.cases:
-            raise ConfigError("no scan found", expected="NIfTI, NRRD, MetaImage or DICOM files",
-                              path=Path(self.inputs[0]))
+            raise ConfigError(
+                "no scan found", expected="NIfTI, NRRD, MetaImage or DICOM files", path=Path(self.inputs[0])
+            )
         for case in found.cases:
             if not self.overwrite and self._mask_path(case).exists():
-                raise ConfigError("exists", expected="an output folder without masks of these scans",
-                                  remedy="choose another folder, or say --overwrite", path=self._mask_path(case))
+                raise ConfigError(
+                    "exists",
+                    expected="an output folder without masks of these scans",
+                    remedy="choose another folder, or say --overwrite",
+                    path=self._mask_path(case),
+                )
 
     def _run_cases(self, cases: Sequence[Case]) -> None:
         bar = tqdm(cases, "Segmenting", unit="scan")
         for case in bar:
             started = time.perf_counter()
             try:
-                result = self._run_case(case, started)
-            except OutputError:
-                raise
-            except InputError as error:
-                result = self._failure(case, error.reason, error.code, started)
-            except (RuntimeError, ValueError, MemoryError) as error:
-                # MONAI wraps what a transform raises; the cause is what the user can act on.
-                cause = _root(error)
+                self.results.append(self._run_case(case, started))
+            except _CASE_ERRORS as error:
+                cause = _root(error)  # MONAI wraps what a transform raises
+                reason = cause.reason if isinstance(cause, SemisegError) else _one_line(cause)
+                self.results.append(CaseResult(str(case.source), "failed", "", reason, _code(cause), {},
+                                               time.perf_counter() - started))  # fmt: skip
+                bar.write(f"failed: {reason}")
                 if isinstance(cause, OutputError):
-                    raise cause from error
-                reason = cause.reason if isinstance(cause, InputError) else _one_line(cause)
-                result = self._failure(case, reason, getattr(cause, "code", _code(cause)), started)
-            self.results.append(result)
-            if result.status == "failed":
-                bar.write(f"failed: {result.reason}")
+                    raise cause from cause.__cause__  # the next scan would meet the same full disk
 
     def _run_case(self, case: Case, started: float) -> CaseResult:
+        for stale in (self._mask_path(case), self._preview_path(case)):
+            stale.unlink(missing_ok=True)  # of an earlier run; what is there afterwards is of this one
         if case.fault is not None:
             raise case.fault
         with warnings.catch_warnings(record=True) as caught:
@@ -166,15 +188,23 @@ class BatchRunner:
         native = image.meta
         affine = np.asarray(native["original_affine"], dtype=np.float64)
         if mask.shape != tuple(int(n) for n in native["spatial_shape"]):
-            raise DimensionError(f"mask of shape {mask.shape}", expected=f"shape {tuple(native['spatial_shape'])}",
-                                 path=case.source)
+            raise DimensionError(
+                f"mask of shape {mask.shape}", expected=f"shape {tuple(native['spatial_shape'])}", path=case.source
+            )
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
         path = write_mask(mask, affine, self._mask_path(case), self.names, codes)
         volumes = self._volumes(mask, affine)
         if self.preview:
-            self._draw(case, mask, affine, volumes)
-        return CaseResult(str(case.source), "done", str(path.relative_to(self.output_dir)), "; ".join(notes), "",
-                          volumes, time.perf_counter() - started)
+            notes += self._draw(case, mask, affine, volumes)
+        return CaseResult(
+            str(case.source),
+            "done",
+            str(path.relative_to(self.output_dir)),
+            "; ".join(notes),
+            "",
+            volumes,
+            time.perf_counter() - started,
+        )
 
     def segment(self, image: str | list[str]) -> tuple[NDArray[Any], MetaTensor]:
         """Segment one scan.
@@ -184,39 +214,58 @@ class BatchRunner:
 
         Returns:
             Label map of shape ``(i, j, k)`` on the scan's own grid, and the preprocessed image.
+
+        Raises:
+            NonFiniteError: If the network's output is not finite.
         """
         item = self.preprocessing({"image": image})
         with torch.inference_mode():
-            output = self.inferer(item["image"][None].to(self.device), self.network)
-        item["pred"] = MetaTensor(torch.as_tensor(output)[0], meta=item["image"].meta)
+            output = torch.as_tensor(self.inferer(item["image"][None].to(self.device), self.network))
+        if not torch.isfinite(output).all():  # argmax would call it background
+            raise NonFiniteError(
+                "the network's output holds NaN or Inf",
+                expected="finite numbers",
+                remedy="check the scan's intensities",
+                path=item["image"].meta["filename_or_obj"],
+            )
+        item["pred"] = MetaTensor(output[0], meta=item["image"].meta)
         item = self.postprocessing(item)
         return np.asarray(item["pred"].as_tensor().cpu())[0], item["image"]
 
-    def _draw(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], volumes: Mapping[str, float]) -> None:
+    def _draw(
+        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], volumes: Mapping[str, float]
+    ) -> list[str]:
+        """Draw the preview; why there is none is a remark, since the mask is good."""
         from monai_semiseg.data.scan import read_case
 
         title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes.items())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = read_case(case).array
         spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
         names = {index: name for index, name in self.names.items() if index > 0}
-        draw_previews([Preview(f"{case.id}\n{title}", image, mask, spacing)],
-                      self._mask_path(case).with_name(self._name(case) + "_preview.png"), names)  # fmt: skip
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image = read_case(case, nonfinite=0.0).array
+                preview = Preview(f"{case.id}\n{title}", image, mask, spacing)
+                draw_previews([preview], self._preview_path(case), names)
+        except OutputError:
+            raise
+        except _CASE_ERRORS as error:
+            return [f"no preview: {_one_line(error)}"]
+        return []
 
     def _mask_path(self, case: Case) -> Path:
         return self.output_dir / Path(case.id).parent / f"{self._name(case)}_seg.nii.gz"
 
+    def _preview_path(self, case: Case) -> Path:
+        return self._mask_path(case).with_name(f"{self._name(case)}_preview.png")
+
     @staticmethod
     def _name(case: Case) -> str:
-        return case.id.rsplit("/", 1)[-1]
+        return file_stem(case.id.rsplit("/", 1)[-1])
 
     def _volumes(self, mask: NDArray[Any], affine: NDArray[np.float64]) -> dict[str, float]:
         ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
         return {name: float((mask == index).sum()) * ml for index, name in self.names.items() if index > 0}
-
-    def _failure(self, case: Case, reason: str, code: str, started: float) -> CaseResult:
-        return CaseResult(str(case.source), "failed", "", reason, code, {}, time.perf_counter() - started)
 
     def _report(self) -> None:
         about = {
@@ -232,7 +281,7 @@ class BatchRunner:
 
 def _root(error: BaseException) -> BaseException:
     """The first typed error among the causes, else the first cause of all."""
-    while error.__cause__ is not None and not isinstance(error, InputError | OutputError):
+    while error.__cause__ is not None and not isinstance(error, SemisegError):
         error = error.__cause__
     return error
 
@@ -243,5 +292,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _code(error: BaseException) -> str:
+    if isinstance(error, SemisegError):
+        return error.code
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
     return "E_MEMORY" if memory else "E_INTERNAL"

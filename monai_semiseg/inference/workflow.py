@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_semiseg.engines.session import hush, refuse_unknown
 from monai_semiseg.errors import ConfigError
@@ -24,26 +24,32 @@ def open_workflow(
         overlays: further config files that are merged over it (a plan, a method).
 
     Raises:
-        ConfigError: If the bundle or the config is absent, or a key is unknown.
+        ConfigError: If the bundle, a config or an overlay is absent, or a key is unknown.
     """
     root = Path(bundle).resolve()
     file = root / "configs" / f"{config}.json"
     if not file.is_file():
-        raise ConfigError(f"no configs/{config}.json", expected="a MONAI bundle folder",
-                          remedy="name the folder that holds configs/ and models/", path=Path(bundle))
+        raise ConfigError(
+            f"no configs/{config}.json",
+            expected="a MONAI bundle folder",
+            remedy="name the folder that holds configs/ and models/",
+            path=Path(bundle),
+        )
+    files = [str(file), *(str(Path(overlay).resolve()) for overlay in overlays)]
+    absent = next((name for name in files if not Path(name).is_file()), None)
+    if absent is not None:
+        raise ConfigError("no such file", expected="a config to merge over the bundle's", path=absent)
     settings = dict(settings or {})
     hush()
-    workflow = ConfigWorkflow(
-        config_file=[str(file), *(str(Path(overlay).resolve()) for overlay in overlays)],
+    refuse_unknown(settings, {key for name in files for key in ConfigParser.load_config_file(name)})
+    return ConfigWorkflow(
+        config_file=files,
         meta_file=str(root / "configs" / "metadata.json"),
         logging_file=False,
         workflow_type="train" if config.startswith("train") else "infer",
         bundle_root=str(root),
         **settings,
     )
-    known = {key for name in (file, *overlays) for key in workflow.parser.load_config_file(str(name))}
-    refuse_unknown(settings, known)
-    return workflow
 
 
 def run_workflow(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +42,46 @@ def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a .pt or .safetensors file as it is; no code in it is executed, and damaged bytes are noticed.
+
+    Raises:
+        CheckpointError: If the file is absent, damaged, holds more than tensors and plain values, or is no dictionary.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CheckpointError(
+            "no weights there",
+            expected="a .pt or .safetensors file",
+            remedy="train first, or name the file that holds them",
+            path=file,
+        )
+    try:
+        content = _read(file)
+    except Exception as error:  # a damaged stream makes torch's unpickler raise nearly anything
+        raise CheckpointError(
+            "damaged, or more than tensors",
+            expected="a state dict saved by torch or safetensors",
+            remedy="copy the file again; weights that need code to load are refused",
+            path=file,
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"holds a {type(content).__name__}", expected="a state dict", path=file)
+    return {str(key): value for key, value in content.items()}
+
+
+def _read(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    if is_zipfile(file):
+        with ZipFile(file) as archive:  # torch writes a checksum for every tensor, and never looks at it
+            if (damaged := archive.testzip()) is not None:
+                raise BadZipFile(f"{damaged} does not match its checksum")
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a .pt or .safetensors file; no code in it is executed.
 
@@ -52,37 +91,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is absent, damaged, holds more than tensors, or a tensor is not finite.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise CheckpointError("no weights there", expected="a .pt or .safetensors file",
-                              remedy="train first, or name the file that holds them", path=file)
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(file)
-        else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, BadZipFile, pickle.UnpicklingError) as error:
-        raise CheckpointError("damaged, or more than tensors", expected="a state dict saved by torch or safetensors",
-                              remedy="copy the file again; weights that need code to load are refused",
-                              path=file) from error
-    except Exception as error:
-        if type(error).__name__ == "SafetensorError":
-            raise CheckpointError("damaged", expected="a safetensors file", path=file) from error
-        raise
+    content = read_checkpoint(path)
     for key in ("network", "model", "state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+        if isinstance(content.get(key), dict):
             content = content[key]
-    state = {_plain(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    state = {_plain(str(name)): value for name, value in content.items() if isinstance(value, Tensor)}
     bad = next((n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()), None)
     if bad is not None:
-        raise CheckpointError(f"{bad} holds NaN or Inf", expected="finite weights", path=file)
+        raise CheckpointError(f"{bad} holds NaN or Inf", expected="finite weights", path=path)
     return state
 
 
 def _plain(name: str) -> str:
-    for wrapper in _WRAPPERS:
+    while wrapper := next((prefix for prefix in _WRAPPERS if name.startswith(prefix)), ""):
         name = name.removeprefix(wrapper)
     return name
 
@@ -93,14 +114,13 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
     Args:
         network: any network; a wrapper (DDP, compiled) is looked through.
         path: .pt or .safetensors.
-        strict: require every tensor of the network.
+        strict: require exactly the tensors of the network.
 
     Raises:
-        CheckpointError: If nothing matches, or with ``strict`` if anything is missing.
+        CheckpointError: If nothing matches, or with ``strict`` if anything is missing or left over.
     """
     state = read_state_dict(path)
-    target = getattr(network, "_orig_mod", network)
-    target = getattr(target, "module", target)
+    target = unwrapped(network)
     own = target.state_dict()
     fitting = {n: v for n, v in state.items() if n in own and own[n].shape == v.shape}
     match = Match(
@@ -108,9 +128,20 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
         missing=tuple(n for n in own if n not in fitting),
         unused=tuple(n for n in state if n not in fitting),
     )
-    if not fitting or (strict and match.missing):
-        raise CheckpointError(f"the weights do not fit the network: {match}", expected="weights of the same network",
-                              remedy="use the config and plan that the weights were trained with", path=Path(path))
+    if not fitting or (strict and (match.missing or match.unused)):
+        raise CheckpointError(
+            f"the weights do not fit the network: {match}",
+            expected="weights of the same network",
+            remedy="use the config and plan that the weights were trained with",
+            path=Path(path),
+        )
     target.load_state_dict(fitting, strict=False)
     logger.info("%s: %s", path, match)
     return match
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network within DistributedDataParallel, torch.compile, both, or neither."""
+    while isinstance(inner := getattr(network, "_orig_mod", getattr(network, "module", None)), nn.Module):
+        network = inner
+    return network

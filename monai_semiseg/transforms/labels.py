@@ -28,19 +28,23 @@ class CheckLabeld(MapTransform):
         self.out_channels = out_channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check and return the item unchanged.
+        """Check, and return the item with whole numbers; 0.9999 of a rescaled file would be cut to 0 in the loss.
 
         Raises:
-            LabelError: If a value is not a whole number from 0 to ``out_channels`` - 1.
+            LabelError: If a value is not a whole number (to 0.001) from 0 to ``out_channels`` - 1.
         """
-        for key in self.key_iterator(data):
-            values = torch.unique(torch.as_tensor(data[key]))
-            bad = [float(v) for v in values if v != v.round() or not 0 <= v < self.out_channels]
-            if bad:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            values = torch.unique(torch.as_tensor(item[key]))
+            whole = values.round()
+            fits = ((values - whole).abs() <= 1e-3) & (whole >= 0) & (whole < self.out_channels)
+            if not fits.all():
                 raise LabelError(
-                    f"label values {bad[:5]}",
+                    f"label values {[round(float(value), 4) for value in values[~fits][:5]]}",
                     expected=f"whole numbers from 0 to {self.out_channels - 1} (out_channels is {self.out_channels})",
                     remedy="run monai-semiseg plan and train with its YAML, or mend the label map",
-                    path=getattr(data[key], "meta", {}).get("filename_or_obj"),
+                    path=getattr(item[key], "meta", {}).get("filename_or_obj"),
                 )
-        return dict(data)
+            if (values != whole).any():
+                item[key] = item[key].round()
+        return item

@@ -1,0 +1,113 @@
+"""The evaluate workflow's handler: per-case scores in mm, tables and the worst cases."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.data import DataLoader, Dataset, MetaTensor
+from PIL import Image
+
+from monai_semiseg.errors import ConfigError, GeometryError
+from monai_semiseg.evaluation import handler
+from monai_semiseg.evaluation.handler import CaseMetrics
+
+NAMES = {"0": "background", "1": "left", "2": "right"}
+AFFINE = torch.diag(torch.tensor([2.0, 1.0, 3.0, 1.0], dtype=torch.float64))
+
+
+def item(name: str, offset: int = 0, shape: tuple[int, ...] = (12, 12, 8)) -> dict[str, Any]:
+    """A case whose prediction of class 1 is off by ``offset`` voxels along the first axis."""
+    label = np.zeros((1, 12, 12, 8))
+    label[:, 2:5, 2:6, 2:6], label[:, 2:5, 7:10, 2:6] = 1, 2
+    pred = np.where(label == 2, 2, np.roll(label == 1, offset, axis=1))
+    meta = {"filename_or_obj": f"/somewhere/labels/{name}.nii.gz"}
+    pred = np.pad(pred, [(0, 0), *((0, n - m) for n, m in zip(shape, label.shape[1:], strict=True))])
+    return {"pred": MetaTensor(torch.tensor(pred), AFFINE), "label": MetaTensor(torch.tensor(label), AFFINE, meta)}
+
+
+def evaluate(folder: Path, items: list[dict[str, Any]], **settings: Any) -> Engine:
+    engine = Engine(lambda _, batch: [items[index] for index in batch["index"]])
+
+    class Batch(list[Any]):
+        """The scans of a batch, and which they are."""
+
+        def __getitem__(self, key: Any) -> Any:
+            return self.index if key == "index" else super().__getitem__(key)
+
+    batches = []
+    for index in range(len(items)):
+        batch = Batch([{"native": torch.rand(1, 12, 12, 8)}])
+        batch.index = [index]
+        batches.append(batch)
+    CaseMetrics(str(folder), NAMES, **settings).attach(engine)
+    engine.run(batches)
+    return engine
+
+
+def test_scores_are_in_mm_and_per_case(tmp_path: Path) -> None:
+    engine = evaluate(tmp_path, [item("good"), item("shifted", 2), item("gone", 6)], about={"section": "test"})
+    rows = {(row["case"], row["class"]): row for row in csv.DictReader((tmp_path / "metrics.csv").open())}
+    assert list(rows) == [(case, index) for case in ("good", "shifted", "gone") for index in ("1", "2")]
+    assert [float(rows[case, "1"]["dice"]) for case in ("good", "shifted", "gone")] == pytest.approx(
+        [1.0, 1 / 3, 0.0], abs=1e-5
+    )
+    assert float(rows["shifted", "1"]["hd95_mm"]) == 4.0, "2 voxels of 2 mm"
+    assert all(float(rows[case, "2"]["dice"]) == 1 for case in ("good", "shifted", "gone"))
+    assert float(rows["good", "1"]["label_ml"]) == pytest.approx(3 * 4 * 4 * 6 / 1000)
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content == engine.state.metrics["summary"]
+    assert (content["section"], content["cases"]) == ("test", 3)
+
+
+def test_an_absent_class_counts_as_the_scans_diagonal(tmp_path: Path) -> None:
+    missed = item("missed")
+    missed["pred"][missed["pred"] == 2] = 0
+    evaluate(tmp_path, [missed])
+    row = list(csv.DictReader((tmp_path / "metrics.csv").open()))[1]
+    assert float(row["hd95_mm"]) == pytest.approx(math.dist((0, 0, 0), (24, 12, 24)), abs=1e-4)
+
+
+def test_the_worst_cases_are_pictured_worst_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    draw = handler.draw_previews
+
+    def spy(previews: Any, path: Path, names: Any) -> Path:
+        titles.extend(preview.title for preview in previews)
+        return draw(previews, path, names)
+
+    monkeypatch.setattr(handler, "draw_previews", spy)
+    evaluate(tmp_path, [item("best"), item("worst", 6), item("middle", 1), item("bad", 2)], show=3)
+    assert [title.split(":")[0] for title in titles] == ["worst", "bad", "middle"]
+    assert "Dice 0.500" in titles[0]
+    assert Image.open(tmp_path / "worst_cases.png").size[1] > 800
+
+
+def test_a_second_run_starts_over(tmp_path: Path) -> None:
+    metrics = CaseMetrics(str(tmp_path), NAMES)
+    for name in ("first", "second"):
+        engine = Engine(lambda _, batch, name=name: [item(name)])
+        metrics.attach(engine)
+        engine.run([[{"native": torch.rand(1, 12, 12, 8)}]])
+        assert {row.case for row in metrics.rows} == {name}
+
+
+def test_a_label_on_another_grid_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GeometryError, match="other"):
+        evaluate(tmp_path, [item("other", shape=(12, 12, 9))])
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
+    """An engine without data ends well and writes nothing: an empty test section would go unnoticed."""
+    engine = Engine(lambda _, batch: [])
+    engine.data_loader = DataLoader(Dataset([]))
+    with pytest.raises(ConfigError, match="no scan to evaluate"):
+        CaseMetrics(str(tmp_path), NAMES).attach(engine)

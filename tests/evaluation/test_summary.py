@@ -1,0 +1,101 @@
+"""Means with intervals, and the tables that carry them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.metrics import METRICS, CaseScore
+from monai_semiseg.evaluation.summary import ScoreRow, as_table, bootstrap_interval, summarise, write_scores
+
+
+def row(case: str, index: int, dice: float, distance: float = 2.0) -> ScoreRow:
+    return ScoreRow(case, index, f"class{index}", CaseScore(dice, dice / 2, distance, distance / 4, 1.0, 1.5))
+
+
+ROWS = [row("a", 1, 0.8), row("a", 2, 0.4), row("b", 1, 0.6, 6.0), row("b", 2, 1.0, 0.0), row("c", 1, 0.7)]
+
+
+def slow_interval(values: list[float], level: float) -> tuple[float, float]:
+    rng = np.random.default_rng(123)
+    means = sorted(float(np.mean([values[rng.integers(len(values))] for _ in values])) for _ in range(4000))
+    low, high = np.percentile(means, [50 * (1 - level), 100 - 50 * (1 - level)])
+    return float(low), float(high)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.8])
+@pytest.mark.parametrize("count", [5, 20])
+def test_interval_against_a_plain_loop(count: int, level: float) -> None:
+    values = np.random.default_rng(count).beta(8, 2, size=count).tolist()
+    low, high = bootstrap_interval(values, level=level)
+    reference = slow_interval(values, level)
+    assert (low, high) == pytest.approx(reference, abs=0.05 * float(np.std(values)))
+    assert low < np.mean(values) < high
+
+
+def test_interval_is_the_same_every_time_and_follows_the_seed() -> None:
+    values = np.random.default_rng(0).normal(size=11).tolist()
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
+
+
+def test_interval_of_equal_values_and_of_too_few() -> None:
+    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    assert all(math.isnan(bound) for bound in bootstrap_interval([0.5]))
+    assert all(math.isnan(bound) for bound in bootstrap_interval([]))
+
+
+def test_summary_means_are_per_class_and_per_case_first() -> None:
+    summary = summarise(ROWS)
+    assert summary["cases"] == 3
+    assert summary["classes"]["class1"]["dice"]["mean"] == pytest.approx(0.7)
+    assert summary["classes"]["class2"]["dice"]["mean"] == pytest.approx(0.7)
+    assert summary["classes"]["class1"]["hd95_mm"]["mean"] == pytest.approx((2 + 6 + 2) / 3)
+    # Case c has one class: its mean weighs as much as the others'.
+    assert summary["foreground"]["dice"]["mean"] == pytest.approx((0.6 + 0.8 + 0.7) / 3)
+    assert set(summary["foreground"]) == set(METRICS)
+    low, high = summary["foreground"]["dice"]["interval_95"]
+    assert 0.6 - 1e-9 <= low < 0.7 < high <= 0.8 + 1e-9
+
+
+def test_files(tmp_path: Path) -> None:
+    summary = write_scores(ROWS, tmp_path, {"weights": "w.pt"})
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [(r["case"], r["class"], r["name"]) for r in rows] == [
+        (r.case, str(r.index), r.name) for r in ROWS
+    ]  # fmt: skip
+    assert list(rows[0])[3:] == ["dice", "surface_dice_1mm", "hd95_mm", "asd_mm", "label_ml", "pred_ml"]
+    assert [float(rows[2][name]) for name in list(rows[0])[3:]] == [0.6, 0.3, 6.0, 1.5, 1.0, 1.5]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == summary
+    assert summary["weights"] == "w.pt"
+
+
+def test_one_case_gives_json_that_every_reader_takes(tmp_path: Path) -> None:
+    """JSON knows no NaN; Python writes one all the same."""
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    summary = write_scores(ROWS[:2], tmp_path, {})
+    content = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+    assert content["foreground"]["dice"] == {"mean": pytest.approx(0.6), "interval_95": None}
+    assert as_table(summary).splitlines()[-1] == "| mean foreground | 0.600 | 0.300 | 2.00 | 0.50 |"
+
+
+def test_no_case_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no case was scored"):
+        write_scores([], tmp_path, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_table() -> None:
+    lines = as_table(summarise(ROWS)).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["class1", "class2", "mean foreground"]
+    assert lines[3].split("|")[2].strip() == "0.700 [0.400, 1.000]"
+    assert {line.count("|") for line in lines} == {6}

@@ -1,0 +1,46 @@
+"""The report: one row per input, for machines (JSON) and for spreadsheets (CSV)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from monai_semiseg.export.report import CaseResult, write_report
+
+NAMES = {0: "background", 1: "Anterior", 2: "Posterior"}
+RESULTS = [
+    CaseResult("in/a.nii.gz", "done", "a_seg.nii.gz", "W_CONSTANT: flat", "", {"Anterior": 1.23456, "Posterior": 0.0},
+               0.12345),
+    CaseResult("in/b, or \"not\".nii", "failed", "", "E_FORMAT größer\nthan expected", "E_FORMAT"),
+    CaseResult("in/readme.txt", "skipped", "", "not a scan"),
+]  # fmt: skip
+
+
+def test_json(tmp_path: Path) -> None:
+    write_report(RESULTS, tmp_path, NAMES, {"tool": "x", "weights_sha256": "0" * 64})
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert (content["tool"], content["weights_sha256"]) == ("x", "0" * 64)
+    assert content["counts"] == {"done": 1, "failed": 1, "skipped": 1}
+    assert [case["input"] for case in content["cases"]] == [result.input for result in RESULTS]
+    assert content["cases"][0] == {
+        "input": "in/a.nii.gz", "status": "done", "output": "a_seg.nii.gz", "reason": "W_CONSTANT: flat", "code": "",
+        "volumes_ml": {"Anterior": 1.2346, "Posterior": 0.0}, "seconds": 0.123,
+    }  # fmt: skip
+    assert content["cases"][1]["code"] == "E_FORMAT"
+    assert "größer" in (tmp_path / "report.json").read_text()
+
+
+def test_csv_has_a_column_per_label_and_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
+    write_report(RESULTS, tmp_path, NAMES, {})
+    rows = list(csv.DictReader((tmp_path / "report.csv").open(newline="")))
+    assert list(rows[0]) == ["input", "status", "output", "reason", "Anterior_ml", "Posterior_ml", "seconds"]
+    assert [row["input"] for row in rows] == [result.input for result in RESULTS]
+    assert [row["reason"] for row in rows] == [result.reason for result in RESULTS]
+    assert (rows[0]["Anterior_ml"], rows[0]["Posterior_ml"], rows[1]["Anterior_ml"]) == ("1.2346", "0.0000", "")
+
+
+def test_no_input_at_all(tmp_path: Path) -> None:
+    write_report([], tmp_path / "new", NAMES, {})
+    assert json.loads((tmp_path / "new" / "report.json").read_text())["cases"] == []
+    assert len((tmp_path / "new" / "report.csv").read_text().splitlines()) == 1

@@ -1,0 +1,229 @@
+"""A folder through one network: every mask on its scan's own grid, every input in the report."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.inferers import SlidingWindowInferer
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from monai_semiseg.inference.runner import BatchRunner
+
+Make = Callable[..., BatchRunner]
+LPS = np.diag([-1.0, -2.0, 1.5, 1.0])
+
+
+def oblique() -> NDArray[np.float64]:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xyz", (11, -8, 23), degrees=True).as_matrix() @ np.diag([0.9, 1.1, 2.0])
+    matrix[:3, 3] = (-31.5, 12.25, 7.125)
+    return matrix
+
+
+def report(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text())  # type: ignore[no-any-return]
+
+
+def by_input(folder: Path, root: Path) -> dict[str, dict[str, Any]]:
+    return {str(Path(row["input"]).relative_to(root)): row for row in report(folder)["cases"]}
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, kit: SimpleNamespace) -> Path:
+    """Three good scans in three forms, two damaged ones, and a file that is no scan."""
+    root = tmp_path / "in"
+    kit.write_nifti(root / "a" / "oblique.nii.gz", kit.values((9, 7, 5), 1), oblique(), (2, 4))
+    kit.write_nifti(root / "lps.nii", kit.values((8, 6, 4), 2), LPS, (0, 1))
+    kit.write_dicom(root / "b" / "series", kit.values((10, 8, 6), 3), (0.8, 1.2, 2.5))
+    whole = kit.write_nifti(root / "a" / "cut.nii.gz", kit.values((20, 20, 20), 4)).read_bytes()
+    (root / "a" / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (root / "text.nii.gz").write_text("this is no scan")
+    (root / "notes.txt").write_text("remember the milk")
+    return root
+
+
+def test_mixed_folder(tmp_path: Path, mixed: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    runner = make_runner(preview=True)
+    results = runner.run()
+    out = tmp_path / "out"
+    assert tree(out) == sorted([
+        "a/oblique_preview.png", "a/oblique_seg.nii.gz", "b/series_preview.png", "b/series_seg.nii.gz",
+        "lps_preview.png", "lps_seg.nii.gz", "report.csv", "report.json",
+    ])  # fmt: skip
+    rows = by_input(out, mixed)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a/oblique.nii.gz": "done", "lps.nii": "done", "b/series": "done",
+        "a/cut.nii.gz": "failed", "text.nii.gz": "failed", "notes.txt": "skipped",
+    }  # fmt: skip
+    assert (rows["a/cut.nii.gz"]["code"], rows["text.nii.gz"]["code"]) == ("E_TRUNCATED", "E_NOT_NIFTI")
+    assert all(str(mixed / name) in rows[name]["reason"] for name in ("a/cut.nii.gz", "text.nii.gz"))
+    assert rows["notes.txt"]["reason"] == "not a scan"
+    assert {name: row["output"] for name, row in rows.items() if row["output"]} == {
+        "a/oblique.nii.gz": "a/oblique_seg.nii.gz", "lps.nii": "lps_seg.nii.gz", "b/series": "b/series_seg.nii.gz",
+    }  # fmt: skip
+    assert report(out)["counts"] == {"done": 3, "failed": 2, "skipped": 1}
+    assert len(results) == 6
+    assert (runner.failed, runner.exit_code()) == (2, 3)
+    with pytest.raises(SystemExit) as left:
+        runner.finish()
+    assert left.value.code == 3
+
+
+def test_masks_lie_on_the_scans_grid(tmp_path: Path, mixed: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    make_runner().run()
+    for name, seed, shape, codes in (("a/oblique", 1, (9, 7, 5), (2, 4)), ("lps", 2, (8, 6, 4), (0, 1))):
+        scan = nib.load(next(mixed.glob(f"{name}.nii*")))
+        mask = nib.load(tmp_path / "out" / f"{name}_seg.nii.gz")
+        assert mask.shape == shape
+        assert np.abs(mask.affine - scan.affine).max() < 1e-5
+        assert (int(mask.header["qform_code"]), int(mask.header["sform_code"])) == codes
+        assert np.array_equal(np.asanyarray(mask.dataobj), kit.expected(kit.values(shape, seed), scan.affine))
+
+
+def test_dicom_masks_lie_where_the_patient_is(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    """Left is left: of the voxels above the level, those at smaller RAS x are class 1."""
+    array = kit.values((10, 8, 6), 3)
+    affine = kit.write_dicom(tmp_path / "in" / "series", array, (0.8, 1.2, 2.5))
+    make_runner().run()
+    mask = nib.load(tmp_path / "out" / "series_seg.nii.gz")
+    assert np.abs(mask.affine - affine).max() < 1e-5
+    x = np.einsum("d,dijk->ijk", affine[0, :3], np.indices(array.shape)) + affine[0, 3]
+    truth = np.where(array > 0.5, np.where(x < x.mean(), 1, 2), 0)
+    assert np.array_equal(np.asanyarray(mask.dataobj), truth)
+
+
+def test_all_good_leaves_with_0(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    kit.write_nifti(tmp_path / "in" / "a.nii", kit.values((6, 6, 6)))
+    runner = make_runner()
+    runner.run()
+    assert runner.exit_code() == 0
+    runner.finish()
+
+
+@pytest.mark.parametrize("spacing", [None, (1.3, 1.7, 1.6)], ids=["own grid", "resampled"])
+def test_all_48_orders_and_flips(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace, spacing: tuple[float, ...] | None
+) -> None:
+    """The prediction of a reoriented scan is the reoriented prediction, voxel for voxel, on the reoriented grid."""
+    base = nib.Nifti1Image(kit.values((5, 6, 7), 9), oblique())
+    turns = kit.orientations()
+    for number, turn in enumerate(turns):
+        turned = base.as_reoriented(turn)
+        kit.write_nifti(tmp_path / "in" / f"{number:02}.nii", np.asanyarray(turned.dataobj), turned.affine)
+    assert all(result.status == "done" for result in make_runner(spacing).run())
+    masks = [nib.load(tmp_path / "out" / f"{number:02}_seg.nii.gz") for number in range(48)]
+    straight = next(n for n, turn in enumerate(turns) if np.array_equal(turn, [[0, 1], [1, 1], [2, 1]]))
+    reference = nib.Nifti1Image(np.asanyarray(masks[straight].dataobj), oblique())
+    if spacing is None:
+        assert np.array_equal(np.asanyarray(reference.dataobj), kit.expected(kit.values((5, 6, 7), 9), oblique()))
+    assert set(np.unique(np.asanyarray(reference.dataobj))) == {0, 1, 2}
+    for mask, turn in zip(masks, turns, strict=True):
+        turned = reference.as_reoriented(turn)
+        assert np.array_equal(np.asanyarray(mask.dataobj), np.asanyarray(turned.dataobj))
+        assert np.abs(mask.affine - turned.affine).max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (20, 3, 30), (1, 9, 9), (9, 9, 1), (1, 1, 1), (17, 16, 15)], ids=str)
+def test_volumes_smaller_than_the_patch(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace, shape: tuple[int, ...]
+) -> None:
+    """What is padded is cropped away, and every voxel is where it was."""
+    array = kit.values(shape)
+    kit.write_nifti(tmp_path / "in" / "a.nii", array)
+    inferer = SlidingWindowInferer((16, 16, 16), 2, 0.5, "gaussian")
+    result = make_runner(network=kit.Sides(split=False), inferer=inferer, preview=True).run()[0]
+    assert result.status == "done", result.reason
+    mask = np.asanyarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj)
+    assert mask.shape == shape
+    assert np.array_equal(mask > 0, array > 0.5)
+
+
+@pytest.mark.parametrize(("value", "classes"), [(0.0, {0}), (0.25, {0}), (1.0, {1, 2})])
+def test_a_constant_scan_is_segmented_with_a_remark(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace, value: float, classes: set[int]
+) -> None:
+    kit.write_nifti(tmp_path / "in" / "a.nii", np.full((6, 6, 6), value, dtype=np.float32))
+    result = make_runner(preview=True).run()[0]
+    assert result.status == "done"
+    assert "W_CONSTANT" in result.reason
+    assert set(np.unique(np.asanyarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj))) == classes
+
+
+def test_volumes_are_in_ml(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    array = np.zeros((10, 10, 10), dtype=np.float32)
+    array[:3, :4, :5] = array[8:, :, :] = 1  # 60 voxels on the left, 200 on the right
+    kit.write_nifti(tmp_path / "in" / "straight.nii", array, np.diag([2.0, 2.5, 3.0, 1.0]))
+    kit.write_nifti(tmp_path / "in" / "turned.nii", array, oblique())
+    kit.write_nifti(tmp_path / "in" / "zero.nii", array * 0 + np.linspace(0, 0.1, 10, dtype=np.float32))
+    make_runner().run()
+    volumes = {name: row["volumes_ml"] for name, row in by_input(tmp_path / "out", tmp_path / "in").items()}
+    assert volumes["straight.nii"] == {"left": pytest.approx(60 * 15 / 1000), "right": pytest.approx(200 * 15 / 1000)}
+    assert volumes["turned.nii"]["left"] == pytest.approx(60 * 0.9 * 1.1 * 2 / 1000, abs=1e-4)
+    assert volumes["zero.nii"] == {"left": 0.0, "right": 0.0}
+    rows = {Path(row["input"]).name: row for row in csv.DictReader((tmp_path / "out" / "report.csv").open())}
+    assert (rows["straight.nii"]["left_ml"], rows["straight.nii"]["right_ml"]) == ("0.9000", "3.0000")
+
+
+def test_report_names_weights_and_tool(tmp_path: Path, make_runner: Make, kit: SimpleNamespace, weights: Path) -> None:
+    kit.write_nifti(tmp_path / "in" / "a.nii", kit.values((4, 4, 4)))
+    make_runner(about={"bundle": "test 1.2"}).run()
+    content = report(tmp_path / "out")
+    assert content["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert content["bundle"] == "test 1.2"
+    assert "research use only" in content["tool"]
+
+
+def test_names_never_collide_and_may_be_odd(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    names = ["scan.nii", "scan.nii.gz", "sub/scan.nii", "with space & ümläut 患者.nii", "$\\frac{$.nii",
+             "a" * 240 + ".nii", "a" * 241 + ".nii", "é" * 120 + ".nii", "1.2.84.45.nii", "1.2.84.46.nii"]  # fmt: skip
+    for seed, name in enumerate(names):
+        kit.write_nifti(tmp_path / "in" / name, kit.values((4, 4, 4), seed))
+    runner = make_runner(preview=True)
+    runner.run()
+    rows = by_input(tmp_path / "out", tmp_path / "in")
+    assert [row["reason"] for row in rows.values() if row["status"] != "done" or row["reason"]] == []
+    assert len({rows[name]["output"].lower() for name in names}) == len(names)
+    assert sum(name.endswith("_preview.png") for name in tree(tmp_path / "out")) == len(names)
+    for seed, name in enumerate(names):
+        mask = np.asanyarray(nib.load(tmp_path / "out" / rows[name]["output"]).dataobj)
+        assert np.array_equal(mask > 0, kit.values((4, 4, 4), seed) > 0.5)
+
+
+def test_several_inputs(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    one = kit.write_nifti(tmp_path / "one.nii", kit.values((4, 4, 4), 1))
+    for folder in ("x", "y"):
+        kit.write_nifti(tmp_path / folder / "scan.nii", kit.values((4, 4, 4), 2))
+    results = make_runner(inputs=[str(one), str(tmp_path / "x"), str(tmp_path / "y")]).run()
+    assert sorted(result.output for result in results) == ["one_seg.nii.gz", "x/scan_seg.nii.gz", "y/scan_seg.nii.gz"]
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path, mixed: Path, make_runner: Make) -> None:
+    for name in ("out", "again"):
+        make_runner(output_dir=str(tmp_path / name)).run()
+    masks = [name for name in tree(tmp_path / "out") if name.endswith("_seg.nii.gz")]
+    assert len(masks) == 3
+    assert all((tmp_path / "out" / m).read_bytes() == (tmp_path / "again" / m).read_bytes() for m in masks)
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path: Path, mixed: Path, make_runner: Make) -> None:
+    """A scan that fails now must not keep the mask, nor a new mask the picture, of another time."""
+    make_runner(preview=True).run()
+    (mixed / "lps.nii").write_bytes((mixed / "lps.nii").read_bytes()[:400])
+    make_runner(overwrite=True).run()
+    assert [name for name in tree(tmp_path / "out") if not name.startswith("report")] == [
+        "a/oblique_seg.nii.gz", "b/series_seg.nii.gz"]  # fmt: skip
+    assert by_input(tmp_path / "out", mixed)["lps.nii"]["code"] == "E_TRUNCATED"

@@ -1,0 +1,235 @@
+"""Weights on disk -> a network: what matches is loaded and counted, what is damaged or harmful is refused."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from monai_semiseg.errors import CheckpointError
+from monai_semiseg.networks.weights import load_weights, read_checkpoint, read_state_dict, unwrapped
+
+State = dict[str, Tensor]
+
+
+def net(channels: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Conv3d(1, channels, 3), nn.BatchNorm3d(channels), nn.Conv3d(channels, 2, 1))
+
+
+@pytest.fixture
+def source() -> nn.Module:
+    torch.manual_seed(3)
+    return net()
+
+
+def prefixed(state: State, prefix: str) -> State:
+    return {prefix + name: value for name, value in state.items()}
+
+
+def equal(a: State, b: State) -> bool:
+    return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+FORMS: dict[str, Callable[[State], Any]] = {
+    "plain": lambda state: state,
+    "data parallel": lambda state: prefixed(state, "module."),
+    "compiled": lambda state: prefixed(state, "_orig_mod."),
+    "compiled data parallel": lambda state: prefixed(state, "_orig_mod.module."),
+    "data parallel of compiled": lambda state: prefixed(state, "module._orig_mod."),
+    "under network": lambda state: {"network": state, "iteration": 3, "best": [0.5, 0.6]},
+    "under model": lambda state: {"model": prefixed(state, "module."), "epoch": 1},
+    "under state_dict": lambda state: {"state_dict": state},
+    "with a number beside": lambda state: {**state, "epoch": 4},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_state_dict_is_read(tmp_path: Path, source: nn.Module, form: str) -> None:
+    torch.save(FORMS[form](source.state_dict()), tmp_path / "w.pt")
+    assert equal(read_state_dict(tmp_path / "w.pt"), source.state_dict())
+    target = net()
+    match = load_weights(target, tmp_path / "w.pt", strict=True)
+    assert equal(target.state_dict(), source.state_dict())
+    assert (len(match.loaded), match.missing, match.unused) == (len(source.state_dict()), (), ())
+
+
+def test_safetensors(tmp_path: Path, source: nn.Module) -> None:
+    save_file(prefixed(source.state_dict(), "module."), tmp_path / "w.safetensors")
+    target = net()
+    load_weights(target, tmp_path / "w.safetensors", strict=True)
+    assert equal(target.state_dict(), source.state_dict())
+
+
+class Wrapped(nn.Module):
+    """As DistributedDataParallel and compiled modules hold their network."""
+
+    def __init__(self, inner: nn.Module, name: str) -> None:
+        super().__init__()
+        setattr(self, name, inner)
+
+
+def test_wrapped_networks_are_looked_through(tmp_path: Path, source: nn.Module) -> None:
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    for names in (["module"], ["_orig_mod"], ["module", "_orig_mod"], ["_orig_mod", "module"]):
+        inner = net()
+        outer = inner
+        for name in names:
+            outer = Wrapped(outer, name)
+        load_weights(outer, tmp_path / "w.pt", strict=True)
+        assert equal(inner.state_dict(), source.state_dict())
+        assert unwrapped(outer) is inner
+    assert unwrapped(source) is source
+
+
+def test_partial_match_is_loaded_counted_and_logged(
+    tmp_path: Path, source: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = {**source.state_dict(), "2.weight": torch.ones(5, 3, 1, 1, 1), "extra": torch.ones(2)}
+    state.pop("1.running_mean")
+    torch.save(state, tmp_path / "w.pt")
+    target = net()
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    with caplog.at_level(logging.INFO):
+        match = load_weights(target, tmp_path / "w.pt")
+    after = target.state_dict()
+    assert match.missing == ("1.running_mean", "2.weight")
+    assert set(match.unused) == {"2.weight", "extra"}
+    assert all(torch.equal(after[name], source.state_dict()[name]) for name in match.loaded)
+    assert all(torch.equal(after[name], before[name]) for name in match.missing)
+    assert "7 of 9 tensors loaded; missing or of another shape: 1.running_mean, 2.weight" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "strict", "words"),
+    [
+        (lambda state: prefixed(state, "student."), False, "0 of 9 tensors"),
+        (lambda state: {}, False, "0 of 9 tensors"),
+        (lambda state: {name: value for name, value in state.items() if name != "2.bias"}, True, "8 of 9.*2.bias"),
+        (lambda state: {**state, "3.weight": torch.ones(1)}, True, "not used: 3.weight"),
+        (lambda state: {**state, "0.bias": torch.ones(7)}, True, "another shape: 0.bias"),
+    ],
+)
+def test_weights_of_another_network_are_refused(
+    tmp_path: Path, source: nn.Module, change: Callable[[State], State], strict: bool, words: str
+) -> None:
+    torch.save(change(source.state_dict()), tmp_path / "w.pt")
+    target = net()
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_weights(target, tmp_path / "w.pt", strict=strict)
+    assert str(tmp_path / "w.pt") in str(caught.value)
+    assert equal(target.state_dict(), before)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_with_their_name(tmp_path: Path, source: nn.Module, bad: float) -> None:
+    state = source.state_dict()
+    state["2.weight"][0, 1] = bad
+    torch.save(state, tmp_path / "w.pt")
+    save_file(state, tmp_path / "w.safetensors")
+    for name in ("w.pt", "w.safetensors"):
+        with pytest.raises(CheckpointError, match=r"2\.weight holds NaN or Inf"):
+            read_state_dict(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9, 0.999])
+def test_torn_files_are_refused(tmp_path: Path, source: nn.Module, suffix: str, share: float) -> None:
+    file = tmp_path / f"w{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(source.state_dict(), file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match="damaged") as caught:
+        read_state_dict(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_flipped_bit_in_any_tensor_is_noticed(tmp_path: Path, source: nn.Module) -> None:
+    """torch.load alone returns other weights, silently."""
+    file = tmp_path / "w.pt"
+    torch.save(source.state_dict(), file)
+    whole = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        heads = [info.header_offset for info in archive.infolist() if "/data/" in info.filename]
+    assert len(heads) == len(source.state_dict())
+    for head in heads:
+        place = head + 30 + sum(struct.unpack("<HH", whole[head + 26 : head + 30]))  # after name and extra field
+        content = bytearray(whole)
+        content[place] ^= 1
+        file.write_bytes(content)
+        torch.load(file, weights_only=True)
+        with pytest.raises(CheckpointError, match="damaged"):
+            read_state_dict(file)
+
+
+def test_random_damage_is_a_typed_error_or_harmless(tmp_path: Path, source: nn.Module) -> None:
+    file = tmp_path / "w.pt"
+    torch.save(source.state_dict(), file)
+    whole, generator, refused = file.read_bytes(), torch.Generator().manual_seed(0), 0
+    for _ in range(300):
+        place, bit = (int(torch.randint(n, (1,), generator=generator)) for n in (len(whole), 8))
+        content = bytearray(whole)
+        content[place] ^= 1 << bit
+        file.write_bytes(content)
+        try:
+            assert equal(read_state_dict(file), source.state_dict())
+        except CheckpointError:
+            refused += 1
+    assert 100 < refused < 300
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.proof,)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.safetensors"])
+def test_code_in_weights_is_refused_and_not_executed(
+    tmp_path: Path, source: nn.Module, name: str, nested: bool
+) -> None:
+    proof, file = tmp_path / "executed", tmp_path / name
+    payload = Payload(proof)
+    torch.save({"network": source.state_dict(), "optimizer": {"state": payload}} if nested else payload, file)
+    with pytest.raises(CheckpointError):
+        load_weights(net(), file)
+    file.write_bytes(pickle.dumps(payload))
+    with pytest.raises(CheckpointError):
+        load_weights(net(), file)
+    assert not proof.exists()
+    pickle.loads(file.read_bytes())
+    assert proof.exists(), "the payload works where it is not refused"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_refused(tmp_path: Path, source: nn.Module) -> None:
+    torch.jit.script(source).save(str(tmp_path / "w.pt"))
+    with pytest.raises(CheckpointError, match="damaged, or more than tensors"):
+        read_state_dict(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.ones(3), "text", 5], ids=type)
+def test_content_that_is_no_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=f"holds a {type(content).__name__}"):
+        read_state_dict(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", ["nowhere.pt", "."])
+def test_absent_weights(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="no weights there"):
+        read_checkpoint(tmp_path / name)
