@@ -105,7 +105,7 @@ def whole_labels(volume: Volume, path: Path) -> NDArray[np.int64]:
             remedy="resample label maps with nearest neighbour only",
             path=path,
         )
-    return rounded.astype(np.int64)
+    return np.asarray(rounded, dtype=np.int64)
 
 
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:

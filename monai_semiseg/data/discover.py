@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from tqdm import tqdm
 
@@ -126,7 +126,7 @@ def find_cases(inputs: str | Path | Sequence[str | Path], *, progress: bool = Tr
     found = Found()
     listed = [(root, file) for root in roots for file in files_under(root)]
     rows: list[tuple[Path, Path, Case | Skipped]] = []
-    bar = tqdm(total=len(listed), desc="Looking at files", unit="file", disable=None if progress else True)
+    bar: Bar = tqdm(total=len(listed), desc="Looking at files", unit="file", disable=None if progress else True)
     with bar:
         for root in roots:
             members = [file for owner, file in listed if owner == root]
@@ -142,7 +142,7 @@ def files_under(root: Path) -> Iterator[Path]:
         return
     seen: set[tuple[int, int]] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        status = os.stat(folder)
+        status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             subfolders.clear()
             continue
@@ -151,10 +151,11 @@ def files_under(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
+Bar: TypeAlias = "tqdm[Any]"
 Row = tuple[Path, Path, Case | Skipped]  # the root, the path that names the case, the finding
 
 
-def _look_at(root: Path, base: Path, files: Sequence[Path], found: Found, bar: tqdm[None]) -> list[Row]:
+def _look_at(root: Path, base: Path, files: Sequence[Path], found: Found, bar: Bar) -> list[Row]:
     rows: list[Row] = []
     headers: list[DicomHeader] = []
     broken: dict[Path, DicomError] = {}
@@ -169,9 +170,7 @@ def _look_at(root: Path, base: Path, files: Sequence[Path], found: Found, bar: t
     return rows + _dicom_rows(root, base, headers, broken)
 
 
-def _look_at_file(
-    root: Path, base: Path, file: Path, found: Found, headers: list[DicomHeader], bar: tqdm[None]
-) -> list[Row]:
+def _look_at_file(root: Path, base: Path, file: Path, found: Found, headers: list[DicomHeader], bar: Bar) -> list[Row]:
     if not file.is_file():
         return [(root, file, Skipped(file, "not a regular file"))]
     kind = sniff(file)
@@ -188,7 +187,7 @@ def _look_at_file(
     return []
 
 
-def _look_into(root: Path, base: Path, file: Path, found: Found, bar: tqdm[None]) -> list[Row]:
+def _look_into(root: Path, base: Path, file: Path, found: Found, bar: Bar) -> list[Row]:
     """Unpack an archive and look at its files; an archive within an archive is not opened."""
     if found.archives.holds(base):
         return [(root, file, Skipped(file, "an archive within an archive"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` to write to; rename it into place when the block ends well.
 
     The data reach the disk before the rename, so a kill or a power cut leaves the old file or the new one, never a
-    part. On an error the temporary file is removed. The temporary name keeps the suffixes, since writers choose the
-    format by them.
+    part. On an error the temporary file is removed; what a killed process left for this target goes when it is
+    written again. The temporary name keeps the suffixes, since writers choose the format by them.
 
     Raises:
         OutputError: If the disk is full or the folder cannot be written.
@@ -26,10 +27,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     part = target.with_name(f".part-{os.getpid()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(target)
         yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(part, target)
+        part.replace(target)
     except OSError as error:
         raise OutputError(
             f"cannot be written ({error.strerror or error})",
@@ -39,6 +41,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_orphans(target: Path) -> None:
+    """Remove the temporary files that processes which no longer run left for a target."""
+    for part in target.parent.glob(f".part-*-{glob.escape(target.name)}"):
+        owner = part.name.split("-")[1]
+        if owner.isdigit() and not _runs(int(owner)):
+            part.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:

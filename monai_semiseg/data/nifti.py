@@ -11,6 +11,9 @@ from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from monai_semiseg.data.volume import Volume, check_affine, check_dtype, check_size, spatial_shape, warn
@@ -128,7 +131,7 @@ def _claimed_bytes(head: bytes, path: Path) -> int:
         raise UnsupportedError("a two-file image (.hdr and .img)", expected="one .nii or .nii.gz file", path=path)
     try:
         dtype, shape = header.get_data_dtype(), tuple(int(n) for n in header.get_data_shape())
-    except (nib.spatialimages.HeaderDataError, KeyError, ValueError) as error:
+    except (HeaderDataError, KeyError, ValueError) as error:
         raise DtypeError(f"header: {error}", expected="a voxel type of the NIfTI standard", path=path) from error
     if not shape or min(shape) < 1:
         raise DimensionError(f"header claims shape {shape}", expected="one 3-D volume", path=path)
@@ -138,14 +141,14 @@ def _claimed_bytes(head: bytes, path: Path) -> int:
     offset = float(header["vox_offset"])
     if not math.isfinite(offset) or not 0 <= offset < 2**31:
         raise FormatError(f"header puts the voxels at byte {offset}", expected="352 or a little more", path=path)
-    return int(offset) + math.prod(shape) * dtype.itemsize
+    return int(offset) + math.prod(shape) * int(dtype.itemsize)
 
 
 def _header(head: bytes, path: Path) -> Any:
     kind = nib.Nifti1Header if nifti_version(head) == 1 else nib.Nifti2Header
     try:
         return kind.from_fileobj(io.BytesIO(head), check=False)
-    except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError, ValueError) as error:
+    except (HeaderDataError, WrapStructError, ValueError) as error:
         raise NotNiftiError(f"a damaged header ({error})", expected="a NIfTI header", path=path) from error
 
 
@@ -155,7 +158,7 @@ def _parse(content: bytes, path: Path) -> Any:
         return kind.from_bytes(content)
     except GeometryError:
         raise
-    except (nib.spatialimages.HeaderDataError, nib.filebasedimages.ImageFileError, ValueError, OSError) as error:
+    except (HeaderDataError, ImageFileError, ValueError, OSError) as error:
         raise FormatError(f"header: {error}", expected="a valid NIfTI header", path=path) from error
     except np.linalg.LinAlgError as error:
         raise GeometryError(f"affine: {error}", expected="an invertible affine in mm", path=path) from error

@@ -13,7 +13,7 @@ from monai.utils import MetaKeys, SpaceKeys
 from monai_semiseg.data.scan import read_scan
 
 
-class ScanReader(ImageReader):  # type: ignore[misc]
+class ScanReader(ImageReader):
     """Read NIfTI, NRRD, MetaImage and DICOM for ``LoadImaged``, with the checks of :func:`read_scan`.
 
     In a config: ``{"_target_": "LoadImaged", "keys": "image", "reader": "monai_semiseg.data.reader.ScanReader"}``.

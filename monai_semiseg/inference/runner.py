@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
@@ -33,7 +33,7 @@ from monai_semiseg.networks.weights import load_weights
 logger = logging.getLogger(__name__)
 # What one scan can make transforms, network and writers raise: it fails that case and no other.
 _CASE_ERRORS = (SemisegError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
-                MemoryError, OSError, nib.spatialimages.HeaderDataError)  # fmt: skip
+                MemoryError, OSError, HeaderDataError)  # fmt: skip
 
 
 class BatchRunner:
