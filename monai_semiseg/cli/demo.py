@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder (default runs/demo)")
     parser.add_argument("--labelled", type=float, default=12, help="labelled scans (default 12)")
-    parser.add_argument("--iterations", type=int, default=400, help="training steps (default 400)")
+    parser.add_argument("--iterations", type=int, default=500, help="training steps (default 500)")
     parser.add_argument("--root", type=Path, help="folder that holds sample_data/ and bundles/ (default: this clone)")
 
 
