@@ -133,9 +133,9 @@ class Subject:
         return np.where(core > 0, 2, np.where(shell > 0, 1, 0)).astype(np.uint8)
 
     def _nested(self, points: Array) -> tuple[Array, Array]:
-        """Depths in shell and core; the core keeps 1.5 mm off the surface."""
+        """Depths in shell and core; the core keeps 2.5 mm off the surface, more than a voxel."""
         shell = self.shell.depth(points)
-        return shell, np.minimum(self.core.depth(points), shell - 1.5)
+        return shell, np.minimum(self.core.depth(points), shell - 2.5)
 
     def intensity(self, points: Array, site: Site, rng: np.random.Generator) -> Array:
         """What a noiseless, even scanner of a site shows, about 0 to 1; contrast varies a little with each scan."""
