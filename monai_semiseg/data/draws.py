@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from functools import lru_cache
 from typing import Any
 
@@ -25,11 +25,12 @@ class SeededDraws(Dataset[Any]):
         dataset: deterministic part, usually a MONAI ``CacheDataset``.
         transform: random transforms.
         seed: of the whole stream.
+        section: of the datalist that the scans are from, for the message if there are none.
     """
 
-    def __init__(self, dataset: Any, transform: Compose, seed: int = 0) -> None:
+    def __init__(self, dataset: Any, transform: Compose, seed: int = 0, section: str = "training") -> None:
         if len(dataset) == 0:
-            raise ConfigError("no scans to train on", expected="at least one entry under training in the datalist")
+            raise ConfigError("no scans to train on", expected=f"at least one entry under {section} in the datalist")
         self.dataset, self.transform, self.seed = dataset, transform, seed
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
@@ -50,6 +51,24 @@ class SeededDraws(Dataset[Any]):
 
     def _shuffled(self, turn: int) -> Any:
         return _stream(self.seed, turn, 0).permutation(len(self.dataset))
+
+
+class PairedDraws(Dataset[Any]):
+    """A labelled draw and an unlabelled one at every position: equally many of both in every batch.
+
+    Args:
+        labelled: stream of items with ``image`` and ``label``.
+        unlabelled: stream of items without a label; a seed of its own keeps the two streams apart.
+        views: name in the joint item -> key in the unlabelled one.
+    """
+
+    def __init__(self, labelled: Dataset[Any], unlabelled: Dataset[Any], views: Mapping[str, str]) -> None:
+        self.labelled, self.unlabelled, self.views = labelled, unlabelled, dict(views)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """Draw ``position`` of both streams, as one item."""
+        free = self.unlabelled[position]
+        return {**self.labelled[position], **{view: free[key] for view, key in self.views.items()}}
 
 
 def _stream(seed: int, index: int, kind: int) -> np.random.Generator:

@@ -84,7 +84,7 @@ class TrainingCheckpoint:
             "budget": _budget(engine),
             "random": _random_state(),
             "scaler": _scaler(engine).state_dict(),
-            **{name: item.state_dict() for name, item in self.objects.items()},
+            **{name: _plain(item).state_dict() for name, item in self.objects.items()},
         }
         with atomic_path(self.folder / "checkpoint.pt") as part:
             torch.save(content, part)
@@ -125,7 +125,7 @@ class TrainingCheckpoint:
             raise ValueError(f"epochs x iterations were {was}, now {now}")
         unwrapped(self.network).load_state_dict(content["network"])
         for name, item in self.objects.items():
-            item.load_state_dict(content[name])
+            _plain(item).load_state_dict(content[name])
         if content.get("scaler"):  # empty without mixed precision
             _scaler(engine).load_state_dict(content["scaler"])
         engine.state.iteration, engine.state.epoch = content["iteration"], content["epoch"]
@@ -139,6 +139,11 @@ class TrainingCheckpoint:
         if self._random is not None:
             _set_random_state(self._random)
             self._random = None
+
+
+def _plain(item: Any) -> Any:
+    """What holds the state: a network without its wrapper, so that one process can go on with what several began."""
+    return unwrapped(item) if isinstance(item, nn.Module) else item
 
 
 def _budget(engine: Engine) -> list[int]:

@@ -1,0 +1,52 @@
+"""Cross pseudo supervision: two networks that teach each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
+
+
+class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
+    """``L_u = CE(f1(x), argmax f2(x)) + CE(f2(x), argmax f1(x))`` on labelled and unlabelled scans.
+
+    Chen et al., Semi-supervised semantic segmentation with cross pseudo supervision (CVPR 2021). Both networks learn
+    from the labels; the first is evaluated and shipped. They must differ: the second is built with another random
+    start, and if both start from one file, its weights are moved off by ``symmetry_breaking`` times each tensor's
+    standard deviation.
+
+    Args:
+        partner: the second network.
+        symmetry_breaking: 0 leaves the partner as it is built or loaded.
+        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
+    """
+
+    def __init__(self, *, partner: nn.Module, symmetry_breaking: float = 0.1, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.partner, self.symmetry_breaking = partner, symmetry_breaking
+
+    @torch.no_grad()
+    def before_first_step(self) -> None:
+        """Break the symmetry of two networks that start from the same weights."""
+        for own, other in zip(self.network.parameters(), self.partner.parameters(), strict=True):
+            if own.shape == other.shape and torch.equal(own, other) and other.numel() > 1 and own.std() > 0:
+                other.add_(self.symmetry_breaking * other.std() * torch.randn_like(other))
+
+    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.partner.train()
+        return super()._iteration(engine, batchdata)
+
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Supervised loss of both networks and cross-entropy against each other's decision."""
+        first, second = (torch.cat(self.predict_both(batch, "strong", net)) for net in (self.network, self.partner))
+        count = len(batch[Keys.LABEL])
+        supervised = self.loss_function(first[:count], batch[Keys.LABEL])
+        supervised = supervised + self.loss_function(second[:count], batch[Keys.LABEL])
+        cross = functional.cross_entropy(first, second.argmax(1)) + functional.cross_entropy(second, first.argmax(1))
+        return supervised, cross

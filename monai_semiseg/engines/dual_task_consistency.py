@@ -1,0 +1,46 @@
+"""Dual-task consistency: the mask and the distance to its surface say the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, unlabelled
+from monai_semiseg.losses.signed_distance import distance_to_probability, normalised_signed_distance
+from monai_semiseg.networks.auxiliary import PyramidHeads
+
+
+class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
+    """A second head predicts signed distance maps ``z = tanh(h(x))`` of the foreground classes (DTC).
+
+    ``L_s = L(f(x), y) + b mean (z - sdf(y))^2`` on labelled scans, and on all scans
+    ``L_u = mean (1 / (1 + exp(k z)) - softmax f(x))^2`` over the foreground. Luo et al., Semi-supervised medical
+    image segmentation through dual-task consistency (AAAI 2021). The network without the second head is evaluated
+    and shipped.
+
+    Args:
+        head: one head on the layer before the output, with as many outputs as there are foreground classes.
+        distance_weight: b above.
+        steepness: k above.
+        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
+    """
+
+    def __init__(
+        self, *, head: PyramidHeads, distance_weight: float = 0.3, steepness: float = 1500.0, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self.head, self.distance_weight, self.steepness = head, distance_weight, steepness
+
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Supervised loss of both tasks, and their agreement."""
+        image, label = batch[Keys.IMAGE], batch[Keys.LABEL]
+        logits, heads = self.head(self.network, torch.cat([image, unlabelled(batch, "strong")]))
+        logits, distance = logits.float(), torch.tanh(heads[0])
+        target = normalised_signed_distance(label, logits.shape[1])
+        supervised = self.loss_function(logits[: len(image)], label)
+        supervised = supervised + self.distance_weight * ((distance[: len(image)] - target) ** 2).mean()
+        foreground = torch.softmax(logits, 1)[:, 1:]
+        return supervised, ((distance_to_probability(distance, self.steepness) - foreground) ** 2).mean()

@@ -1,0 +1,22 @@
+"""Entropy minimisation: predictions on unlabelled scans shall be certain."""
+
+from __future__ import annotations
+
+import torch
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
+from monai_semiseg.losses.consistency import normalised_entropy
+
+
+class EntropyMinimisationTrainer(SemiSupervisedTrainer):
+    """``L_u = mean_p H(f(x)_p) / ln C`` on the unlabelled scans.
+
+    Grandvalet and Bengio (NeurIPS 2004); for segmentation Vu et al., ADVENT (CVPR 2019).
+    """
+
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Supervised loss and mean entropy."""
+        labelled, free = self.predict_both(batch, "strong")
+        return self.loss_function(labelled, batch[Keys.LABEL]), normalised_entropy(torch.softmax(free, 1))

@@ -1,0 +1,38 @@
+"""Uncertainty-rectified pyramid consistency: all scales of the decoder say the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, unlabelled
+from monai_semiseg.losses.consistency import pyramid_consistency
+from monai_semiseg.networks.auxiliary import PyramidHeads
+
+
+class PyramidConsistencyTrainer(SemiSupervisedTrainer):
+    """``L_s`` is the mean over all scales, ``L_u`` their agreement on unlabelled scans (URPC).
+
+    Luo et al. (MICCAI 2021); see :func:`~monai_semiseg.losses.consistency.pyramid_consistency`. The network without
+    the further heads is evaluated and shipped.
+
+    Args:
+        heads: on the coarser decoder layers; the network's own output is the finest scale.
+        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
+    """
+
+    def __init__(self, *, heads: PyramidHeads, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.heads = heads
+
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean supervised loss of all scales, and their agreement."""
+        count = len(batch[Keys.IMAGE])
+        images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, "strong")])
+        logits, coarser = self.heads(self.network, images)
+        scales = [logits.float(), *coarser]
+        supervised = torch.stack([self.loss_function(scale[:count], batch[Keys.LABEL]) for scale in scales]).mean()
+        return supervised, pyramid_consistency([torch.softmax(scale[count:], 1) for scale in scales])

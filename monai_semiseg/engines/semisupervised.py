@@ -1,0 +1,156 @@
+"""The training step that supervised learning and every comparator share: labelled loss, unlabelled loss, one update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine, Events
+from monai.engines import Trainer
+from monai.inferers import Inferer, SimpleInferer
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from monai_semiseg.errors import ConfigError
+
+
+def gaussian_ramp(iteration: int, length: int) -> float:
+    """``exp(-5 (1 - t/T)^2)`` for t < T, then 1: how much the unlabelled loss counts while predictions are poor.
+
+    Laine and Aila, Temporal ensembling (ICLR 2017).
+    """
+    return 1.0 if iteration >= length else math.exp(-5 * (1 - iteration / length) ** 2)
+
+
+class SemiSupervisedTrainer(Trainer):
+    """Minimise ``L_s(labelled) + w ramp(t) L_u(unlabelled)``; as it stands, without L_u, supervised learning.
+
+    A method overrides :meth:`losses` and, if it keeps a teacher, :meth:`after_step`. A batch holds ``image`` and
+    ``label`` ``(B, 1, spatial...)`` and, with :class:`~monai_semiseg.data.draws.PairedDraws`, as many unlabelled
+    scans in two views of the same geometry: ``weak`` (moved only) and ``strong`` (intensities changed as the labelled
+    images' are).
+
+    Args:
+        device: where the step runs.
+        max_epochs, epoch_length: the budget, in iterations of ``epoch_length`` between two validations.
+        train_data_loader: batches as above.
+        network: the network to train.
+        optimizer: over all that is trained.
+        loss_function: the supervised loss of logits and class indices.
+        unlabelled_weight: w above.
+        ramp_iterations: T of :func:`gaussian_ramp`.
+        inferer: how images go through the network; MONAI's ``SimpleInferer`` if None.
+        train_handlers: MONAI handlers.
+        autocast_dtype: ``"float16"`` or ``"bfloat16"`` for mixed precision on any device; losses stay in float32.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        epoch_length: int,
+        train_data_loader: Iterable[Any],
+        network: nn.Module,
+        optimizer: Optimizer,
+        loss_function: nn.Module,
+        unlabelled_weight: float = 1.0,
+        ramp_iterations: int = 0,
+        inferer: Inferer | None = None,
+        train_handlers: Sequence[Any] | None = None,
+        autocast_dtype: str | None = None,
+    ) -> None:
+        if autocast_dtype not in (None, "float16", "bfloat16"):
+            raise ConfigError(f"autocast_dtype is {autocast_dtype!r}", expected="null, 'float16' or 'bfloat16'")
+        if unlabelled_weight < 0 or ramp_iterations < 0:
+            raise ConfigError(
+                f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}", expected="neither negative"
+            )
+        self.network, self.optimizer, self.loss_function = network, optimizer, loss_function
+        self.inferer = inferer or SimpleInferer()
+        self.unlabelled_weight, self.ramp_iterations = unlabelled_weight, ramp_iterations
+        self.autocast_dtype = None if autocast_dtype is None else getattr(torch, autocast_dtype)
+        # float16 needs its gradients scaled; bfloat16 has the range of float32.
+        scaled = self.autocast_dtype is torch.float16 and torch.device(device).type == "cuda"
+        super().__init__(
+            device, max_epochs, train_data_loader, epoch_length, handlers=train_handlers, amp=scaled, decollate=False
+        )
+        # After the handlers above, so that initial weights and a resumed checkpoint are in the network by then.
+        self.add_event_handler(Events.STARTED, self._begin)
+
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The supervised loss, and the unlabelled one, unweighted; None where there is none."""
+        return self.loss_function(self.predict(batch[Keys.IMAGE]), batch[Keys.LABEL]), None
+
+    def before_first_step(self) -> None:
+        """Prepare what follows the network, such as a teacher; not called when a training is resumed."""
+
+    def after_step(self, iteration: int) -> None:
+        """Follow the network after an optimiser step, counted from 1."""
+
+    def predict(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Logits in float32, whatever the precision of the network."""
+        logits: Tensor = self.inferer(images, self.network if network is None else network)
+        return logits.float()
+
+    def predict_both(self, batch: dict[str, Tensor], view: str, network: nn.Module | None = None) -> list[Tensor]:
+        """Logits of the labelled images and of one view of the unlabelled ones, from one forward pass."""
+        images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, view)])
+        return list(torch.split(self.predict(images, network), [len(batch[Keys.IMAGE]), len(batch[view])]))
+
+    def _begin(self, engine: Engine) -> None:
+        if engine.state.iteration == 0:
+            self.before_first_step()
+
+    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+        device = torch.device(self.state.device)
+        batch = {name: value.to(device, non_blocking=True) for name, value in batchdata.items()}
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
+            supervised, unsupervised = self.losses(batch)
+        loss = supervised
+        output = {"supervised_loss": supervised.detach()}
+        if unsupervised is not None:
+            # The step that is under way is number state.iteration, counted from 1.
+            weight = self.unlabelled_weight * gaussian_ramp(engine.state.iteration, self.ramp_iterations)
+            loss = supervised + weight * unsupervised
+            output["unlabelled_loss"] = unsupervised.detach()
+        self._step(loss)
+        self.after_step(engine.state.iteration)
+        return {Keys.LOSS: loss.detach(), **output}
+
+    def _step(self, loss: Tensor) -> None:
+        scaler = self.scaler or torch.amp.GradScaler(enabled=False)
+        scaler.scale(loss).backward()
+        self._share_gradients()
+        scaler.step(self.optimizer)
+        scaler.update()
+
+    def _share_gradients(self) -> None:
+        """Average the gradients of what is trained beside the network, which DDP does not see, over all processes."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return
+        inside = {id(parameter) for parameter in self.network.parameters()}
+        for parameter in (p for group in self.optimizer.param_groups for p in group["params"]):
+            if id(parameter) not in inside and parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= dist.get_world_size()
+
+
+def unlabelled(batch: dict[str, Tensor], view: str) -> Tensor:
+    """One view of the unlabelled scans of a batch.
+
+    Raises:
+        ConfigError: If the batch has none.
+    """
+    if view not in batch:
+        raise ConfigError(
+            f"no {view!r} view of unlabelled scans in the batch",
+            expected="labelled and unlabelled draws in pairs",
+            remedy="set train#dataloader#dataset to @train#paired_draws, as configs/methods/*.yaml do",
+        )
+    return batch[view]

@@ -1,0 +1,1 @@
+"""Losses on scans without labels: consistency, pseudo-labels, uncertainty, shape."""

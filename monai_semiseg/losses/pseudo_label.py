@@ -1,0 +1,46 @@
+"""Dice and cross-entropy against labels of which only some voxels count."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class WeightedDiceCELoss(nn.Module):
+    """Cross-entropy plus soft Dice of the foreground classes, both with a weight per voxel.
+
+    With softmax ``p``, one-hot label ``y`` and weights ``w``, over the whole batch::
+
+        CE   = mean_p w_p (-ln p_{p, y_p})
+        Dice = 1 - mean_c (2 sum_p w_p p_pc y_pc + s) / (sum_p w_p (p_pc + y_pc) + s)      c > 0
+
+    The cross-entropy is averaged over all voxels, also those of weight 0: few confident voxels pull little, as in
+    FixMatch (Sohn et al., NeurIPS 2020). With all weights 1 this is MONAI's ``DiceCELoss(batch=True,
+    include_background=False)``.
+
+    Args:
+        smoothing: s above.
+    """
+
+    def __init__(self, smoothing: float = 1e-5) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+
+    def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: ``(B, C, spatial...)``.
+            label: class indices, ``(B, 1, spatial...)``.
+            weight: ``(B, 1, spatial...)``.
+        """
+        index = label[:, 0].long()
+        cross_entropy = (functional.cross_entropy(logits, index, reduction="none") * weight[:, 0]).mean()
+        probability = torch.softmax(logits, 1)
+        one_hot = torch.zeros_like(probability).scatter_(1, index[:, None], 1.0)
+        axes = [0, *range(2, logits.ndim)]
+        overlap = (weight * probability * one_hot).sum(axes)[1:]
+        size = (weight * (probability + one_hot)).sum(axes)[1:]
+        dice = 1 - (2 * overlap + self.smoothing) / (size + self.smoothing)
+        return cross_entropy + dice.mean()

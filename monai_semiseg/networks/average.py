@@ -1,0 +1,41 @@
+"""A teacher that is the exponential moving average of its student."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from monai_semiseg.networks.weights import unwrapped
+
+
+class MovingAverage:
+    """Keeps one network as the moving average of another: ``t <- a t + (1 - a) s`` with ``a = min(1 - 1/(n+1), m)``.
+
+    ``n`` is the iteration, so that the average starts as a plain mean and forgets its random beginning. Running
+    statistics of normalisation layers are averaged as the weights are; counters are copied. All tensors move in one
+    fused call. Tarvainen and Valpola, Mean teachers are better role models (NeurIPS 2017).
+
+    Args:
+        average: the teacher; its gradients are switched off, and it is put into evaluation mode.
+        source: the student; a DDP wrapper is looked through.
+        momentum: m above, 0 to below 1.
+    """
+
+    def __init__(self, average: nn.Module, source: nn.Module, momentum: float = 0.99) -> None:
+        self.average, self.source, self.momentum = average.eval().requires_grad_(False), unwrapped(source), momentum
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Make the average equal to its source."""
+        self.average.load_state_dict(self.source.state_dict())
+
+    @torch.no_grad()
+    def update(self, iteration: int) -> None:
+        """Take in the source after optimiser step ``iteration``, counted from 1."""
+        keep = min(1 - 1 / (iteration + 1), self.momentum)
+        pairs = list(zip(self.average.state_dict().values(), self.source.state_dict().values(), strict=True))
+        moving = [(mean, new) for mean, new in pairs if mean.is_floating_point()]
+        torch._foreach_lerp_([mean for mean, _ in moving], [new for _, new in moving], 1 - keep)
+        for mean, new in pairs:
+            if not mean.is_floating_point():
+                mean.copy_(new)

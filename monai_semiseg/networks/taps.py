@@ -1,0 +1,74 @@
+"""Read and replace what named layers of a stock network put out, without changing the network."""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.weights import unwrapped
+
+
+def named_layers(network: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Module]:
+    """Find layers by name or shell pattern, in the network's order; of nested matches only the outermost.
+
+    Raises:
+        ConfigError: If a pattern matches nothing; the top-level names are listed.
+    """
+    modules = {name: module for name, module in unwrapped(network).named_modules() if name}
+    for pattern in patterns:
+        if not fnmatch.filter(modules, pattern):
+            known = ", ".join(name for name, _ in unwrapped(network).named_children())
+            raise ConfigError(f"no layer {pattern!r}", expected="the name of a layer", remedy=f"top layers: {known}")
+    matches = {name: module for name, module in modules.items() if any(fnmatch.fnmatch(name, p) for p in patterns)}
+    return {name: module for name, module in matches.items() if not _ancestors(name) & matches.keys()}
+
+
+def _ancestors(name: str) -> set[str]:
+    parts = name.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts))}
+
+
+@contextmanager
+def recorded(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Within the block, collect what each layer puts out in a forward pass of its network."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: outputs.__setitem__(name, output)
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in layers.items()]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Replay(nn.Module):
+    """Stands in for a layer and puts out what it was given, whatever comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Tensor | None = None
+
+    def forward(self, *_: Tensor) -> Tensor | None:
+        """The output to replay."""
+        return self.output
+
+
+def with_replayed(network: nn.Module, layers: dict[str, nn.Module]) -> tuple[nn.Module, dict[str, Replay]]:
+    """Copy a network except for some layers, whose outputs are replayed instead of computed.
+
+    The copy of a U-Net with its encoder replayed is a decoder of its own: it holds the decoder's weights only.
+
+    Returns:
+        The copy (a forward pass needs an input of the right shape, which nobody reads), and the replayed layers.
+    """
+    replays = {name: Replay() for name in layers}
+    memo = {id(module): replays[name] for name, module in layers.items()}
+    return copy.deepcopy(unwrapped(network), memo), replays

@@ -1,0 +1,58 @@
+"""Boxes that are cut from one scan and pasted into another, on the device and with torch's generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def random_box(shape: Sequence[int], low: float, high: float) -> tuple[slice, ...]:
+    """Draw a box whose sides are a share of the array's, anywhere inside it.
+
+    Args:
+        shape: spatial size.
+        low: least share of a side, 0 to 1; sides are drawn independently.
+        high: greatest share of a side.
+    """
+    shares = torch.empty(len(shape)).uniform_(low, high).tolist()
+    places = torch.rand(len(shape)).tolist()
+    box = []
+    for size, share, place in zip(shape, shares, places, strict=True):
+        side = min(size, max(1, round(size * share)))
+        start = round((size - side) * place)
+        box.append(slice(start, start + side))
+    return tuple(box)
+
+
+def box_masks(batch: Tensor, low: float, high: float, probability: float = 1.0) -> Tensor:
+    """Draw one box per sample.
+
+    Args:
+        batch: ``(B, C, spatial...)``, read for its shape and device only.
+        low: see :func:`random_box`.
+        high: see :func:`random_box`.
+        probability: of a sample to get a box at all.
+
+    Returns:
+        bool, ``(B, 1, spatial...)``: True inside the box.
+    """
+    mask = torch.zeros((len(batch), 1, *batch.shape[2:]), dtype=torch.bool)
+    for sample in mask:
+        if torch.rand(()).item() < probability:  # on the CPU: no device is waited for
+            sample[(0, *random_box(batch.shape[2:], low, high))] = True
+    return mask.to(batch.device, non_blocking=True)
+
+
+def paste_from_next(batch: Tensor, mask: Tensor) -> Tensor:
+    """Replace each sample inside its mask by the next sample of the batch (the last one by the first).
+
+    Yun et al., CutMix (ICCV 2019); French et al., Semi-supervised semantic segmentation needs strong, varied
+    perturbations (BMVC 2020).
+
+    Args:
+        batch: images, labels or weights, ``(B, C, spatial...)``.
+        mask: ``(B, 1, spatial...)`` from :func:`box_masks`.
+    """
+    return torch.where(mask, batch.roll(-1, 0), batch)
