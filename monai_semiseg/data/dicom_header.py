@@ -80,16 +80,24 @@ def read_header(path: Path) -> DicomHeader | None:
         raise DicomError(
             "the header cannot be read", expected="a whole DICOM file", remedy="export the series again", path=path
         ) from error
-    if header.sop_class and (header.series_uid or not header.is_image):
+    if header.sop_class and _is_whole(header):
         return header
     if declared:
         raise DicomError(
-            "the header ends before it names its series",
+            "the header ends before it says what the file holds",
             expected="a whole DICOM file",
             remedy="export the series again",
             path=path,
         )
     return None
+
+
+def _is_whole(header: DicomHeader) -> bool:
+    """Whether the header goes on to what every object of its class has: a cut image must not pass for a report."""
+    if header.sop_class == pydicom.uid.MediaStorageDirectoryStorage:
+        return True
+    is_image_class = "Image Storage" in pydicom.uid.UID(header.sop_class).name
+    return bool(header.series_uid) and (header.is_image or not is_image_class)
 
 
 def _header(path: Path, dataset: pydicom.Dataset) -> DicomHeader:

@@ -138,6 +138,10 @@ def _claimed_bytes(head: bytes, path: Path) -> int:
     if dtype.itemsize == 0:
         raise DtypeError("voxels of an unknown type", expected="a voxel type of the NIfTI standard", path=path)
     check_size(shape, dtype.itemsize, path)
+    sizes = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if not (int(header["qform_code"]) or int(header["sform_code"])) and not (np.isfinite(sizes).all() and sizes.all()):
+        # Checked on the header as it stands: nibabel mends a voxel size of 0 to 1 mm in silence.
+        raise GeometryError(f"voxel size {sizes.tolist()} mm", expected="three sizes above zero", path=path)
     offset = float(header["vox_offset"])
     if not math.isfinite(offset) or not 0 <= offset < 2**31:
         raise FormatError(f"header puts the voxels at byte {offset}", expected="352 or a little more", path=path)
@@ -166,10 +170,7 @@ def _parse(content: bytes, path: Path) -> Any:
 
 def _affine(image: Any, path: Path) -> NDArray[np.float64]:
     header = image.header
-    zooms = np.asarray(header.get_zooms()[:3], dtype=np.float64)
     codes = int(header["qform_code"]), int(header["sform_code"])
-    if not any(codes) and (not np.isfinite(zooms).all() or (zooms == 0).any()):
-        raise GeometryError(f"voxel size {zooms.tolist()} mm", expected="three sizes above zero", path=path)
     affine = check_affine(image.affine, path)
     if not any(codes):
         warn(path, "W_ORIENT", "neither qform nor sform is set; orientation assumed from the voxel order")

@@ -69,8 +69,8 @@ class SemiSupervisedTrainer(Trainer):
         if autocast_dtype not in (None, "float16", "bfloat16"):
             raise ConfigError(f"autocast_dtype is {autocast_dtype!r}", expected="null, 'float16' or 'bfloat16'")
         if autocast_dtype is not None and torch.device(device).type == "cpu":
-            # torch 2.13: the weight gradient of a bfloat16 Conv3d on 2 x 3 x 2 voxels reads memory that nobody wrote.
-            raise ConfigError("autocast_dtype on a CPU", expected="null", remedy="leave autocast_dtype out, or use a GPU")
+            # torch 2.13: the weight gradient of a bfloat16 Conv3d on 2 x 3 x 2 voxels reads memory nobody wrote.
+            raise ConfigError("autocast_dtype on a CPU", expected="null", remedy="leave it out, or use a GPU")
         if unlabelled_weight < 0 or ramp_iterations < 0:
             raise ConfigError(
                 f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}", expected="neither negative"
