@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from monai_semiseg.errors import OutputError
@@ -40,7 +40,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             path=target,
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or its folder could not be made
+            part.unlink()
 
 
 def _remove_orphans(target: Path) -> None:
