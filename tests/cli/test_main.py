@@ -81,7 +81,7 @@ def test_split_and_plan_write_what_the_bundles_read(dataset: Path, tmp_path: Pat
 
     settings = yaml.safe_load(plan.read_text())
     assert settings["spacing"] == [1.0, 1.0, 2.0]
-    assert settings["patch_size"] == [24, 24, 16]
+    assert settings["patch_size"] == [32, 24, 16]
     assert settings["out_channels"] == 2
 
 

@@ -12,7 +12,7 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, RandAffined, RandFlipd, RandGaussianNoised, RandSmoothDeformd
 
-from monai_semiseg.data.draws import BudgetSampler, SeededDraws
+from monai_semiseg.data.draws import BudgetSampler, PairedDraws, SeededDraws
 from monai_semiseg.errors import ConfigError
 
 SCANS = 5
@@ -140,3 +140,14 @@ def test_processes_partition_every_joint_batch(world: int) -> None:
 def test_an_empty_budget_is_an_error(iterations: int, batch_size: int) -> None:
     with pytest.raises(ConfigError, match=f"iterations {iterations}, batch_size {batch_size}"):
         BudgetSampler(iterations, batch_size)
+
+
+def test_pairs_hold_both_streams() -> None:
+    """Position by position what the two streams give on their own."""
+    free = SeededDraws(Dataset(scans()), Compose([RandGaussianNoised("image", prob=1.0, std=0.1)]), 9)
+    pairs = PairedDraws(draws(), free, {"strong": "image", "number": "id"})
+    for position in (0, 4, 11):
+        item = pairs[position]
+        assert same(item, draws()[position])
+        assert torch.equal(torch.as_tensor(item["strong"]), torch.as_tensor(free[position]["image"]))
+        assert item["number"] == free[position]["id"]

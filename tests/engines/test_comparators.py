@@ -1,0 +1,309 @@
+"""Every comparator: its loss against the formula, where gradients go, what follows, and that it learns."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.losses import DiceCELoss
+from monai.networks.nets import BasicUNet
+from torch import Tensor, nn
+
+from monai_semiseg.engines.copy_paste import BidirectionalCopyPasteTrainer
+from monai_semiseg.engines.cross_consistency import CrossConsistencyTrainer
+from monai_semiseg.engines.cross_pseudo_supervision import CrossPseudoSupervisionTrainer
+from monai_semiseg.engines.dual_task_consistency import DualTaskConsistencyTrainer
+from monai_semiseg.engines.entropy_minimisation import EntropyMinimisationTrainer
+from monai_semiseg.engines.mean_teacher import MeanTeacherTrainer, UncertaintyAwareTrainer
+from monai_semiseg.engines.pyramid_consistency import PyramidConsistencyTrainer
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, gaussian_ramp
+from monai_semiseg.engines.weak_to_strong import WeakToStrongTrainer
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.auxiliary import PerturbedDecoders, PyramidHeads
+
+CLASSES = 3
+TEACHERS = {"mean_teacher", "uncertainty_aware", "weak_to_strong", "copy_paste"}
+HARD = {"cross_pseudo", "weak_to_strong", "copy_paste"}  # learn decisions, which entropy alone does not say
+Build = Callable[..., SemiSupervisedTrainer]
+
+
+def network(dims: int) -> BasicUNet:
+    return BasicUNet(dims, 1, CLASSES, features=(4, 4, 8, 8, 16, 4))
+
+
+def heads(net: nn.Module, dims: int, layers: list[str], outputs: int) -> PyramidHeads:
+    return PyramidHeads(net, layers, outputs, [1, *[32] * dims])
+
+
+def parts(name: str, net: nn.Module, dims: int) -> dict[str, Any]:
+    """What a method needs beside the network."""
+    if name in TEACHERS:
+        return {"teacher": copy.deepcopy(net)}
+    return {
+        "cross_pseudo": lambda: {"partner": network(dims)},
+        "cross_consistency": lambda: {"decoders": PerturbedDecoders(net, ["conv_0", "down_*"])},
+        "pyramid": lambda: {"heads": heads(net, dims, ["upcat_3", "upcat_2"], CLASSES)},
+        "dual_task": lambda: {"head": heads(net, dims, ["upcat_1"], CLASSES - 1), "steepness": 20.0},
+    }.get(name, dict)()
+
+
+METHODS: dict[str, Build] = {
+    "supervised": SemiSupervisedTrainer, "entropy": EntropyMinimisationTrainer, "mean_teacher": MeanTeacherTrainer,
+    "uncertainty_aware": UncertaintyAwareTrainer, "weak_to_strong": WeakToStrongTrainer,
+    "copy_paste": BidirectionalCopyPasteTrainer, "cross_pseudo": CrossPseudoSupervisionTrainer,
+    "cross_consistency": CrossConsistencyTrainer, "pyramid": PyramidConsistencyTrainer,
+    "dual_task": DualTaskConsistencyTrainer,
+}  # fmt: skip
+UNLABELLED = [name for name in METHODS if name != "supervised"]
+
+
+def batch(dims: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Bright squares on a dark ground; the unlabelled ones in two views."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.zeros(4, 1, *[32] * dims)
+    for n in range(4):
+        low = torch.randint(2, 10, (dims,), generator=generator).tolist()
+        label[(n, 0, *(slice(a, a + 16) for a in low))] = 1
+        label[(n, 0, *(slice(a + 4, a + 12) for a in low))] = 2
+    image = label - 0.8 + 0.2 * torch.randn(label.shape, generator=generator)
+    strong = 1.3 * image + 0.2 * torch.randn(label.shape, generator=generator)
+    return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:]}
+
+
+def build(
+    name: str, dims: int = 2, batches: list[dict[str, Tensor]] | None = None, **settings: Any
+) -> SemiSupervisedTrainer:
+    torch.manual_seed(0)
+    net = settings.pop("network", None) or network(dims)
+    more = parts(name, net, dims)
+    trained = [p for part in (net, *more.values()) if isinstance(part, nn.Module) for p in part.parameters()]
+    batches = batches or [batch(dims)]
+    return METHODS[name](
+        device=torch.device("cpu"), max_epochs=settings.pop("max_epochs", 1), epoch_length=len(batches),
+        train_data_loader=batches, network=net, optimizer=torch.optim.Adam(trained, lr=settings.pop("lr", 3e-3)),
+        loss_function=DiceCELoss(to_onehot_y=True, softmax=True), **{**more, **settings},
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def started(name: str, dims: int = 2, **settings: Any) -> SemiSupervisedTrainer:
+    """A trainer as it is before its first step."""
+    trainer = build(name, dims, **settings)
+    trainer.before_first_step()
+    trainer.network.train()
+    return trainer
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", UNLABELLED)
+def test_gradient_reaches_the_network_and_no_teacher(name: str, dims: int) -> None:
+    trainer = started(name, dims, **({"threshold": 0.0} if name == "weak_to_strong" else {}))
+    _, loss = trainer.losses(batch(dims))
+    assert loss is not None and loss.ndim == 0 and torch.isfinite(loss)
+    loss.backward()  # type: ignore[no-untyped-call]
+    first, last = trainer.network.conv_0.conv_0.conv.weight, trainer.network.final_conv.weight
+    assert first.grad is not None and first.grad.any()
+    # The main output of CCT is a target: its decoder learns from labels alone.
+    assert (last.grad is not None and bool(last.grad.any())) is (name != "cross_consistency")
+    if name in TEACHERS:
+        assert all(parameter.grad is None for parameter in trainer.teacher.parameters())
+
+
+@pytest.mark.parametrize("name", UNLABELLED)
+def test_labels_of_unlabelled_scans_are_not_there_to_be_used(name: str) -> None:
+    trainer = started(name)
+    trainer.losses({key: value for key, value in batch().items() if key in ("image", "label", "weak", "strong")})
+    with pytest.raises(ConfigError, match="paired_draws"):
+        trainer.losses({key: value for key, value in batch().items() if key in ("image", "label")})
+
+
+@pytest.mark.parametrize("name", [n for n in UNLABELLED if n not in HARD])
+def test_the_unlabelled_loss_alone_goes_down(name: str) -> None:
+    """Trained on it alone, with a teacher that stays, the loss falls by a fifth at least."""
+    torch.manual_seed(1)
+    trainer = started(name, **({"momentum": 0.9999} if name in TEACHERS else {}))
+    values = []
+    data = batch()
+    for _ in range(40):
+        trainer.optimizer.zero_grad()
+        torch.manual_seed(2)  # the same noise each time, so that only learning changes the value
+        loss = trainer.losses(data)[1]
+        assert loss is not None
+        loss.backward()  # type: ignore[no-untyped-call]
+        trainer.optimizer.step()
+        values.append(float(loss.detach()))
+    assert values[-1] < 0.8 * values[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_learns_the_toy_problem(name: str) -> None:
+    """Both losses together, through the engine: unlabelled scans are segmented in the end."""
+    batches = [batch(2, seed) for seed in range(4)]
+    trainer = build(name, batches=batches, max_epochs=20, lr=1e-2, unlabelled_weight=0.3, ramp_iterations=30)
+    trainer.run()
+    judged = (trainer.teacher if name in TEACHERS else trainer.network).eval()
+    truth = batch(2, 7)
+    with torch.no_grad():
+        predicted = judged(truth["image"]).argmax(1, keepdim=True)
+    assert float((predicted == truth["label"]).float().mean()) > 0.93
+    assert trainer.state.iteration == 80
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_weights(name: str) -> None:
+    ends = []
+    for _ in range(2):
+        trainer = build(name, batches=[batch(2, 0), batch(2, 1)])
+        trainer.run()
+        ends.append(trainer.network.state_dict())
+    assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
+
+
+@pytest.mark.parametrize("length", [0, 1, 10, 400])
+def test_ramp(length: int) -> None:
+    values = [gaussian_ramp(t, length) for t in range(length + 5)]
+    assert values == sorted(values) and values[length:] == [1.0] * 5
+    if length:
+        assert values[0] == pytest.approx(math.exp(-5)) and values[length // 2] == pytest.approx(
+            math.exp(-5 * (1 - (length // 2) / length) ** 2))  # fmt: skip
+
+
+def test_the_ramp_and_the_weight_are_what_is_added() -> None:
+    trainer = build("entropy", batches=[batch()] * 3, unlabelled_weight=0.7, ramp_iterations=4)
+    seen = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output))
+    trainer.run()
+    for t, output in enumerate(seen, 1):
+        total = output["supervised_loss"] + 0.7 * gaussian_ramp(t, 4) * output["unlabelled_loss"]
+        assert float(output["loss"]) == pytest.approx(float(total), abs=1e-6)
+
+
+def test_supervised_is_monais_trainer() -> None:
+    """Without a method, the step is MONAI's own: the same weights to the last bit."""
+    from monai.engines import SupervisedTrainer
+
+    batches, ends = [batch(2, seed) for seed in range(3)], []
+    ours = build("supervised", batches=batches)
+    theirs = build("supervised", batches=batches)
+    other = SupervisedTrainer(torch.device("cpu"), 1, batches, theirs.network, theirs.optimizer, theirs.loss_function,
+                              epoch_length=3, decollate=False)  # fmt: skip
+    for trainer in (ours, other):
+        trainer.run()
+        ends.append(trainer.network.state_dict())
+    assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
+
+
+def test_teacher_starts_from_what_the_student_has_and_follows() -> None:
+    trainer = build("mean_teacher", batches=[batch()] * 2)
+    with torch.no_grad():
+        trainer.network.final_conv.bias.fill_(3.0)  # as if initial weights had been loaded
+    means = []
+    trainer.add_event_handler(Events.STARTED, lambda _: means.append(trainer.teacher.final_conv.bias.mean().item()))
+    slow: list[Tensor] = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda _: slow.append(trainer.network.final_conv.weight.detach().clone())
+    )
+    trainer.run()
+    assert means == [3.0]
+    start = build("mean_teacher").network.final_conv.weight.detach()
+    torch.testing.assert_close(trainer.teacher.final_conv.weight, (start + slow[0] + slow[1]) / 3)
+
+
+def test_uncertain_voxels_do_not_count() -> None:
+    """Where the teacher says every class is as likely as the other, nothing is learned."""
+    trainer = started("uncertainty_aware", ramp_iterations=10, noise=0.0)
+    with torch.no_grad():
+        for parameter in trainer.teacher.final_conv.parameters():
+            parameter.zero_()
+    images = batch()["strong"]
+    torch.testing.assert_close(trainer.uncertainty(images), torch.full((2, 1, 32, 32), math.log(3)), atol=1e-4, rtol=0)
+    trainer.state.iteration = 5
+    assert float(trainer.losses(batch())[1]) == 0
+
+
+def test_confidence_and_cutmix_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = started("weak_to_strong", threshold=0.4, box=(0.5, 0.5))
+    data, seen = batch(), {}
+    monkeypatch.setattr(trainer, "pseudo_loss", lambda *args: seen.update(args=args) or args[0].sum())
+    inputs = []
+    trainer.network.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
+    trainer.losses(data)
+    _, label, weight = seen["args"]
+    with torch.no_grad():
+        q = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)
+    strong = inputs[0][2:]
+    for n in range(2):
+        for i in range(32):
+            for j in range(32):
+                pasted = not torch.equal(strong[n, 0, i, j], data["strong"][n, 0, i, j])
+                source = (n + 1) % 2 if pasted else n
+                assert strong[n, 0, i, j] == data["strong"][source, 0, i, j]
+                assert label[n, 0, i, j] == q[source, :, i, j].argmax()
+                assert weight[n, 0, i, j] == float(q[source, :, i, j].max() >= 0.4)
+    assert 200 < (strong != data["strong"]).sum() / 2 < 300, "a box of half of each side"
+
+
+def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = started("copy_paste", pseudo_weight=0.25)
+    data, calls, inputs = batch(), [], []
+    monkeypatch.setattr(trainer, "mixed_loss", lambda *args: calls.append(args) or args[0].sum())
+    trainer.network.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
+    trainer.losses(data)
+    with torch.no_grad():
+        pseudo = trainer.teacher.eval()(data["weak"]).argmax(1, keepdim=True).float()
+    _, first, second = inputs[0].chunk(3)
+    for mixed, (_, label, weight) in zip((first, second), calls, strict=True):
+        labelled = mixed == data["image"]
+        assert 0.3 < labelled.float().mean() < 0.7
+        assert torch.equal(mixed[~labelled], data["strong"][~labelled])
+        assert torch.equal(label[labelled], data["label"][labelled]) and torch.equal(
+            label[~labelled], pseudo[~labelled]
+        )
+        assert torch.equal(weight, torch.where(labelled, 1.0, 0.25))
+    assert torch.equal(first == data["image"], second != data["image"])
+
+
+def test_cross_pseudo_supervision_against_the_formula() -> None:
+    trainer, data = started("cross_pseudo"), batch()
+    images = torch.cat([data["image"], data["strong"]])
+    a, b = trainer.network(images), trainer.partner(images)
+    log_a, log_b = torch.log_softmax(a, 1), torch.log_softmax(b, 1)
+    slow = -(log_a.gather(1, b.argmax(1)[:, None]).mean() + log_b.gather(1, a.argmax(1)[:, None]).mean())
+    torch.testing.assert_close(trainer.losses(data)[1], slow)
+
+
+def test_two_networks_from_one_file_are_moved_apart() -> None:
+    trainer = build("cross_pseudo")
+    trainer.partner.load_state_dict(trainer.network.state_dict())
+    trainer.before_first_step()
+    own, other = trainer.network.conv_0.conv_0.conv.weight, trainer.partner.conv_0.conv_0.conv.weight
+    assert 0.03 < float((own - other).std() / own.std()) < 0.3
+    already = build("cross_pseudo")
+    before = copy.deepcopy(already.partner.conv_0.conv_0.conv.weight)
+    already.before_first_step()
+    assert torch.equal(before, already.partner.conv_0.conv_0.conv.weight)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"autocast_dtype": "int8"}, "int8"),
+        ({"autocast_dtype": "bfloat16"}, "on a CPU"),
+        ({"unlabelled_weight": -1.0}, "-1"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build("supervised", **settings)

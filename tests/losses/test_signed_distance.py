@@ -1,0 +1,57 @@
+"""Signed distance maps against a search over all voxels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from monai_semiseg.losses.signed_distance import distance_to_probability, normalised_signed_distance
+
+
+def slow(mask: np.ndarray) -> np.ndarray:
+    places = list(itertools.product(*map(range, mask.shape)))
+    inside = [place for place in places if mask[place]]
+    background = [place for place in places if not mask[place]]
+    if not inside:
+        return np.ones(mask.shape)
+    outer, inner = np.zeros(mask.shape), np.zeros(mask.shape)
+    for place in places:
+        if mask[place]:
+            inner[place] = min((math.dist(place, b) for b in background), default=1.0) - 1
+        else:
+            outer[place] = min(math.dist(place, i) for i in inside)
+    return outer / max(outer.max(), 1) - inner / max(inner.max(), 1)
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (5, 6, 7)])
+@pytest.mark.parametrize("seed", range(3))
+def test_against_a_search(shape: tuple[int, ...], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    label = np.zeros((2, 1, *shape), int)
+    for sample in label:
+        for index in (1, 2):
+            low = rng.integers(0, 2, len(shape))
+            sample[(0, *(slice(a, a + 4 - index) for a in low))] = index
+    maps = normalised_signed_distance(torch.from_numpy(label), 4)
+    assert maps.shape == (2, 3, *shape) and maps.dtype == torch.float32
+    for sample, index in itertools.product(range(2), (1, 2, 3)):
+        np.testing.assert_allclose(maps[sample, index - 1], slow(label[sample, 0] == index), atol=1e-6)
+
+
+def test_bounds_and_sign() -> None:
+    label = torch.zeros(1, 1, 20, 20)
+    label[..., 4:14, 4:14] = 1
+    z = normalised_signed_distance(label, 2)[0, 0]
+    assert z.max() == 1 and z.min() == -1
+    assert (z[label[0, 0] == 1] <= 0).all() and (z[label[0, 0] == 0] > 0).all()
+    assert (z[4, 4:14] == 0).all()
+
+
+def test_distance_to_probability() -> None:
+    z = torch.tensor([-1.0, -0.01, 0.0, 0.01, 1.0], dtype=torch.float64)
+    expected = [1 / (1 + math.exp(min(700.0, 1500 * float(v)))) for v in z]
+    assert distance_to_probability(z).tolist() == pytest.approx(expected, abs=1e-12)
