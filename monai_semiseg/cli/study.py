@@ -1,0 +1,170 @@
+"""Compare methods at several label budgets on your dataset: tables, a curve, and the answer in words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monai_semiseg.evaluation.study.cell import Job
+    from monai_semiseg.evaluation.study.grid import Grid
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("dataset", type=Path, help="dataset folder")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the study; run again to go on")
+    parser.add_argument("--bundle", type=Path, default=Path("bundles/semisupervised_baselines"), help="bundle folder")
+    parser.add_argument("--methods", help="comma-separated: supervised, and names of configs/methods/*.yaml")
+    parser.add_argument("--initialisations", help="comma-separated: random, NAME=WEIGHTS (default random)")
+    parser.add_argument("--labelled", help="comma-separated counts, fractions below 1, or all")
+    parser.add_argument("--seeds", help="comma-separated split seeds (default 0,1,2)")
+    parser.add_argument("--test", type=float, help="test scans, count or fraction (default 0.2)")
+    parser.add_argument("--budget", type=int, help="iterations of every training (default 1500)")
+    parser.add_argument("--config", type=Path, help="YAML with the same keys, and arms: further arms by name")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
+    parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
+    parser.add_argument("--shard", help="i/n: this process takes every n-th cell (default: RANK or SLURM_PROCID)")
+    parser.add_argument("--dry_run", action="store_true", help="list the cells and what they will take")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is not finished, then write the results of all that is."""
+    from monai_semiseg.evaluation.study.cell import prepare_jobs
+    from monai_semiseg.evaluation.study.grid import shard_of
+    from monai_semiseg.evaluation.study.runner import run_cells
+
+    grid = _grid(args)
+    index, count = _shard(args.shard)
+    if args.dry_run:
+        return _list(grid, args.device)
+    signal.signal(signal.SIGTERM, _interrupt)
+    jobs = prepare_jobs(grid, grid.cells, device=args.device)
+    mine = {cell.id for cell in shard_of(grid.cells, index, count)}
+    outcome = run_cells([job for job in jobs if job.cell.id in mine], parallel=args.jobs)
+    _write(grid, jobs)
+    for cell in outcome.elsewhere:
+        sys.stderr.write(f"another process works on {cell}\n")
+    for cell, reason in outcome.failed.items():
+        sys.stderr.write(f"failed: {cell}: {reason} ({grid.output / 'cells' / cell / 'log.txt'})\n")
+    return 3 if outcome.failed else 0
+
+
+def _grid(args: argparse.Namespace) -> Grid:
+    from monai_semiseg.data.dataset import open_dataset
+    from monai_semiseg.evaluation.study.grid import arms_from, arms_of_file, make_grid
+
+    asked = _settings(args)
+    arms = (
+        arms_from(_items(asked["methods"]), _items(asked["initialisations"]), args.bundle) if asked["methods"] else []
+    )
+    arms += arms_of_file(asked["arms"], args.bundle)
+    return make_grid(open_dataset(args.dataset), args.output, arms, labelled=_items(asked["labelled"]),
+                     seeds=[_whole(seed) for seed in _items(asked["seeds"])], test=float(asked["test"]),
+                     iterations=_whole(asked["budget"]))  # fmt: skip
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Defaults, the YAML over them, the command line over both."""
+    import yaml
+
+    asked: dict[str, Any] = {"methods": "", "initialisations": "random", "labelled": "", "seeds": "0,1,2",
+                             "test": 0.2, "budget": 1500, "arms": {}}  # fmt: skip
+    if args.config is not None:
+        if not args.config.is_file():
+            raise ConfigError("no such file", expected="a YAML with the study's settings", path=args.config)
+        content = yaml.safe_load(args.config.read_text())
+        unknown = set(content) - set(asked) if isinstance(content, dict) else {"no mapping"}
+        if unknown:
+            raise ConfigError(f"unknown settings {sorted(unknown)}", expected=", ".join(asked), path=args.config)
+        asked.update(content)
+    asked.update({key: value for key in asked if (value := getattr(args, key, None)) is not None})
+    return asked
+
+
+def _items(value: Any) -> list[str]:
+    """``a,b`` or a YAML list as strings."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def _whole(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{value!r}", expected="a whole number") from error
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """``i/n``, or what torchrun or SLURM say."""
+    if text is None:
+        for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+            if rank in os.environ and size in os.environ:
+                return int(os.environ[rank]) + 1, int(os.environ[size])
+        return 1, 1
+    index, _, count = text.partition("/")
+    return _whole(index), _whole(count)
+
+
+def _list(grid: Grid, device: str) -> int:
+    """Name every cell, what is done, and how long the rest takes by the pace of the cells that are."""
+    from monai_semiseg.evaluation.study.cell import prepare_jobs
+
+    jobs = prepare_jobs(grid, grid.cells, device=device)
+    for job in jobs:
+        sys.stdout.write(f"{job.cell.id}: {job.progress()} of {job.iterations} iterations\n")
+    left = [job for job in jobs if not job.done]
+    hours = sum(_pace(job, jobs) * (job.iterations - job.progress()) for job in left) / 3600
+    known = any(_seconds(job) for job in jobs)
+    estimate = f"about {hours:.1f} hours" if known else "no estimate before a cell is finished"
+    sys.stdout.write(f"{len(left)} of {len(jobs)} cells to do; {estimate}, one at a time\n")
+    return 0
+
+
+def _pace(job: Job, jobs: list[Job]) -> float:
+    """Seconds per iteration: of the same arm's finished cells if there are any, else of all."""
+    same = [_seconds(one) for one in jobs if one.cell.arm == job.cell.arm and _seconds(one)]
+    paces = same or [_seconds(one) for one in jobs if _seconds(one)]
+    return sum(paces) / len(paces) / job.iterations if paces else 0.0
+
+
+def _seconds(job: Job) -> float:
+    """How long a finished cell took, from its first file to its last."""
+    if not job.done:
+        return 0.0
+    return (job.folder / "cell.json").stat().st_mtime - (job.folder / "identity.json").stat().st_mtime
+
+
+def _write(grid: Grid, jobs: list[Job]) -> None:
+    from monai_semiseg.data.dataset import open_dataset
+    from monai_semiseg.data.files import write_atomically
+    from monai_semiseg.data.split import count_of
+    from monai_semiseg.evaluation.study.answer import answer
+    from monai_semiseg.evaluation.study.report import draw_curve, write_html, write_protocol
+    from monai_semiseg.evaluation.study.results import as_markdown, read_rows, summarise, write_rows, write_summary
+
+    write_protocol(grid, jobs, grid.output / "protocol.json")
+    rows = read_rows(jobs)
+    if not rows:
+        return
+
+    pairs = sum(case.label is not None for case in open_dataset(grid.dataset).cases)
+    full = pairs - count_of(grid.test, pairs, "test")
+    summaries = summarise(rows)
+    sentences = answer(rows, summaries, full)
+    write_rows(rows, grid.output / "results.csv")
+    write_summary(summaries, grid.output)
+    draw_curve(summaries, full, grid.output / "curve.png")
+    write_html(summaries, sentences, jobs, grid.output)
+    write_atomically(grid.output / "answer.txt", "\n".join(sentences) + "\n")
+    sys.stdout.write(as_markdown(summaries) + "\n" + "\n".join(sentences) + f"\n{grid.output / 'report.html'}\n")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

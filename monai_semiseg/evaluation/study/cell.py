@@ -1,0 +1,146 @@
+"""One cell of a study: split, plan, train and evaluate in processes of their own; finished or resumable at any time."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_semiseg.data.dataset import open_dataset
+from monai_semiseg.data.files import sha256_of, write_atomically
+from monai_semiseg.data.fingerprint import measure
+from monai_semiseg.data.plan import plan, write_plan
+from monai_semiseg.data.split import split, write_datalist
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.study.grid import Cell, Grid
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with its files.
+
+    Attributes:
+        cell: what is run.
+        folder: of the cell.
+        datalist: who is labelled; shared by all arms of this budget and seed.
+        plan: measured on that datalist's training scans; shared likewise.
+        iterations: budget.
+        dataset: folder of the dataset.
+        device: ``auto``, ``cpu`` or ``cuda:N``; not part of what identifies a cell.
+    """
+
+    cell: Cell
+    folder: Path
+    datalist: Path
+    plan: Path
+    iterations: int
+    dataset: Path
+    device: str
+
+    def commands(self) -> list[list[str]]:
+        """Training and evaluation, as ``monai.bundle run`` calls."""
+        arm, where = self.cell.arm, {"dataset_dir": self.dataset, "datalist": self.datalist}
+        start = {} if arm.initialisation is None else {"init_weights": arm.initialisation}
+        train = {**where, "ckpt_dir": self.folder, "output_dir": self.folder, "iterations": self.iterations,
+                 "seed": self.cell.seed, **start, "resume": True, **arm.settings}  # fmt: skip
+        scores = {**where, "ckpt_path": self.folder / "model.pt", "output_dir": self.folder / "test"}
+        known = ConfigParser.load_config_file(arm.bundle / "configs" / "evaluate.json")
+        scores.update({key: value for key, value in arm.settings.items() if key.split("#")[0] in known})
+        return [self._call("train", [*arm.overlays, self.plan], train), self._call("evaluate", [self.plan], scores)]
+
+    def _call(self, config: str, overlays: list[Path], settings: Mapping[str, Any]) -> list[str]:
+        bundle = self.cell.arm.bundle.resolve()
+        files = [str(bundle / "configs" / f"{config}.json"), *map(str, overlays)]
+        if self.device != "auto":
+            settings = {**settings, "device": f"$torch.device('{self.device}')"}
+        options = [part for key, value in settings.items() for part in (f"--{key}", _text(value))]
+        return [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(bundle),
+                *options]  # fmt: skip
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a result this cell's: budget, seed, settings, and the content of every file that it reads."""
+        arm = self.cell.arm
+        configs = [arm.bundle / "configs" / f"{name}.json" for name in ("train", "evaluate")]
+        return {
+            "arm": arm.name, "labelled": self.cell.labelled, "seed": self.cell.seed, "iterations": self.iterations,
+            "settings": dict(arm.settings), "initialisation": arm.initialisation and sha256_of(arm.initialisation),
+            "configs": {file.name: sha256_of(file) for file in (*configs, *arm.overlays)},
+            "datalist": sha256_of(self.datalist), "plan": sha256_of(self.plan),
+        }  # fmt: skip
+
+    def digest(self) -> str:
+        """Hash of :meth:`identity`."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is there."""
+        return (self.folder / "cell.json").is_file()
+
+    def claim(self) -> None:
+        """Note what the folder is for, before anything is written into it.
+
+        Raises:
+            ConfigError: If it holds another cell's work.
+        """
+        note, digest = self.folder / "identity.json", self.digest()
+        if note.is_file() and json.loads(note.read_text())["digest"] != digest:
+            raise ConfigError(
+                "was run with other configs, data or settings",
+                expected="the same ones: results of different runs are not mixed",
+                remedy="choose another --output, or remove this folder to run the cell again",
+                path=self.folder,
+            )
+        write_atomically(note, json.dumps({"digest": digest, **self.identity()}, indent=1, default=str) + "\n")
+
+    def finish(self) -> None:
+        """Mark the cell as finished; the last thing that is written."""
+        hashes = {name: sha256_of(self.folder / name) for name in ("model.pt", "test/metrics.csv")}
+        write_atomically(self.folder / "cell.json", json.dumps({"digest": self.digest(), **hashes}, indent=1) + "\n")
+
+    def progress(self) -> int:
+        """Iterations that are done."""
+        if self.done:
+            return self.iterations
+        try:
+            with (self.folder / "learning_curve.csv").open() as stream:
+                return max((int(row["iteration"]) for row in csv.DictReader(stream)), default=0)
+        except (OSError, ValueError, KeyError):
+            return 0
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list[Job]:
+    """Write one datalist and one plan for every budget and seed, and return the cells with their files.
+
+    The same grid writes the same bytes, so shards on several machines may do this at the same time.
+    """
+    jobs, dataset = [], open_dataset(grid.dataset)
+    for cell in cells:
+        folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"
+        if not (folder / "plan.yaml").is_file():
+            content = split(dataset, labelled=cell.labelled, test=grid.test, seed=cell.seed)
+            write_datalist(content, folder / "datalist.json")
+            # Half of an assumed 8 GiB: a plan must not depend on how much memory happens to be free.
+            settings = plan(measure(dataset, content, progress=False), memory=4 << 30)
+            write_plan(settings, folder / "plan.yaml", source=grid.dataset.name)
+        jobs.append(Job(cell, grid.output / "cells" / cell.id, folder / "datalist.json", folder / "plan.yaml",
+                        grid.iterations, grid.dataset, device))  # fmt: skip
+    return jobs
+
+
+def child_environment(jobs: int) -> dict[str, str]:
+    """Environment of a cell's processes: the cores are shared out, unless OMP_NUM_THREADS says otherwise."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}

@@ -1,0 +1,189 @@
+"""What a study runs: arms x label budgets x seeds, checked before any work."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_semiseg.data.dataset import ScanDataset
+from monai_semiseg.data.split import count_of
+from monai_semiseg.errors import ConfigError
+
+REFERENCE = "supervised"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train: a bundle's ``train.json``, overlays merged over it, settings, and where the weights start.
+
+    Attributes:
+        name: in tables and folder names.
+        bundle: bundle folder.
+        overlays: YAML or JSON files, in the order in which they are merged.
+        settings: overrides of config keys; those that ``evaluate.json`` knows too are applied there as well.
+        initialisation: weights to start from; None starts at random.
+    """
+
+    name: str
+    bundle: Path
+    overlays: tuple[Path, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    initialisation: Path | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and its evaluation."""
+
+    arm: Arm
+    labelled: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Folder name."""
+        return f"{self.arm.name}__{self.labelled}_labelled__seed_{self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The whole study.
+
+    Attributes:
+        dataset: folder of the dataset.
+        output: folder of the study.
+        arms: ways to train; the first one named ``supervised`` is what the others are compared with.
+        labelled: label budgets, as counts.
+        seeds: who is labelled, and how a training is seeded.
+        test: test scans, as ``split`` takes it.
+        iterations: optimiser steps of every cell.
+    """
+
+    dataset: Path
+    output: Path
+    arms: tuple[Arm, ...]
+    labelled: tuple[int, ...]
+    seeds: tuple[int, ...]
+    test: float
+    iterations: int
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells; those of one budget and seed follow each other, so that early results can be compared."""
+        return [Cell(arm, n, seed) for n in self.labelled for seed in self.seeds for arm in self.arms]
+
+
+def methods_of(bundle: Path) -> dict[str, Path | None]:
+    """Method name -> overlay in ``configs/methods``; ``supervised`` is ``train.json`` alone."""
+    found = {file.stem: file for file in sorted((bundle / "configs" / "methods").glob("*.yaml"))}
+    return {REFERENCE: None, **found}
+
+
+def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Path) -> list[Arm]:
+    """One arm per method and initialisation.
+
+    Args:
+        methods: names as in :func:`methods_of`.
+        initialisations: ``random``, or ``NAME=FILE``.
+        bundle: bundle folder.
+
+    Raises:
+        ConfigError: If a method, a file or the bundle is not there.
+    """
+    if not (bundle / "configs" / "train.json").is_file():
+        raise ConfigError("no configs/train.json", expected="a bundle folder", path=bundle)
+    known = methods_of(bundle)
+    arms = []
+    for start in initialisations:
+        label, _, file = start.partition("=")
+        if (label == "random") is bool(file) or (file and not Path(file).is_file()):
+            raise ConfigError(f"initialisation {start!r}", expected="random, or NAME=FILE with weights that are there")
+        for method in methods:
+            if method not in known:
+                near = difflib.get_close_matches(method, known, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ConfigError(f"no method {method!r}", expected=f"one of {', '.join(known)}", remedy=hint or "-")
+            overlay = known[method]
+            overlays = () if overlay is None else (overlay,)
+            name = f"{method}+{label}" if file else method
+            arms.append(Arm(name, bundle, overlays, {}, Path(file).resolve() if file else None))
+    return arms
+
+
+def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
+    """Arms of a study's YAML: ``arms: {NAME: {bundle, overlays, settings, initialisation}}``, every key optional.
+
+    Raises:
+        ConfigError: If a key is unknown or a file is not there.
+    """
+    arms = []
+    for name, given in content.items():
+        description = dict(given or {})
+        if unknown := set(description) - {"bundle", "overlays", "settings", "initialisation"}:
+            raise ConfigError(
+                f"arm {name!r} has {sorted(unknown)}", expected="bundle, overlays, settings, initialisation"
+            )
+        root = Path(description.get("bundle", bundle))
+        files = [Path(file) for file in description.get("overlays", [])]
+        start = Path(description["initialisation"]) if description.get("initialisation") else None
+        for file in (root / "configs" / "train.json", *files, *([start] if start else [])):
+            if not file.is_file():
+                raise ConfigError("no such file", expected=f"a file of arm {name!r}", path=file)
+        overlays = tuple(file.resolve() for file in files)
+        arms.append(Arm(str(name), root, overlays, description.get("settings") or {}, start and start.resolve()))
+    return arms
+
+
+def make_grid(
+    dataset: ScanDataset, output: Path, arms: Sequence[Arm], *, labelled: Sequence[str], seeds: Sequence[int],
+    test: float, iterations: int,
+) -> Grid:  # fmt: skip
+    """Check everything that can be checked before the first training, and resolve label budgets to counts.
+
+    Args:
+        dataset: the dataset.
+        output: folder of the study.
+        arms: ways to train.
+        labelled: counts, fractions of the scans that are not test, or ``all``.
+        seeds: of splits and trainings.
+        test: test scans, a count or a fraction.
+        iterations: optimiser steps of every cell.
+
+    Raises:
+        ConfigError: If a budget cannot be met, or names collide or cannot be folders.
+    """
+    names = [arm.name for arm in arms]
+    for name in names:
+        if names.count(name) > 1 or not re.fullmatch(r"[\w.+-]+", name):
+            raise ConfigError(f"arm name {name!r}", expected="unique names of letters, digits and . _ + -")
+    if not arms or not labelled or not seeds or iterations < 1:
+        raise ConfigError("an empty study", expected="at least one method, budget, seed and iteration")
+    pairs = sum(case.label is not None for case in dataset.cases)
+    rest = pairs - count_of(test, pairs, "test")
+    counts = [rest if text == "all" else count_of(_number(text), rest, "labelled") for text in labelled]
+    if min(counts) < 1:
+        raise ConfigError("a budget of no label", expected="--labelled of at least 1 scan")
+    return Grid(dataset.root.resolve(), output.resolve(), tuple(arms), tuple(dict.fromkeys(counts)),
+                tuple(dict.fromkeys(seeds)), test, iterations)  # fmt: skip
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"--labelled {text!r}", expected="counts, fractions below 1, or all") from error
+
+
+def shard_of(cells: Sequence[Cell], index: int, count: int) -> list[Cell]:
+    """Every ``count``-th cell from ``index`` (1 to count) on.
+
+    Raises:
+        ConfigError: If there is no such shard.
+    """
+    if not 1 <= index <= count:
+        raise ConfigError(f"shard {index}/{count}", expected="i/n with i from 1 to n")
+    return list(cells[index - 1 :: count])

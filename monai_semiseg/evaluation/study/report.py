@@ -1,0 +1,96 @@
+"""What people look at: the label-efficiency curve, one HTML file, and the protocol."""
+
+from __future__ import annotations
+
+import base64
+import html
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_semiseg import __version__
+from monai_semiseg.data.files import atomic_path, sha256_of, write_atomically
+from monai_semiseg.evaluation.study.cell import Job
+from monai_semiseg.evaluation.study.grid import REFERENCE, Grid
+from monai_semiseg.evaluation.study.results import Summary, as_markdown
+
+# Okabe and Ito's colours, which people with any colour vision tell apart.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C6D1F")
+
+
+def draw_curve(summaries: Sequence[Summary], full: int, path: Path) -> None:
+    """Draw Dice against labelled scans: a line with a 95 % band per arm, seeds as dots, full supervision dashed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, arm in enumerate(sorted({one.arm for one in summaries}, key=lambda name: (name != REFERENCE, name))):
+        points = [one for one in summaries if one.arm == arm and one.labelled != full]
+        if not points:
+            continue
+        colour = _COLOURS[number % len(_COLOURS)]
+        x = [one.labelled * (1 + 0.02 * number) for one in points]
+        low, high = zip(*(one.interval for one in points), strict=True)
+        axes.plot(x, [one.means["dice"] for one in points], color=colour, marker="o", label=arm)
+        axes.fill_between(x, low, high, color=colour, alpha=0.12)
+        for place, one in zip(x, points, strict=True):
+            axes.plot([place] * len(one.seed_means), one.seed_means, ".", color=colour, alpha=0.6, markersize=4)
+    whole = next((one for one in summaries if one.arm == REFERENCE and one.labelled == full), None)
+    if whole is not None:
+        axes.axhline(whole.means["dice"], color="grey", linestyle="--", label=f"supervised, all {full} labels")
+    budgets = sorted({one.labelled for one in summaries if one.labelled != full}) or [full]
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, [str(n) for n in budgets])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled scans")
+    axes.set_ylabel("mean Dice on the test scans")
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=120, metadata={"Software": None})
+
+
+def write_html(summaries: Sequence[Summary], sentences: Sequence[str], jobs: Sequence[Job], folder: Path) -> None:
+    """Write ``report.html``: answer, curve, tables, and the worst cases of every finished cell, in one file."""
+    parts = ["<!doctype html><meta charset='utf-8'><title>Label-efficiency study</title>",
+             "<style>body{font:15px sans-serif;max-width:72em;margin:2em auto}td,th{padding:.2em .6em;text-align:left}"
+             "tr:nth-child(odd){background:#f3f3f3}img{max-width:100%}</style><h1>Label-efficiency study</h1><ul>",
+             *(f"<li>{html.escape(sentence)}</li>" for sentence in sentences), "</ul>",
+             _image(folder / "curve.png"), _table(as_markdown(summaries)), "<h2>Worst test cases</h2>"]  # fmt: skip
+    for job in jobs:
+        picture = job.folder / "test" / "worst_cases.png"
+        if job.done and picture.is_file():
+            name = html.escape(job.cell.id)
+            parts.append(f"<details><summary>{name}</summary>{_image(picture)}</details>")
+    write_atomically(folder / "report.html", "\n".join(parts) + "\n")
+
+
+def _image(path: Path) -> str:
+    return f"<img alt='{path.stem}' src='data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}'>"
+
+
+def _table(markdown: str) -> str:
+    head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    rows = [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in body]
+    return f"<table><tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in head)}</tr>{''.join(rows)}</table>"
+
+
+def write_protocol(grid: Grid, jobs: Sequence[Job], path: Path) -> None:
+    """Write exactly what was run: versions, grid, and for every cell the hashes of configs, split, plan and weights."""
+    names = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "scipy")
+    content: dict[str, Any] = {
+        "versions": {"monai_semiseg": __version__, "python": platform.python_version(),
+                     **{name: importlib.metadata.version(name) for name in names}},
+        "dataset": grid.dataset.name, "test": grid.test, "iterations": grid.iterations,
+        "labelled": grid.labelled, "seeds": grid.seeds, "arms": [arm.name for arm in grid.arms],
+        "cells": {job.cell.id: {**job.identity(), "digest": job.digest(), **_outcome(job)} for job in jobs},
+    }  # fmt: skip
+    write_atomically(path, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def _outcome(job: Job) -> dict[str, str]:
+    if not job.done:
+        return {"status": "not finished"}
+    return {"status": "finished", "weights": sha256_of(job.folder / "model.pt")}

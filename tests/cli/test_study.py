@@ -1,0 +1,64 @@
+"""The verb: real trainings of a few steps through the bundle, and requests that are refused before any work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from monai_semiseg.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+DATASET, BUNDLE = ROOT / "sample_data" / "dataset", ROOT / "bundles" / "semisupervised_baselines"
+SMALL = {"patch_size": "[32,32,32]", "network_def#features": "[4,4,4,4,4,4]", "epoch_iterations": 1, "num_workers": 0}
+
+
+def ask(output: Path, *more: str) -> int:
+    return main(["study", str(DATASET), "--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu", *more])
+
+
+@pytest.mark.slow
+def test_a_study_from_end_to_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    teacher = {"overlays": [str(BUNDLE / "configs" / "methods" / "mean_teacher.yaml")], "settings": SMALL}
+    arms = {"supervised": {"settings": SMALL}, "teacher": teacher}
+    config = {"arms": arms, "labelled": [4], "seeds": [0], "budget": 2, "test": 2}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
+    options = ("--config", str(tmp_path / "study.yaml"), "--jobs", "2")
+    assert ask(tmp_path / "out", *options, "--dry_run") == 0
+    assert "2 of 2 cells to do" in capsys.readouterr().out
+    assert ask(tmp_path / "out", *options) == 0
+    assert "With 4 labelled scans the best mean Dice" in capsys.readouterr().out
+    names = {"results.csv", "summary.csv", "summary.md", "curve.png", "report.html", "protocol.json", "answer.txt"}
+    assert names <= {path.name for path in (tmp_path / "out").iterdir()}
+    cells = json.loads((tmp_path / "out" / "protocol.json").read_text())["cells"]
+    assert [cell["status"] for cell in cells.values()] == ["finished", "finished"]
+    assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--methods", "mean_techer", "--labelled", "4"),
+        ("--methods", "supervised", "--labelled", "99"),
+        ("--methods", "supervised", "--labelled", "4", "--seeds", "x"),
+        ("--methods", "supervised", "--labelled", "4", "--shard", "3/2"),
+        ("--methods", "supervised", "--labelled", "4", "--config", "gone.yaml"),
+        ("--labelled", "4"),
+    ],
+    ids=lambda more: " ".join(more),
+)
+def test_refused_before_any_work(tmp_path: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(tmp_path / "out", *more) == 2
+    assert capsys.readouterr().err.startswith("E_CONFIG")
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_unknown_keys_of_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.yaml").write_text("method: supervised\n")
+    assert ask(tmp_path / "out", "--config", str(tmp_path / "s.yaml")) == 2
+    assert "unknown settings ['method']" in capsys.readouterr().err
