@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
+from torch.nn import functional
 
 from monai_semiseg.engines.mean_teacher import TeacherTrainer
 from monai_semiseg.engines.semisupervised import unlabelled
@@ -25,7 +25,11 @@ class WeakToStrongTrainer(TeacherTrainer):
     BMVC 2020). The pseudo-labels come from a moving average of the student, which is steadier than the student with
     few labels; ``momentum: 0`` gives the original form.
 
+    With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: no threshold cuts off the
+    uncertain voxels at a structure's border, and no decision there is taken for certain.
+
     Args:
+        soft: learn probabilities instead of decisions.
         threshold: least confidence of a pseudo-label that counts.
         box: least and largest side of the pasted box, as a share of the patch's.
         box_probability: of a sample to be pasted into.
@@ -35,21 +39,30 @@ class WeakToStrongTrainer(TeacherTrainer):
     def __init__(
         self,
         *,
+        soft: bool = False,
         threshold: float = 0.95,
         box: tuple[float, float] = (0.3, 0.8),
         box_probability: float = 1.0,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        self.soft = soft
         self.threshold, self.box, self.box_probability = threshold, tuple(box), box_probability
         self.pseudo_loss = WeightedDiceCELoss()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Supervised loss and the loss against the mixed pseudo-labels."""
-        confidence, label = self.teach(unlabelled(batch, "weak")).max(1, keepdim=True)
-        weight = (confidence >= self.threshold).float()
+        target = self.teach(unlabelled(batch, "weak"))
         mask = box_masks(batch["strong"], self.box[0], self.box[1], self.box_probability)
         mixed = {**batch, "strong": paste_from_next(batch["strong"], mask)}
         labelled, free = self.predict_both(mixed, "strong")
-        target, weight = paste_from_next(label, mask), paste_from_next(weight, mask)
-        return self.loss_function(labelled, batch[Keys.LABEL]), self.pseudo_loss(free, target, torch.as_tensor(weight))
+        consistency = self.agreement(free, paste_from_next(target, mask))
+        return self.loss_function(labelled, batch[Keys.LABEL]), consistency
+
+    def agreement(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of the student's logits against the teacher's (mixed) probabilities."""
+        if self.soft:
+            return functional.cross_entropy(logits, target)
+        confidence, label = target.max(1, keepdim=True)
+        loss: Tensor = self.pseudo_loss(logits, label, (confidence >= self.threshold).float())
+        return loss

@@ -255,6 +255,17 @@ def test_confidence_and_cutmix_against_a_loop(monkeypatch: pytest.MonkeyPatch) -
     assert 200 < (strong != data["strong"]).sum() / 2 < 300, "a box of half of each side"
 
 
+def test_soft_targets_against_the_formula() -> None:
+    """Cross-entropy with the teacher's mixed probabilities over all voxels."""
+    trainer, data = started("weak_to_strong", soft=True, box=(1.0, 1.0)), batch()
+    loss = trainer.losses(data)[1]
+    with torch.no_grad():
+        q = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)[[1, 0]]  # the box is the whole patch: samples swap
+        free = trainer.network(torch.cat([data["image"], data["strong"][[1, 0]]]))[2:]
+    slow = -sum(q[:, c] * torch.log_softmax(free, 1)[:, c] for c in range(CLASSES))
+    torch.testing.assert_close(loss, torch.as_tensor(slow).mean())
+
+
 def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = started("copy_paste", pseudo_weight=0.25)
     data, calls, inputs = batch(), [], []
