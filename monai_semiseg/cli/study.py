@@ -38,17 +38,18 @@ def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
     from monai_semiseg.evaluation.study.cell import prepare_jobs
     from monai_semiseg.evaluation.study.grid import shard_of
+    from monai_semiseg.evaluation.study.report import write_results
     from monai_semiseg.evaluation.study.runner import run_cells
 
     grid = _grid(args)
     index, count = _shard(args.shard)
-    if args.dry_run:
-        return _list(grid, args.device)
-    signal.signal(signal.SIGTERM, _interrupt)
     jobs = prepare_jobs(grid, grid.cells, device=args.device)
+    if args.dry_run:
+        return _list(jobs)
+    signal.signal(signal.SIGTERM, _interrupt)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}
     outcome = run_cells([job for job in jobs if job.cell.id in mine], parallel=args.jobs)
-    _write(grid, jobs)
+    sys.stdout.write(write_results(grid, jobs))
     for cell in outcome.elsewhere:
         sys.stderr.write(f"another process works on {cell}\n")
     for cell, reason in outcome.failed.items():
@@ -112,58 +113,16 @@ def _shard(text: str | None) -> tuple[int, int]:
     return _whole(index), _whole(count)
 
 
-def _list(grid: Grid, device: str) -> int:
+def _list(jobs: list[Job]) -> int:
     """Name every cell, what is done, and how long the rest takes by the pace of the cells that are."""
-    from monai_semiseg.evaluation.study.cell import prepare_jobs
+    from monai_semiseg.evaluation.study.cell import seconds_left
 
-    jobs = prepare_jobs(grid, grid.cells, device=device)
     for job in jobs:
         sys.stdout.write(f"{job.cell.id}: {job.progress()} of {job.iterations} iterations\n")
-    left = [job for job in jobs if not job.done]
-    hours = sum(_pace(job, jobs) * (job.iterations - job.progress()) for job in left) / 3600
-    known = any(_seconds(job) for job in jobs)
-    estimate = f"about {hours:.1f} hours" if known else "no estimate before a cell is finished"
-    sys.stdout.write(f"{len(left)} of {len(jobs)} cells to do; {estimate}, one at a time\n")
+    seconds = seconds_left(jobs)
+    estimate = "no estimate before a cell is finished" if seconds is None else f"about {seconds / 3600:.1f} hours"
+    sys.stdout.write(f"{sum(not job.done for job in jobs)} of {len(jobs)} cells to do; {estimate}, one at a time\n")
     return 0
-
-
-def _pace(job: Job, jobs: list[Job]) -> float:
-    """Seconds per iteration: of the same arm's finished cells if there are any, else of all."""
-    same = [_seconds(one) for one in jobs if one.cell.arm == job.cell.arm and _seconds(one)]
-    paces = same or [_seconds(one) for one in jobs if _seconds(one)]
-    return sum(paces) / len(paces) / job.iterations if paces else 0.0
-
-
-def _seconds(job: Job) -> float:
-    """How long a finished cell took, from its first file to its last."""
-    if not job.done:
-        return 0.0
-    return (job.folder / "cell.json").stat().st_mtime - (job.folder / "identity.json").stat().st_mtime
-
-
-def _write(grid: Grid, jobs: list[Job]) -> None:
-    from monai_semiseg.data.dataset import open_dataset
-    from monai_semiseg.data.files import write_atomically
-    from monai_semiseg.data.split import count_of
-    from monai_semiseg.evaluation.study.answer import answer
-    from monai_semiseg.evaluation.study.report import draw_curve, write_html, write_protocol
-    from monai_semiseg.evaluation.study.results import as_markdown, read_rows, summarise, write_rows, write_summary
-
-    write_protocol(grid, jobs, grid.output / "protocol.json")
-    rows = read_rows(jobs)
-    if not rows:
-        return
-
-    pairs = sum(case.label is not None for case in open_dataset(grid.dataset).cases)
-    full = pairs - count_of(grid.test, pairs, "test")
-    summaries = summarise(rows)
-    sentences = answer(rows, summaries, full)
-    write_rows(rows, grid.output / "results.csv")
-    write_summary(summaries, grid.output)
-    draw_curve(summaries, full, grid.output / "curve.png")
-    write_html(summaries, sentences, jobs, grid.output)
-    write_atomically(grid.output / "answer.txt", "\n".join(sentences) + "\n")
-    sys.stdout.write(as_markdown(summaries) + "\n" + "\n".join(sentences) + f"\n{grid.output / 'report.html'}\n")
 
 
 def _interrupt(*_: object) -> None:

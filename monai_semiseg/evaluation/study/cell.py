@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,20 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
         jobs.append(Job(cell, grid.output / "cells" / cell.id, folder / "datalist.json", folder / "plan.yaml",
                         grid.iterations, grid.dataset, device))  # fmt: skip
     return jobs
+
+
+def seconds_left(jobs: Sequence[Job]) -> float | None:
+    """What the unfinished cells will take one after the other, by the pace of finished ones; None without any."""
+    known = {job.cell.arm.name: [] for job in jobs}  # type: dict[str, list[float]]
+    for job in jobs:
+        if job.done:
+            took = (job.folder / "cell.json").stat().st_mtime - (job.folder / "identity.json").stat().st_mtime
+            known[job.cell.arm.name].append(took / job.iterations)
+    paces = [pace for of_arm in known.values() for pace in of_arm]
+    if not paces:
+        return None
+    usual = {arm: sum(of_arm or paces) / len(of_arm or paces) for arm, of_arm in known.items()}
+    return sum(usual[job.cell.arm.name] * (job.iterations - job.progress()) for job in jobs)
 
 
 def child_environment(jobs: int) -> dict[str, str]:

@@ -59,6 +59,7 @@ class Grid:
         arms: ways to train; the first one named ``supervised`` is what the others are compared with.
         labelled: label budgets, as counts.
         seeds: who is labelled, and how a training is seeded.
+        full: labelled scans that are not test: the budget that is all labels.
         test: test scans, as ``split`` takes it.
         iterations: optimiser steps of every cell.
     """
@@ -68,6 +69,7 @@ class Grid:
     arms: tuple[Arm, ...]
     labelled: tuple[int, ...]
     seeds: tuple[int, ...]
+    full: int
     test: float
     iterations: int
 
@@ -168,7 +170,7 @@ def make_grid(
     if min(counts) < 1:
         raise ConfigError("a budget of no label", expected="--labelled of at least 1 scan")
     return Grid(dataset.root.resolve(), output.resolve(), tuple(arms), tuple(dict.fromkeys(counts)),
-                tuple(dict.fromkeys(seeds)), test, iterations)  # fmt: skip
+                tuple(dict.fromkeys(seeds)), rest, test, iterations)  # fmt: skip
 
 
 def _number(text: str) -> float:

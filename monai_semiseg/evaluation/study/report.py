@@ -13,12 +13,40 @@ from typing import Any
 
 from monai_semiseg import __version__
 from monai_semiseg.data.files import atomic_path, sha256_of, write_atomically
+from monai_semiseg.evaluation.study.answer import answer
 from monai_semiseg.evaluation.study.cell import Job
 from monai_semiseg.evaluation.study.grid import REFERENCE, Grid
-from monai_semiseg.evaluation.study.results import Summary, as_markdown
+from monai_semiseg.evaluation.study.results import (
+    Summary,
+    as_markdown,
+    read_rows,
+    summarise,
+    write_rows,
+    write_summary,
+)
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C6D1F")
+
+
+def write_results(grid: Grid, jobs: Sequence[Job]) -> str:
+    """Write all files of a study from its finished cells, and return the table and the answer as text.
+
+    ``results.csv``, ``summary.csv``, ``summary.md``, ``curve.png``, ``report.html``, ``answer.txt``, ``protocol.json``.
+    """
+    folder = grid.output
+    write_protocol(grid, jobs, folder / "protocol.json")
+    rows = read_rows(jobs)
+    if not rows:
+        return "no cell is finished\n"
+    summaries = summarise(rows)
+    sentences = answer(rows, summaries, grid.full)
+    write_rows(rows, folder / "results.csv")
+    write_summary(summaries, folder)
+    write_atomically(folder / "answer.txt", "\n".join(sentences) + "\n")
+    draw_curve(summaries, grid.full, folder / "curve.png")
+    write_html(summaries, sentences, jobs, folder)
+    return as_markdown(summaries) + "\n" + "\n".join(sentences) + f"\n{folder / 'report.html'}\n"
 
 
 def draw_curve(summaries: Sequence[Summary], full: int, path: Path) -> None:

@@ -21,11 +21,11 @@ import pytest
 from monai_semiseg.data.dataset import open_dataset
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.study.answer import answer
-from monai_semiseg.evaluation.study.cell import Job, prepare_jobs
+from monai_semiseg.evaluation.study.cell import Job, prepare_jobs, seconds_left
 from monai_semiseg.evaluation.study.grid import Arm, Grid, make_grid
 from monai_semiseg.evaluation.study.lock import CellLock
-from monai_semiseg.evaluation.study.report import draw_curve, write_html, write_protocol
-from monai_semiseg.evaluation.study.results import read_rows, summarise, write_rows, write_summary
+from monai_semiseg.evaluation.study.report import write_results
+from monai_semiseg.evaluation.study.results import read_rows, summarise
 from monai_semiseg.evaluation.study.runner import run_cells
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
@@ -81,13 +81,7 @@ def make_jobs(dataset: Path, output: Path, names: tuple[str, ...] = ("supervised
 def study(dataset: Path, output: Path, parallel: int = 2) -> None:
     grid, jobs = make_jobs(dataset, output)
     run_cells(jobs, parallel=parallel, progress=False, interval=0.01)
-    rows = read_rows(jobs)
-    summaries = summarise(rows)
-    write_rows(rows, output / "results.csv")
-    write_summary(summaries, output)
-    write_protocol(grid, jobs, output / "protocol.json")
-    draw_curve(summaries, 12, output / "curve.png")
-    write_html(summaries, answer(rows, summaries, 12), jobs, output)
+    write_results(grid, jobs)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +108,7 @@ def test_killed_again_and_again(dataset: Path, whole: Path, tmp_path: Path) -> N
             child.wait()
             kills, delay = kills + 1, delay + 0.9
     assert kills >= 1
-    for name in ("results.csv", "summary.csv", "summary.md", "protocol.json", "curve.png", "report.html"):
+    for name in ("results.csv", "summary.csv", "summary.md", "protocol.json", "curve.png", "report.html", "answer.txt"):
         assert (tmp_path / "study" / name).read_bytes() == (whole / name).read_bytes(), name
     assert not list((tmp_path / "study").rglob("lock*"))
 
@@ -191,6 +185,15 @@ def test_the_training_of_a_killed_study_is_ended_first(tmp_path: Path) -> None:
     path.write_text(json.dumps({**content, "pid": 2**22 - 1, "started": "long ago"}))
     assert CellLock(path).acquire()
     assert orphan.wait(5) == -signal.SIGKILL
+
+
+def test_time_left_by_the_pace_of_what_is_done(dataset: Path, tmp_path: Path) -> None:
+    _, jobs = make_jobs(dataset, tmp_path / "study")
+    assert seconds_left(jobs) is None
+    run_cells(jobs[:1], progress=False, interval=0.01)
+    for name, when in (("identity.json", 1000), ("cell.json", 1080)):
+        os.utime(jobs[0].folder / name, (when, when))
+    assert seconds_left(jobs) == pytest.approx(80 * 11)
 
 
 def test_budgets_and_seeds_share_one_split(dataset: Path, tmp_path: Path) -> None:
