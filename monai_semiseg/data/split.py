@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +160,23 @@ def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> li
             path=Path(path),
         )
     return entries
+
+
+def read_images(
+    path: str | Path, dataset_dir: str | Path, sections: Sequence[str] = ("training", "unlabeled")
+) -> list[dict[str, Any]]:
+    """Images of several sections of a datalist without their labels: what learning without labels may look at.
+
+    Args:
+        path: as in :func:`read_datalist`; no entry needs a label.
+        dataset_dir: likewise.
+        sections: by default all that is neither validation nor test; those that are not in the file add nothing.
+
+    Raises:
+        ConfigError: If the file or a scan is not there, or there is no image at all.
+    """
+    there = [section for section in sections if section in load_datalist(path)]
+    images = [{"image": entry["image"]} for name in there for entry in read_datalist(path, dataset_dir, name)]
+    if not images:
+        raise ConfigError("no image", expected=f"entries under {' or '.join(sections)}", path=Path(path))
+    return images

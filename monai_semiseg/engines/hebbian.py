@@ -1,0 +1,157 @@
+"""Hebbian initialisation as a MONAI trainer: batches of unlabelled scans in, learned convolutions out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import Trainer
+from monai.inferers import Inferer, SimpleInferer
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.hebbian.calibration import calibrate
+from monai_semiseg.hebbian.diagnostics import LayerReport, collapse_warning, draw_filters, scalars
+from monai_semiseg.hebbian.learner import HebbianLearner
+
+logger = logging.getLogger(__name__)
+
+
+class HebbianTrainer(Trainer):
+    """Let every convolution learn from unlabelled scans by a local rule, then calibrate the network.
+
+    Every iteration is a forward pass without a graph and one step of the learner, at ``rate (1 - t / T)``. Batches
+    hold ``image`` ``(B, C, spatial...)``; other keys, labels among them, are not looked at. After the last iteration
+    :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on ``calibration_scans`` scans, so that the network can
+    be fine-tuned like any other. ``engine.state.output["loss"]`` is the mean relative change of the filters.
+
+    Args:
+        device: where the forward pass runs.
+        max_epochs, epoch_length: the budget, as in every trainer.
+        train_data_loader: batches as above.
+        network: the network.
+        learner: attached to this network; None only calibrates, which is the control to compare with.
+        rate: of the first step.
+        calibrated: whether to calibrate at the end.
+        calibration_scans: draws that calibration sees at once.
+        inferer: MONAI's ``SimpleInferer`` if None.
+        train_handlers: MONAI handlers.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        epoch_length: int,
+        train_data_loader: Iterable[Any],
+        network: nn.Module,
+        learner: HebbianLearner | None,
+        rate: float = 0.1,
+        calibrated: bool = True,
+        calibration_scans: int = 8,
+        inferer: Inferer | None = None,
+        train_handlers: Sequence[Any] | None = None,
+    ) -> None:
+        if rate <= 0 or calibration_scans < 1:
+            raise ConfigError(f"rate {rate}, calibration_scans {calibration_scans}", expected="both more than 0")
+        self.network, self.learner, self.rate = network, learner, rate
+        self.calibrated, self.calibration_scans = calibrated, calibration_scans
+        self.inferer = inferer or SimpleInferer()
+        self.reports: dict[str, LayerReport] = {}
+        self._kept: list[Tensor] = []
+        super().__init__(device, max_epochs, train_data_loader, epoch_length, handlers=None, amp=False, decollate=False)
+        # Before the other handlers at the end of the last epoch: the checkpoint there holds the calibrated network.
+        self.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        self.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+        self._register_handlers(train_handlers or ())
+        # And after those at the start, which load initial weights or a checkpoint.
+        self.add_event_handler(Events.STARTED, self._prepare)
+
+    def _begin(self, _: Engine) -> None:
+        self._kept = []  # of this epoch only: a resumed training calibrates on the same scans
+
+    def _prepare(self, engine: Engine) -> None:
+        self.network.train()
+        if self.learner is not None:
+            if engine.state.iteration == 0:
+                self.learner.prepare()
+            self.learner.attach()
+
+    def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+        images = batchdata[Keys.IMAGE].to(torch.device(self.state.device), non_blocking=True)
+        self._keep(images)
+        if self.learner is None:
+            return {Keys.LOSS: torch.zeros(())}
+        total = self.state.max_epochs * self.state.epoch_length
+        with torch.no_grad():
+            self.inferer(images, self.network)
+        return {Keys.LOSS: self.learner.step(self.rate * (1 - (engine.state.iteration - 1) / total))}
+
+    def _keep(self, images: Tensor) -> None:
+        """The last scans that were seen, for calibration."""
+        self._kept.append(images)
+        while sum(map(len, self._kept[1:])) >= self.calibration_scans:
+            self._kept.pop(0)
+
+    def _finish(self, engine: Engine) -> None:
+        if self.learner is not None:
+            self.reports = self.learner.reports()
+        if engine.state.epoch < engine.state.max_epochs:
+            return
+        if self.learner is not None:
+            self.learner.detach()
+        if self.calibrated and self._kept:
+            images = torch.cat(self._kept)[-self.calibration_scans :]
+            calibrate(self.network, images, layers=None if self.learner is None else self.learner.layers)
+            self._kept = []
+
+
+class HebbianDiagnostics:
+    """MONAI handler of a :class:`HebbianTrainer`: every epoch, how its layers stand.
+
+    Measures go to TensorBoard, the first layer's filters to ``filters.png``, a collapse to the log as a warning.
+
+    Args:
+        folder: of the picture.
+        log_dir: of TensorBoard's events; None writes none.
+        write: whether this process writes.
+    """
+
+    def __init__(self, folder: str, log_dir: str | None = None, write: bool = True) -> None:
+        self.folder, self.log_dir, self.write = Path(folder), log_dir, write
+        self._writer: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Look after every epoch."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+
+    def _look(self, engine: Engine) -> None:
+        if not isinstance(engine, HebbianTrainer):
+            raise ConfigError(f"a {type(engine).__name__}", expected="a HebbianTrainer")
+        if engine.learner is None or not self.write:
+            return
+        if self.log_dir is not None:
+            for name, value in scalars(engine.reports).items():
+                self._events().add_scalar(f"hebbian/{name}", value, engine.state.iteration)
+        draw_filters(next(iter(engine.learner.layers.values())).weight, self.folder / "filters.png")
+        if warning := collapse_warning(engine.reports):
+            logger.warning(warning)
+
+    def _events(self) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = self._writer or SummaryWriter(self.log_dir)
+        return self._writer
+
+    def _close(self, _: Engine) -> None:
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,1 @@
+"""Local learning rules for convolutions: no labels, no back-propagation."""

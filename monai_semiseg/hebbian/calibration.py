@@ -1,0 +1,119 @@
+"""Bring every layer's output to zero mean and unit variance, by its own weights, in one forward pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.hebbian.geometry import TRANSPOSED, Convolution
+from monai_semiseg.hebbian.layers import selected
+
+logger = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def calibrate(
+    network: nn.Module, images: Tensor, include: Sequence[str] = ("*",), exclude: Sequence[str] | None = None,
+    layers: Mapping[str, Convolution] | None = None,
+) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """Rescale convolutions in the order in which they run, so that every output channel is standardised on ``images``.
+
+    With mean ``m_o`` and standard deviation ``s_o`` of output channel o over scans and voxels::
+
+        W_o <- W_o / s_o        b_o <- (b_o - m_o) / s_o
+
+    A layer is linear, so its output is corrected on the spot, and the layers after it already see the corrected one:
+    one pass calibrates all. A layer without a bias is rescaled only; a channel that does not vary is left as it is.
+    Local rules fix the direction of filters, not their length; without this, residual paths without normalisation
+    blow up, and an optimiser's steps are too large or too small for what it finds. Compare Mishkin and Matas, All you
+    need is a good init (ICLR 2016); Krahenbuhl et al., Data-dependent initializations of CNNs (ICLR 2016).
+
+    Args:
+        network: any network; modes and hooks are as before afterwards.
+        images: unlabelled scans, ``(B, C, spatial...)``; all statistics are theirs.
+        include: patterns of layers, see :func:`~monai_semiseg.hebbian.layers.selected`.
+        exclude: patterns of layers to leave; None: the output head.
+        layers: the layers themselves, instead of patterns.
+
+    Returns:
+        For every layer, mean absolute mean and mean standard deviation of its output before the correction.
+
+    Raises:
+        ConfigError: If no layer varies on these images, or a pattern matches nothing.
+    """
+    chosen = dict(selected(network, include, exclude) if layers is None else layers)
+    found: dict[str, tuple[float, float]] = {}
+    handles = [layer.register_forward_hook(_corrector(name, layer, found)) for name, layer in chosen.items()]
+    modes = {module: module.training for module in network.modules()}
+    try:
+        network.train()  # batch normalisation by these images; its running statistics follow
+        for module in network.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.eval()
+        network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    if not any(deviation > 0 for _, deviation in found.values()):
+        raise ConfigError(
+            "no layer's output varies on the given images",
+            expected="scans with content",
+            remedy="check the scans with monai-semiseg check",
+        )
+    return found
+
+
+def _corrector(name: str, layer: Convolution, found: dict[str, tuple[float, float]]) -> Any:
+    def hook(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if name in found:  # a layer that runs twice is calibrated on its first run
+            return None
+        mean, deviation = _moments(output)
+        found[name] = (float(mean.abs().mean()), float(deviation.mean()))
+        varies = deviation > 1e-6 * deviation.max()
+        factor = torch.where(varies, 1 / deviation.clamp_min(1e-30), 1.0).to(layer.weight.dtype)
+        _scale_filters(layer, factor)
+        shift = torch.zeros_like(factor)
+        if layer.bias is not None:
+            shift = torch.where(varies, -mean.to(factor.dtype), 0.0)
+            layer.bias.copy_((layer.bias + shift) * factor)
+        shape = (1, -1, *[1] * (output.ndim - 2))
+        corrected: Tensor = (output + shift.reshape(shape)) * factor.reshape(shape)
+        return corrected
+
+    return hook
+
+
+def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel, over scans, voxels and processes."""
+    axes = [0, *range(2, output.ndim)]
+    values = output.float() if output.dtype != torch.float64 else output
+    count = torch.tensor(float(values[:, 0].numel()), device=values.device, dtype=torch.float64)
+    mean = _over_processes(values.sum(axes).double()) / _over_processes(count)
+    centred = values - mean.to(values.dtype).reshape(1, -1, *[1] * (output.ndim - 2))
+    squares = _over_processes(torch.linalg.vector_norm(centred, dim=axes).double() ** 2)
+    deviation = (squares / count).sqrt()
+    return mean, deviation * (deviation > 1e-6 * mean.abs())  # what rounding leaves of a constant is none
+
+
+def _over_processes(value: Tensor) -> Tensor:
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(value)
+    return value
+
+
+def _scale_filters(layer: Convolution, factor: Tensor) -> None:
+    """Multiply what leads to every output channel."""
+    if not isinstance(layer, TRANSPOSED):
+        layer.weight *= factor.reshape(-1, *[1] * (layer.weight.ndim - 1))
+        return
+    grouped = layer.weight.reshape(layer.groups, -1, *layer.weight.shape[1:])
+    factors = factor.reshape(layer.groups, 1, -1, *[1] * (layer.weight.ndim - 2))
+    layer.weight.copy_((grouped * factors).flatten(0, 1))

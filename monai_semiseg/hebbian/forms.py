@@ -1,0 +1,132 @@
+"""How a layer is seen as banks of filters: a convolution as one, a transposed one swapped, or tap by tap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.hebbian.geometry import TRANSPOSED, Convolution, Geometry
+from monai_semiseg.hebbian.plasticity import Sums, terms
+from monai_semiseg.hebbian.rules import Rule
+
+
+class Form(Protocol):
+    """A layer's weight as banks of filters ``(C, patch...)``."""
+
+    def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
+        """For every bank: geometry, what its patches are of, and its responses, from the layer's input and output."""
+        ...
+
+    def banks(self, weight: Tensor) -> list[Tensor]:
+        """The filters of every bank."""
+        ...
+
+    def weight(self, banks: Sequence[Tensor]) -> Tensor:
+        """The inverse of :meth:`banks`."""
+        ...
+
+    def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
+        """``dW`` of the layer, in float64."""
+        ...
+
+
+class ConvolutionForm:
+    """A convolution: its output responds to patches of its input."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+
+    def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
+        """The input's patches, the output's responses."""
+        return [(self.geometry, given, output)]
+
+    def banks(self, weight: Tensor) -> list[Tensor]:
+        """The weight as it is."""
+        return [weight]
+
+    def weight(self, banks: Sequence[Tensor]) -> Tensor:
+        """The weight as it is."""
+        return banks[0]
+
+    def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
+        """``g (hebbian - decay)``."""
+        return _step(*terms(rule, sums[0], weight))
+
+
+class SwapForm(ConvolutionForm):
+    """S: a transposed convolution as the convolution that leads from its output back to its input.
+
+    Filters are ``w_i = W_{i,.,.}`` over output channels and taps; the input ``x_i`` responds to the patch of the output
+    that its site writes into, read back from the complete output. Ciampi et al., arXiv 2412.03192 ("-S").
+    """
+
+    def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
+        """The output's patches, the input's responses."""
+        return [(self.geometry, output, given)]
+
+
+class PerTapForm:
+    """T: every tap of a transposed convolution is a 1 x 1 layer of its own, from the input to the voxels it writes.
+
+    Filters are ``W_{.,o,t}`` over input channels. With ``summed``, the decays of all taps are subtracted from every
+    tap, as the published code does; that takes away ``taps`` times too much, and has no fixed point of its own.
+    Ciampi et al., arXiv 2412.03192 ("-T").
+
+    Args:
+        geometry: of the transposed layer.
+        summed: see above.
+    """
+
+    def __init__(self, geometry: Geometry, summed: bool = False) -> None:
+        self.geometry, self.summed = geometry, summed
+        ones = (1,) * len(geometry.kernel)
+        self.point = Geometry(ones, ones, (0,) * len(ones), ones, geometry.groups)
+
+    def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
+        """The input's voxels; what every tap writes."""
+        boxes = self.geometry.tap_boxes(tuple(output.shape[2:]), tuple(given.shape[2:]))
+        return [(self.point, given[:, :, *sites], output[:, :, *voxels]) for voxels, sites in boxes]
+
+    def banks(self, weight: Tensor) -> list[Tensor]:
+        """``taps`` banks ``(C_out, C_in / groups, 1...)``."""
+        groups = self.geometry.groups
+        taps = weight.reshape(groups, -1, weight.shape[1], self.geometry.taps).permute(3, 0, 2, 1).flatten(1, 2)
+        return [tap.reshape(*tap.shape, *self.point.kernel) for tap in taps]
+
+    def weight(self, banks: Sequence[Tensor]) -> Tensor:
+        """Back to ``(C_in, C_out / groups, kernel...)``."""
+        taps = torch.stack([bank.flatten(1) for bank in banks])
+        grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2]).permute(1, 3, 2, 0)
+        return grouped.reshape(-1, grouped.shape[2], *self.geometry.kernel)
+
+    def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
+        """Of every tap ``g (hebbian - decay)``, or with the sum of all taps' decays."""
+        parts = [terms(rule, one, bank) for one, bank in zip(sums, self.banks(weight), strict=True)]
+        everything = torch.stack([decay for _, decay, _ in parts]).sum(0)
+        return self.weight([_step(h, everything if self.summed else d, g) for h, d, g in parts])
+
+
+def form_of(layer: Convolution, transposed: str) -> Form:
+    """The form of a layer.
+
+    Args:
+        layer: a convolution.
+        transposed: ``swap``, ``per_tap`` or ``per_tap_summed``: how transposed convolutions are seen.
+
+    Raises:
+        ConfigError: If there is no such form, or the layer pads in a way that has none.
+    """
+    if transposed not in ("swap", "per_tap", "per_tap_summed"):
+        raise ConfigError(f"transposed {transposed!r}", expected="swap, per_tap or per_tap_summed")
+    geometry = Geometry.of(layer)
+    if not isinstance(layer, TRANSPOSED):
+        return ConvolutionForm(geometry)
+    return SwapForm(geometry) if transposed == "swap" else PerTapForm(geometry, transposed == "per_tap_summed")
+
+
+def _step(hebbian: Tensor, decay: Tensor, gain: Tensor) -> Tensor:
+    return gain.reshape(-1, *[1] * (hebbian.ndim - 1)) * (hebbian - decay)

@@ -1,0 +1,115 @@
+"""Where the sites of a convolution lie, and sums over all of them without building a patch matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from monai_semiseg.errors import ConfigError
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Slices = tuple[slice, ...]
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Kernel, stride, padding (voxels) and dilation along every axis, and the number of channel groups.
+
+    A site ``n`` of the small grid sees, at tap ``k``, the voxel ``n stride + k dilation - padding`` of the large one;
+    outside of it there are zeros. A convolution reads there, a transposed convolution writes there.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+    @classmethod
+    def of(cls, layer: Convolution) -> Geometry:
+        """Geometry of a layer whose zero padding is the same on both sides.
+
+        Raises:
+            ConfigError: If it pads otherwise.
+        """
+        padding = layer.padding
+        if padding == "valid":
+            padding = (0,) * len(layer.kernel_size)
+        elif padding == "same":
+            reach = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+            padding = tuple(r // 2 for r in reach) if all(r % 2 == 0 for r in reach) else padding
+        if isinstance(padding, str) or layer.padding_mode != "zeros":
+            raise ConfigError(
+                f"a convolution with padding {layer.padding!r}, mode {layer.padding_mode!r}",
+                expected="zeros, equally many on both sides",
+                remedy="exclude this layer by its name",
+            )
+        return cls(layer.kernel_size, layer.stride, padding, layer.dilation, layer.groups)
+
+    @property
+    def taps(self) -> int:
+        """Number of kernel taps."""
+        return int(torch.tensor(self.kernel).prod())
+
+    def correlate(self, large: Tensor, small: Tensor) -> Tensor:
+        """``sum_n small_n x patch_n(large)``: the weight gradient of a convolution, by the framework's own kernel.
+
+        Args:
+            large: ``(B, C, spatial...)``.
+            small: ``(B, D, sites...)``.
+
+        Returns:
+            ``(D, C / groups, kernel...)``; filters of one group pair with that group's channels.
+        """
+        shape = (small.shape[1], large.shape[1] // self.groups, *self.kernel)
+        dims = len(self.kernel)
+        gradients = torch.ops.aten.convolution_backward(
+            small, large, large.new_empty(1).expand(shape), None, self.stride, self.padding, self.dilation,
+            False, [0] * dims, self.groups, [False, True, False],
+        )  # fmt: skip
+        result: Tensor = gradients[1]
+        return result
+
+    def patch_sum(self, large: Tensor, sites: tuple[int, ...]) -> Tensor:
+        """``sum_n patch_n(large)``, ``(C, kernel...)`` in float64, by sums along one axis after the other.
+
+        Args:
+            large: ``(B, C, spatial...)``.
+            sites: size of the small grid.
+        """
+        result = large
+        for axis in range(len(self.kernel)):
+            # The axis that is summed is always the third; its taps are put last, so the axes keep their order.
+            size, taps = result.shape[2], range(self.kernel[axis])
+            spans = [self._span(axis, tap, sites[axis], size)[0] for tap in taps]
+            parts = [result[:, :, span].sum(2) for span in spans]
+            result = torch.stack(parts, -1)
+        return result.sum(0).double()
+
+    def tap_boxes(self, size: tuple[int, ...], sites: tuple[int, ...]) -> list[tuple[Slices, Slices]]:
+        """For every tap, in the kernel's order: the voxels that it sees, and the sites from which it sees them.
+
+        Args:
+            size: of the large grid.
+            sites: size of the small grid.
+        """
+        boxes = []
+        for tap in product(*map(range, self.kernel)):
+            spans = [self._span(axis, tap[axis], sites[axis], size[axis]) for axis in range(len(size))]
+            voxels, places = zip(*spans, strict=True)
+            boxes.append((voxels, places))
+        return boxes
+
+    def _span(self, axis: int, tap: int, sites: int, size: int) -> tuple[slice, slice]:
+        """Along one axis: the voxels that a tap sees, less those outside, and the sites that see them."""
+        offset = tap * self.dilation[axis] - self.padding[axis]
+        stride = self.stride[axis]
+        begin = max(0, -(offset // stride))
+        end = max(begin, min(sites, (size - 1 - offset) // stride + 1))
+        first = begin * stride + offset
+        return slice(first, first + (end - begin - 1) * stride + 1 if end > begin else first, stride), slice(begin, end)

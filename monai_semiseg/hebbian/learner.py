@@ -1,0 +1,187 @@
+"""Attach local learning to a stock network from outside: its modules and the keys of its state stay as they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.hebbian.diagnostics import LayerReport, report
+from monai_semiseg.hebbian.forms import form_of
+from monai_semiseg.hebbian.geometry import Convolution
+from monai_semiseg.hebbian.layers import selected
+from monai_semiseg.hebbian.plasticity import Sums, observe
+from monai_semiseg.hebbian.rules import Rule
+
+logger = logging.getLogger(__name__)
+
+
+class HebbianLearner:
+    """Every chosen convolution of a network learns from its own input and output, by a local rule.
+
+    Between :meth:`attach` and :meth:`detach`, forward passes are observed: each layer's sums are taken as it runs, so
+    that no activation is kept. :meth:`step` then changes the weights, ``W <- W + rate dW``, and brings the filters
+    back to length 1 where the rule calls for it. Under torchrun the sums are added up over all processes: several
+    processes learn what one would from their joint batch.
+
+    :meth:`prepare` gives the filters the rule's length and clears the biases, which do not learn; calibration sets both
+    afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
+
+    Args:
+        network: any network with convolutions.
+        rule: a rule of :mod:`monai_semiseg.hebbian.rules`.
+        transposed: how transposed convolutions learn, see :func:`~monai_semiseg.hebbian.forms.form_of`.
+        include: patterns of layers that learn.
+        exclude: patterns of layers that do not; None: the output head.
+        centre: take out every layer's mean patch.
+        standardise: measure responses in their standard deviation.
+        shuffled: a control: the entries of every filter's update change places at random, so that filters move as far
+            but learn nothing.
+
+    Raises:
+        ConfigError: If a pattern matches nothing or the network has no convolution.
+    """
+
+    def __init__(
+        self, network: nn.Module, rule: Rule, *, transposed: str = "swap", include: Sequence[str] = ("*",),
+        exclude: Sequence[str] | None = None, centre: bool = True, standardise: bool = True, shuffled: bool = False,
+    ) -> None:  # fmt: skip
+        self.network, self.rule = network, rule
+        self.layers: dict[str, Convolution] = selected(network, include, exclude)
+        self.forms = {name: form_of(layer, transposed) for name, layer in self.layers.items()}
+        self.centre, self.standardise = centre, standardise
+        self.shuffled = shuffled
+        self.sums: dict[str, list[Sums]] = {}
+        self.start: dict[str, Tensor] = {}
+        self._last: dict[str, list[Sums]] = {}
+        self._handles: list[RemovableHandle] = []
+        self._warned = False
+
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """Filters of the rule's length, biases of 0."""
+        for name, layer in self.layers.items():
+            self._scale(name, self.rule.radius, self.rule.radius)
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+    def attach(self) -> None:
+        """Observe every forward pass from now on."""
+        self.start = {name: layer.weight.detach().clone() for name, layer in self.layers.items()}
+        for name, layer in self.layers.items():
+            self._handles.append(layer.register_forward_hook(self._observer(name)))
+
+    def detach(self) -> None:
+        """Stop observing."""
+        while self._handles:
+            self._handles.pop().remove()
+        self.sums = {}
+
+    @torch.no_grad()
+    def step(self, rate: float) -> Tensor:
+        """Change the weights by what was observed since the last step.
+
+        Args:
+            rate: of the update; 1 jumps to a centroid, under SWTA.
+
+        Returns:
+            The mean change of the filters in this step, relative to their length.
+
+        Raises:
+            ConfigError: If nothing was observed, or activations were not finite.
+        """
+        if not self.sums:
+            raise ConfigError("a Hebbian step without a forward pass", expected="attach(), then a batch, then step()")
+        self._check()
+        changes = []
+        for name, sums in self.sums.items():
+            layer = self.layers[name]
+            before = layer.weight.clone()
+            change = self.forms[name].update(self.rule, sums, layer.weight)
+            if self.shuffled:
+                change = _shuffle(change)
+            layer.weight += (rate * change).to(layer.weight.dtype)
+            self._bound(name)
+            changes.append((layer.weight - before).norm() / before.norm())
+        self._last, self.sums = self.sums, {}
+        return torch.stack(changes).mean()
+
+    def reports(self) -> dict[str, LayerReport]:
+        """How every layer stands, by the last step's sums."""
+        return {
+            name: report(self.layers[name], self.start[name], self.forms[name].banks(self.layers[name].weight), sums)
+            for name, sums in self._last.items()
+        }
+
+    def _observer(self, name: str) -> Any:
+        form = self.forms[name]
+
+        @torch.no_grad()
+        def hook(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+            views = form.views(given[0].detach(), output.detach())
+            new = [
+                observe(self.rule, *view, centre=self.centre, standardise=self.standardise, reduce=_over_processes)
+                for view in views
+            ]
+            old = self.sums.get(name)
+            self.sums[name] = new if old is None else [a + b for a, b in zip(old, new, strict=True)]
+
+        return hook
+
+    def _check(self) -> None:
+        """One look at the device for all layers: are numbers finite, do layers see anything vary."""
+        flags = torch.stack([
+            torch.stack([torch.stack([one.finite for one in sums]).all(),
+                         torch.stack([one.variance > 0 for one in sums]).any()]) for sums in self.sums.values()
+        ]).tolist()  # fmt: skip
+        for name, (finite, _) in zip(self.sums, flags, strict=True):
+            if not finite:
+                raise ConfigError(
+                    f"layer {name} saw numbers that are not finite", expected="finite activations",
+                    remedy="check the scans with monai-semiseg check, lower the rate, or leave the autocast out",
+                )  # fmt: skip
+        silent = [name for name, (_, varies) in zip(self.sums, flags, strict=True) if not varies]
+        if silent and not self._warned:
+            self._warned = True
+            logger.warning("%d layers (%s first) saw constant input: is the batch empty or masked?",
+                           len(silent), silent[0])  # fmt: skip
+
+    def _bound(self, name: str) -> None:
+        """Length 1 where the rule calls for it, else no more than at the start.
+
+        In the swapped form nothing else holds back a filter of SoftHebb that keeps losing: its length does not change
+        its response.
+        """
+        self._scale(name, 1.0 if self.rule.spherical else 0.0, self.rule.radius)
+
+    def _scale(self, name: str, least: float, most: float) -> None:
+        """Bring the length of every filter between two bounds."""
+        layer, form = self.layers[name], self.forms[name]
+        banks = []
+        for bank in form.banks(layer.weight):
+            norm = torch.linalg.vector_norm(bank.flatten(1), dim=1).reshape(-1, *[1] * (bank.ndim - 1))
+            banks.append(torch.where(norm > 0, bank * (norm.clamp(least, most) / norm.clamp_min(1e-30)), bank))
+        layer.weight.copy_(form.weight(banks))
+
+
+def _shuffle(change: Tensor) -> Tensor:
+    flat = change.flatten(1)
+    # On the CPU, so that one seed gives the same control on every device and in every process.
+    order = torch.rand(flat.shape).argsort(1).to(flat.device)
+    return flat.gather(1, order).reshape(change.shape)
+
+
+def _over_processes(tensors: Sequence[Tensor]) -> None:
+    if dist.is_available() and dist.is_initialized():
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        start = 0
+        for tensor in tensors:
+            tensor.copy_(flat[start : start + tensor.numel()].reshape(tensor.shape))
+            start += tensor.numel()

@@ -1,0 +1,116 @@
+"""One update of a bank of filters: centred and standardised sums over all sites, and what a rule makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from monai_semiseg.hebbian.geometry import Geometry
+from monai_semiseg.hebbian.rules import Rule
+
+Reduce = Callable[[Sequence[Tensor]], None]
+
+
+def alone(_: Sequence[Tensor]) -> None:
+    """What sums over processes do where there is one."""
+
+
+@dataclass
+class Sums:
+    """What a bank has seen since its last update; float64, additive over batches and processes.
+
+    Attributes:
+        count: sites.
+        correlation: ``sum_n r_n x_n``, ``(C, patch...)``.
+        coupling: of :meth:`~monai_semiseg.hebbian.rules.Rule.coupling`.
+        signal: ``sum_n r_n``, ``(C,)``.
+        wins: sites at which a filter responds most strongly, of every second one along each axis, ``(C,)``.
+        variance: of the responses before they were standardised, mean over the filters; 0 for constant images.
+    """
+
+    count: Tensor
+    correlation: Tensor
+    coupling: Tensor
+    signal: Tensor
+    wins: Tensor
+    variance: Tensor
+
+    def __add__(self, other: Sums) -> Sums:
+        """The sums over both; the variance is the mean."""
+        return Sums(self.count + other.count, self.correlation + other.correlation, self.coupling + other.coupling,
+                    self.signal + other.signal, self.wins + other.wins,
+                    (self.variance + other.variance) / 2)  # fmt: skip
+
+    @property
+    def finite(self) -> Tensor:
+        """Whether every number is one."""
+        return torch.stack([self.correlation.sum(), self.coupling.sum(), self.variance]).isfinite().all()
+
+
+@torch.no_grad()
+def observe(
+    rule: Rule, geometry: Geometry, large: Tensor, small: Tensor, *, centre: bool = True, standardise: bool = True,
+    reduce: Reduce = alone,
+) -> Sums:  # fmt: skip
+    """Sums of one batch, in the terms ``x' = (x - mean x) / s``, ``v' = (v - mean v) / s``.
+
+    The mean patch and the mean response over all sites are taken out (``centre``), because filters otherwise all turn
+    to the mean patch; ``s`` is the standard deviation of the responses over the layer (``standardise``), which makes
+    temperatures and rates mean the same in every layer. Both are done on the sums, not on the patches.
+
+    Args:
+        rule: the learning rule.
+        geometry: of the sites.
+        large: what the patches are of, ``(B, C_in, spatial...)``.
+        small: responses, ``(B, C, sites...)``.
+        centre: see above.
+        standardise: see above.
+        reduce: adds up tensors in place over all processes.
+    """
+    kind = torch.float64 if large.dtype == torch.float64 else torch.float32
+    with torch.autocast(large.device.type, enabled=False):
+        large, small = large.to(kind), small.to(kind)
+        axes = [0, *range(2, small.ndim)]
+        count = small.new_tensor(small[:, 0].numel(), dtype=torch.float64)
+        first = small.sum(axes).double()
+        patch = geometry.patch_sum(large, tuple(small.shape[2:])) if centre else large.new_zeros(1).double()
+        reduce([count, first, patch])
+        mean = first / count if centre else torch.zeros_like(first)
+        response = small - mean.to(kind).reshape(1, -1, *[1] * (small.ndim - 2))
+        second = torch.linalg.vector_norm(response, dim=axes).double() ** 2
+        reduce([second])
+        variance = (second / count).mean()
+        variance = variance * (variance > (1e-6 * mean.abs().max()) ** 2)  # what rounding leaves of a constant is none
+        scale = variance.sqrt() if standardise else torch.ones_like(variance)
+        inverse = torch.where(scale > 0, 1 / scale, 0.0)
+        response.mul_(inverse.to(kind))
+
+        signal = rule.signal(response, geometry.groups)
+        total = signal.sum(axes).double()
+        coupling = rule.coupling(response, signal, geometry.groups)
+        wins = _wins(response)
+        del response
+        correlation = geometry.correlate(large, signal).double()
+        reduce([total, coupling, wins, correlation])
+        if centre:
+            means = (patch / count).reshape(geometry.groups, 1, -1, *geometry.kernel)
+            shares = total.reshape(geometry.groups, -1, *[1] * (small.ndim - 1))
+            correlation -= (shares * means).flatten(0, 1)
+        return Sums(count, correlation * inverse, coupling, total, wins, variance)
+
+
+def terms(rule: Rule, sums: Sums, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hebbian term, decay and gain of :mod:`monai_semiseg.hebbian.rules`, in float64."""
+    filters = weight.double()
+    hebbian = sums.correlation / sums.count
+    return hebbian, rule.decay(sums.coupling, sums.count, filters), rule.gain(sums.coupling, sums.count, filters)
+
+
+def _wins(response: Tensor) -> Tensor:
+    """How often each filter is the strongest, at every second site along each axis: enough for a statistic."""
+    some = response[(slice(None), slice(None), *[slice(None, None, 2)] * (response.ndim - 2))]
+    strongest = some == some.amax(1, keepdim=True)
+    return strongest.sum([0, *range(2, response.ndim)]).double()

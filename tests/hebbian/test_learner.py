@@ -1,0 +1,206 @@
+"""Learning that is attached from outside, over whole stock networks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.hebbian.calibration import calibrate
+from monai_semiseg.hebbian.diagnostics import collapse_warning, draw_filters, mean_cosine, scalars
+from monai_semiseg.hebbian.learner import HebbianLearner
+from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTakeAll
+
+from .test_layers import NETWORKS
+
+SIZE = {"SwinUNETR": 64, "UNETR": 32, "BasicUNet": 32}
+
+
+def images(name: str = "BasicUNet", count: int = 2) -> Tensor:
+    torch.manual_seed(3)
+    size = SIZE.get(name, 16)
+    smooth = nn.functional.interpolate(torch.randn(count, 1, 4, 4, 4), (size,) * 3, mode="trilinear")
+    return smooth + 0.3 * torch.randn(count, 1, size, size, size)
+
+
+def network(name: str = "BasicUNet") -> nn.Module:
+    torch.manual_seed(5)
+    return NETWORKS[name]()
+
+
+def learn(net: nn.Module, rule: Rule, steps: int = 3, rate: float = 0.1, **settings: object) -> HebbianLearner:
+    learner = HebbianLearner(net, rule, **settings)
+    learner.prepare()
+    learner.attach()
+    for step in range(steps):
+        with torch.no_grad():
+            net(images() + 0.01 * step)
+        learner.step(rate)
+    return learner
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_stock_networks_keep_their_keys_and_every_chosen_layer_moves(name: str) -> None:
+    net = network(name)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    modules = [type(module) for module in net.modules()]
+    learner = HebbianLearner(net, HebbianPCA())
+    learner.prepare()
+    learner.attach()
+    prepared = {key: layer.weight.clone() for key, layer in learner.layers.items()}
+    net.train()
+    with torch.no_grad():
+        net(images(name))
+    observed = set(learner.sums)
+    change = learner.step(0.1)
+    assert list(net.state_dict()) == list(before) and [type(m) for m in net.modules()] == modules
+    learner.detach()
+    assert 0 < float(change) < 1
+    for key, layer in learner.layers.items():
+        moved = not torch.allclose(layer.weight, prepared[key], atol=1e-5)
+        one_dimensional = layer.in_channels * layer.weight[0, 0].numel() == 1  # such filters are 1 or -1
+        assert moved == (key in observed) or one_dimensional, key
+    learned = {id(p) for layer in learner.layers.values() for p in layer.parameters()}  # DynUNet names layers twice
+    untouched = [key for key, p in net.named_parameters(remove_duplicate=False) if id(p) not in learned]
+    assert all(torch.equal(before[key], net.state_dict()[key]) for key in untouched) and untouched
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("rule", [SoftWinnerTakeAll(), HebbianPCA()], ids=repr)
+@pytest.mark.parametrize("transposed", ["swap", "per_tap"])
+def test_filters_stay_on_the_sphere(rule: Rule, transposed: str) -> None:
+    learner = learn(network(), rule, transposed=transposed)
+    for name, layer in learner.layers.items():
+        for bank in learner.forms[name].banks(layer.weight):
+            torch.testing.assert_close(bank.flatten(1).norm(dim=1), torch.ones(len(bank)), rtol=0, atol=1e-5)
+        assert layer.bias is None or not layer.bias.any()
+
+
+def test_soft_hebb_comes_to_length_one_by_itself() -> None:
+    learner = learn(network(), SoftHebb(radius=3.0), steps=100, rate=0.1)
+    lengths = torch.cat([layer.weight.detach().flatten(1).norm(dim=1)
+                         for name, layer in learner.layers.items() if "deconv" not in name])  # fmt: skip
+    assert lengths.mean() < 2.0 and lengths.max() <= 3.001
+
+
+def test_no_graph_is_built() -> None:
+    net = network()
+    learner = HebbianLearner(net, HebbianPCA())
+    learner.attach()
+    net(images())  # even where the caller forgot no_grad
+    learner.step(0.1)
+    assert all(not s.correlation.requires_grad for sums in learner._last.values() for s in sums)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_steps_add_up_passes_and_clear_them() -> None:
+    net = network()
+    learner = HebbianLearner(net, HebbianPCA(), include=["conv_0.conv_0"])
+    learner.attach()
+    with torch.no_grad():
+        net(images())
+        first = float(learner.sums["conv_0.conv_0.conv"][0].count)
+        net(images())
+    assert float(learner.sums["conv_0.conv_0.conv"][0].count) == 2 * first
+    learner.step(0.1)
+    with pytest.raises(ConfigError, match="without a forward pass"):
+        learner.step(0.1)
+
+
+def test_shuffled_control_moves_as_far_and_learns_nothing() -> None:
+    true, shuffled = (learn(network(), HebbianPCA(), steps=1, shuffled=s) for s in (False, True))
+    for name in true.layers:
+        a, b = true.layers[name].weight.detach(), shuffled.layers[name].weight.detach()
+        start = true.start[name]
+        if a[0].numel() > 4:
+            assert not torch.allclose(a, b)
+            assert (a - start).norm() == pytest.approx(float((b - start).norm()), rel=0.5)
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    alone = network()
+    learner = HebbianLearner(alone, SoftWinnerTakeAll())
+    _steps(learner, alone, images(count=4))
+    context = mp.get_context("spawn")
+    children = [context.Process(target=_rank, args=(rank, str(tmp_path))) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    for rank in range(2):
+        weights = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for key, value in alone.state_dict().items():
+            torch.testing.assert_close(weights[key], value, rtol=1e-3, atol=1e-4)
+
+
+def _steps(learner: HebbianLearner, net: nn.Module, batch: Tensor) -> None:
+    learner.prepare()
+    learner.attach()
+    for _ in range(3):
+        with torch.no_grad():
+            net(batch)
+        learner.step(0.1)
+    learner.detach()
+    calibrate(net, batch)
+
+
+def _rank(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    net = network()
+    _steps(HebbianLearner(net, SoftWinnerTakeAll()), net, images(count=4)[2 * rank : 2 * rank + 2])
+    torch.save(net.state_dict(), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_activations_that_are_not_finite() -> None:
+    net = network()
+    learner = HebbianLearner(net, HebbianPCA())
+    learner.attach()
+    with torch.no_grad():
+        net(images() * float("nan"))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(ConfigError, match=r"layer conv_0\.conv_0\.conv saw numbers that are not finite"):
+        learner.step(0.1)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+
+
+def test_constant_images_warn_once(caplog: pytest.LogCaptureFixture) -> None:
+    net = network()
+    learner = HebbianLearner(net, SoftWinnerTakeAll(), include=["conv_0.conv_0"])
+    learner.attach()
+    learner.prepare()
+    for _ in range(2):
+        with torch.no_grad(), caplog.at_level(logging.WARNING):
+            net(torch.zeros(1, 1, 32, 32, 32))
+        learner.step(0.1)
+    assert [r.message for r in caplog.records] == [
+        "1 layers (conv_0.conv_0.conv first) saw constant input: is the batch empty or masked?"
+    ]
+    assert all(torch.isfinite(value).all() for value in net.state_dict().values())
+
+
+def test_reports_and_collapse(tmp_path: Path) -> None:
+    learner = learn(network(), HebbianPCA())
+    reports = learner.reports()
+    assert set(reports) == set(learner.layers)
+    assert all(0 <= value <= 2 for value in scalars(reports).values())
+    layer = learner.layers["down_1.convs.conv_0.conv"]
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight[:1].expand_as(layer.weight))
+    assert mean_cosine(layer.weight) == pytest.approx(1.0)
+    assert "down_1.convs.conv_0.conv (cosine 1.00" in str(collapse_warning(learner.reports()))
+    draw_filters(learner.layers["conv_0.conv_0.conv"].weight, tmp_path / "filters.png")
+    assert (tmp_path / "filters.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_mean_cosine_against_pairs() -> None:
+    filters = torch.randn(5, 2, 3)
+    pairs = [abs(float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0)))
+             for i, a in enumerate(filters) for j, b in enumerate(filters) if i != j]  # fmt: skip
+    assert mean_cosine(filters) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)

@@ -1,0 +1,237 @@
+"""Every rule on every form equals a loop over sites, in float64 to 1e-10."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.hebbian.forms import form_of
+from monai_semiseg.hebbian.plasticity import observe
+from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTakeAll
+
+from .conftest import make, patches, rows
+
+RULES = [SoftWinnerTakeAll(4.0), SoftWinnerTakeAll(2.0, balanced=False), HebbianPCA(), SoftHebb(1.5)]
+TRANSPOSED = [(2, 4, 4, 2, 2, 0, 1, 1), (3, 4, 4, 2, 2, 0, 1, 2), (2, 4, 6, 3, 2, 1, 1, 2), (3, 2, 3, 3, 2, 1, 1, 1),
+              (2, 2, 3, 4, 2, 1, 1, 1)]  # fmt: skip
+
+
+def slow_update(rule: Rule, x: Tensor, v: Tensor, w: Tensor, hebbian_only: bool = False) -> tuple[Tensor, Tensor]:
+    """Hebbian and decay term of one group, gain included, from patches (N, P), responses (N, C), filters (C, P)."""
+    hebbian, decay = torch.zeros_like(w), torch.zeros_like(w)
+    won = torch.zeros(len(w), dtype=torch.float64)
+    for x_n, v_n in zip(x, v, strict=True):
+        if isinstance(rule, HebbianPCA):
+            for i in range(len(w)):
+                hebbian[i] += v_n[i] * x_n
+                decay[i] += v_n[i] * sum(v_n[j] * w[j] for j in range(i + 1))
+            continue
+        e = [math.exp(rule.inverse_temperature * float(one)) for one in v_n]
+        for o in range(len(w)):
+            r = e[o] / sum(e)
+            if isinstance(rule, SoftHebb):
+                r = r if o == int(v_n.argmax()) else -r
+                decay[o] += r * v_n[o] * w[o]
+            else:
+                decay[o] += r * w[o]
+            won[o] += r
+            hebbian[o] += r * x_n
+    hebbian, decay = hebbian / len(x), decay / len(x)
+    if isinstance(rule, SoftWinnerTakeAll) and rule.balanced:
+        gain = len(x) / won
+    elif isinstance(rule, SoftHebb):
+        gain = (w.norm(dim=1) - 1).abs().sqrt()
+    else:
+        gain = torch.ones(len(w), dtype=torch.float64)
+    return gain[:, None] * hebbian, gain[:, None] * decay
+
+
+def standardised(x: Tensor, v: Tensor, centre: bool, standardise: bool) -> tuple[Tensor, Tensor]:
+    if centre:
+        x, v = x - x.mean(0), v - v.mean(0)
+    # In one group's slow loop the layer's scale comes from all of its channels.
+    scale = (v**2).mean().sqrt() if standardise and centre else torch.ones(()).double()
+    if standardise and not centre:
+        scale = (v**2).mean().sqrt()
+    return x / scale, v / scale
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize(("centre", "standardise"), [(False, False), (True, True), (True, False)])
+def test_convolutions(setting: tuple, rule: Rule, centre: bool, standardise: bool) -> None:
+    layer, images, output = make(setting)
+    form = form_of(layer, "swap")
+    sums = [observe(rule, *view, centre=centre, standardise=standardise) for view in form.views(images, output)]
+    fast = form.update(rule, sums, layer.weight.detach()).flatten(1)
+    x, v = standardised(patches(images, tuple(output.shape[2:]), layer), rows(output), centre, standardise)
+    w, groups = layer.weight.detach().flatten(1), layer.groups
+    per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
+    for g in range(groups):
+        ours = slice(g * per_out, (g + 1) * per_out)
+        seen = x[:, g * per_in : (g + 1) * per_in].flatten(1)
+        hebbian, decay = slow_update(rule, seen, v[:, ours], w[ours])
+        torch.testing.assert_close(fast[ours], hebbian - decay, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize("case", TRANSPOSED, ids=str)
+@pytest.mark.parametrize("output_padding", [0, 1])
+def test_swap(case: tuple, rule: Rule, output_padding: int) -> None:
+    layer, images, output = make(case, transposed=True, output_padding=output_padding)
+    form = form_of(layer, "swap")
+    sums = [observe(rule, *view) for view in form.views(images, output)]
+    fast = form.update(rule, sums, layer.weight.detach()).flatten(1)
+    y, x = standardised(patches(output, tuple(images.shape[2:]), layer), rows(images), True, True)
+    w, groups = layer.weight.detach().flatten(1), layer.groups
+    per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
+    for g in range(groups):
+        ours = slice(g * per_in, (g + 1) * per_in)
+        written = y[:, g * per_out : (g + 1) * per_out].flatten(1)
+        hebbian, decay = slow_update(rule, written, x[:, ours], w[ours])
+        torch.testing.assert_close(fast[ours], hebbian - decay, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize("case", TRANSPOSED, ids=str)
+@pytest.mark.parametrize("summed", [False, True])
+def test_per_tap(case: tuple, rule: Rule, summed: bool) -> None:
+    layer, images, output = make(case, transposed=True)
+    form = form_of(layer, "per_tap_summed" if summed else "per_tap")
+    sums = [observe(rule, *view, centre=False, standardise=False) for view in form.views(images, output)]
+    weight = layer.weight.detach()
+    fast = form.update(rule, sums, weight).flatten(2)
+    sites, groups = tuple(images.shape[2:]), layer.groups
+    y, inside = patches(output, sites, layer), patches(torch.ones_like(output), sites, layer)[:, 0].bool()
+    per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
+    for g in range(groups):
+        inputs, outputs = slice(g * per_in, (g + 1) * per_in), slice(g * per_out, (g + 1) * per_out)
+        parts = []
+        for t in range(y.shape[2]):
+            w = weight.flatten(2)[inputs, :, t].T
+            parts.append(slow_update(rule, rows(images)[inside[:, t], inputs], y[inside[:, t], outputs, t], w))
+        if summed and (rule == HebbianPCA() or rule == SoftWinnerTakeAll(2.0, balanced=False)):  # gain 1: plain sums
+            total = sum(decay for _, decay in parts)
+            parts = [(hebbian, total) for hebbian, _ in parts]
+        elif summed:
+            continue
+        for t, (hebbian, decay) in enumerate(parts):
+            torch.testing.assert_close(fast[inputs, :, t].T, hebbian - decay, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_swap_is_the_convolution_rule_on_space_to_depth(rule: Rule) -> None:
+    layer, images, output = make((3, 4, 3, 2, 2, 0, 1, 1), transposed=True)
+    form = form_of(layer, "swap")
+    swap = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+    blocks = output.unfold(2, 2, 2).unfold(3, 2, 2).unfold(4, 2, 2)  # B, C, sites..., 2, 2, 2
+    depth = blocks.permute(0, 1, 5, 6, 7, 2, 3, 4).flatten(1, 4)
+    point = form_of(nn.Conv3d(depth.shape[1], 4, 1).double(), "swap")
+    plain = point.update(rule, [observe(rule, *v) for v in point.views(depth, images)],
+                         layer.weight.detach().reshape(4, -1, 1, 1, 1))  # fmt: skip
+    torch.testing.assert_close(swap.flatten(), plain.flatten(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_per_tap_is_independent_pointwise_layers(rule: Rule) -> None:
+    layer, images, output = make((2, 3, 4, 2, 2, 0, 1, 1), transposed=True)
+    form = form_of(layer, "per_tap")
+    together = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+    for t, (i, j) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        point = nn.Conv2d(3, 4, 1).double()
+        bank = layer.weight.detach()[:, :, i, j].T.reshape(4, 3, 1, 1)
+        alone = form_of(point, "swap")
+        views = alone.views(images, output[:, :, i::2, j::2])
+        update = alone.update(rule, [observe(rule, *v) for v in views], bank)
+        torch.testing.assert_close(together.flatten(2)[:, :, t].T, update[:, :, 0, 0], rtol=0, atol=1e-10)
+
+
+def test_soft_winner_take_all_equals_autograd() -> None:
+    """Acceptance test of the specification: the gradient of sum r conv(x, W) less (sum r) W, r held fixed."""
+    layer, images, output = make((3, 2, 4, 3, 2, 1, 1, 1))
+    rule, weight = SoftWinnerTakeAll(3.0, balanced=False), layer.weight.detach().clone().requires_grad_()
+    r = torch.softmax(3.0 * output, 1)
+    count = r[:, 0].numel()
+    (gradient,) = torch.autograd.grad((r * functional.conv3d(images, weight, stride=2, padding=1)).sum(), weight)
+    expected = (gradient - r.sum((0, 2, 3, 4)).reshape(-1, 1, 1, 1, 1) * weight.detach()) / count
+    form = form_of(layer, "swap")
+    sums = [observe(rule, *v, centre=False, standardise=False) for v in form.views(images, output)]
+    torch.testing.assert_close(form.update(rule, sums, layer.weight.detach()), expected, rtol=0, atol=1e-10)
+
+
+def test_size_does_not_depend_on_batch() -> None:
+    layer, images, output = make((2, 3, 4, 3, 1, 1, 1, 1))
+    for rule in RULES:
+        form = form_of(layer, "swap")
+        once = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+        views = form.views(images.repeat(3, 1, 1, 1), output.repeat(3, 1, 1, 1))
+        thrice = form.update(rule, [observe(rule, *v) for v in views], layer.weight.detach())
+        torch.testing.assert_close(once, thrice, rtol=0, atol=1e-10)
+
+
+def test_half_precision_is_summed_in_float32() -> None:
+    layer, images, output = make((2, 3, 4, 3, 1, 1, 1, 1))
+    rule, form = HebbianPCA(), form_of(layer, "swap")
+    exact = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+    with torch.autocast("cpu", torch.bfloat16):
+        views = form.views(images.bfloat16().float(), output.bfloat16())
+        half = form.update(rule, [observe(rule, *v) for v in views], layer.weight.detach())
+    assert torch.nn.functional.cosine_similarity(exact.flatten(), half.flatten(), 0) > 0.999
+
+
+def test_principal_components_are_found_in_order() -> None:
+    torch.manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
+    spread = torch.tensor([3.0, 2.2, 1.6, 0.5, 0.3, 0.1], dtype=torch.float64)
+    data = (torch.randn(4000, 6, dtype=torch.float64) * spread) @ directions.T + 2.0
+    images = data.T.reshape(1, 6, 40, 100)
+    layer = nn.Conv2d(6, 3, 1).double()
+    rule, form = HebbianPCA(), form_of(layer, "swap")
+    with torch.no_grad():
+        for _ in range(600):
+            sums = [observe(rule, *v) for v in form.views(images, layer(images))]
+            layer.weight += 0.1 * form.update(rule, sums, layer.weight)
+    centred = data - data.mean(0)
+    leading = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :3]
+    found = layer.weight.detach().flatten(1)
+    torch.testing.assert_close((found @ leading).abs(), torch.eye(3).double(), rtol=0, atol=1e-3)
+    torch.testing.assert_close(found @ found.T, torch.eye(3).double(), rtol=0, atol=1e-3)
+
+
+def test_soft_winner_take_all_finds_clusters() -> None:
+    torch.manual_seed(1)
+    centres = torch.tensor([[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]]).double()
+    data = centres.repeat(300, 1) + 0.3 * torch.randn(900, 3, dtype=torch.float64)
+    images = data.T.reshape(1, 3, 30, 30)
+    layer = nn.Conv2d(3, 3, 1, bias=False).double()
+    rule, form = SoftWinnerTakeAll(5.0), form_of(layer, "swap")
+    with torch.no_grad():
+        for _ in range(200):
+            layer.weight /= layer.weight.norm(dim=1, keepdim=True)
+            sums = [observe(rule, *v) for v in form.views(images, layer(images))]
+            layer.weight += 0.2 * form.update(rule, sums, layer.weight)
+    towards = centres - centres.mean(0)
+    cosine = functional.cosine_similarity(layer.weight.flatten(1)[:, None], towards[None], dim=2)
+    assert sorted(cosine.argmax(1).tolist()) == [0, 1, 2] and cosine.amax(1).min() > 0.98
+
+
+def test_competition_needs_two() -> None:
+    layer, images, output = make((2, 4, 4, 3, 1, 1, 1, 4))
+    with pytest.raises(ConfigError, match="groups of one filter"):
+        observe(SoftWinnerTakeAll(), *form_of(layer, "swap").views(images, output)[0])
+    observe(HebbianPCA(), *form_of(layer, "swap").views(images, output)[0])
+
+
+@pytest.mark.parametrize("kind", [SoftWinnerTakeAll, SoftHebb])
+def test_settings_are_checked(kind: type) -> None:
+    with pytest.raises(ConfigError, match="inverse_temperature -1"):
+        kind(inverse_temperature=-1.0)
+
+
+def test_unknown_form() -> None:
+    with pytest.raises(ConfigError, match="swap, per_tap"):
+        form_of(nn.ConvTranspose2d(1, 1, 2), "swop")
