@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from monai_semiseg.errors import ConfigError
 
@@ -104,6 +106,38 @@ class Geometry:
             voxels, places = zip(*spans, strict=True)
             boxes.append((voxels, places))
         return boxes
+
+    def slabs(self, large: Tensor, small: Tensor, values: int = 1 << 22) -> Iterator[tuple[Geometry, Tensor, Tensor]]:
+        """Scan after scan, and slab after slab of sites along the first axis, with what these sites see of the other.
+
+        Sums over all parts are sums over the whole; a part is no larger than about ``values`` numbers, unless a single
+        layer of sites is.
+
+        Args:
+            large: ``(B, C, spatial...)``.
+            small: ``(B, D, sites...)``.
+            values: see above.
+        """
+        sites = small.shape[2]
+        thick = max(1, min(sites, sites * values // max(1, large[0].numel(), small[0].numel())))
+        scans = max(1, values // max(1, large[0].numel(), small[0].numel()))
+        inner = self if thick == sites else replace(self, padding=(0, *self.padding[1:]))
+        for first in range(0, len(large), scans):
+            some, responses = large[first : first + scans], small[first : first + scans]
+            for begin in range(0, sites, thick):
+                part = responses[:, :, begin : begin + thick]
+                yield inner, some if inner is self else self._seen(some, begin, part.shape[2]), part
+
+    def _seen(self, large: Tensor, begin: int, sites: int) -> Tensor:
+        """What a slab of sites sees along the first axis, with zeros outside."""
+        low = begin * self.stride[0] - self.padding[0]
+        high = low + (sites - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1
+        size = large.shape[2]
+        seen = large[:, :, max(low, 0) : max(0, min(high, size))]
+        before, after = max(0, min(high, 0) - low), max(0, high - max(low, size))
+        if not (before or after):
+            return seen
+        return functional.pad(seen, [0, 0] * (len(self.kernel) - 1) + [before, after])
 
     def _span(self, axis: int, tap: int, sites: int, size: int) -> tuple[slice, slice]:
         """Along one axis: the voxels that a tap sees, less those outside, and the sites that see them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,34 +72,64 @@ def observe(
     """
     kind = torch.float64 if large.dtype == torch.float64 else torch.float32
     with torch.autocast(large.device.type, enabled=False):
-        large, small = large.to(kind), small.to(kind)
-        axes = [0, *range(2, small.ndim)]
-        count = small.new_tensor(small[:, 0].numel(), dtype=torch.float64)
-        first = small.sum(axes).double()
-        patch = geometry.patch_sum(large, tuple(small.shape[2:])) if centre else large.new_zeros(1).double()
-        reduce([count, first, patch])
-        mean = first / count if centre else torch.zeros_like(first)
-        response = small - mean.to(kind).reshape(1, -1, *[1] * (small.ndim - 2))
-        second = torch.linalg.vector_norm(response, dim=axes).double() ** 2
-        reduce([second])
-        variance = (second / count).mean()
-        variance = variance * (variance > (1e-6 * mean.abs().max()) ** 2)  # what rounding leaves of a constant is none
-        scale = variance.sqrt() if standardise else torch.ones_like(variance)
-        inverse = torch.where(scale > 0, 1 / scale, 0.0)
-        response.mul_(inverse.to(kind))
-
-        signal = rule.signal(response, geometry.groups)
-        total = signal.sum(axes).double()
-        coupling = rule.coupling(response, signal, geometry.groups)
-        wins = _wins(response)
-        del response
-        correlation = geometry.correlate(large, signal).double()
+        mean, patch, count = _means(geometry, large, small, kind, centre, reduce)
+        responses = (v for _, _, v in geometry.slabs(large, small))
+        variance = _variance(responses, mean, count, kind, reduce)
+        inverse = torch.where(variance > 0, variance.rsqrt(), 0.0) if standardise else torch.ones_like(variance)
+        parts = [
+            _part(rule, part, some.to(kind), _shifted(v, mean, kind).mul_(inverse.to(kind)))
+            for part, some, v in geometry.slabs(large, small)
+        ]
+        total, coupling, wins, correlation = (torch.stack(same).sum(0) for same in zip(*parts, strict=True))
         reduce([total, coupling, wins, correlation])
         if centre:
             means = (patch / count).reshape(geometry.groups, 1, -1, *geometry.kernel)
             shares = total.reshape(geometry.groups, -1, *[1] * (small.ndim - 1))
             correlation -= (shares * means).flatten(0, 1)
         return Sums(count, correlation * inverse, coupling, total, wins, variance)
+
+
+def _part(rule: Rule, geometry: Geometry, large: Tensor, response: Tensor) -> tuple[Tensor, ...]:
+    """What some of the scans add to the sums."""
+    signal = rule.signal(response, geometry.groups)
+    total = signal.sum(_sites(signal)).double()
+    coupling = rule.coupling(response, signal, geometry.groups)
+    wins = _wins(response)
+    del response
+    return total, coupling, wins, geometry.correlate(large, signal).double()
+
+
+def _means(
+    geometry: Geometry, large: Tensor, small: Tensor, kind: torch.dtype, centre: bool, reduce: Reduce
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean response, sum of all patches, number of sites, over all processes; zeros where nothing is centred."""
+    count = torch.tensor(float(small[:, 0].numel()), dtype=torch.float64, device=small.device)
+    first = torch.stack([v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]).sum(0)
+    if not centre:
+        reduce([count])
+        return torch.zeros_like(first), torch.zeros_like(count), count
+    parts = [part.patch_sum(some.to(kind), tuple(v.shape[2:])) for part, some, v in geometry.slabs(large, small)]
+    patch = torch.stack(parts).sum(0)
+    reduce([count, first, patch])
+    return first / count, patch, count
+
+
+def _variance(parts: Iterable[Tensor], mean: Tensor, count: Tensor, kind: torch.dtype, reduce: Reduce) -> Tensor:
+    """Mean over the filters of the variance about the mean; what rounding leaves of a constant is none."""
+    norms = [torch.linalg.vector_norm(_shifted(v, mean, kind), dim=_sites(v)) for v in parts]
+    second = torch.stack(norms).double().square().sum(0)
+    reduce([second])
+    variance = (second / count).mean()
+    return variance * (variance > (1e-6 * mean.abs().max()) ** 2)
+
+
+def _shifted(values: Tensor, mean: Tensor, kind: torch.dtype) -> Tensor:
+    """A copy less its mean."""
+    return values.to(kind) - mean.to(kind).reshape(1, -1, *[1] * (values.ndim - 2))
+
+
+def _sites(values: Tensor) -> list[int]:
+    return [0, *range(2, values.ndim)]
 
 
 def terms(rule: Rule, sums: Sums, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,4 +143,4 @@ def _wins(response: Tensor) -> Tensor:
     """How often each filter is the strongest, at every second site along each axis: enough for a statistic."""
     some = response[(slice(None), slice(None), *[slice(None, None, 2)] * (response.ndim - 2))]
     strongest = some == some.amax(1, keepdim=True)
-    return strongest.sum([0, *range(2, response.ndim)]).double()
+    return strongest.sum(_sites(response)).double()

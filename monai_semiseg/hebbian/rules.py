@@ -27,10 +27,15 @@ from monai_semiseg.errors import ConfigError
 class Rule(Protocol):
     """What a local rule has to say."""
 
-    spherical: bool
-    """Whether filters are kept at length 1."""
-    radius: float
-    """Length that filters start with."""
+    @property
+    def spherical(self) -> bool:
+        """Whether filters are kept at length 1."""
+        ...
+
+    @property
+    def radius(self) -> float:
+        """Length that filters start with."""
+        ...
 
     def signal(self, response: Tensor, groups: int) -> Tensor:
         """Plasticity signal r of the responses, both ``(B, C, sites...)``."""
@@ -149,12 +154,14 @@ class SoftHebb:
         """Shares, with the losers' turned negative."""
         shares = _shares(response, self.inverse_temperature, groups)
         grouped = _grouped(shares, groups)
-        winner = grouped.argmax(2, keepdim=True)
-        return grouped.neg().scatter_(2, winner, grouped.gather(2, winner)).flatten(1, 2)
+        winner = grouped == grouped.amax(2, keepdim=True)
+        grouped.mul_(winner.to(torch.int8).mul_(2).sub_(1))
+        return shares
 
     def coupling(self, response: Tensor, signal: Tensor, groups: int) -> Tensor:
         """``sum_n r v``, ``(C,)``."""
-        return _per_channel(signal * response)
+        pairs = zip(signal.flatten(2), response.flatten(2), strict=True)
+        return torch.stack([(r * v).sum(1) for r, v in pairs]).sum(0).double()  # a scan at a time, to spare memory
 
     def decay(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
         """Oja's decay, with the plasticity signal for the response."""
@@ -179,8 +186,11 @@ def _shares(response: Tensor, inverse_temperature: float, groups: int) -> Tensor
             f"{groups} groups of one filter each", expected="a rule without competition, or more filters",
             remedy="use HebbianPCA, or exclude this layer by its name",
         )  # fmt: skip
-    grouped = _grouped(response * inverse_temperature, groups)
-    return torch.softmax(grouped, 2).flatten(1, 2)
+    shares = response * inverse_temperature
+    grouped = _grouped(shares, groups)
+    # Softmax in place: this is the largest array of an update.
+    grouped.sub_(grouped.amax(2, keepdim=True)).exp_().div_(grouped.sum(2, keepdim=True))
+    return shares
 
 
 def _grouped(values: Tensor, groups: int) -> Tensor:

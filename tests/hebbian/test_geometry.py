@@ -38,6 +38,18 @@ def test_tap_boxes(setting: tuple) -> None:
         assert torch.equal(rows(seen), values[x[:, t].bool()][:, :, t])
 
 
+@pytest.mark.parametrize("values", [1, 40, 150, 10**9])
+def test_slabs_add_up(setting: tuple, values: int) -> None:
+    layer, images, output = make(setting)
+    geometry = Geometry.of(layer)
+    parts = list(geometry.slabs(images, output, values))
+    whole = geometry.correlate(images, output)
+    torch.testing.assert_close(sum(g.correlate(x, v) for g, x, v in parts), whole, rtol=0, atol=1e-10)
+    sums = sum(g.patch_sum(x, tuple(v.shape[2:])) for g, x, v in parts)
+    torch.testing.assert_close(sums, geometry.patch_sum(images, tuple(output.shape[2:])), rtol=0, atol=1e-10)
+    assert len(parts) == (1 if values == 10**9 else len(parts)) and (values > 1 or len(parts) > len(images))
+
+
 def test_same_padding() -> None:
     assert Geometry.of(nn.Conv2d(1, 1, 3, padding="same", dilation=2)).padding == (2, 2)
     assert Geometry.of(nn.Conv3d(1, 1, 3, padding="valid")).padding == (0, 0, 0)

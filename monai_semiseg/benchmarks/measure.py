@@ -1,0 +1,121 @@
+"""Time and peak memory of competing ways to do one thing, in turn, in one process."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import io
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from monai_semiseg.data.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way, measured.
+
+    Attributes:
+        name: of the way.
+        seconds: median of the repetitions.
+        megabytes: peak memory beyond what was there before the call.
+    """
+
+    name: str
+    seconds: float
+    megabytes: float
+
+
+def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[Row]:
+    """Measure every way; the ways take turns, so that a slow moment of the machine meets all of them.
+
+    Args:
+        ways: name -> call.
+        repeat: timed turns, after one that warms up; memory is measured in another one.
+    """
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(repeat):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            _synchronize()
+            times[name].append(time.perf_counter() - start)
+    memory = {name: peak_memory(way) for name, way in ways.items()}  # after the times: it makes allocation slower
+    return [Row(name, sorted(times[name])[repeat // 2], memory[name]) for name in ways]
+
+
+def peak_memory(way: Callable[[], object]) -> float:
+    """Megabytes that a call needs at its worst moment beyond what was taken before: resident on a CPU, else CUDA's."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        allocated = torch.cuda.memory_allocated()
+        way()
+        _synchronize()
+        return (torch.cuda.max_memory_allocated() - allocated) / 2**20
+    _return_memory_at_once()
+    before, worst, over = resident(), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.001):
+            worst[0] = max(worst[0], resident())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    way()
+    over.set()
+    watcher.join()
+    return max(0.0, worst[0] - before)
+
+
+def _return_memory_at_once() -> None:
+    """Let every large block go back to the system when it is freed, so that resident memory is what is in use."""
+    if platform.system() == "Linux":
+        library = ctypes.CDLL(None)
+        library.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
+        library.malloc_trim(0)
+
+
+def resident() -> float:
+    """Megabytes of this process in memory (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def environment() -> dict[str, str]:
+    """What the numbers were measured on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {"device": device, "threads": str(torch.get_num_threads()), "torch": torch.__version__,
+            "python": platform.python_version()}  # fmt: skip
+
+
+def table(rows: Sequence[Row], reference: str) -> str:
+    """Rows as Markdown, with their ratios to one of them."""
+    base = next(row for row in rows if row.name == reference)
+    lines = [f"| | seconds | MB | time / {reference} | memory / {reference} |", "| --- | --- | --- | --- | --- |"]
+    lines += [f"| {r.name} | {r.seconds:.4f} | {r.megabytes:.0f} | {r.seconds / base.seconds:.3f} | "
+              f"{r.megabytes / max(base.megabytes, 1e-9):.3f} |" for r in rows]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Rows with the environment, as CSV."""
+    text = io.StringIO()
+    around = environment()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "seconds", "megabytes", *around])
+    writer.writerows([row.name, f"{row.seconds:.6f}", f"{row.megabytes:.1f}", *around.values()] for row in rows)
+    write_atomically(path, text.getvalue())
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,58 @@
+"""The benchmarks compare the same thing, and measure what they say; how fast is not tested here."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from monai_semiseg.benchmarks import hebbian
+from monai_semiseg.benchmarks.measure import Row, compare, peak_memory, table
+from monai_semiseg.hebbian.geometry import Geometry
+from monai_semiseg.hebbian.plasticity import observe, terms
+from monai_semiseg.hebbian.rules import SoftWinnerTakeAll
+
+
+def test_peak_memory_sees_what_is_freed_again() -> None:
+    def way() -> None:
+        torch.ones(16 << 20).sum()
+        time.sleep(0.02)
+
+    assert 55 < peak_memory(way) < 90
+
+
+def test_ways_are_timed() -> None:
+    rows = compare({"slow": lambda: time.sleep(0.03), "fast": lambda: None}, repeat=3)
+    assert [row.name for row in rows] == ["slow", "fast"] and rows[0].seconds > 0.025 > rows[1].seconds
+    assert "| fast | 0.5000 | 10 | 0.250 | 0.500 |" in table([Row("slow", 2, 20), Row("fast", 0.5, 10)], "slow")
+
+
+def test_the_textbook_form_is_the_same_update() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv3d(3, 4, 3, padding=1).double()
+    images = torch.randn(2, 3, 5, 6, 4, dtype=torch.float64)
+    with torch.no_grad():
+        output = layer(images)
+        slow = hebbian.unfolded(images, output, layer.weight, 5.0)
+    rule = SoftWinnerTakeAll(5.0, balanced=False)
+    sums = observe(rule, Geometry.of(layer), images, output, centre=False, standardise=False)
+    correlation, decay, _ = terms(rule, sums, layer.weight.detach())
+    torch.testing.assert_close((correlation - decay).flatten(1), slow, rtol=0, atol=1e-12)
+
+
+def test_tables_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--output", str(tmp_path), "--size", "8", "--network_size", "32", "--repeat", "1", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["hebbian", *arguments])
+    hebbian.main()
+    assert "| SoftHebb |" in capsys.readouterr().out
+    for name, ways in (("hebbian_update", 4), ("hebbian_step", 3)):
+        with (tmp_path / f"{name}.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        assert len(rows) == ways and all(
+            float(row["seconds"]) > 0 and row["torch"] == torch.__version__ for row in rows
+        )
