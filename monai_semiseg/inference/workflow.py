@@ -46,7 +46,7 @@ def open_workflow(
         config_file=files,
         meta_file=str(root / "configs" / "metadata.json"),
         logging_file=False,
-        workflow_type="train" if config.startswith("train") else "infer",
+        workflow_type="train" if config.startswith(("train", "pretrain")) else "infer",
         bundle_root=str(root),
         **settings,
     )

@@ -20,7 +20,7 @@ from monai_semiseg.data.fingerprint import measure
 from monai_semiseg.data.plan import plan, write_plan
 from monai_semiseg.data.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.evaluation.study.grid import Cell, Grid
+from monai_semiseg.evaluation.study.grid import Cell, Grid, Stage
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,35 @@ class Job:
     device: str
 
     def commands(self) -> list[list[str]]:
-        """Training and evaluation, as ``monai.bundle run`` calls."""
+        """Pretraining, training and evaluation, as ``monai.bundle run`` calls."""
         arm, where = self.cell.arm, {"dataset_dir": self.dataset, "datalist": self.datalist}
-        start = {} if arm.initialisation is None else {"init_weights": arm.initialisation}
-        train = {**where, "ckpt_dir": self.folder, "output_dir": self.folder, "iterations": self.iterations,
-                 "seed": self.cell.seed, **start, "resume": True, **arm.settings}  # fmt: skip
+        start, calls = arm.initialisation, []
+        for number, stage in enumerate(arm.stages, 1):
+            folder = self.folder / f"stage_{number}"
+            settings = {**self._training(folder, start), **stage.settings}
+            calls.append(self._call(stage.bundle / "configs" / stage.config, stage.overlays, settings))
+            start = folder / "model.pt"
+        train = {**self._training(self.folder, start), "iterations": self.iterations, **arm.settings}
         scores = {**where, "ckpt_path": self.folder / "model.pt", "output_dir": self.folder / "test"}
         known = ConfigParser.load_config_file(arm.bundle / "configs" / "evaluate.json")
         scores.update({key: value for key, value in arm.settings.items() if key.split("#")[0] in known})
-        return [self._call("train", [*arm.overlays, self.plan], train), self._call("evaluate", [self.plan], scores)]
+        configs = arm.bundle / "configs"
+        return [*calls, self._call(configs / "train.json", arm.overlays, train),
+                self._call(configs / "evaluate.json", (), scores)]  # fmt: skip
 
-    def _call(self, config: str, overlays: list[Path], settings: Mapping[str, Any]) -> list[str]:
-        bundle = self.cell.arm.bundle.resolve()
-        files = [str(bundle / "configs" / f"{config}.json"), *map(str, overlays)]
+    def _training(self, folder: Path, start: Path | None) -> dict[str, Any]:
+        """Settings of every step that trains."""
+        begin = {} if start is None else {"init_weights": start}
+        return {"dataset_dir": self.dataset, "datalist": self.datalist, "ckpt_dir": folder, "output_dir": folder,
+                "seed": self.cell.seed, **begin, "resume": True}  # fmt: skip
+
+    def _call(self, config: Path, overlays: Sequence[Path], settings: Mapping[str, Any]) -> list[str]:
+        files = [str(config.resolve()), *map(str, overlays), str(self.plan)]
         if self.device != "auto":
             settings = {**settings, "device": f"$torch.device('{self.device}')"}
         options = [part for key, value in settings.items() for part in (f"--{key}", _text(value))]
-        return [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(bundle),
-                *options]  # fmt: skip
+        return [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root",
+                str(config.resolve().parents[1]), *options]  # fmt: skip
 
     def identity(self) -> dict[str, Any]:
         """What makes a result this cell's: budget, seed, settings, and the content of every file that it reads."""
@@ -73,6 +84,7 @@ class Job:
             "arm": arm.name, "labelled": self.cell.labelled, "seed": self.cell.seed, "iterations": self.iterations,
             "settings": dict(arm.settings), "initialisation": arm.initialisation and sha256_of(arm.initialisation),
             "configs": {file.name: sha256_of(file) for file in (*configs, *arm.overlays)},
+            **({"stages": [_stage_identity(stage) for stage in arm.stages]} if arm.stages else {}),
             "datalist": sha256_of(self.datalist), "plan": sha256_of(self.plan),
         }  # fmt: skip
 
@@ -115,6 +127,11 @@ class Job:
                 return max((int(row["iteration"]) for row in csv.DictReader(stream)), default=0)
         except (OSError, ValueError, KeyError):
             return 0
+
+
+def _stage_identity(stage: Stage) -> dict[str, Any]:
+    files = (stage.bundle / "configs" / stage.config, *stage.overlays)
+    return {"configs": {file.name: sha256_of(file) for file in files}, "settings": dict(stage.settings)}
 
 
 def _text(value: Any) -> str:

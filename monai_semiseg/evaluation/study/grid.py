@@ -17,6 +17,23 @@ REFERENCE = "supervised"
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A pretraining that a cell runs before its training, on its own split: the next step starts from its weights.
+
+    Attributes:
+        bundle: bundle folder.
+        config: file in its ``configs``.
+        overlays: files merged over it.
+        settings: overrides of config keys.
+    """
+
+    bundle: Path
+    config: str = "pretrain.json"
+    overlays: tuple[Path, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Arm:
     """One way to train: a bundle's ``train.json``, overlays merged over it, settings, and where the weights start.
 
@@ -26,6 +43,7 @@ class Arm:
         overlays: YAML or JSON files, in the order in which they are merged.
         settings: overrides of config keys; those that ``evaluate.json`` knows too are applied there as well.
         initialisation: weights to start from; None starts at random.
+        stages: pretraining, in order; the first one starts from ``initialisation``.
     """
 
     name: str
@@ -33,6 +51,7 @@ class Arm:
     overlays: tuple[Path, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     initialisation: Path | None = None
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,27 +136,46 @@ def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Pa
 
 
 def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
-    """Arms of a study's YAML: ``arms: {NAME: {bundle, overlays, settings, initialisation}}``, every key optional.
+    """Arms of a study's YAML: ``arms: {NAME: {bundle, overlays, settings, initialisation, pretrain}}``.
+
+    Every key is optional; ``pretrain`` is a list of ``{bundle, config, overlays, settings}``.
 
     Raises:
         ConfigError: If a key is unknown or a file is not there.
     """
     arms = []
     for name, given in content.items():
-        description = dict(given or {})
-        if unknown := set(description) - {"bundle", "overlays", "settings", "initialisation"}:
-            raise ConfigError(
-                f"arm {name!r} has {sorted(unknown)}", expected="bundle, overlays, settings, initialisation"
-            )
-        root = Path(description.get("bundle", bundle))
-        files = [Path(file) for file in description.get("overlays", [])]
-        start = Path(description["initialisation"]) if description.get("initialisation") else None
-        for file in (root / "configs" / "train.json", *files, *([start] if start else [])):
-            if not file.is_file():
-                raise ConfigError("no such file", expected=f"a file of arm {name!r}", path=file)
-        overlays = tuple(file.resolve() for file in files)
-        arms.append(Arm(str(name), root, overlays, description.get("settings") or {}, start and start.resolve()))
+        here = _described(given, ("bundle", "overlays", "settings", "initialisation", "pretrain"), name)
+        stages = tuple(_stage(stage, name) for stage in here.get("pretrain", []))
+        root = Path(here.get("bundle", bundle))
+        _there(root / "configs" / "train.json", name)
+        start = _there(Path(here["initialisation"]), name) if here.get("initialisation") else None
+        arms.append(Arm(str(name), root, _overlays(here, name), here.get("settings") or {}, start, stages))
     return arms
+
+
+def _stage(given: Any, name: str) -> Stage:
+    here = _described(given, ("bundle", "config", "overlays", "settings"), name)
+    root, config = Path(here.get("bundle", "")), here.get("config", "pretrain.json")
+    _there(root / "configs" / config, name)
+    return Stage(root, config, _overlays(here, name), here.get("settings") or {})
+
+
+def _described(given: Any, known: Sequence[str], name: str) -> dict[str, Any]:
+    description = dict(given or {})
+    if unknown := set(description) - set(known):
+        raise ConfigError(f"arm {name!r} has {sorted(unknown)}", expected=", ".join(known))
+    return description
+
+
+def _overlays(description: Mapping[str, Any], name: str) -> tuple[Path, ...]:
+    return tuple(_there(Path(file), name) for file in description.get("overlays", []))
+
+
+def _there(file: Path, name: str) -> Path:
+    if not file.is_file():
+        raise ConfigError("no such file", expected=f"a file of arm {name!r}", path=file)
+    return file.resolve()
 
 
 def make_grid(

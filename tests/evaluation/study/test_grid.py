@@ -9,7 +9,7 @@ import pytest
 
 from monai_semiseg.data.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.evaluation.study.grid import Arm, arms_from, arms_of_file, make_grid, methods_of, shard_of
+from monai_semiseg.evaluation.study.grid import Arm, Stage, arms_from, arms_of_file, make_grid, methods_of, shard_of
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
 DATASET = ScanDataset(Path("d"), "d", "MRI", {}, [DatasetCase(str(n), f"{n}", f"l{n}") for n in range(50)])
@@ -46,9 +46,18 @@ def test_arms_of_a_file(tmp_path: Path) -> None:
     ]
     assert (arm.name, arm.settings, arm.bundle) == ("mine", {"learning_rate": 0.1}, BUNDLE)
     assert arms_of_file({"plain": None}, BUNDLE)[0].overlays == ()
-    for bad in ({"overlay": []}, {"overlays": ["gone.yaml"]}, {"bundle": "nowhere"}, {"initialisation": "gone.pt"}):
+    hebbian = str(BUNDLE.parent / "hebbian_initializer")
+    pretraining = [{"bundle": hebbian, "config": "gone.json"}, {"bundle": hebbian, "to": 1}, {"bundle": "nowhere"}]
+    files = [{"overlay": []}, {"overlays": ["gone.yaml"]}, {"bundle": "nowhere"}, {"initialisation": "gone.pt"}]
+    for bad in (*files, *({"pretrain": [stage]} for stage in pretraining)):
         with pytest.raises(ConfigError):
             arms_of_file({"bad": bad}, BUNDLE)
+
+
+def test_pretraining_of_a_file() -> None:
+    bundle = BUNDLE.parent / "hebbian_initializer"
+    (arm,) = arms_of_file({"a": {"pretrain": [{"bundle": str(bundle), "settings": {"iterations": 7}}]}}, BUNDLE)
+    assert arm.stages == (Stage(bundle, "pretrain.json", (), {"iterations": 7}),)
 
 
 @pytest.mark.parametrize(

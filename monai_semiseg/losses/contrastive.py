@@ -1,0 +1,226 @@
+"""Contrast: what belongs together comes together, all else moves apart; between scans, and between their voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.losses.gathered import gather_rows, process_count, sum_over_processes
+from monai_semiseg.losses.streamed import pair_logsumexp
+
+FORMS = ("out", "in")
+
+
+def contrast(
+    embeddings: Tensor, groups: Tensor, *, temperature: float, anchors: Tensor | None = None, form: str = "out",
+    tile: int = 2048,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Sum of the contrastive losses of all anchors, and how many anchors there are.
+
+    With unit embeddings f, positives ``P(i)``: all others of i's group, ``s_iq = f_i . f_q / t``::
+
+        out:  l_i = -1/|P(i)| sum_{q in P(i)} s_iq  +  log sum_{k != i} exp s_ik
+        in:   l_i = -log sum_{q in P(i)} exp s_iq   +  log sum_{k not in group of i} exp s_ik
+
+    ``out`` averages outside of the logarithm and contrasts with everything; its positives need the groups' sums only.
+    An anchor without a positive (or, for ``in``, without anything to contrast with) is skipped. Under torchrun,
+    embeddings of all processes are contrasted, with gradients.
+
+    Khosla et al., Supervised contrastive learning (NeurIPS 2020): ``out``. Hu et al. (MICCAI 2021): ``out`` in the
+    authors' code, ``in`` in the paper.
+
+    Args:
+        embeddings: ``(N, D)``, of this process; made unit length here.
+        groups: ``(N,)``, integers from 0.
+        temperature: t above; 0.01 is safe.
+        anchors: ``(A,)``, indices; all by default.
+        form: see above.
+        tile: see :func:`~monai_semiseg.losses.streamed.pair_logsumexp`.
+
+    Returns:
+        The sum over this process's anchors and the number of anchors in all processes.
+
+    Raises:
+        ConfigError: If there is no such form, or the temperature is not positive.
+    """
+    if form not in FORMS or temperature <= 0:
+        raise ConfigError(f"form {form!r}, temperature {temperature}", expected="'out' or 'in', more than 0")
+    kind = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+    with torch.autocast(embeddings.device.type, enabled=False):
+        unit = functional.normalize(embeddings.to(kind), dim=1, eps=1e-6)
+        everyone, offset = gather_rows(unit)
+        their_groups, _ = gather_rows(groups)
+        chosen = torch.arange(len(unit), device=unit.device) if anchors is None else anchors
+        f, own, group = unit[chosen], chosen + offset, groups[chosen]
+        size = torch.bincount(their_groups)[group] - 1
+        if form == "out":
+            counts = size > 0
+            sums = everyone.new_zeros(int(their_groups.max()) + 1, f.shape[1]).index_add(0, their_groups, everyone)
+            pulled = (f * (sums[group] - everyone[own])).sum(1) / size.clamp_min(1) / temperature
+            pushed = pair_logsumexp(f, everyone, temperature, own=own, tile=tile)
+        else:
+            classes = (group, their_groups)
+            counts = (size > 0) & (size + 1 < len(everyone))
+            pulled = pair_logsumexp(f, everyone, temperature, own=own, same=classes, tile=tile)
+            pushed = pair_logsumexp(f, everyone, temperature, own=own, other=classes, tile=tile)
+        losses = torch.where(counts, pushed, 0.0) - torch.where(counts, pulled, 0.0)
+    # A zero with a graph where no anchor counts.
+    return losses.sum() + 0.0 * unit.sum(), sum_over_processes(counts.sum())
+
+
+def _mean(total: Tensor, count: Tensor) -> Tensor:
+    """Mean over the anchors of all processes, times the processes: DDP takes the mean of their gradients."""
+    return total * process_count() / count.clamp_min(1)
+
+
+class GlobalContrast(nn.Module):
+    """NT-Xent: two views of a scan belong together, all other scans of the batch are contrast.
+
+    ``l_i = -z_i . z_j(i) / t + log sum_{k != i} exp(z_i . z_k / t)``, mean over all 2 B views. Chen et al., A simple
+    framework for contrastive learning of visual representations (ICML 2020).
+
+    Args:
+        temperature: t above.
+    """
+
+    def __init__(self, temperature: float = 0.5) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            first: embeddings of one view, ``(B, D)``.
+            second: of the other.
+
+        Raises:
+            ConfigError: If there is but one scan: there is nothing to contrast it with.
+        """
+        scans = len(first) * process_count()
+        if scans < 2:
+            raise ConfigError("global contrast of one scan", expected="at least 2 scans in a batch")
+        _, offset = gather_rows(first.detach())
+        index = torch.arange(len(first), device=first.device) + offset
+        return _mean(*contrast(torch.cat([first, second]), index.repeat(2), temperature=self.temperature))
+
+
+class LocalContrast(nn.Module):
+    """Supervised contrast between pixels or voxels: those of one class belong together, in all scans and both views.
+
+    Background contrasts, but is never an anchor. The cost is bounded in three ways, which may be combined: ``stride``
+    takes every s-th voxel along each axis; ``block`` divides the map into cubes and contrasts within each, over all
+    scans and views; ``anchors`` draws that many anchors of each class, against all. A batch without foreground gives
+    0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient medical image segmentation
+    (MICCAI 2021).
+
+    Args:
+        temperature: of the similarities.
+        form: ``out`` or ``in``, see :func:`contrast`.
+        stride: see above; 1 takes all voxels.
+        block: side of a block, voxels; None contrasts over the whole map.
+        anchors: anchors per class (and block); None takes all.
+    """
+
+    def __init__(
+        self, temperature: float = 0.1, form: str = "out", stride: int = 1, block: int | None = None,
+        anchors: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if form not in FORMS or temperature <= 0 or stride < 1 or (block or 1) < 1 or (anchors or 1) < 1:
+            raise ConfigError(
+                f"form {form!r}, temperature {temperature}, stride {stride}, block {block}, anchors {anchors}",
+                expected="form 'out' or 'in', all numbers positive",
+            )
+        self.temperature, self.form, self.stride, self.block, self.anchors = temperature, form, stride, block, anchors
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            embeddings: of all scans in both views, ``(B, D, spatial...)``.
+            labels: class indices of the same views, ``(B, 1, spatial...)``; every view has its own.
+
+        Raises:
+            ConfigError: If shapes differ, a block is larger than the map, or the stride leaves no foreground of what
+                there was.
+        """
+        if embeddings.shape[2:] != labels.shape[2:] or len(embeddings) != len(labels):
+            raise ConfigError(f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)}",
+                              expected="the same scans and size")  # fmt: skip
+        total, count = embeddings.new_zeros((), dtype=torch.float32) + 0.0 * embeddings.sum(), None
+        for some, classes in self._parts(embeddings, labels):
+            # Blocks are averaged over those that have an anchor; every block's own loss is a mean.
+            part, anchors = contrast(some, classes, temperature=self.temperature, form=self.form,
+                                     anchors=self._anchors(classes))  # fmt: skip
+            total = total + _mean(part, anchors)
+            count = (anchors > 0).long() if count is None else count + (anchors > 0)
+        return total / (torch.ones(()) if count is None else count).clamp_min(1)
+
+    def _parts(self, embeddings: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Embeddings ``(N, D)`` and classes ``(N,)`` that are contrasted with each other."""
+        step = (slice(None), slice(None), *[slice(None, None, self.stride)] * (embeddings.ndim - 2))
+        f, y = embeddings[step], labels[step]
+        if self.stride > 1 and bool((labels > 0).any()) and not bool((y > 0).any()):
+            raise ConfigError(f"a stride of {self.stride} leaves no foreground voxel", expected="a smaller stride")
+        for box in _blocks(f.shape[2:], self.block):
+            where = (slice(None), slice(None), *box)
+            yield f[where].movedim(1, -1).flatten(0, -2), y[where].flatten().long()
+
+    def _anchors(self, classes: Tensor) -> Tensor:
+        """Indices of foreground voxels, or a sample of them from every class."""
+        foreground = classes.nonzero()[:, 0]
+        if self.anchors is None:
+            return foreground
+        drawn = []
+        for one in torch.unique(classes[foreground]):
+            members = (classes == one).nonzero()[:, 0]
+            # On the CPU's generator, which checkpoints keep.
+            drawn.append(members[torch.randperm(len(members))[: self.anchors].to(members.device)])
+        return torch.cat(drawn).sort().values if drawn else foreground
+
+
+class SelfLocalContrast(nn.Module):
+    """Contrast between places without labels: one place in two views belongs together, the scan's others are contrast.
+
+    Both views must share their geometry. Chaitanya et al., Contrastive learning of global and local features for
+    medical image segmentation with limited annotations (NeurIPS 2020).
+
+    Args:
+        temperature: of the similarities.
+        stride: takes every s-th voxel along each axis.
+    """
+
+    def __init__(self, temperature: float = 0.1, stride: int = 4) -> None:
+        super().__init__()
+        if temperature <= 0 or stride < 1:
+            raise ConfigError(f"temperature {temperature}, stride {stride}", expected="both positive")
+        self.temperature, self.stride = temperature, stride
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Compute the loss of two views ``(B, D, spatial...)``."""
+        step = (slice(None), slice(None), *[slice(None, None, self.stride)] * (first.ndim - 2))
+        losses = []
+        for one, other in zip(first[step], second[step], strict=True):
+            places = torch.arange(one[0].numel(), device=one.device)
+            rows = torch.cat([one.flatten(1).T, other.flatten(1).T])
+            total, count = contrast(rows, places.repeat(2), temperature=self.temperature)
+            losses.append(_mean(total, count))
+        return torch.stack(losses).mean()
+
+
+def _blocks(shape: Sequence[int], side: int | None) -> list[tuple[slice, ...]]:
+    """Boxes that cover the map; the last along an axis is moved back to fit, so that no border is dropped."""
+    if side is None:
+        return [tuple(slice(None) for _ in shape)]
+    if any(side > size for size in shape):
+        raise ConfigError(f"blocks of {side} voxels in a map of {tuple(shape)}", expected="a block that fits")
+    boxes: list[tuple[slice, ...]] = [()]
+    for size in shape:
+        starts = [*range(0, size - side, side), size - side]
+        boxes = [(*box, slice(start, start + side)) for box in boxes for start in starts]
+    return boxes

@@ -1,0 +1,62 @@
+"""Rows of all processes as one tensor, with gradients back to where they came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def process_count() -> int:
+    """Number of processes; 1 without torchrun."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_processes(value: Tensor) -> Tensor:
+    """A sum over all processes, without a gradient."""
+    if process_count() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
+def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
+    """All processes' rows ``(N_r, ...)`` one after the other, and where this process's begin; N_r may differ."""
+    if process_count() == 1:
+        return rows, 0
+    sizes = torch.zeros(process_count(), dtype=torch.long, device=rows.device)
+    sizes[dist.get_rank()] = len(rows)
+    dist.all_reduce(sizes)
+    counts = [int(size) for size in sizes]
+    if not rows.is_floating_point():
+        return _gather(rows, counts), sum(counts[: dist.get_rank()])
+    gathered: Tensor = _Gather.apply(rows, counts)  # type: ignore[no-untyped-call]
+    return gathered, sum(counts[: dist.get_rank()])
+
+
+class _Gather(torch.autograd.Function):
+    """Gather; the gradient of a row is the sum of what all processes have for it."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor, counts: list[int]) -> Tensor:
+        context.counts = counts
+        return _gather(rows, counts)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        first = sum(context.counts[: dist.get_rank()])
+        return gradient[first : first + context.counts[dist.get_rank()]], None
+
+
+def _gather(rows: Tensor, counts: list[int]) -> Tensor:
+    """Rows are padded to the longest process's: collectives want equal sizes."""
+    longest = max(counts)
+    padded = rows.new_zeros((longest, *rows.shape[1:]))
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])

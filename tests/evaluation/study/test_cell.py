@@ -1,0 +1,56 @@
+"""What a cell runs, and what makes it this cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from monai_semiseg.evaluation.study.cell import Job
+from monai_semiseg.evaluation.study.grid import Arm, Cell, Stage
+
+BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
+BASELINES, HEBBIAN = BUNDLES / "semisupervised_baselines", BUNDLES / "hebbian_initializer"
+
+
+def job(folder: Path, *stages: Stage, initialisation: Path | None = None) -> Job:
+    for name in ("datalist.json", "plan.yaml"):
+        (folder / name).write_text("{}")
+    arm = Arm("a", BASELINES, (), {"learning_rate": 0.1}, initialisation, stages)
+    return Job(Cell(arm, 4, 2), folder / "cell", folder / "datalist.json", folder / "plan.yaml", 30, folder, "cpu")
+
+
+def options(command: list[str]) -> dict[str, str]:
+    """Option -> value of a bundle run."""
+    assert command[1:4] == ["-m", "monai.bundle", "run"]
+    return dict(zip(command[4::2], command[5::2], strict=True))
+
+
+def test_every_step_starts_from_the_one_before(tmp_path: Path) -> None:
+    one, two = Stage(HEBBIAN, settings={"iterations": 7}), Stage(HEBBIAN, settings={"rate": 0.5})
+    first, second, train, scores = map(options, job(tmp_path, one, two).commands())
+    assert "--init_weights" not in first and first["--iterations"] == "7" and first["--seed"] == "2"
+    assert first["--ckpt_dir"] == str(tmp_path / "cell" / "stage_1") and first["--resume"] == "True"
+    assert second["--init_weights"] == str(tmp_path / "cell" / "stage_1" / "model.pt")
+    assert "--iterations" not in second and second["--rate"] == "0.5"
+    assert train["--init_weights"] == str(tmp_path / "cell" / "stage_2" / "model.pt")
+    assert train["--iterations"] == "30" and train["--learning_rate"] == "0.1"
+    assert train["--ckpt_dir"] == str(tmp_path / "cell")
+    assert scores["--ckpt_path"] == str(tmp_path / "cell" / "model.pt")
+    assert {step["--datalist"] for step in (first, second, train, scores)} == {str(tmp_path / "datalist.json")}
+    assert [step["--bundle_root"] for step in (first, train)] == [str(HEBBIAN), str(BASELINES)]
+
+
+def test_the_first_stage_starts_from_the_given_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "w.pt"
+    weights.write_bytes(b"w")
+    stage, train, _ = map(options, job(tmp_path, Stage(HEBBIAN), initialisation=weights).commands())
+    assert stage["--init_weights"] == str(weights)
+    assert train["--init_weights"] == str(tmp_path / "cell" / "stage_1" / "model.pt")
+
+
+def test_pretraining_is_part_of_what_a_cell_is(tmp_path: Path) -> None:
+    plain, stage = job(tmp_path), Stage(HEBBIAN, settings={"rate": 0.5})
+    digests = {plain.digest(), job(tmp_path, stage).digest(), job(tmp_path, stage, stage).digest(),
+               job(tmp_path, replace(stage, settings={"rate": 0.4})).digest()}  # fmt: skip
+    assert len(digests) == 4
+    assert "stages" not in plain.identity()  # cells of studies from before there were stages stay valid
