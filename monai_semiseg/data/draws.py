@@ -26,19 +26,22 @@ class SeededDraws(Dataset[Any]):
         transform: random transforms.
         seed: of the whole stream.
         section: of the datalist that the scans are from, for the message if there are none.
+        view: streams that differ in this alone draw the same scans in the same order, transformed independently.
     """
 
-    def __init__(self, dataset: Any, transform: Compose, seed: int = 0, section: str = "training") -> None:
+    def __init__(
+        self, dataset: Any, transform: Compose, seed: int = 0, section: str = "training", view: int = 0
+    ) -> None:
         if len(dataset) == 0:
             raise ConfigError("no scans to train on", expected=f"at least one entry under {section} in the datalist")
-        self.dataset, self.transform, self.seed = dataset, transform, seed
+        self.dataset, self.transform, self.seed, self.view = dataset, transform, seed, view
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def __getitem__(self, position: int) -> Any:
         """Draw ``position``: a copy of one item of the dataset, augmented."""
         turn, place = divmod(position, len(self.dataset))
         item = copy.deepcopy(self.dataset[int(self._order(turn)[place])])
-        self.transform.set_random_state(seed=int(_stream(self.seed, position, 1).integers(2**31)))
+        self.transform.set_random_state(seed=int(_stream(self.seed, position, 1 + self.view).integers(2**31)))
         return self.transform(item)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,12 +57,13 @@ class SeededDraws(Dataset[Any]):
 
 
 class PairedDraws(Dataset[Any]):
-    """A labelled draw and an unlabelled one at every position: equally many of both in every batch.
+    """Two draws at every position: a labelled and an unlabelled scan, or two views of one scan.
 
     Args:
-        labelled: stream of items with ``image`` and ``label``.
-        unlabelled: stream of items without a label; a seed of its own keeps the two streams apart.
-        views: name in the joint item -> key in the unlabelled one.
+        labelled: first stream, whose items are kept whole.
+        unlabelled: second stream; a seed of its own keeps labelled and unlabelled apart, a ``view`` of its own makes
+            views of the same scan.
+        views: name in the joint item -> key in the second stream's.
     """
 
     def __init__(self, labelled: Dataset[Any], unlabelled: Dataset[Any], views: Mapping[str, str]) -> None:

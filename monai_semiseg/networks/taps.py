@@ -49,6 +49,35 @@ def recorded(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
+class _Reached(Exception):
+    """Carries a layer's output out of a forward pass that need not go on."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+def until(network: nn.Module, layer: str, images: Tensor) -> Tensor:
+    """What a layer puts out for the images, with a graph; layers that would run after it do not.
+
+    Raises:
+        ConfigError: If there is no such layer, or the forward pass never comes to it.
+    """
+    (module,) = named_layers(network, [layer]).values()
+
+    def stop(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        raise _Reached(output)
+
+    handle = module.register_forward_hook(stop)
+    try:
+        network(images)
+    except _Reached as reached:
+        return reached.output
+    finally:
+        handle.remove()
+    raise ConfigError(f"layer {layer!r} does not run", expected="a layer that the forward pass comes to")
+
+
 class Replay(nn.Module):
     """Stands in for a layer and puts out what it was given, whatever comes in."""
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_semiseg.benchmarks import hebbian
+from monai_semiseg.benchmarks import contrastive, hebbian
 from monai_semiseg.benchmarks.measure import Row, compare, peak_memory, table
 from monai_semiseg.hebbian.geometry import Geometry
 from monai_semiseg.hebbian.plasticity import observe, terms
@@ -56,3 +56,15 @@ def test_tables_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         assert len(rows) == ways and all(
             float(row["seconds"]) > 0 and row["torch"] == torch.__version__ for row in rows
         )
+
+
+def test_the_dense_contrast_is_the_same_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value, gradient = contrastive.agreement(60, 8)
+    assert value < 1e-10 and gradient < 1e-10
+    arguments = ["--output", str(tmp_path), "--size", "64", "--sizes", "32", "--repeat", "1", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["contrastive", *arguments])
+    contrastive.main()
+    assert "| streamed |" in capsys.readouterr().out
+    assert (tmp_path / "contrastive.csv").is_file() and (tmp_path / "contrastive_sizes.csv").is_file()

@@ -151,3 +151,20 @@ def test_pairs_hold_both_streams() -> None:
         assert same(item, draws()[position])
         assert torch.equal(torch.as_tensor(item["strong"]), torch.as_tensor(free[position]["image"]))
         assert item["number"] == free[position]["id"]
+
+
+def test_views_are_the_same_scans_drawn_independently() -> None:
+    items = scans()
+    noise = Compose([RandGaussianNoised("image", prob=1.0, std=0.1)])
+    first = SeededDraws(Dataset(items), noise, 4)
+    second = SeededDraws(Dataset(items), Compose([RandGaussianNoised("image", prob=1.0, std=0.1)]), 4, view=1)
+    both = PairedDraws(first, second, {"second": "image"})
+    before = [item["image"].clone() if hasattr(item["image"], "clone") else item["image"].copy() for item in items]
+    for position in range(6):
+        pair = both[position]
+        assert not np.array_equal(pair["image"], pair["second"])
+        # The same scan: only the noise differs.
+        assert float(np.abs(np.asarray(pair["image"]) - np.asarray(pair["second"])).mean()) < 0.5
+        assert np.array_equal(both[position]["second"], pair["second"])
+    for item, old in zip(items, before, strict=True):
+        assert np.array_equal(item["image"], old)

@@ -1,0 +1,54 @@
+"""Embeddings of what a layer of a stock network sees, by a projection head that is trained and then thrown away."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.taps import named_layers, until
+
+
+class Embedder(nn.Module):
+    """A network up to one layer, and a projection head on what that layer puts out.
+
+    ``z = W2 relu(W1 h)`` with h the layer's features: one vector per scan where they are ``pooled`` (mean over all
+    places), else one per place, ``(B, dimension, spatial...)``, by 1 x 1 convolutions. Layers after the named one do
+    not run, and get no gradient.
+
+    Args:
+        network: any network; it is trained in place, and keeps its own names and keys.
+        layer: name of the layer, as in ``network.named_modules()``.
+        channels: that the layer puts out.
+        spatial_dims: 2 or 3.
+        pooled: see above.
+        dimension: of the embeddings.
+
+    Raises:
+        ConfigError: If there is no such layer, or it puts out other channels.
+    """
+
+    def __init__(
+        self, network: nn.Module, layer: str, channels: int, spatial_dims: int = 3, pooled: bool = True,
+        dimension: int = 128,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.network = network
+        self.layer, self.channels, self.pooled, self.spatial_dims = layer, channels, pooled, spatial_dims
+        named_layers(network, [layer])
+        kind: type[nn.Module] = nn.Linear if pooled else {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
+        more = () if pooled else (1,)
+        self.head = nn.Sequential(
+            kind(channels, channels, *more), nn.ReLU(inplace=True), kind(channels, dimension, *more)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images ``(B, C, spatial...)``."""
+        features = until(self.network, self.layer, images)
+        if features.shape[1] != self.channels:
+            raise ConfigError(
+                f"layer {self.layer!r} puts out {features.shape[1]} channels",
+                expected=f"{self.channels}",
+                remedy=f"set channels to {features.shape[1]}",
+            )
+        embeddings: Tensor = self.head(features.flatten(2).mean(2) if self.pooled else features)
+        return embeddings
