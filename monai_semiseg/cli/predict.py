@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="folder for masks, previews and the report")
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
     parser.add_argument("--no_preview", action="store_true", help="write no PNG beside the masks")
+    parser.add_argument("--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)")
     add_bundle_arguments(parser)
 
 
@@ -27,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
         "output_dir": args.output,
         "overwrite": args.overwrite,
         "preview": not args.no_preview,
+        "shard": args.shard,
         **overrides(args),
     }
     workflow = run_workflow(args.bundle, "inference", settings, overlay_files(args))

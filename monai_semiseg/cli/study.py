@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -36,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
+    from monai_semiseg.data.shard import parse_shard, shard_of
     from monai_semiseg.evaluation.study.cell import prepare_jobs
-    from monai_semiseg.evaluation.study.grid import shard_of
     from monai_semiseg.evaluation.study.report import write_results
     from monai_semiseg.evaluation.study.runner import run_cells
 
     grid = _grid(args)
-    index, count = _shard(args.shard)
+    index, count = parse_shard(args.shard)
     jobs = prepare_jobs(grid, grid.cells, device=args.device)
     if args.dry_run:
         return _list(jobs)
@@ -100,17 +99,6 @@ def _whole(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{value!r}", expected="a whole number") from error
-
-
-def _shard(text: str | None) -> tuple[int, int]:
-    """``i/n``, or what torchrun or SLURM say."""
-    if text is None:
-        for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
-            if rank in os.environ and size in os.environ:
-                return int(os.environ[rank]) + 1, int(os.environ[size])
-        return 1, 1
-    index, _, count = text.partition("/")
-    return _whole(index), _whole(count)
 
 
 def _list(jobs: list[Job]) -> int:

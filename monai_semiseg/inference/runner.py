@@ -23,11 +23,14 @@ from tqdm import tqdm
 from monai_semiseg import __version__
 from monai_semiseg.data.discover import Case, Found, find_cases
 from monai_semiseg.data.files import sha256_of
+from monai_semiseg.data.shard import parse_shard, shard_of
 from monai_semiseg.data.volume import ScanWarning
 from monai_semiseg.errors import ConfigError, DimensionError, NonFiniteError, OutputError, SemisegError
 from monai_semiseg.export.nifti_mask import file_stem, write_mask
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.export.report import CaseResult, write_report
+from monai_semiseg.inference.interrupt import stop_requests
+from monai_semiseg.inference.ledger import Ledger
 from monai_semiseg.networks.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -57,7 +60,9 @@ class BatchRunner:
         device: of the network.
         overwrite: replace masks that are there.
         preview: write a PNG beside every mask.
-        about: facts to keep in the report.
+        about: facts to keep in the report; with weights and labels they say whether a run that is found in the output
+            folder is this one, and goes on.
+        shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class BatchRunner:
         overwrite: bool = False,
         preview: bool = True,
         about: dict[str, Any] | None = None,
+        shard: str | None = None,
     ) -> None:
         self.network, self.weights = network, weights
         self.preprocessing, self.inferer, self.postprocessing = preprocessing, inferer, postprocessing
@@ -82,6 +88,7 @@ class BatchRunner:
         self.names = {int(index): name for index, name in label_names.items()}
         self.device, self.overwrite, self.preview = torch.device(device), overwrite, preview
         self.about = about or {}
+        self.shard = parse_shard(shard)
         self.results: list[CaseResult] = []
 
     @property
@@ -90,7 +97,9 @@ class BatchRunner:
         return sum(result.status == "failed" for result in self.results)
 
     def run(self) -> list[CaseResult]:
-        """Segment everything and write the report.
+        """Segment everything that is not finished, and write the report.
+
+        A run that was killed goes on: cases whose scan and mask are as they were left are kept.
 
         Returns:
             One result per case and per skipped file.
@@ -99,17 +108,25 @@ class BatchRunner:
             ConfigError: If an input is absent, nothing is there to segment, or the output folder will not do.
             CheckpointError: If the weights do not fit.
             OutputError: If the disk is full; what is done stays, and the report lists it.
+            KeyboardInterrupt: On Ctrl-C or SIGTERM, after the case that is under way.
         """
-        self._check_output()
+        ledger = Ledger(self.output_dir, self._identity(), self.shard)
+        self._check_output(ledger)
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
         with find_cases(self.inputs) as found:
-            self._check_found(found)
-            self.results = [CaseResult(str(s.source), "skipped", reason=s.reason) for s in found.skipped]
+            self._check_found(found, ledger)
+            skipped = [CaseResult(str(s.source), "skipped", reason=s.reason) for s in found.skipped]
+            if self.overwrite and ledger.started:
+                ledger.clear()
+            ledger.open()
             try:
-                self._run_cases(found.cases)
+                self._run_cases(shard_of(found.cases, *self.shard), ledger)
             finally:
+                finished = ledger.finished()
+                self.results = [*skipped, *(finished[case.id] for case in found.cases if case.id in finished)]
                 self._report()
+                ledger.close()
         return self.results
 
     def exit_code(self) -> int:
@@ -121,7 +138,7 @@ class BatchRunner:
         if code := self.exit_code():
             raise SystemExit(code)
 
-    def _check_output(self) -> None:
+    def _check_output(self, ledger: Ledger) -> None:
         target = self.output_dir.resolve()
         for source in map(Path, self.inputs):
             if source.is_dir() and target.is_relative_to(source.resolve()):
@@ -139,7 +156,7 @@ class BatchRunner:
                 remedy="choose another output folder",
                 path=self.output_dir,
             )
-        if (self.output_dir / "report.json").exists() and not self.overwrite:
+        if not (self.overwrite or ledger.ours) and ((self.output_dir / "report.json").exists() or ledger.started):
             raise ConfigError(
                 "holds the results of another run",
                 expected="a new or empty folder",
@@ -147,13 +164,13 @@ class BatchRunner:
                 path=self.output_dir,
             )
 
-    def _check_found(self, found: Found) -> None:
+    def _check_found(self, found: Found, ledger: Ledger) -> None:
         if not found.cases:
             raise ConfigError(
                 "no scan found", expected="NIfTI, NRRD, MetaImage or DICOM files", path=Path(self.inputs[0])
             )
         for case in found.cases:
-            if not self.overwrite and self._mask_path(case).exists():
+            if not (self.overwrite or ledger.ours) and self._mask_path(case).exists():
                 raise ConfigError(
                     "exists",
                     expected="an output folder without masks of these scans",
@@ -161,20 +178,32 @@ class BatchRunner:
                     path=self._mask_path(case),
                 )
 
-    def _run_cases(self, cases: Sequence[Case]) -> None:
-        bar = tqdm(cases, "Segmenting", unit="scan")
-        for case in bar:
-            started = time.perf_counter()
-            try:
-                self.results.append(self._run_case(case, started))
-            except _CASE_ERRORS as error:
-                cause = _root(error)  # MONAI wraps what a transform raises
-                reason = cause.reason if isinstance(cause, SemisegError) else _one_line(cause)
-                self.results.append(CaseResult(str(case.source), "failed", "", reason, _code(cause), {},
-                                               time.perf_counter() - started))  # fmt: skip
-                bar.write(f"failed: {reason}")
+    def _run_cases(self, cases: Sequence[Case], ledger: Ledger) -> None:
+        rest = [case for case in cases if not ledger.still_good(case)]
+        with stop_requests() as stop, tqdm(total=len(cases), initial=len(cases) - len(rest), desc="Segmenting",
+                                           unit="scan") as bar:  # fmt: skip
+            for number, case in enumerate(rest):
+                if stop.wanted:
+                    left = f"{len(rest) - number} of {len(cases)} scans are left"
+                    raise KeyboardInterrupt(f"{left}; run the same command again to go on")
+                result, cause = self._attempt(case)
+                ledger.add(case, result)
+                bar.update()
+                if result.status == "failed":
+                    bar.write(f"failed: {result.reason}")
                 if isinstance(cause, OutputError):
                     raise cause from cause.__cause__  # the next scan would meet the same full disk
+
+    def _attempt(self, case: Case) -> tuple[CaseResult, BaseException | None]:
+        """The case's result, and what made it fail."""
+        started = time.perf_counter()
+        try:
+            return self._run_case(case, started), None
+        except _CASE_ERRORS as error:
+            cause = _root(error)  # MONAI wraps what a transform raises
+            reason = cause.reason if isinstance(cause, SemisegError) else _one_line(cause)
+            seconds = time.perf_counter() - started
+            return CaseResult(str(case.source), "failed", "", reason, _code(cause), {}, seconds), cause
 
     def _run_case(self, case: Case, started: float) -> CaseResult:
         for stale in (self._mask_path(case), self._preview_path(case)):
@@ -266,6 +295,11 @@ class BatchRunner:
     def _volumes(self, mask: NDArray[Any], affine: NDArray[np.float64]) -> dict[str, float]:
         ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
         return {name: float((mask == index).sum()) * ml for index, name in self.names.items() if index > 0}
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes masks belong to one run."""
+        digest = sha256_of(self.weights) if Path(self.weights).is_file() else ""
+        return {"weights_sha256": digest, "labels": self.names, "preview": self.preview, **self.about}
 
     def _report(self) -> None:
         about = {

@@ -216,14 +216,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ConfigError(f"--labelled {text!r}", expected="counts, fractions below 1, or all") from error
-
-
-def shard_of(cells: Sequence[Cell], index: int, count: int) -> list[Cell]:
-    """Every ``count``-th cell from ``index`` (1 to count) on.
-
-    Raises:
-        ConfigError: If there is no such shard.
-    """
-    if not 1 <= index <= count:
-        raise ConfigError(f"shard {index}/{count}", expected="i/n with i from 1 to n")
-    return list(cells[index - 1 :: count])

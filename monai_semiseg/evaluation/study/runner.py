@@ -11,8 +11,8 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from monai_semiseg.data.lock import WorkLock
 from monai_semiseg.evaluation.study.cell import Job, child_environment
-from monai_semiseg.evaluation.study.lock import CellLock
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Outcome:
 class _Running:
     """A cell's processes, one after the other."""
 
-    def __init__(self, job: Job, lock: CellLock, environment: dict[str, str]) -> None:
+    def __init__(self, job: Job, lock: WorkLock, environment: dict[str, str]) -> None:
         self.job, self.lock, self.environment = job, lock, environment
         self.commands = job.commands()
         self.log: IO[bytes] = (job.folder / "log.txt").open("ab")
@@ -100,7 +100,7 @@ def run_cells(jobs: Sequence[Job], *, parallel: int = 1, progress: bool = True, 
 
 
 def _begin(job: Job, running: list[_Running], outcome: Outcome, environment: dict[str, str]) -> None:
-    lock = CellLock(job.folder / "lock")
+    lock = WorkLock(job.folder / "lock")
     if not lock.acquire():
         outcome.elsewhere.append(job.cell.id)
     elif job.done:  # finished by another process between the listing and the lock

@@ -9,7 +9,7 @@ import pytest
 
 from monai_semiseg.data.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.evaluation.study.grid import Arm, Stage, arms_from, arms_of_file, make_grid, methods_of, shard_of
+from monai_semiseg.evaluation.study.grid import Arm, Stage, arms_from, arms_of_file, make_grid, methods_of
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
 DATASET = ScanDataset(Path("d"), "d", "MRI", {}, [DatasetCase(str(n), f"{n}", f"l{n}") for n in range(50)])
@@ -82,12 +82,3 @@ def test_bad_arms(methods: list[str], starts: list[str], words: str) -> None:
 def test_bad_grids(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         grid(**settings)
-
-
-def test_shards_share_out_all_cells() -> None:
-    cells = grid().cells
-    parts = [shard_of(cells, n, 4) for n in (1, 2, 3, 4)]
-    assert sorted(cell.id for part in parts for cell in part) == sorted(cell.id for cell in cells)
-    for index, count in ((0, 4), (5, 4), (1, 0)):
-        with pytest.raises(ConfigError):
-            shard_of(cells, index, count)

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 
 from monai_semiseg.data.dataset import open_dataset
+from monai_semiseg.data.lock import WorkLock
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.study.answer import answer
 from monai_semiseg.evaluation.study.cell import Job, prepare_jobs, seconds_left
 from monai_semiseg.evaluation.study.grid import Arm, Grid, make_grid
-from monai_semiseg.evaluation.study.lock import CellLock
 from monai_semiseg.evaluation.study.report import write_results
 from monai_semiseg.evaluation.study.results import read_rows, summarise
 from monai_semiseg.evaluation.study.runner import run_cells
@@ -156,8 +156,8 @@ def test_other_settings_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:
 
 def test_a_cell_has_one_owner(dataset: Path, tmp_path: Path) -> None:
     _, jobs = make_jobs(dataset, tmp_path / "study")
-    lock = CellLock(jobs[0].folder / "lock")
-    assert lock.acquire() and not CellLock(jobs[0].folder / "lock").acquire()
+    lock = WorkLock(jobs[0].folder / "lock")
+    assert lock.acquire() and not WorkLock(jobs[0].folder / "lock").acquire()
     outcome = run_cells(jobs[:1], progress=False, interval=0.01)
     assert outcome.elsewhere == [jobs[0].cell.id] and not jobs[0].done
     lock.release()
@@ -168,9 +168,9 @@ def test_a_cell_has_one_owner(dataset: Path, tmp_path: Path) -> None:
 def test_a_lock_of_another_machine_goes_stale(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
-    assert not CellLock(path).acquire()
+    assert not WorkLock(path).acquire()
     os.utime(path, (time.time() - 1000,) * 2)
-    assert CellLock(path).acquire()
+    assert WorkLock(path).acquire()
     assert json.loads(path.read_text())["host"] == socket.gethostname()
 
 
@@ -178,12 +178,12 @@ def test_the_training_of_a_killed_study_is_ended_first(tmp_path: Path) -> None:
     """Else two processes would write into one folder."""
     orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     path = tmp_path / "lock"
-    lock = CellLock(path)
+    lock = WorkLock(path)
     assert lock.acquire()
     lock.note_child(orphan.pid)
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "pid": 2**22 - 1, "started": "long ago"}))
-    assert CellLock(path).acquire()
+    assert WorkLock(path).acquire()
     assert orphan.wait(5) == -signal.SIGKILL
 
 

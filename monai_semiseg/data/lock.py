@@ -1,4 +1,4 @@
-"""One process per cell, over all machines that share the study's folder."""
+"""One process per piece of work, over all machines that share a folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 STALE_AFTER = 300.0  # seconds without a sign of life; file systems of several machines agree to a few seconds
 
 
-class CellLock:
-    """A lock file that says who works on a cell, and goes stale when they stop touching it.
+class WorkLock:
+    """A lock file that says who does a piece of work, and goes stale when they stop touching it.
 
     Args:
         path: the lock file.
@@ -24,9 +24,9 @@ class CellLock:
         self.path, self.held = path, False
 
     def acquire(self) -> bool:
-        """Take the lock, also from a process that is gone; False if somebody works on the cell."""
+        """Take the lock, also from a process that is gone; False if somebody is at it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and not self._is_stale():
+        if not self.free:
             return False
         if self.path.exists():
             aside = self.path.with_name(f"{self.path.name}.stale-{os.getpid()}")
@@ -44,6 +44,11 @@ class CellLock:
             stream.write(json.dumps(_me()))
         self.held = True
         return True
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody is at it: there is no lock, or its owner is gone."""
+        return not self.path.exists() or self._is_stale()
 
     def note_child(self, pid: int) -> None:
         """Say which process does the work, so that whoever comes after a kill can end it first."""
@@ -100,7 +105,7 @@ def _exists(pid: int) -> bool:
 
 
 def _end_orphan(path: Path) -> None:
-    """End the training that a killed study left running: two must not write into one folder."""
+    """End the process that a killed owner left running: two must not write into one folder."""
     owner = _read(path)
     child = owner.get("child")
     if owner.get("host") == socket.gethostname() and child and _started(child) == owner.get("child_started") != "":

@@ -1,0 +1,39 @@
+"""Which part of the work is this process's: stated, or as torchrun or SLURM say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+from monai_semiseg.errors import ConfigError
+
+Item = TypeVar("Item")
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """``i/n`` -> (i, n); None: what torchrun or SLURM set in the environment, else (1, 1).
+
+    Raises:
+        ConfigError: If it is not ``i/n`` with i from 1 to n.
+    """
+    if text is None:
+        for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+            if rank in os.environ and size in os.environ:
+                return int(os.environ[rank]) + 1, int(os.environ[size])
+        return 1, 1
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ConfigError(f"shard {text!r}", expected="i/n with i from 1 to n")
+    return int(index), int(count)
+
+
+def shard_of(items: Sequence[Item], index: int, count: int) -> list[Item]:
+    """Every ``count``-th item from ``index`` (1 to count) on.
+
+    Raises:
+        ConfigError: If there is no such shard.
+    """
+    if not 1 <= index <= count:
+        raise ConfigError(f"shard {index}/{count}", expected="i/n with i from 1 to n")
+    return list(items[index - 1 :: count])
