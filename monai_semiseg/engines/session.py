@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import difflib
 import logging
+import platform
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -32,11 +34,23 @@ def prepare(seed: int | None = 0) -> None:
         ConfigError: If an override is misspelt.
     """
     hush()
+    _keep_freed_memory()
     if len(sys.argv) > 1 and Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
         sys.excepthook = _short_errors
         refuse_unknown(*overrides_and_keys(sys.argv[1:]))
     if seed is not None:
         set_determinism(seed=seed)
+
+
+def _keep_freed_memory() -> None:
+    """Let large blocks stay with the process when they are freed (glibc).
+
+    Otherwise every activation is new memory from the system, page by page: a sixth of a training step on a CPU.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(-4, 0)  # M_MMAP_MAX
+        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def hush() -> None:

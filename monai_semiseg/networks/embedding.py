@@ -11,9 +11,12 @@ from monai_semiseg.networks.taps import named_layers, until
 class Embedder(nn.Module):
     """A network up to one layer, and a projection head on what that layer puts out.
 
-    ``z = W2 relu(W1 h)`` with h the layer's features: one vector per scan where they are ``pooled`` (mean over all
-    places), else one per place, ``(B, dimension, spatial...)``, by 1 x 1 convolutions. Layers after the named one do
-    not run, and get no gradient.
+    With h the layer's features: ``z = W2 relu(W1 h)``, one vector per place, ``(B, dimension, spatial...)``, by 1 x 1
+    convolutions; or, ``pooled``, one per scan, ``z = W2 relu(norm(W1 mean(h)))`` with h averaged over all places and
+    batch normalisation. Layers after the named one do not run, and get no gradient.
+
+    Without that normalisation global contrast does not start to learn on a network with instance normalisation: what
+    it leaves of a scan in the mean over all places is small beside what all scans share.
 
     Args:
         network: any network; it is trained in place, and keeps its own names and keys.
@@ -35,11 +38,12 @@ class Embedder(nn.Module):
         self.network = network
         self.layer, self.channels, self.pooled, self.spatial_dims = layer, channels, pooled, spatial_dims
         named_layers(network, [layer])
-        kind: type[nn.Module] = nn.Linear if pooled else {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
-        more = () if pooled else (1,)
-        self.head = nn.Sequential(
-            kind(channels, channels, *more), nn.ReLU(inplace=True), kind(channels, dimension, *more)
-        )
+        if pooled:
+            self.head = nn.Sequential(nn.Linear(channels, channels), nn.BatchNorm1d(channels), nn.ReLU(inplace=True),
+                                      nn.Linear(channels, dimension))  # fmt: skip
+        else:
+            point: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+            self.head = nn.Sequential(point(channels, channels, 1), nn.ReLU(inplace=True), point(channels, dimension, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images ``(B, C, spatial...)``."""

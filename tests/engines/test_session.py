@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,19 @@ def test_bundle_run_with_a_misspelt_override(tmp_path: Path) -> None:
     assert "did you mean 'dataset_dir'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_freed_memory_stays_with_the_process() -> None:
+    """Otherwise a training step spends a sixth of its time on new pages."""
+    code = (
+        "import resource, numpy as np\n"
+        "from monai_semiseg.engines.session import prepare\n"
+        "prepare()\n"
+        "np.ones(1 << 23)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(10): np.ones(1 << 23)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    )
+    faults = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert faults < 2000  # 64 MB ten times are 163,840 pages of 4 kB
