@@ -43,7 +43,9 @@ class Embedder(nn.Module):
                                       nn.Linear(channels, dimension))  # fmt: skip
         else:
             point: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
-            self.head = nn.Sequential(point(channels, channels, 1), nn.ReLU(inplace=True), point(channels, dimension, 1))
+            self.head = nn.Sequential(
+                point(channels, channels, 1), nn.ReLU(inplace=True), point(channels, dimension, 1)
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images ``(B, C, spatial...)``."""
