@@ -25,7 +25,14 @@ from monai_semiseg.data.discover import Case, Found, find_cases
 from monai_semiseg.data.files import sha256_of
 from monai_semiseg.data.shard import parse_shard, shard_of
 from monai_semiseg.data.volume import ScanWarning
-from monai_semiseg.errors import ConfigError, DimensionError, NonFiniteError, OutputError, SemisegError
+from monai_semiseg.errors import (
+    ConfigError,
+    DimensionError,
+    NonFiniteError,
+    OutputError,
+    SemisegError,
+    UnsupportedError,
+)
 from monai_semiseg.export.nifti_mask import file_stem, write_mask
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.export.report import CaseResult, write_report
@@ -62,6 +69,8 @@ class BatchRunner:
         preview: write a PNG beside every mask.
         about: facts to keep in the report; with weights and labels they say whether a run that is found in the output
             folder is this one, and goes on.
+        output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series only.
+        segment_codes: label index (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
     """
 
@@ -79,6 +88,8 @@ class BatchRunner:
         overwrite: bool = False,
         preview: bool = True,
         about: dict[str, Any] | None = None,
+        output_type: str | Sequence[str] = "nifti",
+        segment_codes: Mapping[str, Mapping[str, str]] | None = None,
         shard: str | None = None,
     ) -> None:
         self.network, self.weights = network, weights
@@ -89,6 +100,10 @@ class BatchRunner:
         self.device, self.overwrite, self.preview = torch.device(device), overwrite, preview
         self.about = about or {}
         self.shard = parse_shard(shard)
+        self.output_types = [output_type] if isinstance(output_type, str) else list(output_type)
+        if not self.output_types or set(self.output_types) - {"nifti", "dicom_seg"}:
+            raise ConfigError(f"output_type {output_type!r}", expected="nifti, dicom_seg, or both")
+        self.codes = {int(index): code for index, code in (segment_codes or {}).items()}
         self.results: list[CaseResult] = []
 
     @property
@@ -206,7 +221,7 @@ class BatchRunner:
             return CaseResult(str(case.source), "failed", "", reason, _code(cause), {}, seconds), cause
 
     def _run_case(self, case: Case, started: float) -> CaseResult:
-        for stale in (self._mask_path(case), self._preview_path(case)):
+        for stale in (self._mask_path(case), self._dicom_path(case), self._preview_path(case)):
             stale.unlink(missing_ok=True)  # of an earlier run; what is there afterwards is of this one
         if case.fault is not None:
             raise case.fault
@@ -221,7 +236,8 @@ class BatchRunner:
                 f"mask of shape {mask.shape}", expected=f"shape {tuple(native['spatial_shape'])}", path=case.source
             )
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
-        path = write_mask(mask, affine, self._mask_path(case), self.names, codes)
+        path, more = self._write(case, mask, affine, codes)
+        notes += more
         volumes = self._volumes(mask, affine)
         if self.preview:
             notes += self._draw(case, mask, affine, volumes)
@@ -261,6 +277,29 @@ class BatchRunner:
         item = self.postprocessing(item)
         return np.asarray(item["pred"].as_tensor().cpu())[0], item["image"]
 
+    def _write(
+        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int]
+    ) -> tuple[Path, list[str]]:
+        """Write what was asked for; a DICOM SEG that cannot be is a remark where there is a NIfTI mask."""
+        paths: list[Path] = []
+        if "nifti" in self.output_types or case.kind != "dicom":
+            paths.append(write_mask(mask, affine, self._mask_path(case), self.names, codes))
+        if "dicom_seg" not in self.output_types:
+            return paths[0], []
+        if case.kind != "dicom":
+            return paths[0], ["no DICOM SEG: the scan is not DICOM"]
+        from monai_semiseg.export.dicom_seg import write_segmentation
+
+        try:
+            weights = sha256_of(self.weights)
+            paths.append(write_segmentation(mask, affine, case.files, self._dicom_path(case), self.names, self.codes,
+                                            weights))  # fmt: skip
+        except UnsupportedError as error:
+            if not paths:
+                raise
+            return paths[0], [f"no DICOM SEG: {error.found}"]
+        return paths[0], []
+
     def _draw(
         self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], volumes: Mapping[str, float]
     ) -> list[str]:
@@ -285,6 +324,9 @@ class BatchRunner:
     def _mask_path(self, case: Case) -> Path:
         return self.output_dir / Path(case.id).parent / f"{self._name(case)}_seg.nii.gz"
 
+    def _dicom_path(self, case: Case) -> Path:
+        return self._mask_path(case).with_name(f"{self._name(case)}_seg.dcm")
+
     def _preview_path(self, case: Case) -> Path:
         return self._mask_path(case).with_name(f"{self._name(case)}_preview.png")
 
@@ -299,7 +341,8 @@ class BatchRunner:
     def _identity(self) -> dict[str, Any]:
         """What makes masks belong to one run."""
         digest = sha256_of(self.weights) if Path(self.weights).is_file() else ""
-        return {"weights_sha256": digest, "labels": self.names, "preview": self.preview, **self.about}
+        return {"weights_sha256": digest, "labels": self.names, "preview": self.preview,
+                "output": self.output_types, **self.about}  # fmt: skip
 
     def _report(self) -> None:
         about = {

@@ -17,6 +17,7 @@ from monai.inferers import SlidingWindowInferer
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.runner import BatchRunner
 
 Make = Callable[..., BatchRunner]
@@ -227,3 +228,42 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path: Path, mixed: Pa
     assert [name for name in tree(tmp_path / "out") if not name.startswith(("report", "ledger"))] == [
         "a/oblique_seg.nii.gz", "b/series_seg.nii.gz"]  # fmt: skip
     assert by_input(tmp_path / "out", mixed)["lps.nii"]["code"] == "E_TRUNCATED"
+
+
+@pytest.mark.parametrize("asked", ["dicom_seg", ["nifti", "dicom_seg"]], ids=str)
+def test_dicom_seg_beside_or_instead_of_nifti(
+    asked: Any, tmp_path: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
+    import highdicom
+
+    array = kit.values((6, 7, 5), 3)
+    affine = kit.write_dicom(tmp_path / "in" / "series", array)
+    kit.write_nifti(tmp_path / "in" / "plain.nii.gz", kit.values((5, 5, 5), 4))
+    results = {Path(r.input).name: r for r in make_runner(output_type=asked).run()}
+    out = tmp_path / "out"
+    assert {r.status for r in results.values()} == {"done"}
+    assert (out / "series_seg.nii.gz").exists() == (asked != "dicom_seg") and (out / "plain_seg.nii.gz").exists()
+    assert results["plain.nii.gz"].reason == "no DICOM SEG: the scan is not DICOM"
+    volume = highdicom.seg.segread(out / "series_seg.dcm").get_volume(combine_segments=True)
+    index = np.indices(volume.array.shape).reshape(3, -1)
+    places = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine @ np.vstack([index, np.ones(index.shape[1])])
+    ours = np.rint(np.linalg.inv(affine) @ places)[:3].astype(int)
+    assert np.array_equal(kit.expected(array, affine)[tuple(ours)], volume.array.reshape(-1))
+    again = make_runner(output_type=asked)
+    when = (out / "series_seg.dcm").stat().st_mtime_ns
+    again.run()
+    assert (out / "series_seg.dcm").stat().st_mtime_ns == when
+
+
+def test_a_series_that_no_seg_can_refer_to(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    kit.write_dicom(tmp_path / "in" / "series", kit.values((6, 7, 5), 3), StudyInstanceUID="")
+    (both,) = make_runner(output_type=["nifti", "dicom_seg"], output_dir=str(tmp_path / "both")).run()
+    assert both.status == "done" and both.reason.startswith("no DICOM SEG: no DICOM SEG can refer")
+    (only,) = make_runner(output_type="dicom_seg").run()
+    assert only.status == "failed" and only.code == "E_UNSUPPORTED"
+    assert not list((tmp_path / "out").glob("series*"))
+
+
+def test_unknown_output_type(make_runner: Make) -> None:
+    with pytest.raises(ConfigError, match="nifti, dicom_seg"):
+        make_runner(output_type="rtstruct")

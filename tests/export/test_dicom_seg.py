@@ -1,0 +1,117 @@
+"""DICOM SEG equals the label map voxel by voxel, read back by highdicom and SimpleITK, and refers to its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from monai_semiseg.data.scan import read_scan
+from monai_semiseg.errors import ConfigError, UnsupportedError
+from monai_semiseg.export.dicom_seg import write_segmentation
+
+NAMES = {0: "background", 1: "Anterior", 2: "Posterior"}
+CODES = {1: {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}}
+TILTED = [0.8, 0.6, 0.0, -0.36, 0.48, 0.8]
+
+
+def series(folder: Path, orientation: list[float], missing: str = "") -> list[Path]:
+    """Five slices of 6 rows and 7 columns, files in no order."""
+    folder.mkdir(parents=True)
+    study, series_uid, frame = generate_uid(), generate_uid(), generate_uid()
+    normal = np.cross(orientation[:3], orientation[3:])
+    for k in range(5):
+        d = pydicom.Dataset()
+        d.file_meta = pydicom.dataset.FileMetaDataset()
+        d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = MRImageStorage
+        d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = generate_uid()
+        d.SeriesInstanceUID, d.StudyInstanceUID, d.FrameOfReferenceUID = series_uid, study, frame
+        d.Modality, d.SeriesNumber, d.InstanceNumber, d.PatientName, d.PatientID = "MR", 3, 5 - k, "A^B", "7"
+        d.PatientBirthDate, d.PatientSex, d.StudyDate, d.StudyTime = "", "", "20200101", "120000"
+        d.AccessionNumber, d.StudyID, d.ReferringPhysicianName = "", "1", ""
+        d.Rows, d.Columns, d.PixelSpacing, d.SliceThickness = 6, 7, [1.5, 0.8], 2.0
+        d.ImageOrientationPatient = orientation
+        d.ImagePositionPatient = [float(v) for v in np.array([-3.0, 4.0, 5.0]) + 2.0 * k * normal]
+        d.SamplesPerPixel, d.PhotometricInterpretation, d.PixelRepresentation = 1, "MONOCHROME2", 0
+        d.BitsAllocated = d.BitsStored = 16
+        d.HighBit = 15
+        d.PixelData = (np.arange(42, dtype="<u2") + k).tobytes()
+        if missing:
+            delattr(d, missing)
+        d.save_as(folder / f"{(k * 3) % 5}.dcm", enforce_file_format=True)
+    return sorted(folder.iterdir())
+
+
+def random_mask() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).integers(0, 3, (7, 6, 5)).astype(np.uint8)
+
+
+def lps(affine: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+@pytest.mark.parametrize("orientation", [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [0, -1, 0, 1, 0, 0], TILTED], ids=str)
+def test_read_back_voxel_by_voxel(tmp_path: Path, orientation: list[float]) -> None:
+    files, mask = series(tmp_path / "in", [float(v) for v in orientation]), random_mask()
+    affine = read_scan(files).affine
+    path = write_segmentation(mask, affine, files, tmp_path / "seg.dcm", NAMES, CODES, "abc")
+    found = highdicom.seg.segread(path)
+    volume = found.get_volume(combine_segments=True)
+    # Where the SEG has a voxel, in mm, the label map has the same label there.
+    index = np.indices(volume.array.shape).reshape(3, -1)
+    places = volume.affine @ np.vstack([index, np.ones(index.shape[1])])
+    ours = np.linalg.inv(lps(affine)) @ places
+    nearest = np.rint(ours[:3]).astype(int)
+    assert np.abs(ours[:3] - nearest).max() < 1e-3
+    assert np.array_equal(mask[tuple(nearest)], volume.array.reshape(-1))
+    assert volume.array.size == mask.size
+    image = sitk.ReadImage(str(path))
+    assert sitk.GetArrayFromImage(image).sum() > 0
+
+
+def test_it_names_its_source_and_its_segments(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    path = write_segmentation(random_mask(), read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES, CODES, "abc")
+    found, sources = pydicom.dcmread(path), [pydicom.dcmread(file) for file in files]
+    assert found.Modality == "SEG" and found.StudyInstanceUID == sources[0].StudyInstanceUID
+    assert found.SeriesInstanceUID != sources[0].SeriesInstanceUID
+    referenced = {i.ReferencedSOPInstanceUID for i in found.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    assert referenced == {source.SOPInstanceUID for source in sources}
+    assert [s.SegmentLabel for s in found.SegmentSequence] == ["Anterior", "Posterior"]
+    kinds = [s.SegmentedPropertyTypeCodeSequence[0].CodeValue for s in found.SegmentSequence]
+    assert kinds == ["5366008", "91723000"]
+
+
+def test_an_empty_mask(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    empty = np.zeros((7, 6, 5), np.uint8)
+    path = write_segmentation(empty, read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES)
+    assert not highdicom.seg.segread(path).get_volume(combine_segments=True).array.any()
+
+
+@pytest.mark.parametrize("name", ["PatientSex", "StudyTime", "AccessionNumber", "PatientName"])
+def test_a_de_identified_source(tmp_path: Path, name: str) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0], missing=name)
+    write_segmentation(random_mask(), read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES)
+    assert (tmp_path / "seg.dcm").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["StudyInstanceUID", "FrameOfReferenceUID"])
+def test_a_source_that_cannot_be_referred_to_is_refused(tmp_path: Path, name: str) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0], missing=name)
+    with pytest.raises(UnsupportedError, match=f"a series without {name}"):
+        write_segmentation(random_mask(), np.eye(4), files, tmp_path / "seg.dcm", NAMES)
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_codes_are_whole(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    with pytest.raises(ConfigError, match="has no \\['meaning', 'scheme'\\]"):
+        write_segmentation(random_mask(), np.eye(4), files, tmp_path / "s.dcm", NAMES, {1: {"value": "1"}})
