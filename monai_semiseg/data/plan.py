@@ -35,13 +35,15 @@ def plan(
 
     Returns:
         Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels), ``batch_size``,
-        ``out_channels``, ``label_names``, ``intensity``, and no mirroring where classes have sides.
+        ``out_channels``, ``label_names``, ``intensity``, no mirroring where classes have sides, and
+        ``training_extent``: least and greatest field of view (mm, RAS), which scans to be segmented are compared with.
     """
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     spacing = target_spacing(fingerprint.spacings)
     shapes = fingerprint.shapes * fingerprint.spacings / spacing
     patch = patch_size(np.median(shapes, axis=0), multiple, min(max_voxels, budget))
     sided = has_sides(fingerprint.labels)
+    extents = fingerprint.shapes * fingerprint.spacings
     return {
         "spacing": [float(s) for s in spacing],
         "patch_size": patch,
@@ -51,6 +53,7 @@ def plan(
         "intensity": intensity(fingerprint),
         "flip_left_right": 0.0 if sided else 0.5,
         "mirror_axes": [] if sided else [0],
+        "training_extent": [[round(float(mm), 1) for mm in side] for side in (extents.min(0), extents.max(0))],
     }
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
@@ -31,19 +30,17 @@ from monai_semiseg.errors import (
     NonFiniteError,
     OutputError,
     SemisegError,
-    UnsupportedError,
 )
-from monai_semiseg.export.nifti_mask import file_stem, write_mask
-from monai_semiseg.export.preview import Preview, draw_previews
+from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.report import CaseResult, write_report
+from monai_semiseg.inference.faults import CASE_ERRORS, code_of, one_line, root_of
 from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.ledger import Ledger
+from monai_semiseg.inference.outputs import CaseOutputs
+from monai_semiseg.inference.plausible import unlike_training
 from monai_semiseg.networks.weights import load_weights
 
 logger = logging.getLogger(__name__)
-# What one scan can make transforms, network and writers raise: it fails that case and no other.
-_CASE_ERRORS = (SemisegError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
-                MemoryError, OSError, HeaderDataError)  # fmt: skip
 
 
 class BatchRunner:
@@ -69,6 +66,8 @@ class BatchRunner:
         preview: write a PNG beside every mask.
         about: facts to keep in the report; with weights and labels they say whether a run that is found in the output
             folder is this one, and goes on.
+        training_extent: least and greatest field of view of the training scans (mm, RAS), as a plan has it: scans
+            unlike them are segmented and marked.
         output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series only.
         segment_codes: label index (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
@@ -88,6 +87,7 @@ class BatchRunner:
         overwrite: bool = False,
         preview: bool = True,
         about: dict[str, Any] | None = None,
+        training_extent: Sequence[Sequence[float]] | None = None,
         output_type: str | Sequence[str] = "nifti",
         segment_codes: Mapping[str, Mapping[str, str]] | None = None,
         shard: str | None = None,
@@ -97,14 +97,14 @@ class BatchRunner:
         self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         self.output_dir = Path(output_dir)
         self.names = {int(index): name for index, name in label_names.items()}
-        self.device, self.overwrite, self.preview = torch.device(device), overwrite, preview
+        self.device, self.overwrite = torch.device(device), overwrite
         self.about = about or {}
-        self.shard = parse_shard(shard)
-        self.output_types = [output_type] if isinstance(output_type, str) else list(output_type)
-        if not self.output_types or set(self.output_types) - {"nifti", "dicom_seg"}:
-            raise ConfigError(f"output_type {output_type!r}", expected="nifti, dicom_seg, or both")
-        self.codes = {int(index): code for index, code in (segment_codes or {}).items()}
+        self.shard, self.training_extent = parse_shard(shard), training_extent
+        kinds = [output_type] if isinstance(output_type, str) else list(output_type)
+        codes = {int(index): code for index, code in (segment_codes or {}).items()}
+        self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview)
         self.results: list[CaseResult] = []
+        self._weights_sha256: str | None = None
 
     @property
     def failed(self) -> int:
@@ -185,12 +185,12 @@ class BatchRunner:
                 "no scan found", expected="NIfTI, NRRD, MetaImage or DICOM files", path=Path(self.inputs[0])
             )
         for case in found.cases:
-            if not (self.overwrite or ledger.ours) and self._mask_path(case).exists():
+            if not (self.overwrite or ledger.ours) and self.outputs.mask(case).exists():
                 raise ConfigError(
                     "exists",
                     expected="an output folder without masks of these scans",
                     remedy="choose another folder, or say --overwrite",
-                    path=self._mask_path(case),
+                    path=self.outputs.mask(case),
                 )
 
     def _run_cases(self, cases: Sequence[Case], ledger: Ledger) -> None:
@@ -214,15 +214,14 @@ class BatchRunner:
         started = time.perf_counter()
         try:
             return self._run_case(case, started), None
-        except _CASE_ERRORS as error:
-            cause = _root(error)  # MONAI wraps what a transform raises
-            reason = cause.reason if isinstance(cause, SemisegError) else _one_line(cause)
+        except CASE_ERRORS as error:
+            cause = root_of(error)  # MONAI wraps what a transform raises
+            reason = cause.reason if isinstance(cause, SemisegError) else one_line(cause)
             seconds = time.perf_counter() - started
-            return CaseResult(str(case.source), "failed", "", reason, _code(cause), {}, seconds), cause
+            return CaseResult(str(case.source), "failed", "", reason, code_of(cause), {}, seconds), cause
 
     def _run_case(self, case: Case, started: float) -> CaseResult:
-        for stale in (self._mask_path(case), self._dicom_path(case), self._preview_path(case)):
-            stale.unlink(missing_ok=True)  # of an earlier run; what is there afterwards is of this one
+        self.outputs.clear(case)
         if case.fault is not None:
             raise case.fault
         with warnings.catch_warnings(record=True) as caught:
@@ -235,21 +234,13 @@ class BatchRunner:
             raise DimensionError(
                 f"mask of shape {mask.shape}", expected=f"shape {tuple(native['spatial_shape'])}", path=case.source
             )
+        if self.training_extent is not None and (remark := unlike_training(mask.shape, affine, self.training_extent)):
+            notes.append(remark)
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
-        path, more = self._write(case, mask, affine, codes)
-        notes += more
-        volumes = self._volumes(mask, affine)
-        if self.preview:
-            notes += self._draw(case, mask, affine, volumes)
-        return CaseResult(
-            str(case.source),
-            "done",
-            str(path.relative_to(self.output_dir)),
-            "; ".join(notes),
-            "",
-            volumes,
-            time.perf_counter() - started,
-        )
+        path, volumes, remarks = self.outputs.write(case, mask, affine, codes, self._digest())
+        output = str(path.relative_to(self.output_dir))
+        seconds = time.perf_counter() - started
+        return CaseResult(str(case.source), "done", output, "; ".join([*notes, *remarks]), "", volumes, seconds)
 
     def segment(self, image: str | list[str]) -> tuple[NDArray[Any], MetaTensor]:
         """Segment one scan.
@@ -277,99 +268,25 @@ class BatchRunner:
         item = self.postprocessing(item)
         return np.asarray(item["pred"].as_tensor().cpu())[0], item["image"]
 
-    def _write(
-        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int]
-    ) -> tuple[Path, list[str]]:
-        """Write what was asked for; a DICOM SEG that cannot be is a remark where there is a NIfTI mask."""
-        paths: list[Path] = []
-        if "nifti" in self.output_types or case.kind != "dicom":
-            paths.append(write_mask(mask, affine, self._mask_path(case), self.names, codes))
-        if "dicom_seg" not in self.output_types:
-            return paths[0], []
-        if case.kind != "dicom":
-            return paths[0], ["no DICOM SEG: the scan is not DICOM"]
-        from monai_semiseg.export.dicom_seg import write_segmentation
-
-        try:
-            weights = sha256_of(self.weights)
-            paths.append(write_segmentation(mask, affine, case.files, self._dicom_path(case), self.names, self.codes,
-                                            weights))  # fmt: skip
-        except UnsupportedError as error:
-            if not paths:
-                raise
-            return paths[0], [f"no DICOM SEG: {error.found}"]
-        return paths[0], []
-
-    def _draw(
-        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], volumes: Mapping[str, float]
-    ) -> list[str]:
-        """Draw the preview; why there is none is a remark, since the mask is good."""
-        from monai_semiseg.data.scan import read_case
-
-        title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes.items())
-        spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
-        names = {index: name for index, name in self.names.items() if index > 0}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image = read_case(case, nonfinite=0.0).array
-                preview = Preview(f"{case.id}\n{title}", image, mask, spacing)
-                draw_previews([preview], self._preview_path(case), names)
-        except OutputError:
-            raise
-        except _CASE_ERRORS as error:
-            return [f"no preview: {_one_line(error)}"]
-        return []
-
-    def _mask_path(self, case: Case) -> Path:
-        return self.output_dir / Path(case.id).parent / f"{self._name(case)}_seg.nii.gz"
-
-    def _dicom_path(self, case: Case) -> Path:
-        return self._mask_path(case).with_name(f"{self._name(case)}_seg.dcm")
-
-    def _preview_path(self, case: Case) -> Path:
-        return self._mask_path(case).with_name(f"{self._name(case)}_preview.png")
-
-    @staticmethod
-    def _name(case: Case) -> str:
-        return file_stem(case.id.rsplit("/", 1)[-1])
-
-    def _volumes(self, mask: NDArray[Any], affine: NDArray[np.float64]) -> dict[str, float]:
-        ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-        return {name: float((mask == index).sum()) * ml for index, name in self.names.items() if index > 0}
-
     def _identity(self) -> dict[str, Any]:
         """What makes masks belong to one run."""
-        digest = sha256_of(self.weights) if Path(self.weights).is_file() else ""
-        return {"weights_sha256": digest, "labels": self.names, "preview": self.preview,
-                "output": self.output_types, **self.about}  # fmt: skip
+        outputs = {"preview": self.outputs.preview, "output": self.outputs.kinds}
+        return {"weights_sha256": self._digest(), "labels": self.names, **outputs, **self.about}
+
+    def _digest(self) -> str:
+        if self._weights_sha256 is None and Path(self.weights).is_file():
+            self._weights_sha256 = sha256_of(self.weights)
+        return self._weights_sha256 or ""
 
     def _report(self) -> None:
         about = {
             "tool": f"monai_semiseg {__version__}, research use only",
-            "weights_sha256": sha256_of(self.weights),
+            "weights_sha256": self._digest(),
             "device": str(self.device),
             "python": platform.python_version(),
             "torch": torch.__version__,
             **self.about,
         }
         write_report(self.results, self.output_dir, self.names, about)
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first typed error among the causes, else the first cause of all."""
-    while error.__cause__ is not None and not isinstance(error, SemisegError):
-        error = error.__cause__
-    return error
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
-
-
-def _code(error: BaseException) -> str:
-    if isinstance(error, SemisegError):
-        return error.code
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-    return "E_MEMORY" if memory else "E_INTERNAL"
+        if self.outputs.preview:
+            write_contact_sheet(self.results, self.output_dir, self.names)

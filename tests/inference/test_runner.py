@@ -63,7 +63,8 @@ def test_mixed_folder(tmp_path: Path, mixed: Path, make_runner: Make, kit: Simpl
     out = tmp_path / "out"
     assert tree(out) == sorted([
         "a/oblique_preview.png", "a/oblique_seg.nii.gz", "b/series_preview.png", "b/series_seg.nii.gz",
-        "ledger/1-of-1.jsonl", "ledger/run.json", "lps_preview.png", "lps_seg.nii.gz", "report.csv", "report.json",
+        "index.html", "ledger/1-of-1.jsonl", "ledger/run.json",
+        "lps_preview.png", "lps_seg.nii.gz", "report.csv", "report.json",
     ])  # fmt: skip
     rows = by_input(out, mixed)
     assert {name: row["status"] for name, row in rows.items()} == {
@@ -225,7 +226,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path: Path, mixed: Pa
     make_runner(preview=True).run()
     (mixed / "lps.nii").write_bytes((mixed / "lps.nii").read_bytes()[:400])
     make_runner(overwrite=True).run()
-    assert [name for name in tree(tmp_path / "out") if not name.startswith(("report", "ledger"))] == [
+    assert [name for name in tree(tmp_path / "out") if not name.startswith(("report", "ledger", "index"))] == [
         "a/oblique_seg.nii.gz", "b/series_seg.nii.gz"]  # fmt: skip
     assert by_input(tmp_path / "out", mixed)["lps.nii"]["code"] == "E_TRUNCATED"
 

@@ -21,7 +21,7 @@ import torch
 from monai.inferers import SimpleInferer
 
 from monai_semiseg.errors import CheckpointError, ConfigError, OutputError
-from monai_semiseg.inference import runner as runner_module
+from monai_semiseg.inference import outputs as outputs_module
 from monai_semiseg.inference.runner import BatchRunner
 
 Make = Callable[..., BatchRunner]
@@ -214,7 +214,7 @@ def test_a_preview_that_fails_is_a_remark(
     def broken(*_: Any) -> None:
         raise ValueError("no font")
 
-    monkeypatch.setattr(runner_module, "draw_previews", broken)
+    monkeypatch.setattr(outputs_module, "draw_previews", broken)
     assert [result.status for result in make_runner(preview=True).run()] == ["done"] * 3
     assert rows(tmp_path / "out")["a"]["reason"] == "no preview: ValueError: no font"
     assert (tmp_path / "out" / "a_seg.nii.gz").exists()
@@ -259,7 +259,7 @@ def test_no_patient_is_named_anywhere(
     for path in sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()):
         content = path.read_bytes()
         texts += [path.name.encode(), gzip.decompress(content) if path.suffix == ".gz" else content]
-    assert len(texts) == 3 + 2 * 6
+    assert len(texts) == 3 + 2 * 7
     canaries = (b"CANARY", b"19010203", b"19040506")
     assert [text[:60] for text in texts for canary in canaries if canary in text] == []
     assert any(b"CANARY" in path.read_bytes() for path in (tmp_path / "in" / "good").iterdir()), "it was there to leak"

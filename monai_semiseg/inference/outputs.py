@@ -1,0 +1,127 @@
+"""Where the results of a case go, and writing them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_semiseg.data.discover import Case
+from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
+from monai_semiseg.export.nifti_mask import file_stem, write_mask
+from monai_semiseg.export.preview import Preview, draw_previews
+from monai_semiseg.inference.faults import CASE_ERRORS, one_line
+
+
+class CaseOutputs:
+    """Writes masks, DICOM SEG and pictures of cases into a tree that mirrors the inputs'.
+
+    Args:
+        folder: output folder.
+        names: index -> label name.
+        kinds: ``nifti``, ``dicom_seg``, or both.
+        codes: index -> code of the structure, for DICOM SEG.
+        preview: write a PNG beside every mask.
+
+    Raises:
+        ConfigError: If a kind is unknown.
+    """
+
+    def __init__(
+        self, folder: Path, names: Mapping[int, str], kinds: Sequence[str], codes: Mapping[int, Mapping[str, str]],
+        preview: bool,
+    ) -> None:  # fmt: skip
+        if not kinds or set(kinds) - {"nifti", "dicom_seg"}:
+            raise ConfigError(f"output_type {list(kinds)}", expected="nifti, dicom_seg, or both")
+        self.folder, self.names, self.kinds, self.codes, self.preview = folder, names, list(kinds), codes, preview
+
+    def clear(self, case: Case) -> None:
+        """Remove what an earlier run wrote for the case: what is there afterwards is of this one."""
+        for stale in (self.mask(case), self.dicom(case), self.picture(case)):
+            stale.unlink(missing_ok=True)
+
+    def write(
+        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int], model: str
+    ) -> tuple[Path, dict[str, float], list[str]]:
+        """Write everything that was asked for.
+
+        Args:
+            case: the scan.
+            mask: label map on the scan's own grid.
+            affine: 4x4, voxel to mm in RAS, of the scan.
+            codes: its qform and sform codes.
+            model: hash of the weights.
+
+        Returns:
+            The mask's file, label name -> mL, and remarks.
+
+        Raises:
+            UnsupportedError: If a DICOM SEG alone was asked for and cannot be.
+            OutputError: If the disk is full.
+        """
+        paths, notes = [], []
+        if "nifti" in self.kinds or case.kind != "dicom":
+            paths.append(write_mask(mask, affine, self.mask(case), self.names, codes))
+        if "dicom_seg" in self.kinds:
+            try:
+                paths.append(self._segmentation(case, mask, affine, model))
+            except UnsupportedError as error:
+                if not paths:
+                    raise
+                notes.append(f"no DICOM SEG: {error.found}")
+        volumes = self._volumes(mask, affine)
+        if self.preview:
+            notes += self._draw(case, mask, affine, volumes)
+        return paths[0], volumes, notes
+
+    def _segmentation(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], model: str) -> Path:
+        from monai_semiseg.export.dicom_seg import write_segmentation
+
+        if case.kind != "dicom":
+            raise UnsupportedError("the scan is not DICOM", path=case.source)
+        return write_segmentation(mask, affine, case.files, self.dicom(case), self.names, self.codes, model)
+
+    def _draw(
+        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], volumes: Mapping[str, float]
+    ) -> list[str]:
+        """Draw the preview; why there is none is a remark, since the mask is good."""
+        from monai_semiseg.data.scan import read_case
+
+        title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes.items())
+        spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
+        names = {index: name for index, name in self.names.items() if index > 0}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image = read_case(case, nonfinite=0.0).array
+                preview = Preview(f"{case.id}\n{title}", image, mask, spacing)
+                draw_previews([preview], self.picture(case), names)
+        except OutputError:
+            raise
+        except CASE_ERRORS as error:
+            return [f"no preview: {one_line(error)}"]
+        return []
+
+    def mask(self, case: Case) -> Path:
+        """The NIfTI mask."""
+        return self.folder / Path(case.id).parent / f"{self._name(case)}_seg.nii.gz"
+
+    def dicom(self, case: Case) -> Path:
+        """The DICOM SEG."""
+        return self.mask(case).with_name(f"{self._name(case)}_seg.dcm")
+
+    def picture(self, case: Case) -> Path:
+        """The preview."""
+        return self.mask(case).with_name(f"{self._name(case)}_preview.png")
+
+    @staticmethod
+    def _name(case: Case) -> str:
+        return file_stem(case.id.rsplit("/", 1)[-1])
+
+    def _volumes(self, mask: NDArray[Any], affine: NDArray[np.float64]) -> dict[str, float]:
+        ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+        return {name: float((mask == index).sum()) * ml for index, name in self.names.items() if index > 0}

@@ -1,0 +1,49 @@
+"""The page over a run: every picture, every failure, nothing that breaks out of the markup."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+from monai_semiseg.export.contact_sheet import preview_of, write_contact_sheet
+from monai_semiseg.export.report import CaseResult
+
+
+class Links(HTMLParser):
+    """Collects what is linked and shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(unquote(dict(attributes)["src"] or ""))
+
+
+def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
+    odd = "a b/<img src=x>#1_seg.nii.gz"
+    results = [
+        CaseResult("in/c", "done", "c_seg.nii.gz", volumes_ml={"left": 1.234}),
+        CaseResult("in/odd", "done", odd, "unlike the training scans <b>"),
+        CaseResult("in/none", "done", "none_seg.dcm"),
+        CaseResult("in/bad<script>", "failed", reason="ends too early"),
+        CaseResult("in/notes.txt", "skipped", reason="not a scan"),
+    ]
+    for output in ("c_seg.nii.gz", odd):
+        (tmp_path / preview_of(output)).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / preview_of(output)).write_bytes(b"png")
+    page = write_contact_sheet(results, tmp_path, {0: "background", 1: "left"}).read_text()
+    links = Links()
+    links.feed(page)
+    assert links.images == [preview_of(odd), "c_preview.png"]  # with a remark first; none has no picture
+    assert all((tmp_path / image).is_file() for image in links.images)
+    assert "script" not in links.tags and "1.23 mL" in page and "3 done, 1 failed, 1 skipped" in page
+    assert "ends too early" in page and "http" not in page
+
+
+def test_preview_of() -> None:
+    assert preview_of("a/b_seg.nii.gz") == "a/b_preview.png" == preview_of("a/b_seg.dcm")

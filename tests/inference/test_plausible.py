@@ -1,0 +1,45 @@
+"""Scans unlike the training scans are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from monai_semiseg.inference.plausible import extent_in_ras, unlike_training
+from monai_semiseg.inference.runner import BatchRunner
+
+TRAINING = [[30.0, 40.0, 20.0], [40.0, 60.0, 45.0]]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_extent_whatever_the_axes_are(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+    extent, spacing, affine, shape = (36.0, 50.0, 30.0), (0.5, 1.0, 2.0), np.eye(4), [0, 0, 0]
+    for array_axis, world in enumerate(order):
+        affine[:3, array_axis] = 0
+        affine[world, array_axis] = signs[array_axis] * spacing[world]
+        shape[array_axis] = round(extent[world] / spacing[world])
+    assert np.allclose(extent_in_ras(shape, affine), extent)
+    assert unlike_training(shape, affine, TRAINING) is None
+
+
+@pytest.mark.parametrize("size", [(240, 50, 30), (36, 20, 30), (36, 50, 12)])
+def test_unlike_scans_are_named(size: tuple[int, ...]) -> None:
+    remark = unlike_training(size, np.eye(4), TRAINING)
+    assert remark is not None and " x ".join(map(str, size)) in remark and "30-40 x 40-60 x 20-45" in remark
+    assert unlike_training(size, np.eye(4), TRAINING, factor=100) is None
+
+
+def test_the_runner_marks_them(tmp_path: Path, make_runner: Callable[..., BatchRunner], kit: SimpleNamespace) -> None:
+    kit.write_nifti(tmp_path / "in" / "small.nii.gz", kit.values((6, 5, 4), 1))
+    kit.write_nifti(tmp_path / "in" / "large.nii.gz", kit.values((40, 5, 4), 2))
+    results = make_runner(training_extent=[[5, 5, 4], [7, 6, 6]], preview=True).run()
+    found = {Path(r.input).name.split(".")[0]: r for r in results}
+    assert found["small"].reason == "" and found["large"].reason.startswith("unlike the training scans")
+    assert (
+        all(r.status == "done" for r in results) and "unlike the training" in (tmp_path / "out/index.html").read_text()
+    )
