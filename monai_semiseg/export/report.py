@@ -25,6 +25,7 @@ class CaseResult:
         code: the error's code.
         volumes_ml: label name -> mL.
         seconds: from reading to writing.
+        measures: label name -> what else was measured, see :func:`~monai_semiseg.export.measure.measure_labels`.
     """
 
     input: str
@@ -34,14 +35,29 @@ class CaseResult:
     code: str = ""
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def write_report(results: Sequence[CaseResult], folder: Path, names: Mapping[int, str], about: dict[str, Any]) -> None:
-    """Write ``report.json`` and ``report.csv`` atomically."""
+def write_report(
+    results: Sequence[CaseResult], folder: Path, names: Mapping[int, str], about: dict[str, Any],
+    marks: Mapping[str, Sequence[str]] | None = None,
+) -> None:  # fmt: skip
+    """Write ``report.json`` and ``report.csv`` atomically.
+
+    Args:
+        results: of all inputs.
+        folder: output folder.
+        names: index -> label name.
+        about: facts about the run.
+        marks: input -> what to look at, see :func:`~monai_semiseg.export.measure.outliers`.
+    """
+    marks = marks or {}
     cases = [
         {
             "input": r.input, "status": r.status, "output": r.output, "reason": r.reason, "code": r.code,
             "volumes_ml": {name: round(ml, 4) for name, ml in r.volumes_ml.items()}, "seconds": round(r.seconds, 3),
+            "measures": {name: dict(found) for name, found in r.measures.items()},
+            "marks": list(marks.get(r.input, [])),
         }
         for r in results
     ]  # fmt: skip
@@ -51,8 +67,13 @@ def write_report(results: Sequence[CaseResult], folder: Path, names: Mapping[int
     labels = [name for index, name in names.items() if index > 0]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["input", "status", "output", "reason", *(f"{name}_ml" for name in labels), "seconds"])
+    shares = [f"{name}_largest_share" for name in labels]
+    writer.writerow(
+        ["input", "status", "output", "reason", *(f"{name}_ml" for name in labels), "seconds", *shares, "marks"]
+    )
     for r in results:
         volumes = [f"{r.volumes_ml[name]:.4f}" if name in r.volumes_ml else "" for name in labels]
-        writer.writerow([r.input, r.status, r.output, r.reason, *volumes, f"{r.seconds:.3f}"])
+        parts = [r.measures.get(name, {}).get("largest_share", "") for name in labels]
+        remarks = "; ".join(marks.get(r.input, []))
+        writer.writerow([r.input, r.status, r.output, r.reason, *volumes, f"{r.seconds:.3f}", *parts, remarks])
     write_atomically(folder / "report.csv", text.getvalue())

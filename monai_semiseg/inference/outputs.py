@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from monai_semiseg.data.discover import Case
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
+from monai_semiseg.export.measure import volumes_ml
 from monai_semiseg.export.nifti_mask import file_stem, write_mask
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.inference.faults import CASE_ERRORS, one_line
@@ -46,7 +47,7 @@ class CaseOutputs:
 
     def write(
         self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int], model: str
-    ) -> tuple[Path, dict[str, float], list[str]]:
+    ) -> tuple[Path, list[str]]:
         """Write everything that was asked for.
 
         Args:
@@ -57,7 +58,7 @@ class CaseOutputs:
             model: hash of the weights.
 
         Returns:
-            The mask's file, label name -> mL, and remarks.
+            The mask's file and remarks.
 
         Raises:
             UnsupportedError: If a DICOM SEG alone was asked for and cannot be.
@@ -73,10 +74,9 @@ class CaseOutputs:
                 if not paths:
                     raise
                 notes.append(f"no DICOM SEG: {error.found}")
-        volumes = self._volumes(mask, affine)
         if self.preview:
-            notes += self._draw(case, mask, affine, volumes)
-        return paths[0], volumes, notes
+            notes += self._draw(case, mask, affine)
+        return paths[0], notes
 
     def _segmentation(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], model: str) -> Path:
         from monai_semiseg.export.dicom_seg import write_segmentation
@@ -85,13 +85,11 @@ class CaseOutputs:
             raise UnsupportedError("the scan is not DICOM", path=case.source)
         return write_segmentation(mask, affine, case.files, self.dicom(case), self.names, self.codes, model)
 
-    def _draw(
-        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], volumes: Mapping[str, float]
-    ) -> list[str]:
+    def _draw(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64]) -> list[str]:
         """Draw the preview; why there is none is a remark, since the mask is good."""
         from monai_semiseg.data.scan import read_case
 
-        title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes.items())
+        title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes_ml(mask, affine, self.names).items())
         spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
         names = {index: name for index, name in self.names.items() if index > 0}
         try:
@@ -121,7 +119,3 @@ class CaseOutputs:
     @staticmethod
     def _name(case: Case) -> str:
         return file_stem(case.id.rsplit("/", 1)[-1])
-
-    def _volumes(self, mask: NDArray[Any], affine: NDArray[np.float64]) -> dict[str, float]:
-        ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-        return {name: float((mask == index).sum()) * ml for index, name in self.names.items() if index > 0}

@@ -32,6 +32,7 @@ from monai_semiseg.errors import (
     SemisegError,
 )
 from monai_semiseg.export.contact_sheet import write_contact_sheet
+from monai_semiseg.export.measure import measure_labels, outliers, volumes_ml
 from monai_semiseg.export.report import CaseResult, write_report
 from monai_semiseg.inference.faults import CASE_ERRORS, code_of, one_line, root_of
 from monai_semiseg.inference.interrupt import stop_requests
@@ -237,10 +238,16 @@ class BatchRunner:
         if self.training_extent is not None and (remark := unlike_training(mask.shape, affine, self.training_extent)):
             notes.append(remark)
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
-        path, volumes, remarks = self.outputs.write(case, mask, affine, codes, self._digest())
-        output = str(path.relative_to(self.output_dir))
-        seconds = time.perf_counter() - started
-        return CaseResult(str(case.source), "done", output, "; ".join([*notes, *remarks]), "", volumes, seconds)
+        path, remarks = self.outputs.write(case, mask, affine, codes, self._digest())
+        return CaseResult(
+            str(case.source),
+            "done",
+            str(path.relative_to(self.output_dir)),
+            "; ".join([*notes, *remarks]),
+            volumes_ml=volumes_ml(mask, affine, self.names),
+            seconds=time.perf_counter() - started,
+            measures=measure_labels(mask, self.names),
+        )
 
     def segment(self, image: str | list[str]) -> tuple[NDArray[Any], MetaTensor]:
         """Segment one scan.
@@ -287,6 +294,7 @@ class BatchRunner:
             "torch": torch.__version__,
             **self.about,
         }
-        write_report(self.results, self.output_dir, self.names, about)
+        marks = outliers(self.results)
+        write_report(self.results, self.output_dir, self.names, about, marks)
         if self.outputs.preview:
-            write_contact_sheet(self.results, self.output_dir, self.names)
+            write_contact_sheet(self.results, self.output_dir, self.names, marks)

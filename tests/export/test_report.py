@@ -26,6 +26,7 @@ def test_json(tmp_path: Path) -> None:
     assert content["cases"][0] == {
         "input": "in/a.nii.gz", "status": "done", "output": "a_seg.nii.gz", "reason": "W_CONSTANT: flat", "code": "",
         "volumes_ml": {"Anterior": 1.2346, "Posterior": 0.0}, "seconds": 0.123,
+        "measures": {}, "marks": [],
     }  # fmt: skip
     assert content["cases"][1]["code"] == "E_FORMAT"
     assert "größer" in (tmp_path / "report.json").read_text()
@@ -34,7 +35,10 @@ def test_json(tmp_path: Path) -> None:
 def test_csv_has_a_column_per_label_and_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     write_report(RESULTS, tmp_path, NAMES, {})
     rows = list(csv.DictReader((tmp_path / "report.csv").open(newline="")))
-    assert list(rows[0]) == ["input", "status", "output", "reason", "Anterior_ml", "Posterior_ml", "seconds"]
+    assert list(rows[0]) == [
+        "input", "status", "output", "reason", "Anterior_ml", "Posterior_ml", "seconds", "Anterior_largest_share",
+        "Posterior_largest_share", "marks",
+    ]  # fmt: skip
     assert [row["input"] for row in rows] == [result.input for result in RESULTS]
     assert [row["reason"] for row in rows] == [result.reason for result in RESULTS]
     assert (rows[0]["Anterior_ml"], rows[0]["Posterior_ml"], rows[1]["Anterior_ml"]) == ("1.2346", "0.0000", "")
@@ -44,3 +48,14 @@ def test_no_input_at_all(tmp_path: Path) -> None:
     write_report([], tmp_path / "new", NAMES, {})
     assert json.loads((tmp_path / "new" / "report.json").read_text())["cases"] == []
     assert len((tmp_path / "new" / "report.csv").read_text().splitlines()) == 1
+
+
+def test_measures_and_marks(tmp_path: Path) -> None:
+    result = CaseResult("in/a", "done", "a_seg.nii.gz", volumes_ml={"Anterior": 1.0},
+                        measures={"Anterior": {"box": [[0, 0, 0], [3, 2, 1]], "largest_share": 0.75}})  # fmt: skip
+    write_report([result], tmp_path, NAMES, {}, {"in/a": ["far off", "and small"]})
+    (row,) = csv.DictReader((tmp_path / "report.csv").open(newline=""))
+    assert (row["Anterior_largest_share"], row["Posterior_largest_share"]) == ("0.75", "")
+    assert row["marks"] == "far off; and small"
+    (case,) = json.loads((tmp_path / "report.json").read_text())["cases"]
+    assert case["measures"]["Anterior"]["box"] == [[0, 0, 0], [3, 2, 1]] and case["marks"] == ["far off", "and small"]

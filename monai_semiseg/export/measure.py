@@ -1,0 +1,67 @@
+"""Numbers about a label map, and which of a run's are far from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from monai_semiseg.export.report import CaseResult
+
+
+def volumes_ml(mask: NDArray[Any], affine: NDArray[np.float64], names: Mapping[int, str]) -> dict[str, float]:
+    """Label name -> mL, 0 for a label that is not there; voxels have the size that the affine says."""
+    ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    counts = np.bincount(mask.ravel().astype(np.int64, copy=False), minlength=max(names, default=0) + 1)
+    return {name: float(counts[index]) * ml for index, name in names.items() if index > 0}
+
+
+def measure_labels(mask: NDArray[Any], names: Mapping[int, str]) -> dict[str, dict[str, Any]]:
+    """Measure every label that is there; background is not one.
+
+    Args:
+        mask: class indices ``(i, j, k)``.
+        names: index -> name.
+
+    Returns:
+        Name -> ``box`` (first and last voxel along every axis) and ``largest_share`` (of the label's voxels, in its
+        largest connected part; faces, edges and corners connect).
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for index, box in enumerate(ndimage.find_objects(mask.astype(np.int32, copy=False)), 1):
+        if box is None or index not in names:
+            continue
+        inside = mask[box] == index
+        sizes = np.bincount(ndimage.label(inside, structure=np.ones((3, 3, 3)))[0].ravel())[1:]
+        found[names[index]] = {
+            "box": [[int(side.start) for side in box], [int(side.stop) - 1 for side in box]],
+            "largest_share": round(float(sizes.max() / sizes.sum()), 4),
+        }
+    return found
+
+
+def outliers(results: Sequence[CaseResult], least: int = 8, factor: float = 5.0) -> dict[str, list[str]]:
+    """Cases with a volume far from the run's others: more than ``factor`` robust standard deviations off the median.
+
+    The standard deviation is 1.4826 times the median absolute deviation, at least 5 % of the median; runs of fewer than
+    ``least`` cases have no outliers.
+
+    Returns:
+        Input -> remarks.
+    """
+    done = [result for result in results if result.status == "done"]
+    found: dict[str, list[str]] = {}
+    if len(done) < least:
+        return found
+    for name in sorted({name for result in done for name in result.volumes_ml}):
+        volumes = np.array([result.volumes_ml.get(name, 0.0) for result in done])
+        median = float(np.median(volumes))
+        spread = max(1.4826 * float(np.median(np.abs(volumes - median))), 0.05 * median)
+        for result, volume in zip(done, volumes, strict=True):
+            if abs(volume - median) > factor * spread:
+                remark = f"{name} {volume:.2f} mL, the run's median {median:.2f} mL"
+                found.setdefault(result.input, []).append(remark)
+    return found
