@@ -62,14 +62,15 @@ def test_scans_without_labels_give_weights_of_a_stock_network(data: Path, tmp_pa
     [
         {"rule": {"_target_": "monai_semiseg.hebbian.rules.SoftWinnerTakeAll"}, "transposed": "per_tap"},
         {"rule": {"_target_": "monai_semiseg.hebbian.rules.SoftHebb"}},
-        {"learner": None},
-        {"learner#shuffled": True},
+        {"learns": False},
+        {"shuffled": True},
     ],
     ids=["SoftWinnerTakeAll", "SoftHebb", "calibration alone", "shuffled"],
 )
 def test_rules_and_controls_are_settings(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     default, other = pretrain(data, tmp_path / "a"), pretrain(data, tmp_path / "b", **settings)
     assert any(not torch.equal(default[key], other[key]) for key in default)
+    assert (tmp_path / "b" / "filters.png").exists() == settings.get("learns", True)
     assert all(torch.isfinite(value).all() for value in other.values())
 
 
