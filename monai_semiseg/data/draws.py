@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from monai.data.utils import list_data_collate
 from monai.transforms import Compose
 from torch.utils.data import Dataset, Sampler
 
@@ -64,15 +65,43 @@ class PairedDraws(Dataset[Any]):
         unlabelled: second stream; a seed of its own keeps labelled and unlabelled apart, a ``view`` of its own makes
             views of the same scan.
         views: name in the joint item -> key in the second stream's.
+        unlabelled_batch_size: draws of the second stream in a batch, whatever the batch size of the first; needs
+            :func:`collate_by_key`. As many as of the first if None.
     """
 
-    def __init__(self, labelled: Dataset[Any], unlabelled: Dataset[Any], views: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        labelled: Dataset[Any],
+        unlabelled: Dataset[Any],
+        views: Mapping[str, str],
+        unlabelled_batch_size: int | None = None,
+    ) -> None:
+        if unlabelled_batch_size is not None and unlabelled_batch_size < 1:
+            raise ConfigError(f"unlabelled_batch_size {unlabelled_batch_size}", expected="at least 1")
         self.labelled, self.unlabelled, self.views = labelled, unlabelled, dict(views)
+        self.unlabelled_batch_size = unlabelled_batch_size
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """Draw ``position`` of both streams, as one item."""
-        free = self.unlabelled[position]
-        return {**self.labelled[position], **{view: free[key] for view, key in self.views.items()}}
+        return {**self.labelled[position], **self._free(position)}
+
+    def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
+        """A batch: both streams' draws as joint items, or one after the other if the streams' batches differ."""
+        if self.unlabelled_batch_size is None:
+            return [self[position] for position in positions]
+        first = positions[0] // len(positions) * self.unlabelled_batch_size
+        free = [self._free(first + n) for n in range(self.unlabelled_batch_size)]
+        return [*(self.labelled[position] for position in positions), *free]
+
+    def _free(self, position: int) -> dict[str, Any]:
+        item = self.unlabelled[position]
+        return {view: item[key] for view, key in self.views.items()}
+
+
+def collate_by_key(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack every key over those items that have it, so that streams can differ in their batch sizes."""
+    keys = dict.fromkeys(key for item in items for key in item)
+    return {key: list_data_collate([item[key] for item in items if key in item]) for key in keys}
 
 
 def _stream(seed: int, index: int, kind: int) -> np.random.Generator:

@@ -42,6 +42,7 @@ class TrainingCheckpoint:
         resume: continue from ``checkpoint.pt`` if it is there; a first run may say so too.
         write: whether this process writes (rank 0 only, under DDP).
         smoothing: s above, 0 (the metric as it is) to below 1.
+        companions: further networks by name, written as plain state dicts ``NAME.pt`` whenever ``model.pt`` is.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class TrainingCheckpoint:
         resume: bool = False,
         write: bool = True,
         smoothing: float = 0.7,
+        companions: dict[str, nn.Module] | None = None,
     ) -> None:
+        self.companions = companions or {}
         self.folder, self.network, self.objects = Path(folder), network, state
         self.evaluator, self.samplers, self.resume, self.write = evaluator, samplers or [], resume, write
         self.smoothing = smoothing
@@ -74,8 +77,10 @@ class TrainingCheckpoint:
             return
         weights = unwrapped(self.network).state_dict()
         if better:
-            with atomic_path(self.folder / "model.pt") as part:
-                torch.save(weights, part)
+            products = {"model": weights, **{name: unwrapped(n).state_dict() for name, n in self.companions.items()}}
+            for name, product in products.items():
+                with atomic_path(self.folder / f"{name}.pt") as part:
+                    torch.save(product, part)
         content = {
             "network": weights,
             "iteration": engine.state.iteration,

@@ -140,7 +140,8 @@ class SemiSupervisedTrainer(Trainer):
         """Average the gradients of what is trained beside the network, which DDP does not see, over all processes."""
         if not (dist.is_available() and dist.is_initialized()):
             return
-        inside = {id(parameter) for parameter in self.network.parameters()}
+        shared = isinstance(self.network, nn.parallel.DistributedDataParallel)
+        inside = {id(parameter) for parameter in self.network.parameters()} if shared else set()
         for parameter in (p for group in self.optimizer.param_groups for p in group["params"]):
             if id(parameter) not in inside and parameter.grad is not None:
                 dist.all_reduce(parameter.grad)

@@ -1,0 +1,183 @@
+"""Co-training of a student and a diffusion teacher: each learns from the other's decisions on unlabelled scans."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from monai.networks.utils import one_hot
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, unlabelled
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.average import MovingAverage
+from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
+from monai_semiseg.transforms.mixing import box_masks, paste_from_next
+
+logger = logging.getLogger(__name__)
+
+
+class DiffusionCoTrainer(SemiSupervisedTrainer):
+    """Student S, its moving average A, and a diffusion teacher of mask pathway M and image pathway G.
+
+    On labelled scans ``L_s = L(S(x), y) + L(M(m_t, x, t), y) + w_r L_G(x, y)``, with L the supervised loss, ``m_t``
+    the noised label or pure noise, and ``L_G = mean (G(x_t, y, t) - v)^2``. On unlabelled scans, with ``p_0 ... p_R``
+    from the teacher's :meth:`~monai_semiseg.networks.diffusion_teacher.DiffusionTeacher.rounds`, their mean ``p``,
+    their agreement ``a`` and the student's decision ``d = argmax A(weak)``, none of which carries a gradient::
+
+        L_u = mean a CE(S(cutmix(strong)), cutmix(p)) + CE(M(noise, strong), d) + g CE(M(noise, x_j), d)
+
+    and ``w_r L_G(x, p)`` joins L_s. The alignment term of a round costs a step of its own through M, so each iteration
+    takes it at one round j drawn at random: the same in expectation as the mean over rounds.
+
+    Ciampi et al. (arXiv 2504.01547), whose public code does not chain its rounds; cross pseudo supervision: Chen et
+    al. (CVPR 2021); CutMix on the student's input: French et al. (BMVC 2020).
+
+    Args:
+        teacher: M and G; where its weights came from an unsupervised stage, ``aligned`` has to be on.
+        average: A, what is evaluated and shipped; None decides by S itself.
+        momentum: of A.
+        rounds: R.
+        rounds_every: iterations from one use of rounds (and step of G) to the next; those between have ``p = p_0``.
+        agreement: whether a counts; otherwise every voxel does.
+        aligned: before the first step, rename the teacher's classes by what they are on ``alignment_batches`` batches
+            of labelled scans.
+        alignment_batches: see above.
+        alignment_weight: g.
+        reconstruction_weight: w_r.
+        box: least and largest side of CutMix's box, as a share of the patch's.
+        box_probability: of a sample to be pasted into; 0 switches CutMix off.
+        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: DiffusionTeacher,
+        average: nn.Module | None = None,
+        momentum: float = 0.99,
+        rounds: int = 1,
+        rounds_every: int = 1,
+        agreement: bool = True,
+        aligned: bool = True,
+        alignment_batches: int = 8,
+        alignment_weight: float = 1.0,
+        reconstruction_weight: float = 1.0,
+        box: Sequence[float] = (0.3, 0.8),
+        box_probability: float = 1.0,
+        **settings: Any,
+    ) -> None:
+        if rounds < 0 or rounds_every < 1 or alignment_batches < 1:
+            raise ConfigError(f"rounds {rounds}, rounds_every {rounds_every}, alignment_batches {alignment_batches}",
+                              expected="at least 0, 1 and 1")  # fmt: skip
+        super().__init__(**settings)
+        self.teacher, self.rounds, self.rounds_every = teacher, rounds, rounds_every
+        self.average = None if average is None else MovingAverage(average, self.network, momentum)
+        self.agreement, self.aligned, self.alignment_batches = agreement, aligned, alignment_batches
+        self.alignment_weight, self.reconstruction_weight = alignment_weight, reconstruction_weight
+        self.box, self.box_probability = tuple(box), box_probability
+
+    def before_first_step(self) -> None:
+        """Start A from S, and align the teacher's classes."""
+        if self.average is not None:
+            self.average.reset()
+        if self.aligned:
+            self._align()
+
+    def after_step(self, iteration: int) -> None:
+        """Move A."""
+        if self.average is not None:
+            self.average.update(iteration)
+
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Both networks' supervised losses with G's, and both networks' losses against each other."""
+        self.teacher.train()
+        weak, strong = unlabelled(batch, "weak"), unlabelled(batch, "strong")
+        rebuilds = self.rounds > 0 and self.state.iteration % self.rounds_every == 0
+        masks, seen = self.teacher.rounds(weak, self.rounds if rebuilds else 0)
+        target, agreement = aggregated(masks)
+        decision = self._decide(weak)
+        supervised, student = self._student(batch, target, agreement)
+        known, cross = self._teacher(batch, strong, decision, seen)
+        supervised = supervised + known
+        if rebuilds:
+            truth = one_hot(batch[Keys.LABEL], self.teacher.classes)
+            rebuilt = self.teacher.image_loss(torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target]))
+            supervised = supervised + self.reconstruction_weight * rebuilt
+        return supervised, student + cross
+
+    def _student(self, batch: dict[str, Tensor], target: Tensor, agreement: Tensor) -> tuple[Tensor, Tensor]:
+        mask = box_masks(batch["strong"], self.box[0], self.box[1], self.box_probability)
+        mixed = {**batch, "strong": paste_from_next(batch["strong"], mask)}
+        labelled, free = self.predict_both(mixed, "strong")
+        weight = paste_from_next(agreement, mask)[:, 0] if self.agreement else 1.0
+        loss = functional.cross_entropy(free, paste_from_next(target, mask), reduction="none")
+        return self.loss_function(labelled, batch[Keys.LABEL]), (weight * loss).mean()
+
+    def _teacher(
+        self, batch: dict[str, Tensor], strong: Tensor, decision: Tensor, seen: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """M's loss against the labels, and against the student's decisions on the scan and on one round's image."""
+        noisy, timesteps = self._labelled_start(batch)
+        shown, decisions = [strong], [decision]
+        if seen:
+            shown.append(seen[int(torch.randint(len(seen), ()))])
+            decisions.append(decision)
+        free = torch.cat(shown)
+        last = torch.full((len(free),), self.teacher.last, device=free.device)
+        logits = self.teacher.mask_logits(
+            torch.cat([noisy, self.teacher.start(free)]),
+            torch.cat([batch[Keys.IMAGE], free]),
+            torch.cat([timesteps, last]),
+        )
+        known, *others = torch.split(logits, [len(noisy), *map(len, shown)])
+        weights = (1.0, self.alignment_weight)
+        cross = sum(
+            weight * functional.cross_entropy(other, wanted)
+            for weight, other, wanted in zip(weights, others, decisions, strict=False)
+        )
+        return self.loss_function(known, batch[Keys.LABEL]), torch.as_tensor(cross)
+
+    def _labelled_start(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pure noise at the last timestep for half of the labelled scans, the noised label for the others."""
+        images, truth = batch[Keys.IMAGE], one_hot(batch[Keys.LABEL], self.teacher.classes)
+        noise = self.teacher.start(images)
+        later = torch.rand(len(images)).to(images.device) < 0.5
+        last = torch.full((len(images),), self.teacher.last, device=images.device)
+        timesteps = torch.where(later, self.teacher.random_timesteps(images), last)
+        noised = self.teacher.noised(2 * truth - 1, timesteps, noise)
+        return torch.where(later.reshape(-1, *[1] * (images.ndim - 1)), noised, noise), timesteps
+
+    @torch.no_grad()
+    def _decide(self, images: Tensor) -> Tensor:
+        """Classes that the student finds, ``(B, spatial...)``."""
+        network = self.network if self.average is None else self.average.average
+        was = network.training
+        logits = self.predict(images, network.eval())
+        network.train(was)
+        return logits.argmax(1)
+
+    @torch.no_grad()
+    def _align(self) -> None:
+        device, counts = torch.device(self.state.device), torch.zeros(0)
+        for number, batch in enumerate(self.data_loader):
+            if number == self.alignment_batches:
+                break
+            found = confusion(self.teacher.sample(batch[Keys.IMAGE].to(device)), batch[Keys.LABEL].to(device))
+            counts = found if number == 0 else counts + found
+        if dist.is_available() and dist.is_initialized():
+            counts = counts.to(device)
+            dist.all_reduce(counts)
+        order, dice = best_order(counts.cpu())
+        reorder_classes(self.teacher, order)
+        logger.info("the teacher's classes %s are labels %s, Dice %s", order, list(range(len(order))),
+                    [round(value, 3) for value in dice])  # fmt: skip

@@ -1,0 +1,123 @@
+"""The diffusion teacher's first stage: masks that help to rebuild the image, without any label."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.losses.consistency import entropy
+from monai_semiseg.losses.cycle import class_shares, coarsened, discretised, missing_share
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
+
+logger = logging.getLogger(__name__)
+
+
+class DiffusionPretrainer(SemiSupervisedTrainer):
+    """Image -> mask -> image: ``L = mean (G(x_t, S(M(m_s, x, s)), t) - v)^2 + w_b L_balance + w_e H(p)``.
+
+    ``S`` decides (straight-through) and averages over ``bottleneck`` voxels; the gradient reaches both pathways. Half
+    of the masks start as pure noise, as in testing; the others are the mask made from that noise, noised again to a
+    random s, so that DDIM steps meet what M was trained on. ``t`` is at least ``lowest_noise`` of the schedule: in an
+    image with less noise there is nothing that a mask would have to tell.
+
+    Batches hold ``image`` ``(B, C, spatial...)``; a label is not looked at. ``loss_function`` is not used.
+
+    Args:
+        network: the teacher.
+        discrete: whether S decides; False hands on probabilities.
+        bottleneck: S's averaging, in voxels; 1 is none.
+        lowest_noise: see above.
+        least_share: of the voxels of a batch, below which a class costs
+            (:func:`~monai_semiseg.losses.cycle.missing_share`).
+        balance_weight: w_b.
+        entropy_weight: w_e, of the mean entropy of a voxel.
+        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: DiffusionTeacher,
+        discrete: bool = True,
+        bottleneck: int = 1,
+        lowest_noise: float = 0.4,
+        least_share: float = 0.05,
+        balance_weight: float = 1.0,
+        entropy_weight: float = 0.0,
+        **settings: Any,
+    ) -> None:
+        if bottleneck < 1 or not 0 <= lowest_noise < 1 or not 0 < least_share * network.classes <= 1:
+            raise ConfigError(
+                f"bottleneck {bottleneck}, lowest_noise {lowest_noise}, least_share {least_share}",
+                expected=f"at least 1, 0 to below 1, more than 0 and at most 1 / {network.classes}",
+            )
+        super().__init__(network=network, loss_function=torch.nn.Identity(), **settings)
+        self.teacher, self.discrete, self.bottleneck = network, discrete, bottleneck
+        self.lowest_noise, self.least_share = lowest_noise, least_share
+        self.balance_weight, self.entropy_weight = balance_weight, entropy_weight
+        self.masks: Tensor | None = None
+
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, None]:
+        """The cycle's loss; no unlabelled loss beside it."""
+        images = batch[Keys.IMAGE]
+        logits = self.teacher.mask_logits(*self._beginning(images))
+        masks = torch.softmax(logits, 1)
+        self.masks = masks.detach()
+        shown = coarsened(discretised(masks) if self.discrete else masks, self.bottleneck)
+        loss = self.teacher.image_loss(images, shown, self.lowest_noise)
+        loss = loss + self.balance_weight * missing_share(masks, self.least_share)
+        return loss + self.entropy_weight * entropy(masks).mean(), None
+
+    @torch.no_grad()
+    def _beginning(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Noisy masks to start from, the images, and the masks' timesteps."""
+        noise = self.teacher.start(images)
+        last = torch.full((len(images),), self.teacher.last, device=images.device)
+        first = torch.softmax(self.teacher.mask_logits(noise, images, last), 1)
+        later = torch.rand(len(images)).to(images.device) < 0.5
+        timesteps = torch.where(later, self.teacher.random_timesteps(images), last)
+        noised = self.teacher.noised(2 * first - 1, timesteps, torch.randn_like(first))
+        chosen = later.reshape(-1, *[1] * (images.ndim - 1))
+        return torch.where(chosen, noised, noise.float()).to(images.dtype), images, timesteps
+
+
+class CollapseMonitor:
+    """MONAI handler that warns, once an epoch, when the masks of a pretraining leave a class out or stay undecided.
+
+    Args:
+        least_share: of the voxels, below which a class counts as gone.
+        most_entropy: share of ``ln classes`` above which masks count as undecided.
+    """
+
+    def __init__(self, least_share: float = 0.01, most_entropy: float = 0.9) -> None:
+        self.least_share, self.most_entropy = least_share, most_entropy
+
+    def attach(self, engine: Engine) -> None:
+        """Look at the last batch of every epoch."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
+
+    def _look(self, engine: DiffusionPretrainer) -> None:
+        masks = engine.masks
+        if masks is None:
+            return
+        shares = [round(share, 3) for share in class_shares(masks).tolist()]
+        doubt = float(entropy(masks).mean()) / float(torch.log(torch.tensor(float(len(shares)))))
+        logger.info("iteration %d: shares of the classes %s, entropy %.2f", engine.state.iteration, shares, doubt)
+        if min(shares) < self.least_share:
+            logger.warning(
+                "the mask has collapsed: class %d has %.1f %% of the voxels; raise balance_weight or least_share",
+                shares.index(min(shares)), 100 * min(shares),
+            )  # fmt: skip
+        if doubt > self.most_entropy:
+            logger.warning("the mask is undecided: entropy is %.0f %% of its maximum; raise entropy_weight or train "
+                           "longer", 100 * doubt)  # fmt: skip

@@ -1,0 +1,41 @@
+"""What keeps an unsupervised mask a mask: decisions instead of shades, and no class left out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def discretised(probabilities: Tensor) -> Tensor:
+    """One-hot decisions whose gradient is that of the probabilities (straight-through).
+
+    A soft mask can carry the image through the cycle in its shades; a decision cannot. Bengio et al., Estimating or
+    propagating gradients through stochastic neurons (2013).
+
+    Args:
+        probabilities: ``(B, classes, spatial...)``.
+    """
+    index = probabilities.argmax(1, keepdim=True)
+    one_hot = torch.zeros_like(probabilities).scatter_(1, index, 1.0)
+    return one_hot + probabilities - probabilities.detach()
+
+
+def coarsened(masks: Tensor, factor: int) -> Tensor:
+    """Average over cubes of ``factor`` voxels and put back to full size: a bottleneck in resolution."""
+    if factor == 1:
+        return masks
+    pool = functional.avg_pool3d if masks.ndim == 5 else functional.avg_pool2d
+    mode = "trilinear" if masks.ndim == 5 else "bilinear"
+    small = pool(masks, factor, ceil_mode=True, count_include_pad=False)
+    return functional.interpolate(small, masks.shape[2:], mode=mode, align_corners=False)
+
+
+def class_shares(probabilities: Tensor) -> Tensor:
+    """Mean probability of every class over the batch, ``(classes,)``."""
+    return probabilities.mean([0, *range(2, probabilities.ndim)])
+
+
+def missing_share(probabilities: Tensor, least: float) -> Tensor:
+    """``sum_c max(0, 1 - share_c / least)``: 0 where every class has its share of the voxels, at most ``classes``."""
+    return torch.relu(1 - class_shares(probabilities) / least).sum()

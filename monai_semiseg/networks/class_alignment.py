@@ -1,0 +1,66 @@
+"""Which unsupervised class is which label: found on labelled scans, and written into the teacher's weights."""
+
+from __future__ import annotations
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
+
+
+def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Voxels of every class (rows) under every label (columns), ``(classes, classes)``, float64 on the CPU.
+
+    Args:
+        probabilities: ``(B, classes, spatial...)``.
+        labels: class indices, ``(B, 1, spatial...)``.
+    """
+    classes = probabilities.shape[1]
+    pairs = probabilities.argmax(1) * classes + labels[:, 0].long()
+    return torch.bincount(pairs.flatten().cpu(), minlength=classes * classes).reshape(classes, classes).double()
+
+
+def best_order(counts: Tensor) -> tuple[list[int], list[float]]:
+    """The class that every label is taken to be, by the greatest mean Dice (Kuhn, Hungarian method, 1955).
+
+    Args:
+        counts: from :func:`confusion`.
+
+    Returns:
+        ``order``, label l is class ``order[l]``; and the Dice of every label.
+    """
+    dice = 2 * counts / (counts.sum(1, keepdim=True) + counts.sum(0, keepdim=True)).clamp_min(1)
+    rows, columns = linear_sum_assignment(-dice.numpy())
+    order = [int(row) for _, row in sorted(zip(columns, rows, strict=True))]
+    return order, [float(dice[row, label]) for label, row in enumerate(order)]
+
+
+@torch.no_grad()
+def reorder_classes(teacher: DiffusionTeacher, order: list[int]) -> None:
+    """Rename the teacher's classes: class ``order[l]`` becomes l, wherever a mask goes in or comes out.
+
+    Raises:
+        ConfigError: If a pathway does not begin or end with a convolution over the classes.
+    """
+    classes = teacher.classes
+    mask_first, mask_last = _ends(teacher.mask_network)
+    image_first, _ = _ends(teacher.image_network)
+    channels = image_first.in_channels - classes
+    if mask_last.out_channels != classes or mask_first.in_channels != image_first.in_channels or channels < 1:
+        raise ConfigError("the teacher's first and last layers do not take and give the classes",
+                          expected="networks that begin and end with a convolution")  # fmt: skip
+    mask_last.weight.copy_(mask_last.weight[order])
+    if mask_last.bias is not None:
+        mask_last.bias.copy_(mask_last.bias[order])
+    mask_first.weight[:, :classes] = mask_first.weight[:, order]
+    image_first.weight[:, channels:] = image_first.weight[:, [channels + c for c in order]]
+
+
+def _ends(network: nn.Module) -> tuple[_ConvNd, _ConvNd]:
+    layers = [module for module in network.modules() if isinstance(module, _ConvNd)]
+    if not layers:
+        raise ConfigError(f"{type(network).__name__} has no convolution", expected="a convolutional network")
+    return layers[0], layers[-1]

@@ -1,0 +1,142 @@
+"""Two conditional denoisers that explain each other: a mask from an image, and an image from a mask."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.schedulers import DDIMScheduler
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_semiseg.errors import ConfigError
+
+
+class DiffusionTeacher(nn.Module):
+    """The mask pathway M and the image pathway G on one noise schedule.
+
+    With ``q(v, t) = sqrt(a_t) v + sqrt(1 - a_t) n``, ``n ~ N(0, I)``:
+
+    * ``M(m_t, x, t)`` gives logits of the clean mask; masks are class probabilities p, noised as ``2 p - 1``.
+    * ``G(x_t, p, t)`` gives the velocity ``sqrt(a_t) n - sqrt(1 - a_t) x``, from which the clean image follows
+      without a division (Salimans and Ho, Progressive distillation, ICLR 2022).
+
+    A mask always starts as pure noise at the last timestep, in training and in testing alike, and is made by
+    deterministic DDIM steps (Song et al., ICLR 2021). Ciampi et al., Semi-supervised biomedical image segmentation via
+    diffusion models and teacher-student co-training (arXiv 2504.01547); what differs from it is in the bundle's docs.
+
+    As a network of its own (``teacher(images)``) it gives the logarithm of the mean probability over ``samples``
+    masks, from noise of a fixed ``seed``: the same image gives the same mask.
+
+    Args:
+        mask_network: ``(B, classes + channels, spatial...)`` and timesteps -> ``(B, classes, spatial...)``.
+        image_network: ``(B, channels + classes, spatial...)`` and timesteps -> ``(B, channels, spatial...)``.
+        classes: of the mask, background included.
+        timesteps: of the noise schedule (cosine).
+        steps: of DDIM, from noise to mask.
+        round_level: share of ``timesteps`` at which :meth:`rounds` reconstruct; more noise keeps less of the image.
+        samples: masks that are averaged when it is called as a network.
+        seed: of their noise.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(
+        self, mask_network: nn.Module, image_network: nn.Module, classes: int, timesteps: int = 1000, steps: int = 1,
+        round_level: float = 0.5, samples: int = 1, seed: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if classes < 2 or not 1 <= steps <= timesteps or samples < 1:
+            raise ConfigError(f"classes {classes}, steps {steps}, samples {samples}",
+                              expected=f"2 or more classes, 1 to {timesteps} steps, 1 or more samples")  # fmt: skip
+        if not 0 < round_level <= 0.6:
+            raise ConfigError(f"round_level {round_level}", expected="more than 0, at most 0.6: beyond it a "
+                              "reconstruction keeps nothing of the scan")  # fmt: skip
+        self.mask_network, self.image_network, self.classes = mask_network, image_network, classes
+        self.steps, self.round_level, self.samples, self.seed = steps, round_level, samples, seed
+        self.schedule = DDIMScheduler(timesteps, "cosine", prediction_type="sample")
+
+    @property
+    def last(self) -> int:
+        """The timestep of pure noise."""
+        return int(self.schedule.num_train_timesteps) - 1
+
+    def start(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Pure noise for a mask of every image, ``(B, classes, spatial...)``; drawn on the CPU, for every device."""
+        noise = torch.randn((len(images), self.classes, *images.shape[2:]), generator=generator)
+        return noise.to(images.device, images.dtype)
+
+    def noised(self, clean: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
+        """``q(clean, t)``, one timestep per sample."""
+        noisy: Tensor = self.schedule.add_noise(clean, noise, timesteps)
+        return noisy
+
+    def mask_logits(self, noisy: Tensor, images: Tensor, timesteps: Tensor) -> Tensor:
+        """Logits of the clean mask, float32."""
+        logits: Tensor = self.mask_network(torch.cat([noisy, images], 1), timesteps)
+        return logits.float()
+
+    def image_loss(self, images: Tensor, masks: Tensor, lowest: float = 0.0) -> Tensor:
+        """``mean (G(x_t, p, t) - v)^2`` at one random t per sample, of at least the share ``lowest`` of timesteps."""
+        noise = torch.randn_like(images)
+        timesteps = self.random_timesteps(images, lowest)
+        velocity = self.image_network(
+            torch.cat([self.noised(images, timesteps, noise), masks.to(images.dtype)], 1), timesteps
+        )
+        return functional.mse_loss(velocity.float(), self.schedule.get_velocity(images, noise, timesteps).float())
+
+    def random_timesteps(self, images: Tensor, lowest: float = 0.0) -> Tensor:
+        """One timestep per image, uniform from the share ``lowest`` on."""
+        first = int(lowest * self.last)
+        return torch.randint(first, self.last + 1, (len(images),)).to(images.device)
+
+    def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Class probabilities by ``steps`` DDIM steps from pure noise, ``(B, classes, spatial...)``, float32."""
+        stride = (self.last + 1) // self.steps
+        # set_timesteps puts the last step at 0, but step() goes by strides: what it is given must be noised alike.
+        self.schedule.num_inference_steps = self.steps
+        noisy = self.start(images, generator)
+        for step in range(self.steps):
+            timestep = self.last - step * stride
+            logits = self.mask_logits(noisy, images, torch.full((len(images),), timestep, device=images.device))
+            probabilities = torch.softmax(logits, 1)
+            noisy, _ = self.schedule.step(2 * probabilities - 1, timestep, noisy.float())
+            noisy = noisy.to(images.dtype)
+        return probabilities
+
+    def reconstruct(self, images: Tensor, masks: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The image that G makes of a mask and of the image noised at ``round_level``, within the image's own range."""
+        timesteps = torch.full((len(images),), int(self.round_level * self.last), device=images.device)
+        noise = torch.randn(images.shape, generator=generator).to(images.device, images.dtype)
+        noisy = self.noised(images, timesteps, noise)
+        velocity = self.image_network(torch.cat([noisy, masks.to(images.dtype)], 1), timesteps)
+        # sqrt(a) x_t - sqrt(1 - a) v is the clean image: the formula of the velocity, of other arguments.
+        clean: Tensor = self.schedule.get_velocity(velocity.to(images.dtype), noisy, timesteps)
+        axes = tuple(range(1, images.ndim))
+        return clean.clamp(images.amin(axes, keepdim=True), images.amax(axes, keepdim=True))
+
+    @torch.no_grad()
+    def rounds(
+        self, images: Tensor, count: int, generator: torch.Generator | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Chained rounds ``p_0 = M(x)``; ``x_j = G(q(x), p_{j-1})``; ``p_j = M(x_j)``; no gradient.
+
+        Returns:
+            ``p_0 ... p_count`` and ``x_1 ... x_count``.
+        """
+        masks, seen = [self.sample(images, generator)], []
+        for _ in range(count):
+            seen.append(self.reconstruct(images, masks[-1], generator))
+            masks.append(self.sample(seen[-1], generator))
+        return masks, seen
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log of the mean probability over ``samples`` masks, from noise of the fixed seed."""
+        generator = torch.Generator().manual_seed(self.seed)
+        mean = sum(self.sample(images, generator) for _ in range(self.samples)) / self.samples
+        return torch.log(torch.as_tensor(mean).clamp_min(1e-8))
+
+
+def aggregated(masks: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean probability over rounds, and where all rounds decide alike, ``(B, 1, spatial...)``, float."""
+    decisions = torch.stack([mask.argmax(1, keepdim=True) for mask in masks])
+    return torch.stack(masks).mean(0), (decisions == decisions[0]).all(0).float()

@@ -1,0 +1,227 @@
+"""The diffusion trainers: their losses by the formulas, where gradients go, and that they learn."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.losses import DiceCELoss
+from monai.networks.nets import BasicUNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
+from monai_semiseg.engines.diffusion_pretraining import CollapseMonitor, DiffusionPretrainer
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.class_alignment import reorder_classes
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
+from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
+
+CLASSES = 3
+FEATURES = (4, 4, 8, 8, 16, 4)
+LOSS = DiceCELoss(to_onehot_y=True, softmax=True)
+
+
+def teacher(dims: int = 2) -> DiffusionTeacher:
+    nets = [TimeConditionedUNet(dims, 1 + CLASSES, out, FEATURES, embedding=8) for out in (CLASSES, 1)]
+    return DiffusionTeacher(nets[0], nets[1], CLASSES)
+
+
+def batch(dims: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Bright squares on a dark ground; the unlabelled ones in two views, and more of them."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.zeros(5, 1, *[32] * dims)
+    for n in range(5):
+        low = torch.randint(2, 10, (dims,), generator=generator).tolist()
+        label[(n, 0, *(slice(a, a + 16) for a in low))] = 1
+        label[(n, 0, *(slice(a + 4, a + 12) for a in low))] = 2
+    image = label - 0.8 + 0.1 * torch.randn(label.shape, generator=generator)
+    strong = 1.3 * image + 0.1 * torch.randn(label.shape, generator=generator)
+    return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:], "truth": label[2:]}
+
+
+def pretrainer(epochs: int = 1, batches: list[dict[str, Tensor]] | None = None, **settings: Any) -> DiffusionPretrainer:
+    torch.manual_seed(0)
+    made = teacher(settings.pop("dims", 2))
+    return DiffusionPretrainer(
+        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches or [0]), network=made,
+        train_data_loader=batches or [batch()], optimizer=torch.optim.Adam(made.parameters(), 3e-3), **settings,
+    )  # fmt: skip
+
+
+def cotrainer(dims: int = 2, epochs: int = 1, batches: list[dict[str, Tensor]] | None = None, **settings: Any) -> Any:
+    torch.manual_seed(0)
+    student, made = BasicUNet(dims, 1, CLASSES, FEATURES), settings.pop("teacher", None) or teacher(dims)
+    trained = [*student.parameters(), *made.parameters()]
+    settings = {"average": copy.deepcopy(student), "momentum": 0.9, "aligned": False, **settings}
+    trainer = DiffusionCoTrainer(
+        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches or [0]), network=student,
+        train_data_loader=batches or [batch(dims)], optimizer=torch.optim.Adam(trained, 3e-3), loss_function=LOSS,
+        teacher=made, **settings,
+    )  # fmt: skip
+    trainer.state.iteration = 1
+    return trainer
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def gradient(net: nn.Module) -> bool:
+    return any(p.grad is not None and bool(p.grad.any()) for p in net.parameters())
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("discrete", [True, False])
+def test_the_cycle_reaches_both_pathways(dims: int, discrete: bool) -> None:
+    trainer = pretrainer(dims=dims, discrete=discrete, balance_weight=0.0)
+    loss, none = trainer.losses({"image": batch(dims)["image"]})
+    assert none is None
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert gradient(trainer.teacher.mask_network) and gradient(trainer.teacher.image_network)
+
+
+def test_half_of_the_masks_start_as_in_testing() -> None:
+    trainer = pretrainer()
+    torch.manual_seed(1)
+    noisy, _, timesteps = trainer._beginning(torch.zeros(64, 1, 32, 32))
+    fresh = timesteps == trainer.teacher.last
+    assert 0.25 < float(fresh.float().mean()) < 0.75
+    assert float(noisy[fresh].std()) == pytest.approx(1.0, abs=0.05) and abs(float(noisy[fresh].mean())) < 0.05
+    for t in timesteps[~fresh][:5].tolist():  # the others are its own masks, noised by the schedule
+        a = trainer.teacher.schedule.alphas_cumprod[t]
+        assert float(noisy[timesteps == t].var()) <= float(1 - a + a) + 0.2
+
+
+def test_the_pretraining_learns_and_a_label_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    ends, seen = [], []  # type: list[dict[str, Tensor]], list[float]
+    for labelled in (True, False):
+        batches = [{k: v for k, v in batch(seed=s).items() if labelled or k != "label"} for s in range(6)]
+        trainer = pretrainer(8, batches, train_handlers=[CollapseMonitor()])
+        if labelled:
+            trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(float(e.state.output["loss"])))
+        trainer.run()
+        ends.append(copy.deepcopy(trainer.teacher.state_dict()))
+    assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
+    assert sum(seen[-6:]) < 0.7 * sum(seen[:6])
+
+
+@pytest.mark.parametrize(("bias", "word"), [((9.0, 0.0, 0.0), "collapsed"), ((0.0, 0.0, 0.0), "undecided")])
+def test_the_monitor_warns(bias: tuple[float, ...], word: str, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = pretrainer(batches=[batch()], train_handlers=[CollapseMonitor()])
+    with torch.no_grad():
+        trainer.teacher.mask_network.final_conv.weight.zero_()
+        trainer.teacher.mask_network.final_conv.bias.copy_(torch.tensor(bias))
+    with caplog.at_level(logging.WARNING):
+        trainer.run()
+    assert word in caplog.text and len([r for r in caplog.records if "mask" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_losses_are_the_formulas(dims: int) -> None:
+    """Box and rounds switched off, every draw repeated: S and M against targets made by hand."""
+    trainer = cotrainer(dims, rounds=0, box_probability=0.0)
+    data = batch(dims)
+    student, made = trainer.network.eval(), trainer.teacher
+    torch.manual_seed(5)
+    supervised, free = trainer.losses(data)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        target = made.sample(data["weak"])
+        decision = trainer.average.average.eval()(data["weak"]).argmax(1)
+    # CutMix draws its boxes' chances even when none is pasted.
+    [torch.rand(()) for _ in range(3)]
+    expected = LOSS(student(data["image"]), data["label"])
+    logits = torch.log_softmax(student(data["strong"]), 1)
+    pull = -(target * logits).sum(1).mean()
+    noisy, t = trainer._labelled_start(data)
+    known = made.mask_logits(noisy, data["image"], t)
+    start = made.start(data["strong"])
+    other = made.mask_logits(start, data["strong"], torch.full((3,), 999))
+    torch.testing.assert_close(supervised, expected + LOSS(known, data["label"]))
+    torch.testing.assert_close(free, pull + functional.cross_entropy(other, decision))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_pseudo_labels_carry_no_gradient(dims: int) -> None:
+    trainer = cotrainer(dims, rounds=2)
+    _, free = trainer.losses(batch(dims))
+    free.backward()
+    assert gradient(trainer.network) and gradient(trainer.teacher.mask_network)
+    assert not gradient(trainer.teacher.image_network) and not gradient(trainer.average.average)
+    trainer.optimizer.zero_grad()
+    supervised, _ = trainer.losses(batch(dims))
+    supervised.backward()
+    assert gradient(trainer.teacher.image_network)
+
+
+def test_the_students_loss_does_not_move_the_teacher() -> None:
+    trainer = cotrainer(rounds=1)
+    data = batch()
+    target = torch.softmax(torch.randn(3, CLASSES, 32, 32), 1)
+    _, pull = trainer._student(data, target, torch.ones(3, 1, 32, 32))
+    pull.backward()
+    assert gradient(trainer.network) and not gradient(trainer.teacher)
+    assert not trainer._student(data, target, torch.zeros(3, 1, 32, 32))[1].any()  # nobody agrees: nothing counts
+
+
+def test_rounds_run_every_so_often() -> None:
+    trainer, counts = cotrainer(rounds=2, rounds_every=3), []  # type: Any, list[int]
+    real = trainer.teacher.rounds
+    trainer.teacher.rounds = lambda images, count, *more: (counts.append(count), real(images, count, *more))[1]
+    for iteration in range(1, 7):
+        trainer.state.iteration = iteration
+        trainer.losses(batch())
+    assert counts == [0, 0, 2, 0, 0, 2]
+
+
+def test_classes_are_aligned_before_the_first_step() -> None:
+    """A teacher that learned under other names is renamed; one epoch does not undo that."""
+    trainer = cotrainer(epochs=40, batches=[batch(seed=s) for s in range(2)], rounds=0)
+    trainer.run()
+    grown = trainer.teacher
+    good = dice(grown.sample(batch(seed=9)["weak"]), batch(seed=9)["truth"])
+    reorder_classes(grown, [1, 2, 0])
+    assert dice(grown.sample(batch(seed=9)["weak"]), batch(seed=9)["truth"]) < 0.5 * good
+    again = cotrainer(teacher=grown, aligned=True, batches=[batch(seed=s) for s in range(2)])
+    again.before_first_step()
+    assert dice(grown.sample(batch(seed=9)["weak"]), batch(seed=9)["truth"]) > 0.95 * good
+
+
+def dice(probability: Tensor, label: Tensor) -> float:
+    found, truth = probability.argmax(1) > 0, label[:, 0] > 0
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+@pytest.mark.parametrize("more", [{}, {"average": None}, {"rounds": 0}, {"agreement": False}], ids=str)
+def test_it_learns(more: dict[str, Any]) -> None:
+    trainer = cotrainer(epochs=20, batches=[batch(seed=s) for s in range(3)], ramp_iterations=30, **more)
+    losses: list[float] = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))
+    trainer.run()
+    assert sum(losses[-6:]) < 0.75 * sum(losses[:6])
+    product = trainer.network if trainer.average is None else trainer.average.average
+    with torch.no_grad():
+        found = torch.softmax(product.eval()(batch(seed=9)["weak"]), 1)
+    assert dice(found, batch(seed=9)["truth"]) > 0.8
+
+
+@pytest.mark.parametrize("bad", [{"rounds": -1}, {"rounds_every": 0}, {"alignment_batches": 0}], ids=str)
+def test_bad_cotraining_settings(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        cotrainer(**bad)
+
+
+@pytest.mark.parametrize("bad", [{"bottleneck": 0}, {"lowest_noise": 1.0}, {"least_share": 0.5}], ids=str)
+def test_bad_pretraining_settings(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        pretrainer(**bad)
