@@ -48,13 +48,15 @@ class Job:
     def commands(self) -> list[list[str]]:
         """Pretraining, training and evaluation, as ``monai.bundle run`` calls."""
         arm, where = self.cell.arm, {"dataset_dir": self.dataset, "datalist": self.datalist}
-        start, calls = arm.initialisation, []
+        starts: dict[str, Path] = {} if arm.initialisation is None else {"init_weights": arm.initialisation}
+        calls = []
         for number, stage in enumerate(arm.stages, 1):
-            folder = self.folder / f"stage_{number}"
-            settings = {**self._training(folder, start), **stage.settings}
-            calls.append(self._call(stage.bundle / "configs" / stage.config, stage.overlays, settings))
-            start = folder / "model.pt"
-        train = {**self._training(self.folder, start), "iterations": self.iterations, **arm.settings}
+            folder, config = self.folder / f"stage_{number}", stage.bundle / "configs" / stage.config
+            settings = {**self._training(folder, _known(config, starts)), **stage.settings}
+            calls.append(self._call(config, stage.overlays, settings))
+            starts[stage.hands_to] = folder / "model.pt"
+        begin = _known(arm.bundle / "configs" / "train.json", starts)
+        train = {**self._training(self.folder, begin), "iterations": self.iterations, **arm.settings}
         scores = {**where, "ckpt_path": self.folder / "model.pt", "output_dir": self.folder / "test"}
         known = ConfigParser.load_config_file(arm.bundle / "configs" / "evaluate.json")
         scores.update({key: value for key, value in arm.settings.items() if key.split("#")[0] in known})
@@ -62,9 +64,8 @@ class Job:
         return [*calls, self._call(configs / "train.json", arm.overlays, train),
                 self._call(configs / "evaluate.json", (), scores)]  # fmt: skip
 
-    def _training(self, folder: Path, start: Path | None) -> dict[str, Any]:
+    def _training(self, folder: Path, begin: Mapping[str, Path]) -> dict[str, Any]:
         """Settings of every step that trains."""
-        begin = {} if start is None else {"init_weights": start}
         return {"dataset_dir": self.dataset, "datalist": self.datalist, "ckpt_dir": folder, "output_dir": folder,
                 "seed": self.cell.seed, **begin, "resume": True}  # fmt: skip
 
@@ -129,9 +130,15 @@ class Job:
             return 0
 
 
+def _known(config: Path, starts: Mapping[str, Path]) -> dict[str, Path]:
+    """Weights that this step has a use for."""
+    return {key: path for key, path in starts.items() if key in ConfigParser.load_config_file(config)}
+
+
 def _stage_identity(stage: Stage) -> dict[str, Any]:
     files = (stage.bundle / "configs" / stage.config, *stage.overlays)
-    return {"configs": {file.name: sha256_of(file) for file in files}, "settings": dict(stage.settings)}
+    into = {} if stage.hands_to == "init_weights" else {"hands_to": stage.hands_to}
+    return {"configs": {file.name: sha256_of(file) for file in files}, "settings": dict(stage.settings), **into}
 
 
 def _text(value: Any) -> str:

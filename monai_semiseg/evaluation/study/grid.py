@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,19 +19,21 @@ REFERENCE = "supervised"
 
 @dataclass(frozen=True)
 class Stage:
-    """A pretraining that a cell runs before its training, on its own split: the next step starts from its weights.
+    """A pretraining that a cell runs before its training, on its own split; later steps start from its weights.
 
     Attributes:
         bundle: bundle folder.
         config: file in its ``configs``.
         overlays: files merged over it.
         settings: overrides of config keys.
+        hands_to: config key that is told where its weights are, in all later steps that have this key.
     """
 
     bundle: Path
     config: str = "pretrain.json"
     overlays: tuple[Path, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hands_to: str = "init_weights"
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Pa
 def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
     """Arms of a study's YAML: ``arms: {NAME: {bundle, overlays, settings, initialisation, pretrain}}``.
 
-    Every key is optional; ``pretrain`` is a list of ``{bundle, config, overlays, settings}``.
+    Every key is optional; ``pretrain`` is a list of ``{bundle, config, overlays, settings, hands_to}``.
 
     Raises:
         ConfigError: If a key is unknown or a file is not there.
@@ -148,17 +151,29 @@ def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
         here = _described(given, ("bundle", "overlays", "settings", "initialisation", "pretrain"), name)
         stages = tuple(_stage(stage, name) for stage in here.get("pretrain", []))
         root = Path(here.get("bundle", bundle))
-        _there(root / "configs" / "train.json", name)
+        _heard(stages, _there(root / "configs" / "train.json", name), name)
         start = _there(Path(here["initialisation"]), name) if here.get("initialisation") else None
         arms.append(Arm(str(name), root, _overlays(here, name), here.get("settings") or {}, start, stages))
     return arms
 
 
 def _stage(given: Any, name: str) -> Stage:
-    here = _described(given, ("bundle", "config", "overlays", "settings"), name)
+    here = _described(given, ("bundle", "config", "overlays", "settings", "hands_to"), name)
     root, config = Path(here.get("bundle", "")), here.get("config", "pretrain.json")
     _there(root / "configs" / config, name)
-    return Stage(root, config, _overlays(here, name), here.get("settings") or {})
+    return Stage(root, config, _overlays(here, name), here.get("settings") or {}, here.get("hands_to", "init_weights"))
+
+
+def _heard(stages: Sequence[Stage], train: Path, name: str) -> None:
+    """Refuse a stage whose weights no later step would load."""
+    for number, stage in enumerate(stages, 1):
+        later = [*(other.bundle / "configs" / other.config for other in stages[number:]), train]
+        if not any(stage.hands_to in json.loads(config.read_text()) for config in later):
+            raise ConfigError(
+                f"arm {name!r}: no later step has {stage.hands_to!r}",
+                expected="hands_to: a key of the training's config that takes weights",
+                path=train,
+            )
 
 
 def _described(given: Any, known: Sequence[str], name: str) -> dict[str, Any]:

@@ -48,6 +48,18 @@ def test_the_first_stage_starts_from_the_given_weights(tmp_path: Path) -> None:
     assert train["--init_weights"] == str(tmp_path / "cell" / "stage_1" / "model.pt")
 
 
+def test_weights_reach_the_steps_that_take_them(tmp_path: Path) -> None:
+    """A student from one stage, a teacher from another: each is handed to those that know its key."""
+    diffusion = BUNDLES / "diffusion_cotrainer"
+    stages = Stage(HEBBIAN), Stage(diffusion, hands_to="teacher_weights")
+    made = job(tmp_path, *stages)
+    arm = replace(made.cell.arm, bundle=diffusion)
+    _, second, train, _ = map(options, replace(made, cell=Cell(arm, 4, 2)).commands())
+    assert "--init_weights" not in second and "--teacher_weights" not in second
+    assert train["--init_weights"] == str(tmp_path / "cell" / "stage_1" / "model.pt")
+    assert train["--teacher_weights"] == str(tmp_path / "cell" / "stage_2" / "model.pt")
+
+
 def test_pretraining_is_part_of_what_a_cell_is(tmp_path: Path) -> None:
     plain, stage = job(tmp_path), Stage(HEBBIAN, settings={"rate": 0.5})
     digests = {plain.digest(), job(tmp_path, stage).digest(), job(tmp_path, stage, stage).digest(),

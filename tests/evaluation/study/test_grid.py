@@ -58,6 +58,8 @@ def test_pretraining_of_a_file() -> None:
     bundle = BUNDLE.parent / "hebbian_initializer"
     (arm,) = arms_of_file({"a": {"pretrain": [{"bundle": str(bundle), "settings": {"iterations": 7}}]}}, BUNDLE)
     assert arm.stages == (Stage(bundle, "pretrain.json", (), {"iterations": 7}),)
+    with pytest.raises(ConfigError, match="no later step has 'teacher_weights'"):
+        arms_of_file({"a": {"pretrain": [{"bundle": str(bundle), "hands_to": "teacher_weights"}]}}, BUNDLE)
 
 
 @pytest.mark.parametrize(
