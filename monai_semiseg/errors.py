@@ -165,6 +165,12 @@ class OutputError(SemisegError):
     code = "E_DISK"
 
 
+class MemoryLimitError(SemisegError):
+    """A scan that needs more memory than there is."""
+
+    code = "E_MEMORY"
+
+
 class CheckpointError(SemisegError):
     """Weights or a training state that cannot be used."""
 

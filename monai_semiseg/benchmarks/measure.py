@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import ctypes
 import io
-import os
 import platform
 import threading
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from monai_semiseg.data.files import write_atomically
+from monai_semiseg.data.files import resident_memory, write_atomically
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,11 @@ def peak_memory(way: Callable[[], object]) -> float:
         _synchronize()
         return (torch.cuda.max_memory_allocated() - allocated) / 2**20
     _return_memory_at_once()
-    before, worst, over = resident(), [0.0], threading.Event()
+    before, worst, over = resident_memory(), [0.0], threading.Event()
 
     def watch() -> None:
         while not over.wait(0.001):
-            worst[0] = max(worst[0], resident())
+            worst[0] = max(worst[0], resident_memory())
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -82,12 +81,6 @@ def _return_memory_at_once() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
         library.malloc_trim(0)
-
-
-def resident() -> float:
-    """Megabytes of this process in memory (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def environment() -> dict[str, str]:

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="folder for masks, previews and the report")
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
     parser.add_argument("--no_preview", action="store_true", help="write no PNG beside the masks")
+    parser.add_argument("--uncertainty", action="store_true", help="write a map of the uncertainty beside every mask")
     parser.add_argument("--output_type", default="nifti", choices=["nifti", "dicom_seg", "both"],
                         help="masks of DICOM series as NIfTI, DICOM SEG or both (default nifti)")  # fmt: skip
     parser.add_argument("--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)")
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
         "output_dir": args.output,
         "overwrite": args.overwrite,
         "preview": not args.no_preview,
+        "uncertainty": args.uncertainty,
         "output_type": ["nifti", "dicom_seg"] if args.output_type == "both" else args.output_type,
         "shard": args.shard,
         **overrides(args),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,9 +43,30 @@ class Volume:
         return float(a), float(b), float(c)
 
 
+_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def collected_notes() -> Iterator[list[str]]:
+    """Within the block, what :func:`warn` says of scans is put into a list; threads have lists of their own.
+
+    Python's warning filters belong to the whole process: a thread that changes them loses another one's warnings.
+    """
+    notes: list[str] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
+
+
 def warn(path: Path, code: str, message: str) -> None:
-    """Issue a :class:`ScanWarning` that names the file."""
-    warnings.warn(f"{code} {path}: {message}", ScanWarning, stacklevel=3)
+    """Issue a :class:`ScanWarning` that names the file, or note it in :func:`collected_notes`."""
+    text, notes = f"{code} {path}: {message}", _notes.get()
+    if notes is None:
+        warnings.warn(text, ScanWarning, stacklevel=3)
+    else:
+        notes.append(text)
 
 
 def spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:

@@ -19,16 +19,21 @@ def volumes_ml(mask: NDArray[Any], affine: NDArray[np.float64], names: Mapping[i
     return {name: float(counts[index]) * ml for index, name in names.items() if index > 0}
 
 
-def measure_labels(mask: NDArray[Any], names: Mapping[int, str]) -> dict[str, dict[str, Any]]:
+def measure_labels(
+    mask: NDArray[Any], names: Mapping[int, str], image: NDArray[Any] | None = None, doubt: NDArray[Any] | None = None
+) -> dict[str, dict[str, Any]]:
     """Measure every label that is there; background is not one.
 
     Args:
         mask: class indices ``(i, j, k)``.
         names: index -> name.
+        image: the scan's voxels, of the same shape.
+        doubt: map of the uncertainty, of the same shape.
 
     Returns:
-        Name -> ``box`` (first and last voxel along every axis) and ``largest_share`` (of the label's voxels, in its
-        largest connected part; faces, edges and corners connect).
+        Name -> ``box`` (first and last voxel along every axis), ``largest_share`` (of the label's voxels, in its
+        largest connected part; faces, edges and corners connect), and over its voxels ``mean_intensity`` and
+        ``mean_uncertainty`` if image and doubt are given.
     """
     found: dict[str, dict[str, Any]] = {}
     for index, box in enumerate(ndimage.find_objects(mask.astype(np.int32, copy=False)), 1):
@@ -40,6 +45,9 @@ def measure_labels(mask: NDArray[Any], names: Mapping[int, str]) -> dict[str, di
             "box": [[int(side.start) for side in box], [int(side.stop) - 1 for side in box]],
             "largest_share": round(float(sizes.max() / sizes.sum()), 4),
         }
+        for key, values in (("mean_intensity", image), ("mean_uncertainty", doubt)):
+            if values is not None and values.shape == mask.shape:
+                found[names[index]][key] = round(float(values[box][inside].mean(dtype=np.float64)), 4)
     return found
 
 

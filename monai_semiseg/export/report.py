@@ -24,7 +24,8 @@ class CaseResult:
         reason: why it failed or was skipped, or what was warned about.
         code: the error's code.
         volumes_ml: label name -> mL.
-        seconds: from reading to writing.
+        seconds: of reading, computing and writing, without waiting.
+        memory_mb: most memory that was in use after a step: of the GPU's, or of the process.
         measures: label name -> what else was measured, see :func:`~monai_semiseg.export.measure.measure_labels`.
     """
 
@@ -35,6 +36,7 @@ class CaseResult:
     code: str = ""
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    memory_mb: float = 0.0
     measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -56,6 +58,7 @@ def write_report(
         {
             "input": r.input, "status": r.status, "output": r.output, "reason": r.reason, "code": r.code,
             "volumes_ml": {name: round(ml, 4) for name, ml in r.volumes_ml.items()}, "seconds": round(r.seconds, 3),
+            "memory_mb": round(r.memory_mb),
             "measures": {name: dict(found) for name, found in r.measures.items()},
             "marks": list(marks.get(r.input, [])),
         }
@@ -67,13 +70,16 @@ def write_report(
     labels = [name for index, name in names.items() if index > 0]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    shares = [f"{name}_largest_share" for name in labels]
-    writer.writerow(
-        ["input", "status", "output", "reason", *(f"{name}_ml" for name in labels), "seconds", *shares, "marks"]
-    )
+    there = {kind for r in results for found in r.measures.values() for kind in found}
+    kinds = ["largest_share", *(kind for kind in ("mean_intensity", "mean_uncertainty") if kind in there)]
+    columns = [(name, kind) for kind in kinds for name in labels]
+    measured = [f"{name}_{kind}" for name, kind in columns]
+    writer.writerow(["input", "status", "output", "reason", *(f"{name}_ml" for name in labels), "seconds", "memory_mb",
+                     *measured, "marks"])  # fmt: skip
     for r in results:
         volumes = [f"{r.volumes_ml[name]:.4f}" if name in r.volumes_ml else "" for name in labels]
-        parts = [r.measures.get(name, {}).get("largest_share", "") for name in labels]
+        parts = [r.measures.get(name, {}).get(kind, "") for name, kind in columns]
         remarks = "; ".join(marks.get(r.input, []))
-        writer.writerow([r.input, r.status, r.output, r.reason, *volumes, f"{r.seconds:.3f}", *parts, remarks])
+        cost = [f"{r.seconds:.3f}", round(r.memory_mb)]
+        writer.writerow([r.input, r.status, r.output, r.reason, *volumes, *cost, *parts, remarks])
     write_atomically(folder / "report.csv", text.getvalue())

@@ -28,5 +28,10 @@ def code_of(error: BaseException) -> str:
     """The stable code that reports carry."""
     if isinstance(error, SemisegError):
         return error.code
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-    return "E_MEMORY" if memory else "E_INTERNAL"
+    return "E_MEMORY" if out_of_memory(error) else "E_INTERNAL"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error).lower() for word in words)

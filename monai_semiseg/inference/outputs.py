@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.data.discover import Case
+from monai_semiseg.data.volume import collected_notes
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.measure import volumes_ml
-from monai_semiseg.export.nifti_mask import file_stem, write_mask
+from monai_semiseg.export.nifti_mask import file_stem, write_map, write_mask
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.inference.faults import CASE_ERRORS, one_line
 
@@ -42,12 +42,13 @@ class CaseOutputs:
 
     def clear(self, case: Case) -> None:
         """Remove what an earlier run wrote for the case: what is there afterwards is of this one."""
-        for stale in (self.mask(case), self.dicom(case), self.picture(case)):
+        for stale in (self.mask(case), self.dicom(case), self.picture(case), self.doubt(case)):
             stale.unlink(missing_ok=True)
 
     def write(
-        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int], model: str
-    ) -> tuple[Path, list[str]]:
+        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int], model: str,
+        doubt: NDArray[np.float32] | None = None,
+    ) -> tuple[Path, NDArray[Any] | None, list[str]]:  # fmt: skip
         """Write everything that was asked for.
 
         Args:
@@ -56,9 +57,10 @@ class CaseOutputs:
             affine: 4x4, voxel to mm in RAS, of the scan.
             codes: its qform and sform codes.
             model: hash of the weights.
+            doubt: map of the uncertainty, 0 to 1, or None.
 
         Returns:
-            The mask's file and remarks.
+            The mask's file, the scan's voxels (None if they could not be read again), and remarks.
 
         Raises:
             UnsupportedError: If a DICOM SEG alone was asked for and cannot be.
@@ -74,9 +76,24 @@ class CaseOutputs:
                 if not paths:
                     raise
                 notes.append(f"no DICOM SEG: {error.found}")
+        if doubt is not None:
+            write_map(doubt, affine, self.doubt(case), codes)
+        image = self._scan(case)
         if self.preview:
-            notes += self._draw(case, mask, affine)
-        return paths[0], notes
+            notes += ["no preview: the scan cannot be read again"] if image is None else self._draw(
+                case, mask, affine, image)  # fmt: skip
+        return paths[0], image, notes
+
+    @staticmethod
+    def _scan(case: Case) -> NDArray[Any] | None:
+        """The voxels as they are in the file, for measurements and pictures."""
+        from monai_semiseg.data.scan import read_case
+
+        try:
+            with collected_notes():  # said when it was read to be segmented
+                return read_case(case, nonfinite=0.0).array
+        except CASE_ERRORS:
+            return None
 
     def _segmentation(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], model: str) -> Path:
         from monai_semiseg.export.dicom_seg import write_segmentation
@@ -85,19 +102,14 @@ class CaseOutputs:
             raise UnsupportedError("the scan is not DICOM", path=case.source)
         return write_segmentation(mask, affine, case.files, self.dicom(case), self.names, self.codes, model)
 
-    def _draw(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64]) -> list[str]:
+    def _draw(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], image: NDArray[Any]) -> list[str]:
         """Draw the preview; why there is none is a remark, since the mask is good."""
-        from monai_semiseg.data.scan import read_case
-
         title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes_ml(mask, affine, self.names).items())
         spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
         names = {index: name for index, name in self.names.items() if index > 0}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image = read_case(case, nonfinite=0.0).array
-                preview = Preview(f"{case.id}\n{title}", image, mask, spacing)
-                draw_previews([preview], self.picture(case), names)
+            preview = Preview(f"{case.id}\n{title}", image, mask, spacing)
+            draw_previews([preview], self.picture(case), names)
         except OutputError:
             raise
         except CASE_ERRORS as error:
@@ -115,6 +127,10 @@ class CaseOutputs:
     def picture(self, case: Case) -> Path:
         """The preview."""
         return self.mask(case).with_name(f"{self._name(case)}_preview.png")
+
+    def doubt(self, case: Case) -> Path:
+        """The map of the uncertainty."""
+        return self.mask(case).with_name(f"{self._name(case)}_uncertainty.nii.gz")
 
     @staticmethod
     def _name(case: Case) -> str:

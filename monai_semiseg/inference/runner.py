@@ -5,17 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.inferers import Inferer
-from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
@@ -23,22 +18,15 @@ from monai_semiseg import __version__
 from monai_semiseg.data.discover import Case, Found, find_cases
 from monai_semiseg.data.files import sha256_of
 from monai_semiseg.data.shard import parse_shard, shard_of
-from monai_semiseg.data.volume import ScanWarning
-from monai_semiseg.errors import (
-    ConfigError,
-    DimensionError,
-    NonFiniteError,
-    OutputError,
-    SemisegError,
-)
+from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
-from monai_semiseg.export.measure import measure_labels, outliers, volumes_ml
+from monai_semiseg.export.measure import outliers
 from monai_semiseg.export.report import CaseResult, write_report
-from monai_semiseg.inference.faults import CASE_ERRORS, code_of, one_line, root_of
 from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.ledger import Ledger
 from monai_semiseg.inference.outputs import CaseOutputs
-from monai_semiseg.inference.plausible import unlike_training
+from monai_semiseg.inference.pipeline import overlapped
+from monai_semiseg.inference.segmenter import CaseSegmenter
 from monai_semiseg.networks.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -51,7 +39,9 @@ class BatchRunner:
     (weights that do not fit, output inside the input, an output that exists) is refused before any work.
 
     The transforms work on the keys ``image`` and ``pred``: ``preprocessing`` loads and normalises, ``postprocessing``
-    turns ``pred`` into a label map on the scan's own grid (``Invertd``, then argmax).
+    turns ``pred`` into a label map on the scan's own grid
+    (:class:`~monai_semiseg.transforms.restore.LabelOnScanGridd`, or ``Invertd`` and argmax), and may leave
+    ``uncertainty`` beside it. Reading the next scan, computing this one and writing the last one overlap.
 
     Args:
         network: on its device.
@@ -196,84 +186,26 @@ class BatchRunner:
 
     def _run_cases(self, cases: Sequence[Case], ledger: Ledger) -> None:
         rest = [case for case in cases if not ledger.still_good(case)]
+        work = self._segmenter()
         with stop_requests() as stop, tqdm(total=len(cases), initial=len(cases) - len(rest), desc="Segmenting",
                                            unit="scan") as bar:  # fmt: skip
-            for number, case in enumerate(rest):
-                if stop.wanted:
-                    left = f"{len(rest) - number} of {len(cases)} scans are left"
-                    raise KeyboardInterrupt(f"{left}; run the same command again to go on")
-                result, cause = self._attempt(case)
-                ledger.add(case, result)
+            left = len(rest)
+            for done in overlapped(rest, work.read, work.compute, work.write, lambda: stop.wanted):
+                if (result := done.result) is None:
+                    continue
+                ledger.add(done.case, result)
                 bar.update()
+                left -= 1
                 if result.status == "failed":
                     bar.write(f"failed: {result.reason}")
-                if isinstance(cause, OutputError):
-                    raise cause from cause.__cause__  # the next scan would meet the same full disk
+                if isinstance(done.cause, OutputError):
+                    raise done.cause from done.cause.__cause__  # the next scan would meet the same full disk
+            if left:
+                raise KeyboardInterrupt(f"{left} of {len(cases)} scans are left; run the same command again to go on")
 
-    def _attempt(self, case: Case) -> tuple[CaseResult, BaseException | None]:
-        """The case's result, and what made it fail."""
-        started = time.perf_counter()
-        try:
-            return self._run_case(case, started), None
-        except CASE_ERRORS as error:
-            cause = root_of(error)  # MONAI wraps what a transform raises
-            reason = cause.reason if isinstance(cause, SemisegError) else one_line(cause)
-            seconds = time.perf_counter() - started
-            return CaseResult(str(case.source), "failed", "", reason, code_of(cause), {}, seconds), cause
-
-    def _run_case(self, case: Case, started: float) -> CaseResult:
-        self.outputs.clear(case)
-        if case.fault is not None:
-            raise case.fault
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ScanWarning)
-            mask, image = self.segment(case.image)
-        notes = [str(w.message) for w in caught if isinstance(w.message, ScanWarning)]
-        native = image.meta
-        affine = np.asarray(native["original_affine"], dtype=np.float64)
-        if mask.shape != tuple(int(n) for n in native["spatial_shape"]):
-            raise DimensionError(
-                f"mask of shape {mask.shape}", expected=f"shape {tuple(native['spatial_shape'])}", path=case.source
-            )
-        if self.training_extent is not None and (remark := unlike_training(mask.shape, affine, self.training_extent)):
-            notes.append(remark)
-        codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
-        path, remarks = self.outputs.write(case, mask, affine, codes, self._digest())
-        return CaseResult(
-            str(case.source),
-            "done",
-            str(path.relative_to(self.output_dir)),
-            "; ".join([*notes, *remarks]),
-            volumes_ml=volumes_ml(mask, affine, self.names),
-            seconds=time.perf_counter() - started,
-            measures=measure_labels(mask, self.names),
-        )
-
-    def segment(self, image: str | list[str]) -> tuple[NDArray[Any], MetaTensor]:
-        """Segment one scan.
-
-        Args:
-            image: a file, a folder with one DICOM series, or the files of a series.
-
-        Returns:
-            Label map of shape ``(i, j, k)`` on the scan's own grid, and the preprocessed image.
-
-        Raises:
-            NonFiniteError: If the network's output is not finite.
-        """
-        item = self.preprocessing({"image": image})
-        with torch.inference_mode():
-            output = torch.as_tensor(self.inferer(item["image"][None].to(self.device), self.network))
-        if not torch.isfinite(output).all():  # argmax would call it background
-            raise NonFiniteError(
-                "the network's output holds NaN or Inf",
-                expected="finite numbers",
-                remedy="check the scan's intensities",
-                path=item["image"].meta["filename_or_obj"],
-            )
-        item["pred"] = MetaTensor(output[0], meta=item["image"].meta)
-        item = self.postprocessing(item)
-        return np.asarray(item["pred"].as_tensor().cpu())[0], item["image"]
+    def _segmenter(self) -> CaseSegmenter:
+        return CaseSegmenter(self.network, self.preprocessing, self.inferer, self.postprocessing, self.outputs,
+                             self.names, self.device, self.training_extent, self._digest())  # fmt: skip
 
     def _identity(self) -> dict[str, Any]:
         """What makes masks belong to one run."""

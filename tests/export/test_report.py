@@ -25,7 +25,7 @@ def test_json(tmp_path: Path) -> None:
     assert [case["input"] for case in content["cases"]] == [result.input for result in RESULTS]
     assert content["cases"][0] == {
         "input": "in/a.nii.gz", "status": "done", "output": "a_seg.nii.gz", "reason": "W_CONSTANT: flat", "code": "",
-        "volumes_ml": {"Anterior": 1.2346, "Posterior": 0.0}, "seconds": 0.123,
+        "volumes_ml": {"Anterior": 1.2346, "Posterior": 0.0}, "seconds": 0.123, "memory_mb": 0,
         "measures": {}, "marks": [],
     }  # fmt: skip
     assert content["cases"][1]["code"] == "E_FORMAT"
@@ -36,8 +36,8 @@ def test_csv_has_a_column_per_label_and_survives_commas_quotes_and_line_breaks(t
     write_report(RESULTS, tmp_path, NAMES, {})
     rows = list(csv.DictReader((tmp_path / "report.csv").open(newline="")))
     assert list(rows[0]) == [
-        "input", "status", "output", "reason", "Anterior_ml", "Posterior_ml", "seconds", "Anterior_largest_share",
-        "Posterior_largest_share", "marks",
+        "input", "status", "output", "reason", "Anterior_ml", "Posterior_ml", "seconds", "memory_mb",
+        "Anterior_largest_share", "Posterior_largest_share", "marks",
     ]  # fmt: skip
     assert [row["input"] for row in rows] == [result.input for result in RESULTS]
     assert [row["reason"] for row in rows] == [result.reason for result in RESULTS]
@@ -56,6 +56,6 @@ def test_measures_and_marks(tmp_path: Path) -> None:
     write_report([result], tmp_path, NAMES, {}, {"in/a": ["far off", "and small"]})
     (row,) = csv.DictReader((tmp_path / "report.csv").open(newline=""))
     assert (row["Anterior_largest_share"], row["Posterior_largest_share"]) == ("0.75", "")
-    assert row["marks"] == "far off; and small"
+    assert row["marks"] == "far off; and small" and not [name for name in row if "intensity" in name]
     (case,) = json.loads((tmp_path / "report.json").read_text())["cases"]
     assert case["measures"]["Anterior"]["box"] == [[0, 0, 0], [3, 2, 1]] and case["marks"] == ["far off", "and small"]

@@ -54,7 +54,7 @@ def tree(out: Path) -> dict[str, Any]:
         found[str(path.relative_to(out))] = sha256_of(path)
     report = json.loads((out / "report.json").read_text())
     for case in report["cases"]:
-        case.pop("seconds")
+        case.pop("seconds"), case.pop("memory_mb")
     return {**found, "report.json": report}
 
 

@@ -13,12 +13,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from monai.inferers import SlidingWindowInferer
+from monai.transforms import Compose, Lambdad
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.runner import BatchRunner
+from monai_semiseg.transforms.restore import LabelOnScanGridd
 
 Make = Callable[..., BatchRunner]
 LPS = np.diag([-1.0, -2.0, 1.5, 1.0])
@@ -268,3 +271,28 @@ def test_a_series_that_no_seg_can_refer_to(tmp_path: Path, make_runner: Make, ki
 def test_unknown_output_type(make_runner: Make) -> None:
     with pytest.raises(ConfigError, match="nifti, dicom_seg"):
         make_runner(output_type="rtstruct")
+
+
+@pytest.mark.parametrize("dicom", [False, True])
+def test_a_map_of_the_uncertainty(dicom: bool, tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+    affine = np.diag([-1.0, 1.0, 2.0, 1.0])
+    if dicom:
+        affine = kit.write_dicom(tmp_path / "in" / "a", kit.values((7, 6, 5)))
+    else:
+        kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((7, 6, 5)), affine)
+    network = kit.Sides()
+    with torch.no_grad():
+        torch.save(network.state_dict(), tmp_path / "weights.pt")
+    soft = Compose([Lambdad("pred", lambda x: x / 2000), LabelOnScanGridd("pred", uncertainty_key="uncertainty")])
+    (result,) = make_runner(postprocessing=soft).run()
+    image = nib.load(tmp_path / "out" / "a_uncertainty.nii.gz")
+    values = np.asanyarray(image.dataobj)
+    assert image.get_data_dtype() == np.uint8 and 0 < values.max() <= 1 and values.shape == (7, 6, 5)
+    np.testing.assert_allclose(image.affine, affine)
+    mask = np.asanyarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj)
+    for index, name in ((1, "left"), (2, "right")):
+        found = result.measures[name]
+        assert found["mean_uncertainty"] == pytest.approx(values[mask == index].mean(), abs=0.003)
+        assert found["mean_intensity"] == pytest.approx(kit.values((7, 6, 5))[mask == index].mean(), abs=0.002)
+    make_runner(overwrite=True).run()
+    assert not (tmp_path / "out" / "a_uncertainty.nii.gz").exists()

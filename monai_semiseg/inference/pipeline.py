@@ -1,0 +1,54 @@
+"""Reading the next scan, computing this one and writing the last one at the same time, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
+Done = TypeVar("Done")
+Result = TypeVar("Result")
+
+
+def overlapped(
+    items: Sequence[Item],
+    read: Callable[[Item], Loaded],
+    compute: Callable[[Loaded], Done],
+    write: Callable[[Done], Result],
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Result]:
+    """Yield ``write(compute(read(item)))`` for every item, in order.
+
+    One thread reads one item ahead, one writes one item behind, and the calling thread computes: at most three items
+    are held at a time. If computing raises, the item before it is still written and yielded.
+
+    Args:
+        items: what to work on.
+        read: run in a thread.
+        compute: run in the calling thread.
+        write: run in another thread.
+        stopped: asked before every item; if true, what is under way is finished and nothing more begun.
+    """
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+        ahead = reader.submit(read, items[0]) if items else None
+        behind: Future[Result] | None = None
+        try:
+            for following in [*items[1:], None]:
+                if ahead is None or stopped():
+                    break
+                loaded = ahead.result()
+                ahead = None if following is None else reader.submit(read, following)
+                done = compute(loaded)
+                if behind is not None:
+                    yield behind.result()
+                behind = writer.submit(write, done)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            if behind is not None:
+                yield behind.result()
+            raise
+        if behind is not None:
+            yield behind.result()

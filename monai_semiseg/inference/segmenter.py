@@ -1,0 +1,158 @@
+"""One scan in three steps that different threads may take: read, compute, write; and what happened to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from torch import nn
+
+from monai_semiseg.data.discover import Case
+from monai_semiseg.data.files import resident_memory
+from monai_semiseg.data.volume import collected_notes
+from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError
+from monai_semiseg.export.measure import measure_labels, volumes_ml
+from monai_semiseg.export.report import CaseResult
+from monai_semiseg.inference.faults import CASE_ERRORS, code_of, one_line, root_of
+from monai_semiseg.inference.ladder import MemoryLadder
+from monai_semiseg.inference.outputs import CaseOutputs
+from monai_semiseg.inference.plausible import unlike_training
+
+
+@dataclass
+class Work:
+    """A case on its way.
+
+    Attributes:
+        case: the scan.
+        item: what the transforms work on; emptied as soon as it has been written.
+        notes: remarks for the report.
+        seconds: spent on it so far, waiting left out.
+        memory: greatest megabytes seen after a step: of the GPU's, or of this process.
+        cause: what made it fail.
+        result: for the report.
+    """
+
+    case: Case
+    item: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    memory: float = 0.0
+    cause: BaseException | None = None
+    result: CaseResult | None = None
+
+
+class CaseSegmenter:
+    """The three steps. A step never raises what a scan can cause: it is kept in the work, and later steps are left out.
+
+    Args:
+        network: on its device, in evaluation mode.
+        preprocessing: from path to network input, on the key ``image``.
+        inferer: MONAI inferer.
+        postprocessing: from network output to label map, on the key ``pred``.
+        outputs: where results go.
+        names: index -> label name.
+        device: of the network.
+        training_extent: see :func:`~monai_semiseg.inference.plausible.unlike_training`.
+        model: hash of the weights.
+    """
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Callable[[dict[str, Any]], dict[str, Any]], inferer: Inferer,
+        postprocessing: Callable[[dict[str, Any]], dict[str, Any]], outputs: CaseOutputs, names: Mapping[int, str],
+        device: torch.device, training_extent: Sequence[Sequence[float]] | None, model: str,
+    ) -> None:  # fmt: skip
+        self.network, self.preprocessing, self.postprocessing = network, preprocessing, postprocessing
+        self.inferer = MemoryLadder(inferer, len(names))
+        self.outputs, self.names, self.device = outputs, names, device
+        self.training_extent, self.model = training_extent, model
+        # MONAI's Invertd switches tracing off in the very transforms that may be reading the next scan.
+        self._transforms = threading.Lock()
+
+    def read(self, case: Case) -> Work:
+        """Load and normalise."""
+        return self._take(self._read, Work(case))
+
+    def compute(self, work: Work) -> Work:
+        """Run the network."""
+        return self._take(self._compute, work)
+
+    def write(self, work: Work) -> Work:
+        """Bring the mask onto the scan's grid, write it and what goes with it, and say what happened."""
+        self._take(self._write, work)
+        work.item = {}
+        if work.cause is not None:
+            reason = work.cause.reason if isinstance(work.cause, SemisegError) else one_line(work.cause)
+            work.result = CaseResult(str(work.case.source), "failed", "", reason, code_of(work.cause))
+        if work.result is not None:
+            work.result = replace(work.result, seconds=work.seconds, memory_mb=work.memory)
+        return work
+
+    def _take(self, step: Callable[[Work], None], work: Work) -> Work:
+        """Do a step, time it and keep what it raises; a case that has failed is left alone."""
+        if work.cause is not None:
+            return work
+        begun = time.perf_counter()
+        try:
+            with collected_notes() as notes, torch.inference_mode():
+                step(work)
+            work.notes += notes
+        except CASE_ERRORS as error:
+            work.cause = root_of(error)  # MONAI wraps what a transform raises
+        work.seconds += time.perf_counter() - begun
+        used = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else resident_memory()
+        work.memory = max(work.memory, used)
+        return work
+
+    def _read(self, work: Work) -> None:
+        self.outputs.clear(work.case)
+        if work.case.fault is not None:
+            raise work.case.fault
+        with self._transforms:
+            work.item = self.preprocessing({"image": work.case.image})
+
+    def _compute(self, work: Work) -> None:
+        image = work.item["image"]
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        output = self.inferer(image[None].to(self.device), self.network)
+        if not torch.isfinite(output).all():  # argmax would call it background
+            raise NonFiniteError(
+                "the network's output holds NaN or Inf",
+                expected="finite numbers",
+                remedy="check the scan's intensities",
+                path=image.meta["filename_or_obj"],
+            )
+        work.item["pred"] = MetaTensor(output[0], meta=image.meta)
+
+    def _write(self, work: Work) -> None:
+        with self._transforms:
+            item = self.postprocessing(work.item)
+        mask, native = np.asarray(item["pred"].as_tensor().cpu())[0], item["image"].meta
+        affine = np.asarray(native["original_affine"], dtype=np.float64)
+        if mask.shape != tuple(int(n) for n in native["spatial_shape"]):
+            raise DimensionError(
+                f"mask of shape {mask.shape}",
+                expected=f"shape {tuple(native['spatial_shape'])}",
+                path=work.case.source,
+            )
+        if self.training_extent is not None and (remark := unlike_training(mask.shape, affine, self.training_extent)):
+            work.notes.append(remark)
+        codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
+        doubt = np.asarray(item["uncertainty"].as_tensor().cpu())[0] if "uncertainty" in item else None
+        path, image, remarks = self.outputs.write(work.case, mask, affine, codes, self.model, doubt)
+        work.result = CaseResult(
+            str(work.case.source),
+            "done",
+            str(path.relative_to(self.outputs.folder)),
+            "; ".join([*work.notes, *remarks]),
+            volumes_ml=volumes_ml(mask, affine, self.names),
+            measures=measure_labels(mask, self.names, image, doubt),
+        )
