@@ -93,9 +93,13 @@ def environment() -> dict[str, str]:
 def table(rows: Sequence[Row], reference: str) -> str:
     """Rows as Markdown, with their ratios to one of them."""
     base = next(row for row in rows if row.name == reference)
+    least = 1.0  # MB: below it there is no ratio to speak of
     lines = [f"| | seconds | MB | time / {reference} | memory / {reference} |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {r.name} | {r.seconds:.4f} | {r.megabytes:.0f} | {r.seconds / base.seconds:.3f} | "
-              f"{r.megabytes / max(base.megabytes, 1e-9):.3f} |" for r in rows]  # fmt: skip
+    for row in rows:
+        share = f"{row.megabytes / base.megabytes:.3f}" if base.megabytes > least else "-"
+        lines.append(
+            f"| {row.name} | {row.seconds:.4f} | {row.megabytes:.0f} | {row.seconds / base.seconds:.3f} | {share} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+from monai_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monai_semiseg.inference.runner import BatchRunner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,12 +23,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uncertainty", action="store_true", help="write a map of the uncertainty beside every mask")
     parser.add_argument("--output_type", default="nifti", choices=["nifti", "dicom_seg", "both"],
                         help="masks of DICOM series as NIfTI, DICOM SEG or both (default nifti)")  # fmt: skip
+    parser.add_argument("--trust", action="store_true", help="run the code in the configs of a bundle that is not ours")
     parser.add_argument("--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)")
     add_bundle_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's inference workflow; 3 if some cases failed."""
+    from monai_semiseg.inference.trust import foreign_code, require_trust
+    from monai_semiseg.inference.zoo import has_runner
+
+    configs = [args.bundle / "configs" / "inference.json", *overlay_files(args)]
+    if configs[0].is_file():
+        sys.stderr.writelines(f"foreign code: {line}\n" for line in foreign_code(configs))
+        if not args.trust:
+            require_trust(configs, args.bundle)
+    runner = _own(args) if has_runner(args.bundle) else _zoo(args)
+    done = sum(result.status == "done" for result in runner.results)
+    skipped = sum(result.status == "skipped" for result in runner.results)
+    report = Path(args.output) / "report.csv"
+    sys.stdout.write(f"{done} done, {runner.failed} failed, {skipped} files skipped; {report}\n")
+    code: int = runner.exit_code()
+    return code
+
+
+def _own(args: argparse.Namespace) -> BatchRunner:
+    """Run a bundle of ours."""
     from monai_semiseg.inference.workflow import run_workflow
 
     settings = {
@@ -32,15 +57,29 @@ def run(args: argparse.Namespace) -> int:
         "overwrite": args.overwrite,
         "preview": not args.no_preview,
         "uncertainty": args.uncertainty,
-        "output_type": ["nifti", "dicom_seg"] if args.output_type == "both" else args.output_type,
+        "output_type": _kinds(args),
         "shard": args.shard,
         **overrides(args),
     }
     workflow = run_workflow(args.bundle, "inference", settings, overlay_files(args))
-    runner = workflow.parser.get_parsed_content("runner")
-    done = sum(result.status == "done" for result in runner.results)
-    skipped = sum(result.status == "skipped" for result in runner.results)
-    report = Path(args.output) / "report.csv"
-    sys.stdout.write(f"{done} done, {runner.failed} failed, {skipped} files skipped; {report}\n")
-    code: int = runner.exit_code()
-    return code
+    runner: BatchRunner = workflow.parser.get_parsed_content("runner")
+    return runner
+
+
+def _zoo(args: argparse.Namespace) -> BatchRunner:
+    """Run a bundle that follows the Model Zoo's conventions."""
+    from monai_semiseg.inference.zoo import open_zoo_bundle
+
+    if args.uncertainty:
+        raise ConfigError("--uncertainty with a bundle that is not ours", expected="one of bundles/")
+    runner = open_zoo_bundle(
+        args.bundle, overrides(args), overlay_files(args), inputs=args.input, output=args.output,
+        overwrite=args.overwrite, preview=not args.no_preview, output_type=_kinds(args), shard=args.shard,
+        about={"bundle": args.bundle.resolve().name},
+    )  # fmt: skip
+    runner.run()
+    return runner
+
+
+def _kinds(args: argparse.Namespace) -> list[str]:
+    return ["nifti", "dicom_seg"] if args.output_type == "both" else [args.output_type]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from monai_semiseg.errors import DicomError
+
+# What pydicom, its decoders and highdicom let through when bytes are damaged (found by benchmarks/fuzz.py).
+PARSING_ERRORS = (InvalidDicomError, BytesLengthException, struct.error, EOFError, OSError, ValueError, TypeError,
+                  LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError)  # fmt: skip
 
 # Descriptive tags only; names, dates and ids of the patient are never read, so that they cannot leak into a report.
 _TAGS = [
@@ -73,8 +78,7 @@ def read_header(path: Path) -> DicomHeader | None:
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not declared, specific_tags=_TAGS)
             header = _header(path, dataset)
-    except (InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError,
-            OverflowError, MemoryError, IndexError) as error:  # fmt: skip
+    except PARSING_ERRORS as error:
         if not declared:
             return None
         raise DicomError(

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from monai_semiseg.data.dicom_header import DicomHeader
+from monai_semiseg.data.dicom_header import PARSING_ERRORS, DicomHeader
 from monai_semiseg.data.volume import Volume, check_affine, check_size, warn
 from monai_semiseg.errors import (
     CodecError,
@@ -165,8 +165,7 @@ def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
         try:
             dataset = pydicom.dcmread(path, force=True)
             pixels = pydicom.pixels.apply_modality_lut(dataset.pixel_array, dataset)
-        except (AttributeError, ValueError, EOFError, OSError, KeyError, NotImplementedError, RuntimeError,
-                TypeError) as error:  # fmt: skip
+        except PARSING_ERRORS as error:
             raise _pixel_error(path, error) from error
     if pixels.shape != size:
         raise DtypeError(f"pixels of shape {pixels.shape}", expected=f"one grey value for each of {size}", path=path)
@@ -177,7 +176,7 @@ def _pixel_error(path: Path, error: Exception) -> InputError:
     """Tell a missing decoder from damaged pixels; pydicom's own text is not repeated, it may quote the dataset."""
     try:
         syntax = str(pydicom.dcmread(path, stop_before_pixels=True, force=True).file_meta.TransferSyntaxUID)
-    except (AttributeError, OSError, ValueError):
+    except PARSING_ERRORS:
         syntax = ""
     package = next((name for prefix, name in _CODEC_PACKAGES.items() if syntax.startswith(prefix)), "")
     if package and isinstance(error, (RuntimeError, NotImplementedError)):
@@ -204,7 +203,7 @@ def _read_multiframe(path: Path) -> Volume:
         try:
             image = highdicom.imread(path)
             volume = image.get_volume(dtype=np.float32, apply_presentation_lut=False)
-        except (ValueError, RuntimeError, AttributeError, KeyError, TypeError, EOFError, OSError) as error:
+        except PARSING_ERRORS as error:
             raise UnsupportedError(
                 "a multi-frame image whose frames are not one regular volume",
                 expected="an enhanced CT or MR image of one volume",

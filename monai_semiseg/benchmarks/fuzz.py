@@ -1,0 +1,198 @@
+"""Damaged scans by the thousand: each is read or refused with a typed error, in bounded time and memory."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import csv
+import gzip
+import io
+import resource
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage, generate_uid
+from tqdm import tqdm
+
+from monai_semiseg.data.discover import find_cases
+from monai_semiseg.data.files import write_atomically
+from monai_semiseg.data.scan import read_case
+from monai_semiseg.errors import SemisegError
+
+Files = dict[str, bytes]
+
+
+class Hang(BaseException):
+    """A scan took longer than it may."""
+
+
+def nifti(rng: np.random.Generator) -> Files:
+    """A small scan of a random type, plain or compressed."""
+    kinds: list[Any] = [np.uint8, np.int16, np.float32, np.float64]
+    array = (100 * rng.random((6, 5, 4))).astype(kinds[rng.integers(4)])
+    content = nib.Nifti1Image(array, np.diag([1.0, 1.2, 0.8, 1.0])).to_bytes()
+    return {"scan.nii": content} if rng.random() < 0.5 else {"scan.nii.gz": gzip.compress(content, mtime=0)}
+
+
+def dicom(rng: np.random.Generator) -> Files:
+    """A small axial series."""
+    series, study, files = generate_uid(entropy_srcs=["s"]), generate_uid(entropy_srcs=["t"]), {}
+    for k in range(4):
+        slice_ = pydicom.Dataset()
+        slice_.file_meta = pydicom.dataset.FileMetaDataset()
+        slice_.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if rng.random() < 0.5 else ImplicitVRLittleEndian
+        slice_.file_meta.MediaStorageSOPClassUID = slice_.SOPClassUID = MRImageStorage
+        slice_.file_meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID = generate_uid(entropy_srcs=[str(k)])
+        slice_.SeriesInstanceUID, slice_.StudyInstanceUID, slice_.Modality = series, study, "MR"
+        slice_.Rows, slice_.Columns, slice_.InstanceNumber = 5, 6, k + 1
+        slice_.PixelSpacing, slice_.SliceThickness = [1.0, 1.0], 2.0
+        slice_.ImageOrientationPatient, slice_.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0.0, 0.0, 2.0 * k]
+        slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
+        slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 16, 12, 11, 0
+        slice_.PixelData = rng.integers(0, 4000, 30).astype("<u2").tobytes()
+        stream = io.BytesIO()
+        slice_.save_as(stream, enforce_file_format=True)
+        files[f"{k}.dcm"] = stream.getvalue()
+    return files
+
+
+def flipped(content: bytes, rng: np.random.Generator) -> bytes:
+    """Some bytes replaced."""
+    data = bytearray(content)
+    for place in rng.integers(0, len(data), rng.integers(1, 12)):
+        data[place] = int(rng.integers(256))
+    return bytes(data)
+
+
+def header_flipped(content: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes at the front replaced, where sizes, types and geometry are; within the compression, if there is one."""
+    if content[:2] == b"\x1f\x8b":
+        return gzip.compress(header_flipped(gzip.decompress(content), rng), mtime=0)
+    front = min(len(content), 348)
+    return flipped(content[:front], rng) + content[front:]
+
+
+def odd_numbers(content: bytes, rng: np.random.Generator) -> bytes:
+    """Numbers at the front that nobody expects: huge, negative, not finite."""
+    if content[:2] == b"\x1f\x8b":
+        return gzip.compress(odd_numbers(gzip.decompress(content), rng), mtime=0)
+    values: list[Any] = [
+        np.float32(np.nan),
+        np.float32(np.inf),
+        np.float32(-1e30),
+        np.int16(-1),
+        np.int16(32767),
+        np.int32(-7),
+    ]
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 4)):
+        part = values[rng.integers(len(values))].tobytes()
+        place = int(rng.integers(0, max(1, min(len(data), 348) - 4))) // 2 * 2
+        data[place : place + len(part)] = part
+    return bytes(data)
+
+
+def cut(content: bytes, rng: np.random.Generator) -> bytes:
+    """The end is missing."""
+    return content[: int(rng.integers(0, len(content)))]
+
+
+def shuffled(content: bytes, rng: np.random.Generator) -> bytes:
+    """A part of the file stands somewhere else, or twice."""
+    a, b, to = (int(n) for n in rng.integers(0, len(content), 3))
+    part = content[min(a, b) : max(a, b)]
+    return content[:to] + part + content[to:]
+
+
+MUTATIONS: list[Callable[[bytes, np.random.Generator], bytes]] = [flipped, header_flipped, odd_numbers, cut, shuffled]
+
+
+def mutated(seed: int) -> tuple[str, Files]:
+    """Input number ``seed``: one file of a sound scan is damaged in one of the ways above."""
+    rng = np.random.default_rng(seed)
+    kind, make = ("nifti", nifti) if seed % 2 else ("dicom", dicom)
+    files = make(rng)
+    name = sorted(files)[rng.integers(len(files))]
+    files[name] = MUTATIONS[rng.integers(len(MUTATIONS))](files[name], rng)
+    return kind, files
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`Hang` in what takes longer."""
+
+    def late(*_: object) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def outcome(files: Files, folder: Path, seconds: float) -> str:
+    """``read``, the code of a typed error, ``hang``, or the name of any other exception."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    try:
+        with time_limit(seconds), find_cases([str(folder)], progress=False) as found:
+            for case in found.cases:
+                if case.fault is not None:
+                    raise case.fault
+                read_case(case)
+            return "read" if found.cases else "skipped"
+    except SemisegError as error:
+        return error.code
+    except Hang:
+        return "hang"
+    except Exception as error:  # noqa: BLE001  # just this is what is looked for
+        return f"UNTYPED {type(error).__name__}"
+
+
+def run(count: int, first: int = 0, seconds: float = 10.0, progress: bool = True) -> dict[tuple[str, str], list[int]]:
+    """Outcomes of ``count`` inputs, as (kind, outcome) -> seeds."""
+    found: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for seed in tqdm(range(first, first + count), disable=not progress):
+            kind, files = mutated(seed)
+            with tempfile.TemporaryDirectory() as folder:
+                found[kind, outcome(files, Path(folder), seconds)].append(seed)
+    return dict(found)
+
+
+def main() -> None:
+    """Print and write the table; leave with 1 if anything was untyped or hung."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first input")
+    parser.add_argument("--seconds", type=float, default=10.0, help="that one input may take")
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    args = parser.parse_args()
+    found = run(args.count, args.first, args.seconds)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["kind", "outcome", "count", "first_seed"])
+    writer.writerows([*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items()))
+    write_atomically(args.output / "fuzz.csv", text.getvalue())
+    sys.stdout.write("| kind | outcome | count | first seed |\n| --- | --- | --: | --: |\n")
+    sys.stdout.writelines(f"| {k} | {o} | {len(s)} | {s[0]} |\n" for (k, o), s in sorted(found.items()))
+    sys.stdout.write(f"\nmost memory of the process: {megabytes:.0f} MB\n")
+    sys.exit(any("UNTYPED" in o or o == "hang" for _, o in found))
+
+
+if __name__ == "__main__":
+    main()

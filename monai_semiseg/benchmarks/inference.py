@@ -1,0 +1,159 @@
+"""What a folder run costs beyond the network: against the network alone, and against the plain MONAI loop."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+from pydicom.uid import generate_uid
+from scipy.ndimage import gaussian_filter
+
+from monai_semiseg.benchmarks.fuzz import dicom
+from monai_semiseg.benchmarks.measure import Row, table, write_csv
+from monai_semiseg.data.discover import find_cases
+from monai_semiseg.data.files import resident_memory
+from monai_semiseg.inference.workflow import open_workflow
+
+
+def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
+    """Smooth random scans as int16 .nii.gz, as scanners' are, in LPS so that the orientation has work to do."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    noise = gaussian_filter(rng.normal(size=shape), 1.5)
+    for n in range(count):
+        array = (1000 * np.roll(noise, n, axis=0)).astype(np.int16)
+        nib.save(nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / f"scan{n:04}.nii.gz")
+
+
+def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) -> ConfigWorkflow:
+    """The bundle's inference, ready to run."""
+    where = {"dataset_dir": str(scans), "output_dir": str(output), "device": "$torch.device('cpu')"}
+    workflow = open_workflow(bundle, "inference", {**where, **settings})
+    workflow.initialize()
+    return workflow
+
+
+def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
+    """The network on arrays that are in memory already: what no folder run can beat."""
+    get = workflow.parser.get_parsed_content
+    images = [item["image"].as_tensor()[None] for item in get("dataset")]
+    network, inferer = get("network").eval(), get("inferer")
+
+    def run() -> list[float]:
+        with torch.inference_mode():
+            for image in images:
+                inferer(image, network)
+        return []
+
+    return run
+
+
+def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
+    """Ours: reading, network, masks, previews, measurements, ledger and report; memory after every case."""
+
+    def run() -> list[float]:
+        results = workflow.parser.get_parsed_content("runner").run()
+        return [result.memory_mb for result in results]
+
+    return run
+
+
+def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
+    """MONAI's evaluator, one scan after the other; masks only."""
+    evaluator, memory = workflow.parser.get_parsed_content("evaluator"), []  # type: Any, list[float]
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda _: memory.append(resident_memory()))
+
+    def run() -> list[float]:
+        evaluator.run()
+        return memory
+
+    return run
+
+
+def usual_postprocessing(output: Path) -> dict[str, Any]:
+    """As the Model Zoo's bundles have it: softmax, Invertd, argmax, SaveImaged."""
+    return {"_target_": "Compose", "transforms": [
+        {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+        {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image",
+         "nearest_interp": False, "to_tensor": True},
+        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+        {"_target_": "SaveImaged", "keys": "pred", "output_dir": str(output), "separate_folder": False,
+         "print_log": False, "output_dtype": "uint8"},
+    ]}  # fmt: skip
+
+
+def compare(bundle: Path, count: int, shape: Sequence[int], settings: dict[str, Any], root: Path) -> list[Row]:
+    """Seconds of each way over the same scans; memory: growth over the second half of the run."""
+    write_scans(root / "scans", count, shape)
+    rows = []
+    plain = {"postprocessing": usual_postprocessing(root / "plain")}
+    ways = {
+        "network alone": (network_alone, {}),
+        "folder run": (folder_run, {}),
+        "plain MONAI loop": (plain_loop, plain),
+    }
+    for name, (make, more) in ways.items():
+        way = make(opened(bundle, root / "scans", root / name.replace(" ", "_"), {**settings, **more}))
+        begun = time.perf_counter()
+        memory = way()
+        rows.append(Row(name, time.perf_counter() - begun, memory[-1] - memory[len(memory) // 2] if memory else 0.0))
+    return rows
+
+
+def discovery(files: int, root: Path) -> Row:
+    """Seconds to find the series of ``files`` DICOM files, a hundred to a folder, 25 series each."""
+    template, written = list(dicom(np.random.default_rng(0)).values()), 0
+    series = generate_uid(entropy_srcs=["s"]).encode()
+    for number in range(files // 4):
+        folder = root / f"study{number // 25:05}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for content in template:
+            named = content.replace(series, series[:-6] + f"{number:06}".encode())
+            (folder / f"{written:06}.dcm").write_bytes(named)
+            written += 1
+    begun = time.perf_counter()
+    with find_cases([str(root)], progress=False) as found:
+        seconds = time.perf_counter() - begun
+        if len(found.cases) != files // 4:
+            raise RuntimeError(f"found {len(found.cases)} series instead of {files // 4}")
+    return Row(f"{written} DICOM files, {files // 4} series", seconds, 0.0)
+
+
+def main() -> None:
+    """Print and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bundle", type=Path, default=Path("bundles/semisupervised_baselines"))
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--small", type=int, default=200, help="scans of 36 x 50 x 36")
+    parser.add_argument("--large", type=int, default=20, help="scans of 256 x 256 x 128")
+    parser.add_argument("--files", type=int, default=10_000, help="DICOM files")
+    args = parser.parse_args()
+    plain = {"mirror_axes": [], "overlap": 0.25}
+    for name, count, shape in (("small", args.small, (36, 50, 36)), ("large", args.large, (256, 256, 128))):
+        if not count:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            rows = compare(args.bundle, count, shape, plain, Path(folder))
+        write_csv(rows, args.output / f"inference_{name}.csv")
+        sys.stdout.write(
+            f"\n{count} scans of {shape}; MB: growth over the second half of the run\n{table(rows, 'network alone')}"
+        )
+    if args.files:
+        with tempfile.TemporaryDirectory() as folder:
+            row = discovery(args.files, Path(folder))
+        write_csv([row], args.output / "discovery.csv")
+        sys.stdout.write(f"\n{row.name}: {row.seconds:.1f} s\n")
+
+
+if __name__ == "__main__":
+    main()

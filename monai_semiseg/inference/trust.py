@@ -1,0 +1,67 @@
+"""What code a bundle's configs would run, before any of it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_semiseg.errors import ConfigError
+
+# Classes of MONAI by their short names, of this package and of torch's layers: what a config may build unasked.
+_TARGETS = re.compile(r"[A-Z]\w*|monai\.[\w.]+|monai_semiseg\.[\w.]+|torch\.nn\.[\w.]+")
+
+
+def known_expressions() -> frozenset[str]:
+    """The expressions of our own bundles' ``inference.json``, each of which has been read."""
+    text = resources.files("monai_semiseg.inference").joinpath("known_expressions.txt").read_text()
+    return frozenset(text.splitlines())
+
+
+def foreign_code(configs: Sequence[str | Path]) -> list[str]:
+    """What would run that is not ours or MONAI's, as ``key: text``: expressions, other classes, and other files.
+
+    The files are read as text; nothing in them is evaluated.
+
+    Args:
+        configs: JSON or YAML files.
+    """
+    known, found = known_expressions(), []
+    for file in configs:
+        for key, text in _strings(ConfigParser.load_config_file(str(file)), ""):
+            is_code = text.startswith("$") and text not in known
+            is_class = key.endswith("_target_") and not text.startswith("$") and not _TARGETS.fullmatch(text)
+            is_file = text.startswith("%") and "::" in text
+            if is_code or is_class or is_file:
+                found.append(f"{Path(file).name} {key}: {text}")
+    return found
+
+
+def require_trust(configs: Sequence[str | Path], bundle: str | Path) -> None:
+    """Refuse configs that would run foreign code.
+
+    Raises:
+        ConfigError: If there is any.
+    """
+    if code := foreign_code(configs):
+        raise ConfigError(
+            f"{len(code)} pieces of foreign code would run, the first is {code[0]}",
+            expected="a bundle of this project, or one that you trust",
+            remedy="read the list above, then say --trust",
+            path=bundle,
+        )
+
+
+def _strings(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _strings(value, f"{key}#{name}" if key else str(name))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _strings(value, f"{key}#{number}")
+    elif isinstance(node, str):
+        yield key, node

@@ -1,0 +1,179 @@
+"""Bundles that are not ours: their code is listed and needs trust; a Model Zoo configuration runs like ours."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import UNet
+
+from monai_semiseg.cli.main import main
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.inference.trust import foreign_code, known_expressions, require_trust
+
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+UNET = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [4, 4, 8, 8, 8], "strides": [2, 2, 2, 2],
+        "num_res_units": 2, "norm": "batch"}  # fmt: skip
+
+
+def step(target: str, **more: Any) -> dict[str, Any]:
+    return {"_target_": target, **more}
+
+
+def spleen(**more: Any) -> dict[str, Any]:
+    """Inference as the Model Zoo's spleen_ct_segmentation describes it, with a smaller network and windows."""
+    return {
+        "imports": ["$import glob", "$import os"],
+        "bundle_root": ".",
+        "output_dir": "$@bundle_root + '/eval'",
+        "dataset_dir": "/workspace/data/Task09_Spleen",
+        "datalist": "$list(sorted(glob.glob(@dataset_dir + '/imagesTs/*.nii.gz')))",
+        "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
+        "network_def": step("UNet", **UNET),
+        "network": "$@network_def.to(@device)",
+        "preprocessing": step("Compose", transforms=[
+            step("LoadImaged", keys="image"), step("EnsureChannelFirstd", keys="image"),
+            step("Orientationd", keys="image", axcodes="RAS"),
+            step("Spacingd", keys="image", pixdim=[1.5, 1.5, 2.0], mode="bilinear"),
+            step("ScaleIntensityRanged", keys="image", a_min=-57, a_max=164, b_min=0, b_max=1, clip=True),
+            step("EnsureTyped", keys="image")]),
+        "dataset": step("Dataset", data="$[{'image': i} for i in @datalist]", transform="@preprocessing"),
+        "dataloader": step("DataLoader", dataset="@dataset", batch_size=1, shuffle=False, num_workers=4),
+        "inferer": step("SlidingWindowInferer", roi_size=[32, 32, 32], sw_batch_size=4, overlap=0.5),
+        "postprocessing": step("Compose", transforms=[
+            step("Activationsd", keys="pred", softmax=True),
+            step("Invertd", keys="pred", transform="@preprocessing", orig_keys="image", nearest_interp=False,
+                 to_tensor=True),
+            step("AsDiscreted", keys="pred", argmax=True),
+            step("SaveImaged", keys="pred", output_dir="@output_dir")]),
+        "evaluator": step("SupervisedEvaluator", device="@device", val_data_loader="@dataloader", network="@network",
+                          inferer="@inferer", postprocessing="@postprocessing", amp=True),
+        "run": ["$@evaluator.run()"],
+        **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
+    return write(tmp_path / "spleen_ct_segmentation")
+
+
+def write(root: Path, **more: Any) -> Path:
+    (root / "configs").mkdir(parents=True)
+    (root / "models").mkdir()
+    (root / "configs" / "inference.json").write_text(json.dumps(spleen(**more)))
+    pred = {"channel_def": {"0": "background", "1": "spleen"}}
+    meta = {"version": "0.5.9", "network_data_format": {"inputs": {}, "outputs": {"pred": pred}}}
+    (root / "configs" / "metadata.json").write_text(json.dumps(meta))
+    torch.manual_seed(0)
+    torch.save(UNet(**UNET).state_dict(), root / "models" / "model.pt")
+    return root
+
+
+def predict(bundle: Path, scans: Path, out: Path, *more: str) -> int:
+    return main(["predict", str(scans), "--output", str(out), "--bundle", str(bundle), "--device", "cpu", *more])
+
+
+def test_our_bundles_need_no_trust() -> None:
+    for bundle in sorted(BUNDLES.iterdir()):
+        require_trust([bundle / "configs" / "inference.json"], bundle)
+
+
+def test_the_known_expressions_are_our_bundles() -> None:
+    """No more, no less. To renew the list: the strings that begin with $ in bundles/*/configs/inference.json."""
+    found: set[str] = set()
+
+    def walk(node: Any) -> None:
+        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            walk(value)
+        if isinstance(node, str) and node.startswith("$"):
+            found.add(node)
+
+    for file in BUNDLES.glob("*/configs/inference.json"):
+        walk(json.loads(file.read_text()))
+    assert found == known_expressions()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"run": ["$__import__('os').system('touch proof')"]}, "run#0: $__import__"),
+        ({"network_def": {"_target_": "subprocess.Popen", "args": ["touch", "proof"]}}, "network_def#_target_"),
+        ({"device": "%/etc/other.json::device"}, "device: %/etc"),
+        ({"nested": [{"deep": {"_target_": "os.system", "command": "touch proof"}}]}, "nested#0#deep#_target_"),
+    ],
+)
+def test_foreign_code_is_listed_and_refused_before_it_runs(
+    more: dict[str, Any], words: str, tmp_path: Path, kit: SimpleNamespace, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    bundle = write(tmp_path / "bundle", **more)
+    kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
+    assert any(words in line for line in foreign_code([bundle / "configs" / "inference.json"]))
+    assert predict(bundle, tmp_path / "in", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert words in error and "--trust" in error
+    assert not (tmp_path / "proof").exists() and not (tmp_path / "out").exists()
+
+
+def test_a_model_zoo_bundle_runs_like_ours(tmp_path: Path, zoo: Path, kit: SimpleNamespace) -> None:
+    affine = np.diag([-0.9, -0.9, 3.0, 1.0])
+    kit.write_nifti(tmp_path / "in" / "a.nii.gz", 100 * kit.values((40, 38, 20)), affine)
+    kit.write_dicom(tmp_path / "in" / "series", kit.values((30, 28, 9)), spacing=(1.2, 1.2, 4.0))
+    (tmp_path / "in" / "broken.nii.gz").write_bytes(b"\x1f\x8bno")
+    assert predict(zoo, tmp_path / "in", tmp_path / "out", "--trust") == 3
+    rows = {Path(row["input"]).name: row for row in csv.DictReader((tmp_path / "out" / "report.csv").open())}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.nii.gz": "done", "series": "done", "broken.nii.gz": "failed"}  # fmt: skip
+    mask = nib.load(tmp_path / "out" / "a_seg.nii.gz")
+    np.testing.assert_allclose(mask.affine, affine)
+    assert mask.shape == (40, 38, 20) and "spleen_ml" in rows["a.nii.gz"]
+    assert not (zoo / "eval").exists()  # what the bundle would have saved itself
+    expected = plain(zoo, tmp_path / "in" / "a.nii.gz", tmp_path / "plain")
+    assert np.array_equal(np.asanyarray(mask.dataobj), expected)
+
+
+def plain(bundle: Path, scan: Path, out: Path) -> Any:
+    """The mask that MONAI's own engine gives with this configuration."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser(spleen(bundle_root=str(bundle), device="$torch.device('cpu')", output_dir=str(out)))
+    parser["datalist"], parser["dataloader#num_workers"] = [str(scan)], 0
+    network = parser.get_parsed_content("network")
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    parser.get_parsed_content("evaluator").run()
+    (file,) = out.rglob("*.nii.gz")
+    return np.asanyarray(nib.load(file).dataobj).squeeze()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"inferer": None}, "no 'inferer'"),
+        ({"preprocessing": step("Compose", transforms=[])}, "one LoadImaged"),
+        ({"preprocessing": step("Compose", transforms=[step("LoadImaged", keys="ct")])}, "one LoadImaged"),
+    ],
+)
+def test_bundles_that_follow_no_convention(
+    more: dict[str, Any], words: str, tmp_path: Path, kit: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
+    bundle = write(tmp_path / "b", **more)
+    assert predict(bundle, tmp_path / "in", tmp_path / "out", "--trust") == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_bundle_without_label_names(tmp_path: Path, zoo: Path, kit: SimpleNamespace) -> None:
+    (zoo / "configs" / "metadata.json").write_text(json.dumps({"version": "1"}))
+    kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
+    assert predict(zoo, tmp_path / "in", tmp_path / "out", "--trust") == 2
+    with pytest.raises(ConfigError, match="foreign code"):
+        require_trust([zoo / "configs" / "inference.json"], zoo)
