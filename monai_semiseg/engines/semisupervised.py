@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
-from monai.engines import Trainer
-from monai.inferers import Inferer, SimpleInferer
+from monai.engines import SupervisedTrainer
+from monai.inferers import Inferer
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -26,7 +26,7 @@ def gaussian_ramp(iteration: int, length: int) -> float:
     return 1.0 if iteration >= length else math.exp(-5 * (1 - iteration / length) ** 2)
 
 
-class SemiSupervisedTrainer(Trainer):
+class SemiSupervisedTrainer(SupervisedTrainer):
     """Minimise ``L_s(labelled) + w ramp(t) L_u(unlabelled)``; as it stands, without L_u, supervised learning.
 
     A method overrides :meth:`losses` and, if it keeps a teacher, :meth:`after_step`. A batch holds ``image`` and
@@ -46,6 +46,9 @@ class SemiSupervisedTrainer(Trainer):
         inferer: how images go through the network; MONAI's ``SimpleInferer`` if None.
         train_handlers: MONAI handlers.
         autocast_dtype: ``"float16"`` or ``"bfloat16"`` for mixed precision on a GPU; losses stay in float32.
+        accumulation_steps: batches whose gradients are averaged before an optimiser step; the last of an epoch steps
+            in any case.
+        compiled: run the network through ``torch.compile``.
 
     Raises:
         ConfigError: If a setting is out of range, or asks for mixed precision on a CPU.
@@ -65,25 +68,29 @@ class SemiSupervisedTrainer(Trainer):
         inferer: Inferer | None = None,
         train_handlers: Sequence[Any] | None = None,
         autocast_dtype: str | None = None,
+        accumulation_steps: int = 1,
+        compiled: bool = False,
     ) -> None:
         if autocast_dtype not in (None, "float16", "bfloat16"):
             raise ConfigError(f"autocast_dtype is {autocast_dtype!r}", expected="null, 'float16' or 'bfloat16'")
         if autocast_dtype is not None and torch.device(device).type == "cpu":
             # torch 2.13: the weight gradient of a bfloat16 Conv3d on 2 x 3 x 2 voxels reads memory nobody wrote.
             raise ConfigError("autocast_dtype on a CPU", expected="null", remedy="leave it out, or use a GPU")
-        if unlabelled_weight < 0 or ramp_iterations < 0:
+        if unlabelled_weight < 0 or ramp_iterations < 0 or accumulation_steps < 1:
             raise ConfigError(
-                f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}", expected="neither negative"
+                f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}, accumulation_steps "
+                f"{accumulation_steps}",
+                expected="neither negative, at least 1 step",
             )
-        self.network, self.optimizer, self.loss_function = network, optimizer, loss_function
-        self.inferer = inferer or SimpleInferer()
         self.unlabelled_weight, self.ramp_iterations = unlabelled_weight, ramp_iterations
         self.autocast_dtype = None if autocast_dtype is None else getattr(torch, autocast_dtype)
         # float16 needs its gradients scaled; bfloat16 has the range of float32.
         scaled = self.autocast_dtype is torch.float16 and torch.device(device).type == "cuda"
         super().__init__(
-            device, max_epochs, train_data_loader, epoch_length, handlers=train_handlers, amp=scaled, decollate=False
-        )
+            device, max_epochs, train_data_loader, network, optimizer, loss_function, epoch_length, inferer=inferer,
+            train_handlers=train_handlers, amp=scaled, decollate=False, compile=compiled,
+            accumulation_steps=accumulation_steps,
+        )  # fmt: skip
         # After the handlers above, so that initial weights and a resumed checkpoint are in the network by then.
         self.add_event_handler(Events.STARTED, self._begin)
 
@@ -115,7 +122,10 @@ class SemiSupervisedTrainer(Trainer):
         device = torch.device(self.state.device)
         batch = {name: value.to(device, non_blocking=True) for name, value in batchdata.items()}
         self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        # Counted within an epoch, so that a checkpoint never lies between two halves of a step.
+        place = (engine.state.iteration - 1) % int(engine.state.epoch_length or 1)
+        if place % self.accumulation_steps == 0:
+            self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
             supervised, unsupervised = self.losses(batch)
         loss = supervised
@@ -125,14 +135,18 @@ class SemiSupervisedTrainer(Trainer):
             weight = self.unlabelled_weight * gaussian_ramp(engine.state.iteration, self.ramp_iterations)
             loss = supervised + weight * unsupervised
             output["unlabelled_loss"] = unsupervised.detach()
-        self._step(loss)
-        self.after_step(engine.state.iteration)
+        self._scaler().scale(loss / self.accumulation_steps).backward()
+        if (place + 1) % self.accumulation_steps == 0 or place + 1 == engine.state.epoch_length:
+            self._step()
+            self.after_step(engine.state.iteration)
         return {Keys.LOSS: loss.detach(), **output}
 
-    def _step(self, loss: Tensor) -> None:
-        scaler = self.scaler or torch.amp.GradScaler(enabled=False)
-        scaler.scale(loss).backward()
+    def _scaler(self) -> torch.amp.GradScaler:
+        return self.scaler or torch.amp.GradScaler(enabled=False)
+
+    def _step(self) -> None:
         self._share_gradients()
+        scaler = self._scaler()
         scaler.step(self.optimizer)
         scaler.update()
 

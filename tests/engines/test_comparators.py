@@ -318,3 +318,50 @@ def test_two_networks_from_one_file_are_moved_apart() -> None:
 def test_bad_settings(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build("supervised", **settings)
+
+
+class Linear(nn.Module):
+    """Mean squared error to the label: a loss that is linear in the batch."""
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        return (logits - label).square().mean()
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher"])
+def test_accumulated_gradients_are_those_of_the_joined_batch(name: str) -> None:
+    whole = [batch(seed=s) for s in range(3)]
+    halves = [{key: value[n : n + 1] for key, value in one.items()} for one in whole for n in range(2)]
+    ends = []
+    for batches, steps in ((whole, 1), (halves, 2)):
+        quiet = {"noise": 0.0} if name != "supervised" else {}
+        trainer = build(name, batches=batches, accumulation_steps=steps, **quiet)
+        trainer.loss_function = Linear()
+        trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), 0.1)
+        trainer.ramp_iterations, updates = 0, []
+        follow = trainer.after_step
+        trainer.after_step = lambda n, follow=follow, updates=updates: (updates.append(n), follow(n))[1]  # type: ignore[method-assign]
+        trainer.run()
+        assert len(updates) == 3  # a teacher moves with the steps, not with the batches
+        ends.append(trainer.network.state_dict())
+    if name == "supervised":  # a teacher's weight depends on the number of the step
+        for key, value in ends[0].items():
+            torch.testing.assert_close(value, ends[1][key], atol=1e-5, rtol=1e-4)
+
+
+def test_the_last_batch_of_an_epoch_steps_in_any_case() -> None:
+    trainer, steps = build("supervised", batches=[batch(seed=s) for s in range(3)], accumulation_steps=2), []
+    trainer.after_step = steps.append  # type: ignore[method-assign]
+    trainer.run()
+    assert steps == [2, 3]
+
+
+def test_a_compiled_network_trains_and_its_state_has_plain_names() -> None:
+    trainer = build("mean_teacher", compiled=True, batches=[batch(seed=0)])
+    trainer.network = torch.compile(trainer.network._orig_mod, backend="eager")  # no compiler is needed for this
+    trainer.run()
+    assert all(torch.isfinite(value).all() for value in trainer.teacher.state_dict().values())
+    assert not any(key.startswith("_orig_mod") for key in trainer.teacher.state_dict())
+    plain = build("mean_teacher", batches=[batch(seed=0)])
+    plain.run()
+    for key, value in plain.teacher.state_dict().items():
+        torch.testing.assert_close(value, trainer.teacher.state_dict()[key], atol=1e-4, rtol=1e-3)

@@ -1,0 +1,151 @@
+"""Every bundle in the hands of MONAI's own tools: verification, export, workflows by properties, federated learning."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import monai.bundle
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser, create_workflow
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.constants import ExtraItems, WeightType
+from monai.fl.utils.exchange_object import ExchangeObject
+from monai.utils import set_determinism
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/configs"))
+SCHEMA = Path(__file__).with_name("metadata_schema.json")
+CPU = "$torch.device('cpu')"
+
+pytestmark = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+
+
+@pytest.fixture(autouse=True)
+def leave_determinism() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    set_determinism(None)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six labelled scans and a datalist in which two train, one is unlabelled, one validates and two test."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for n in range(6):
+        label = np.zeros((34, 32, 36), np.uint8)
+        label[6:14, 8:20, 5:15], label[14:22, 8:20, 5:15] = 1, 2
+        image = (rng.normal(size=label.shape) + 3 * label).astype(np.float32)
+        nib.save(nib.Nifti1Image(image, np.eye(4)), root / f"i{n}.nii")
+        nib.save(nib.Nifti1Image(label, np.eye(4)), root / f"l{n}.nii")
+    pairs = [{"image": f"i{n}.nii", "label": f"l{n}.nii"} for n in range(6)]
+    content = {"training": pairs[:2], "unlabeled": [{"image": "i2.nii"}], "validation": pairs[3:4], "test": pairs[4:]}
+    (root / "datalist.json").write_text(json.dumps(content))
+    return root
+
+
+def raw(bundle: Path, name: str) -> dict[str, Any]:
+    return json.loads((bundle / "configs" / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+def small(bundle: Path, config: str, data: Path, folder: Path, **more: Any) -> dict[str, Any]:
+    known = raw(bundle, config)
+    asked = {"dataset_dir": str(data), "ckpt_dir": str(folder), "output_dir": str(folder), "device": CPU,
+             "patch_size": [32, 32, 32], "num_workers": 0, "iterations": 2, "init_weights": None, **more}  # fmt: skip
+    return {key: value for key, value in asked.items() if key in known}
+
+
+def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
+    """With a schema that lies where MONAI would download the official one to."""
+    meta = bundle / "configs" / "metadata.json"
+    schema = shutil.copy(SCHEMA, tmp_path / "schema.json")
+    monai.bundle.verify_metadata(meta_file=str(meta), filepath=str(schema))
+    for missing in ("version", "network_data_format"):
+        broken = {key: value for key, value in json.loads(meta.read_text()).items() if key != missing}
+        (tmp_path / "broken.json").write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match=f"'{missing}' is a required property"):
+            monai.bundle.verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(schema))
+
+
+def test_export_to_torchscript(bundle: Path, tmp_path: Path) -> None:
+    parser = ConfigParser(raw(bundle, "inference"))
+    network = parser.get_parsed_content("network_def").eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    monai.bundle.ckpt_export(
+        net_id="network_def", filepath=str(tmp_path / "model.ts"), ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=str(bundle / "configs" / "metadata.json"), config_file=str(bundle / "configs" / "inference.json"),
+        key_in_ckpt="",
+    )  # fmt: skip
+    exported, image = torch.jit.load(tmp_path / "model.ts"), torch.randn(1, 1, 32, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(exported(image), network(image))
+
+
+def test_a_workflow_driven_by_its_properties(bundle: Path, data: Path, tmp_path: Path) -> None:
+    """As MONAI Label drives a training: other scans, another budget, its own handlers beside."""
+    workflow = create_workflow(
+        workflow_type="train", config_file=str(bundle / "configs" / "train.json"), bundle_root=str(bundle),
+        meta_file=str(bundle / "configs" / "metadata.json"), logging_file=False,
+        **small(bundle, "train", data, tmp_path, iterations=6, epoch_iterations=2),
+    )  # fmt: skip
+    scans = [{"image": str(data / f"i{n}.nii"), "label": str(data / f"l{n}.nii")} for n in (4, 5)]
+    workflow.train_dataset_data, workflow.val_dataset_data, workflow.max_epochs = scans, scans[:1], 1
+    workflow.initialize()
+    seen: list[int] = []
+    workflow.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.iteration))
+    workflow.run()
+    assert seen == [1, 2] and workflow.train_dataset_data == scans
+    assert workflow.evaluator.state.metrics["val_mean_dice"] >= 0
+    assert isinstance(workflow.train_handlers, list) and workflow.network_def is not None
+
+
+def test_what_monai_label_and_deploy_change(bundle: Path) -> None:
+    """They filter the items of both Compose, so these have to be there by name, and every config stands alone."""
+    for name in ("inference", "evaluate"):
+        config = raw(bundle, name)
+        for key in ("preprocessing", "postprocessing"):
+            assert config[key]["_target_"] == "Compose" and isinstance(config[key]["transforms"], list)
+        assert config["preprocessing"]["transforms"][0]["_target_"] == "LoadImaged"
+    handlers = raw(bundle, "train")["train"]["handlers"]
+    assert isinstance(handlers, list) and all("_target_" in handler for handler in handlers)
+
+
+@pytest.mark.slow
+def test_a_round_of_federated_learning(bundle: Path, data: Path, tmp_path: Path) -> None:
+    """Two clients train from the same weights, and their mean is a new start for both."""
+    shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns("docs", "*.pt"))
+    clients = []
+    for name in ("one", "two"):
+        # The budget is that of all rounds: the learning rate's schedule runs over them.
+        budget = {"iterations": 4, "epoch_iterations": 2, "seed": 1 if name == "one" else 2}
+        kwargs = small(bundle, "train", data, tmp_path / name, **budget)
+        evaluation = small(bundle, "evaluate", data, tmp_path / name)
+        client = MonaiAlgo(bundle_root=str(tmp_path / "bundle"), local_epochs=1, send_weight_diff=False,
+                           train_kwargs=kwargs, eval_kwargs={**kwargs, **evaluation})  # fmt: skip
+        client.initialize(extra={ExtraItems.CLIENT_NAME: name})
+        clients.append(client)
+    torch.manual_seed(0)
+    start = ConfigParser(raw(bundle, "train")).get_parsed_content("network_def").state_dict()
+    ends = []
+    for client in clients:
+        client.train(ExchangeObject(weights=copy.deepcopy(start)))
+        sent = client.get_weights()
+        assert sent.weight_type == WeightType.WEIGHTS and set(sent.weights) == set(start)
+        ends.append(sent.weights)
+    key = "conv_0.conv_0.conv.weight"
+    assert not np.allclose(ends[0][key], ends[1][key]) and not np.allclose(ends[0][key], start[key])
+    mean = {name: torch.as_tensor(sum(np.asarray(end[name]) for end in ends) / 2) for name in start}
+    for client in clients:
+        client.train(ExchangeObject(weights=mean))
+        scores = client.evaluate(ExchangeObject(weights=mean))
+        assert scores.metrics
+        client.finalize()
