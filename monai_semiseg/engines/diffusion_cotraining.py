@@ -31,7 +31,8 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
     from the teacher's :meth:`~monai_semiseg.networks.diffusion_teacher.DiffusionTeacher.rounds`, their mean ``p``,
     their agreement ``a`` and the student's decision ``d = argmax A(weak)``, none of which carries a gradient::
 
-        L_u = mean a CE(S(cutmix(strong)), cutmix(p)) + CE(M(noise, strong), d) + g CE(M(noise, x_j), d)
+        L_u = mean a CE(S(cutmix(strong)), cutmix(q)) + CE(M(noise, strong), d) + g CE(M(noise, x_j), d)
+        q = (1 - s) p + s softmax A(weak)
 
     and ``w_r L_G(x, p)`` joins L_s. The alignment term of a round costs a step of its own through M, so each iteration
     takes it at one round j drawn at random: the same in expectation as the mean over rounds.
@@ -46,6 +47,7 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         rounds: R.
         rounds_every: iterations from one use of rounds (and step of G) to the next; those between have ``p = p_0``.
         agreement: whether a counts; otherwise every voxel does.
+        student_share: s, how much of its target the student makes itself; 0 is cross supervision alone.
         aligned: before the first step, rename the teacher's classes by what they are on ``alignment_batches`` batches
             of labelled scans.
         alignment_batches: see above.
@@ -68,6 +70,7 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         rounds: int = 1,
         rounds_every: int = 1,
         agreement: bool = True,
+        student_share: float = 0.5,
         aligned: bool = True,
         alignment_batches: int = 8,
         alignment_weight: float = 1.0,
@@ -76,6 +79,8 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         box_probability: float = 1.0,
         **settings: Any,
     ) -> None:
+        if not 0 <= student_share <= 1:
+            raise ConfigError(f"student_share {student_share}", expected="0 to 1")
         if rounds < 0 or rounds_every < 1 or alignment_batches < 1:
             raise ConfigError(f"rounds {rounds}, rounds_every {rounds_every}, alignment_batches {alignment_batches}",
                               expected="at least 0, 1 and 1")  # fmt: skip
@@ -83,6 +88,7 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         self.teacher, self.rounds, self.rounds_every = teacher, rounds, rounds_every
         self.average = None if average is None else MovingAverage(average, self.network, momentum)
         self.agreement, self.aligned, self.alignment_batches = agreement, aligned, alignment_batches
+        self.student_share = student_share
         self.alignment_weight, self.reconstruction_weight = alignment_weight, reconstruction_weight
         self.box, self.box_probability = tuple(box), box_probability
 
@@ -105,7 +111,8 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         rebuilds = self.rounds > 0 and self.state.iteration % self.rounds_every == 0
         masks, seen = self.teacher.rounds(weak, self.rounds if rebuilds else 0)
         target, agreement = aggregated(masks)
-        decision = self._decide(weak)
+        own = self._own(weak)
+        decision, target = own.argmax(1), torch.lerp(target, own, self.student_share)
         supervised, student = self._student(batch, target, agreement)
         known, cross = self._teacher(batch, strong, decision, seen)
         supervised = supervised + known
@@ -158,13 +165,13 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         return torch.where(later.reshape(-1, *[1] * (images.ndim - 1)), noised, noise), timesteps
 
     @torch.no_grad()
-    def _decide(self, images: Tensor) -> Tensor:
-        """Classes that the student finds, ``(B, spatial...)``."""
+    def _own(self, images: Tensor) -> Tensor:
+        """The student's probabilities, or its average's."""
         network = self.network if self.average is None else self.average.average
         was = network.training
-        logits = self.predict(images, network.eval())
+        probabilities = torch.softmax(self.predict(images, network.eval()), 1)
         network.train(was)
-        return logits.argmax(1)
+        return probabilities
 
     @torch.no_grad()
     def _align(self) -> None:

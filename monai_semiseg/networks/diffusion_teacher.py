@@ -42,7 +42,7 @@ class DiffusionTeacher(nn.Module):
 
     def __init__(
         self, mask_network: nn.Module, image_network: nn.Module, classes: int, timesteps: int = 1000, steps: int = 1,
-        round_level: float = 0.5, samples: int = 1, seed: int = 0,
+        round_level: float = 0.1, samples: int = 1, seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         if classes < 2 or not 1 <= steps <= timesteps or samples < 1:
