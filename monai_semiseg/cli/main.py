@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from monai_semiseg import __version__
-from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study
+from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study, weights
 from monai_semiseg.errors import ConfigError, OutputError, SemisegError, root_cause
 
-VERBS = (demo, check, split, plan, predict, evaluate, study, doctor)
+VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
 
 EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration or dataset;
 3 finished, some cases failed; 4 interrupted or disk full"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import torch
 from torch import Tensor, nn
 
+from monai_semiseg.data.files import atomic_path, sha256_of
 from monai_semiseg.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -119,25 +122,72 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
     Raises:
         CheckpointError: If nothing matches, or with ``strict`` if anything is missing or left over.
     """
-    state = read_state_dict(path)
-    target = unwrapped(network)
-    own = target.state_dict()
-    fitting = {n: v for n, v in state.items() if n in own and own[n].shape == v.shape}
-    match = Match(
-        loaded=tuple(fitting),
-        missing=tuple(n for n in own if n not in fitting),
-        unused=tuple(n for n in state if n not in fitting),
-    )
-    if not fitting or (strict and (match.missing or match.unused)):
+    if strict:
+        check_published(path)
+    state, target = read_state_dict(path), unwrapped(network)
+    match = match_weights(target, state)
+    if not match.loaded or (strict and (match.missing or match.unused)):
         raise CheckpointError(
             f"the weights do not fit the network: {match}",
             expected="weights of the same network",
             remedy="use the config and plan that the weights were trained with",
             path=Path(path),
         )
-    target.load_state_dict(fitting, strict=False)
+    target.load_state_dict({name: state[name] for name in match.loaded}, strict=False)
     logger.info("%s: %s", path, match)
     return match
+
+
+def check_published(path: str | Path) -> None:
+    """Require that a bundle's weights are those that its ``configs/metadata.json`` names under ``weights_sha256``.
+
+    Weights that no metadata name pass, and so do those of an own training, whose ``checkpoint.pt`` lies beside them.
+
+    Raises:
+        CheckpointError: If the file's hash is another one.
+    """
+    file = Path(path).resolve()
+    if (file.parent / "checkpoint.pt").is_file() or not file.is_file():
+        return
+    for root in list(file.parents)[1:3]:
+        meta = root / "configs" / "metadata.json"
+        if not meta.is_file():
+            continue
+        published = json.loads(meta.read_text()).get("weights_sha256", {}).get(file.relative_to(root).as_posix())
+        if published is not None and published != (found := sha256_of(file)):
+            raise CheckpointError(
+                f"sha256 is {found[:12]}..., not the published {published[:12]}...",
+                expected="the weights that configs/metadata.json names",
+                remedy="get the bundle again; for weights of your own, take their line out of weights_sha256",
+                path=Path(path),
+            )
+
+
+def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> Match:
+    """What :func:`load_weights` would load: the tensors that agree in name and shape."""
+    own = unwrapped(network).state_dict()
+    fitting = [name for name, value in state.items() if name in own and own[name].shape == value.shape]
+    return Match(
+        loaded=tuple(fitting),
+        missing=tuple(name for name in own if name not in set(fitting)),
+        unused=tuple(name for name in state if name not in set(fitting)),
+    )
+
+
+def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Write a plain state dict atomically, as safetensors if the name ends so, else as torch does.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    with atomic_path(path) as part:
+        if Path(path).suffix == ".safetensors":
+            from safetensors.torch import save
+
+            part.write_bytes(save(plain))
+        else:
+            torch.save(plain, part)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -20,6 +20,10 @@ from monai.fl.utils.constants import ExtraItems, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from monai.utils import set_determinism
 
+from monai_semiseg.data.files import sha256_of
+from monai_semiseg.errors import CheckpointError
+from monai_semiseg.networks.weights import load_weights
+
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/configs"))
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
@@ -149,3 +153,24 @@ def test_a_round_of_federated_learning(bundle: Path, data: Path, tmp_path: Path)
         scores = client.evaluate(ExchangeObject(weights=mean))
         assert scores.metrics
         client.finalize()
+
+
+def test_shipped_weights_have_the_published_hash(bundle: Path) -> None:
+    published = raw(bundle, "metadata").get("weights_sha256", {})
+    shipped = {str(file.relative_to(bundle)): sha256_of(file) for file in bundle.glob("models/**/*.pt")}
+    assert published == shipped
+
+
+def test_other_weights_under_a_published_name_are_refused(bundle: Path, tmp_path: Path) -> None:
+    network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def")
+    for folder in ("configs", "models"):
+        (tmp_path / folder).mkdir()
+    meta = {"weights_sha256": {"models/model.pt": "0" * 64}}
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(meta))
+    file = tmp_path / "models" / "model.pt"
+    torch.save(network.state_dict(), file)
+    with pytest.raises(CheckpointError, match="not the published 000000000000"):
+        load_weights(network, file, strict=True)
+    load_weights(network, file)  # as a start for training, any weights will do
+    (tmp_path / "models" / "checkpoint.pt").write_bytes(b"a training of one's own")
+    load_weights(network, file, strict=True)

@@ -53,7 +53,7 @@ def test_import_of_the_package_is_light() -> None:
 
 
 def test_verbs_are_the_promised_ones() -> None:
-    assert set(VERB_NAMES) == {"demo", "check", "split", "plan", "predict", "evaluate", "study", "doctor"}
+    assert set(VERB_NAMES) == {"demo", "check", "split", "plan", "predict", "evaluate", "study", "weights", "doctor"}
 
 
 def test_check_of_a_sound_dataset(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

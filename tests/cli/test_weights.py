@@ -1,0 +1,82 @@
+"""The weights verb: inspect, convert, match."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from safetensors.torch import load_file
+
+from monai_semiseg.cli.main import main
+from monai_semiseg.data.files import sha256_of
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
+
+
+def network(dims: int = 3, outputs: int = 3) -> torch.nn.Module:
+    parser = ConfigParser(ConfigParser.load_config_file(str(BUNDLE / "configs" / "inference.json")))
+    parser["spatial_dims"], parser["out_channels"] = dims, outputs
+    return parser.get_parsed_content("network_def")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    torch.save({f"module.{name}": value for name, value in network().state_dict().items()}, tmp_path / "model.pt")
+    return tmp_path / "model.pt"
+
+
+def test_inspect(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", "inspect", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["conv_0.conv_0.conv.weight", "float32", "16", "x", "1", "x", "3", "x", "3", "x", "3"]
+    assert f"{len(network().state_dict())} tensors" in lines[-1] and sha256_of(file) in lines[-1]
+
+
+def test_convert_to_safetensors_and_back(file: Path, tmp_path: Path) -> None:
+    there, back = tmp_path / "w.safetensors", tmp_path / "b.pt"
+    assert main(["weights", "convert", str(file), "--output", str(there)]) == 0
+    assert main(["weights", "convert", str(there), "--output", str(back)]) == 0
+    plain = torch.load(back, weights_only=True)
+    network().load_state_dict(plain)
+    assert all(torch.equal(value, plain[name]) for name, value in load_file(there).items())
+
+
+def test_convert_to_two_axes_and_half_precision(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "flat.pt"
+    more = ["--bundle", str(BUNDLE), "--spatial_dims", "2", "--half"]
+    assert main(["weights", "convert", str(file), "--output", str(out), *more]) == 0
+    flat = network(2)
+    flat.load_state_dict(torch.load(out, weights_only=True))
+    total = len(flat.state_dict())
+    assert f"{total} of the network's {total} tensors filled, 0 left out" in capsys.readouterr().out
+    assert out.stat().st_size < file.stat().st_size / 4
+
+
+def test_match(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    total = len(network().state_dict())
+    assert main(["weights", "match", str(file), "--bundle", str(BUNDLE)]) == 0
+    assert f"{total} of {total} tensors loaded" in capsys.readouterr().out
+    torch.save(network(outputs=5).state_dict(), tmp_path / "five.pt")
+    assert main(["weights", "match", str(tmp_path / "five.pt"), "--bundle", str(BUNDLE)]) == 0
+    assert f"{total - 2} of {total}" in capsys.readouterr().out
+    assert main(["weights", "match", str(file), "--bundle", str(BUNDLE), "--rename", "conv_0.=stem.",
+                 "--rename", "stem.=conv_0."]) == 0  # fmt: skip
+    assert f"{total} of {total}" in capsys.readouterr().out
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
+    assert main(["weights", "match", str(tmp_path / "other.pt"), "--bundle", str(BUNDLE)]) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["convert"], "without --output"),
+        (["match"], "no network"),
+        (["inspect", "--rename", "x"], "OLD=NEW"),
+        (["inspect", "--rename", "none.=x."], "no tensor begins so"),
+    ],
+)
+def test_bad_requests(more: list[str], words: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", more[0], str(file), *more[1:]]) == 2
+    assert words in capsys.readouterr().err

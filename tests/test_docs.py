@@ -1,0 +1,125 @@
+"""What the docs say is so: snippets run, commands parse, files and config keys that they name are there."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_semiseg.cli.main import build_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("bundles/docs/*.md")), *sorted(ROOT.glob("bundles/*/docs/README.md"))]
+PLAIN = {"self", "monai"}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.S | re.M)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Shell commands as words: comments cut off, lines joined, variables put in."""
+    found: list[list[str]] = []
+    for block in [*blocks(page, "sh"), *blocks(page, "bash")]:
+        variables: dict[str, str] = {}
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            for name, value in variables.items():
+                line = line.replace(f"${name}", value)
+            for part in re.split(r"&&|;|\|", line):
+                words = shlex.split(part, comments=True)
+                while words and re.fullmatch(r"[A-Z]\w*=.*", words[0]):
+                    name, _, value = words.pop(0).partition("=")
+                    variables[name] = value
+                if words:
+                    found.append(words)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_are_ones_that_we_have(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands(page):
+        program = words[0].rsplit("/", 1)[-1]
+        if program == "monai-semiseg":
+            arguments = [word for word in words[1:] if word != "..."]
+            try:
+                build_parser().parse_args(arguments)
+            except SystemExit:
+                pytest.fail(f"{shlex.join(words)}: {capsys.readouterr().err}")
+        elif program in ("python", "torchrun") and "monai.bundle" in words:
+            _check_bundle_run(words)
+        elif program == "python" and words[1] == "-m":
+            module = words[2]
+            assert importlib.util.find_spec(module) is not None, words
+
+
+def _check_bundle_run(words: list[str]) -> None:
+    """The configs are there, and every override is a key of one of them."""
+    options = dict(itertools.pairwise(words))
+    text = options["--config_file"]
+    files = re.findall(r"'([^']+)'", text) or [text]
+    ours = [ROOT / file for file in files if file.startswith("bundles/")]
+    assert ours and all(file.is_file() for file in ours), files
+    known = {key for file in ours for key in ConfigParser.load_config_file(str(file))}
+    for word in words[words.index("run") + 1 :]:
+        if word.startswith("--") and word not in ("--config_file", "--bundle_root", "--meta_file", "--logging_file"):
+            assert word[2:].split("#")[0] in known, word
+
+
+@pytest.mark.parametrize(
+    "snippet", [pytest.param(code, id=f"weights-{n}") for n, code in
+                enumerate(blocks(ROOT / "bundles" / "docs" / "weights.md", "python"))],
+)  # fmt: skip
+def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    exec(compile(snippet, "bundles/docs/weights.md", "exec"), {"__name__": "snippet"})
+
+
+def test_json_snippets_are_json() -> None:
+    for code in blocks(ROOT / "bundles" / "docs" / "weights.md", "json"):
+        assert "_target_" in json.loads(code)
+
+
+def test_the_api_page_names_what_is_there() -> None:
+    for row in (ROOT / "bundles" / "docs" / "api.md").read_text().splitlines():
+        if not row.startswith("| `monai_semiseg."):
+            continue
+        package, names = re.findall(r"`(.+?)`", row)[0], re.findall(r"`(.+?)`", row)[1:]
+        for name in names:
+            parts, module = name.split("."), None
+            try:
+                module = importlib.import_module(f"{package}.{parts[0]}")
+                assert len(parts) == 1 or hasattr(module, parts[1]), name
+            except ModuleNotFoundError:  # a further name of the module before it, or of a single-file package
+                previous = importlib.import_module(package)
+                holders = [previous, *(importlib.import_module(f"{package}.{known.split('.')[0]}")
+                                       for known in names if "." in known)]  # fmt: skip
+                assert any(hasattr(holder, parts[0]) for holder in holders), name
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell after cell, as Jupyter would, with the repository's folders linked into an empty one."""
+    for name in ("sample_data", "bundles"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "notebook"}
+    notebook = json.loads((ROOT / "bundles" / "docs" / "tutorial.ipynb").read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    masks = tmp_path / "runs" / "tutorial" / "masks"
+    assert names["code"] in (0, 3) and (masks / "index.html").is_file() and list(masks.rglob("*_uncertainty.nii.gz"))
+    assert (tmp_path / "runs" / "tutorial" / "test" / "metrics.json").is_file()
