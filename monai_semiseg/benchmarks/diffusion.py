@@ -1,0 +1,93 @@
+"""What co-training with a diffusion teacher costs beside a supervised step, and the denoiser beside MONAI's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.losses import DiceCELoss
+from monai.networks.nets import BasicUNet, DiffusionModelUNet
+from torch import Tensor, nn
+
+from monai_semiseg.benchmarks.measure import compare, table, write_csv
+from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
+from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
+
+FEATURES = (16, 16, 32, 64, 128, 16)
+CLASSES = 3
+
+
+def batch(size: Sequence[int], device: torch.device) -> dict[str, Tensor]:
+    """Two labelled and two unlabelled patches of noise."""
+    torch.manual_seed(0)
+    image = torch.randn((2, 1, *size), device=device)
+    label = torch.randint(0, CLASSES, image.shape, device=device).float()
+    return {"image": image, "label": label, "weak": image.clone(), "strong": image.clone()}
+
+
+def teacher() -> DiffusionTeacher:
+    """As the bundle builds it."""
+    nets = [TimeConditionedUNet(3, 1 + CLASSES, outputs, FEATURES) for outputs in (CLASSES, 1)]
+    return DiffusionTeacher(nets[0], nets[1], CLASSES)
+
+
+def step(kind: type[SemiSupervisedTrainer], data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
+    """One training step."""
+    network = BasicUNet(3, 1, CLASSES, FEATURES).to(data["image"].device)
+    parts = [network, *(part for part in more.values() if isinstance(part, nn.Module))]
+    trainer = kind(
+        device=data["image"].device, max_epochs=1, epoch_length=1, train_data_loader=[data], network=network,
+        optimizer=torch.optim.AdamW([p for part in parts for p in part.parameters()]),
+        loss_function=DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True), **more,
+    )  # fmt: skip
+    trainer.state.iteration = 1
+    return lambda: trainer._iteration(trainer, data)
+
+
+def denoisers(size: Sequence[int], device: torch.device) -> dict[str, Callable[[], object]]:
+    """Forward and backward of ours, of the stock network without time, and of MONAI's diffusion network."""
+    noisy = torch.randn((2, 1 + CLASSES, *size), device=device)
+    times = torch.tensor([10, 900], device=device)
+    ours = TimeConditionedUNet(3, 1 + CLASSES, CLASSES, FEATURES).to(device)
+    stock = BasicUNet(3, 1 + CLASSES, CLASSES, FEATURES).to(device)
+    monais = DiffusionModelUNet(
+        spatial_dims=3, in_channels=1 + CLASSES, out_channels=CLASSES, channels=FEATURES[1:5],
+        attention_levels=[False] * 4, num_res_blocks=1, norm_num_groups=8, num_head_channels=8,
+    ).to(device)  # fmt: skip
+    return {
+        "BasicUNet, no time": lambda: stock(noisy).square().mean().backward(),
+        "TimeConditionedUNet": lambda: ours(noisy, times).square().mean().backward(),
+        "DiffusionModelUNet": lambda: monais(noisy, times).square().mean().backward(),
+    }
+
+
+def main() -> None:
+    """Print and write both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--size", type=int, nargs=3, default=[40, 56, 40])
+    parser.add_argument("--repeat", type=int, default=3)
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    data = batch(args.size, device)
+    ways = {"supervised": step(SemiSupervisedTrainer, data)}
+    for rounds in (0, 1, 3):
+        ways[f"co-training, {rounds} rounds"] = step(
+            DiffusionCoTrainer, data, teacher=teacher().to(device), rounds=rounds, aligned=False,
+            average=BasicUNet(3, 1, CLASSES, FEATURES).to(device),
+        )  # fmt: skip
+    for name, rows in (("step", ways), ("denoiser", denoisers(args.size, device))):
+        measured = compare(rows, args.repeat)
+        write_csv(measured, args.output / f"diffusion_{name}.csv")
+        sys.stdout.write(f"\n{name}, 2 labelled and 2 unlabelled patches\n{table(measured, measured[0].name)}")
+
+
+if __name__ == "__main__":
+    main()
