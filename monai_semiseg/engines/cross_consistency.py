@@ -10,6 +10,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, unlabelled
+from monai_semiseg.engines.step_output import StepOutput
 from monai_semiseg.losses.consistency import probability_mse
 from monai_semiseg.networks.auxiliary import PerturbedDecoders
 
@@ -30,7 +31,7 @@ class CrossConsistencyTrainer(SemiSupervisedTrainer):
         super().__init__(**settings)
         self.decoders = decoders.to(torch.device(settings["device"]))
 
-    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> StepOutput:
         self.decoders.train()
         return super()._iteration(engine, batchdata)
 

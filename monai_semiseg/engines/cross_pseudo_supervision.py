@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
+from monai_semiseg.engines.step_output import StepOutput
 
 
 class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
@@ -38,7 +39,7 @@ class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
             if own.shape == other.shape and torch.equal(own, other) and other.numel() > 1 and own.std() > 0:
                 other.add_(self.symmetry_breaking * other.std() * torch.randn_like(other))
 
-    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> StepOutput:
         self.partner.train()
         return super()._iteration(engine, batchdata)
 

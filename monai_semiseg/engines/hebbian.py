@@ -14,6 +14,7 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
+from monai_semiseg.engines.step_output import StepOutput
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.hebbian.calibration import calibrate
 from monai_semiseg.hebbian.diagnostics import LayerReport, collapse_warning, draw_filters, scalars
@@ -85,15 +86,15 @@ class HebbianTrainer(Trainer):
                 self.learner.prepare()
             self.learner.attach()
 
-    def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+    def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> StepOutput:
         images = batchdata[Keys.IMAGE].to(torch.device(self.state.device), non_blocking=True)
         self._keep(images)
         if self.learner is None:
-            return {Keys.LOSS: torch.zeros(())}
+            return StepOutput({Keys.LOSS: torch.zeros(())})
         total = self.state.max_epochs * self.state.epoch_length
         with torch.no_grad():
             self.inferer(images, self.network)
-        return {Keys.LOSS: self.learner.step(self.rate * (1 - (engine.state.iteration - 1) / total))}
+        return StepOutput({Keys.LOSS: self.learner.step(self.rate * (1 - (engine.state.iteration - 1) / total))})
 
     def _keep(self, images: Tensor) -> None:
         """The last scans that were seen, for calibration."""

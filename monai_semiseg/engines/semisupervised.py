@@ -15,6 +15,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from monai_semiseg.engines.step_output import StepOutput
 from monai_semiseg.errors import ConfigError
 
 
@@ -118,7 +119,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         if engine.state.iteration == 0:
             self.before_first_step()
 
-    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> StepOutput:
         device = torch.device(self.state.device)
         batch = {name: value.to(device, non_blocking=True) for name, value in batchdata.items()}
         self.network.train()
@@ -139,7 +140,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         if (place + 1) % self.accumulation_steps == 0 or place + 1 == engine.state.epoch_length:
             self._step()
             self.after_step(engine.state.iteration)
-        return {Keys.LOSS: loss.detach(), **output}
+        return StepOutput({Keys.LOSS: loss.detach(), **output})
 
     def _scaler(self) -> torch.amp.GradScaler:
         return self.scaler or torch.amp.GradScaler(enabled=False)

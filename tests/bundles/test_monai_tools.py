@@ -174,3 +174,17 @@ def test_other_weights_under_a_published_name_are_refused(bundle: Path, tmp_path
     load_weights(network, file)  # as a start for training, any weights will do
     (tmp_path / "models" / "checkpoint.pt").write_bytes(b"a training of one's own")
     load_weights(network, file, strict=True)
+
+
+def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path) -> None:
+    """``--tracking mlflow`` of ``monai.bundle run``; needs the extra ``tracking``."""
+    mlflow = pytest.importorskip("mlflow")
+    workflow = monai.bundle.ConfigWorkflow(
+        config_file=str(bundle / "configs" / "train.json"), workflow_type="train", bundle_root=str(bundle),
+        logging_file=False, tracking="mlflow", **small(bundle, "train", data, tmp_path),
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlruns.db")
+    (run,) = mlflow.search_runs(experiment_names=["monai_experiment"], output_format="list")
+    assert run.info.status == "FINISHED" and {"train_loss", "val_mean_dice"} <= set(run.data.metrics)
