@@ -185,6 +185,6 @@ def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     workflow.initialize()
     workflow.run()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlruns.db")
-    (run,) = mlflow.search_runs(experiment_names=["monai_experiment"], output_format="list")
+    client = mlflow.tracking.MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
     assert run.info.status == "FINISHED" and {"train_loss", "val_mean_dice"} <= set(run.data.metrics)
