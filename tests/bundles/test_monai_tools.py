@@ -188,3 +188,21 @@ def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path) -> None:
     client = mlflow.tracking.MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
     (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
     assert run.info.status == "FINISHED" and {"train_loss", "val_mean_dice"} <= set(run.data.metrics)
+
+
+def test_export_to_onnx(bundle: Path, tmp_path: Path) -> None:
+    """Needs the extra ``export``."""
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def").eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    monai.bundle.onnx_export(
+        net_id="network_def", filepath=str(tmp_path / "model.onnx"), ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=str(bundle / "configs" / "metadata.json"), config_file=str(bundle / "configs" / "inference.json"),
+    )  # fmt: skip
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    (given,) = session.get_inputs()
+    image = torch.randn([n if isinstance(n, int) else 1 for n in given.shape])
+    with torch.no_grad():
+        expected = network(image).numpy()
+    np.testing.assert_allclose(session.run(None, {given.name: image.numpy()})[0], expected, atol=1e-3)
