@@ -13,7 +13,7 @@ from monai.inferers import Inferer, SlidingWindowInferer
 from torch import Tensor, nn
 
 from monai_semiseg.data.files import available_memory
-from monai_semiseg.errors import MemoryLimitError
+from monai_semiseg.errors import ConfigError, MemoryLimitError
 from monai_semiseg.inference.faults import out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -29,11 +29,15 @@ class MemoryLadder:
     Args:
         inferer: a ``SlidingWindowInferer`` or what holds one as its ``inferer``; others have one rung only.
         classes: that the network puts out.
+
+    Raises:
+        ConfigError: If the windows have no size, overlap wholly, or come none at a time.
     """
 
     def __init__(self, inferer: Inferer, classes: int) -> None:
         self.inferer, self.windows, self.classes = inferer, _windows_of(inferer), classes
         self.rung = 0
+        _check_windows(self.windows)
 
     def rungs(self, device: torch.device) -> list[dict[str, Any]]:
         """Settings of the sliding windows, from the configured ones to the smallest."""
@@ -99,6 +103,19 @@ def _windows_of(inferer: Any) -> SlidingWindowInferer | None:
     while inferer is not None and not isinstance(inferer, SlidingWindowInferer):
         inferer = getattr(inferer, "inferer", None)
     return inferer
+
+
+def _check_windows(windows: SlidingWindowInferer | None) -> None:
+    """Refuse settings that would fail every scan."""
+    if windows is None:
+        return
+    sizes = [windows.roi_size] if isinstance(windows.roi_size, int) else list(windows.roi_size)
+    overlaps = [windows.overlap] if isinstance(windows.overlap, int | float) else list(windows.overlap)
+    if not all(0 <= overlap < 1 for overlap in overlaps):
+        raise ConfigError(f"overlap {windows.overlap}", expected="0 to below 1", remedy="--overlap 0.5")
+    if any(size is not None and size == 0 for size in sizes) or windows.sw_batch_size < 1:
+        raise ConfigError(f"windows of {windows.roi_size}, {windows.sw_batch_size} at a time",
+                          expected="a size of at least 1 voxel, at least one at a time")  # fmt: skip
 
 
 @contextmanager

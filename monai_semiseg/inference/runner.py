@@ -120,6 +120,7 @@ class BatchRunner:
         self._check_output(ledger)
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
+        segmenter = self._segmenter()
         with find_cases(self.inputs) as found:
             self._check_found(found, ledger)
             skipped = [CaseResult(str(s.source), "skipped", reason=s.reason) for s in found.skipped]
@@ -127,7 +128,7 @@ class BatchRunner:
                 ledger.clear()
             ledger.open()
             try:
-                self._run_cases(shard_of(found.cases, *self.shard), ledger)
+                self._run_cases(shard_of(found.cases, *self.shard), ledger, segmenter)
             finally:
                 finished = ledger.finished()
                 self.results = [*skipped, *(finished[case.id] for case in found.cases if case.id in finished)]
@@ -184,9 +185,8 @@ class BatchRunner:
                     path=self.outputs.mask(case),
                 )
 
-    def _run_cases(self, cases: Sequence[Case], ledger: Ledger) -> None:
+    def _run_cases(self, cases: Sequence[Case], ledger: Ledger, work: CaseSegmenter) -> None:
         rest = [case for case in cases if not ledger.still_good(case)]
-        work = self._segmenter()
         with stop_requests() as stop, tqdm(total=len(cases), initial=len(cases) - len(rest), desc="Segmenting",
                                            unit="scan") as bar:  # fmt: skip
             left = len(rest)

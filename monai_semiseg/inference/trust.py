@@ -56,12 +56,12 @@ def require_trust(configs: Sequence[str | Path], bundle: str | Path) -> None:
         )
 
 
-def _strings(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield from _strings(value, f"{key}#{name}" if key else str(name))
-    elif isinstance(node, list):
-        for number, value in enumerate(node):
-            yield from _strings(value, f"{key}#{number}")
-    elif isinstance(node, str):
+def _strings(node: Any, key: str, seen: set[int] | None = None) -> Iterator[tuple[str, str]]:
+    """All strings with their keys; what YAML anchors repeat is looked at once, or a small file could take for ever."""
+    seen = set() if seen is None else seen
+    if isinstance(node, str):
         yield key, node
+    elif isinstance(node, dict | list) and id(node) not in seen:
+        seen.add(id(node))
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _strings(value, f"{key}#{name}" if key else str(name), seen)

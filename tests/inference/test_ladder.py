@@ -12,7 +12,7 @@ import torch
 from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
 from torch import Tensor, nn
 
-from monai_semiseg.errors import MemoryLimitError
+from monai_semiseg.errors import ConfigError, MemoryLimitError
 from monai_semiseg.inference import ladder as ladder_module
 from monai_semiseg.inference.ladder import MemoryLadder
 from monai_semiseg.inference.mirror import MirrorInferer
@@ -89,3 +89,18 @@ def test_what_cannot_fit_is_refused_before_the_work(
     large, small = make_runner().run()
     assert (large.status, large.code, small.status) == ("failed", "E_MEMORY", "done")
     assert "large.nii.gz" in large.reason
+
+
+@pytest.mark.parametrize(
+    "settings", [{"overlap": 1.0}, {"overlap": -0.1}, {"roi_size": (8, 0, 8)}, {"sw_batch_size": 0}]
+)
+def test_windows_that_cannot_be_stop_before_any_work(
+    settings: dict[str, Any], tmp_path: Path, make_runner: Callable[..., BatchRunner], kit: SimpleNamespace
+) -> None:
+    kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((6, 5, 4)))
+    inferer = windows()
+    for name, value in settings.items():
+        setattr(inferer, name, value)
+    with pytest.raises(ConfigError, match=r"overlap|windows"):
+        make_runner(inferer=MirrorInferer(inferer, [0])).run()
+    assert not (tmp_path / "out").exists()

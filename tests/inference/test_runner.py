@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -296,3 +297,12 @@ def test_a_map_of_the_uncertainty(dicom: bool, tmp_path: Path, make_runner: Make
         assert found["mean_intensity"] == pytest.approx(kit.values((7, 6, 5))[mask == index].mean(), abs=0.002)
     make_runner(overwrite=True).run()
     assert not (tmp_path / "out" / "a_uncertainty.nii.gz").exists()
+
+
+def test_no_network_is_used(tmp_path: Path, mixed: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        pytest.fail("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert any(result.status == "done" for result in make_runner(preview=True).run())

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 from monai.networks.nets import UNet
 
 from monai_semiseg.cli.main import main
@@ -169,6 +170,19 @@ def test_bundles_that_follow_no_convention(
     bundle = write(tmp_path / "b", **more)
     assert predict(bundle, tmp_path / "in", tmp_path / "out", "--trust") == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_yaml_that_repeats_itself_is_looked_at_once(tmp_path: Path) -> None:
+    """Thirty anchors, each twice the one before: a thousand million strings, if each were visited."""
+    lines = ["a0: &a0 ['$import os']"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 31)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    assert len(foreign_code([tmp_path / "bomb.yaml"])) == 1
+
+
+def test_yaml_tags_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "tag.yaml").write_text("a: !!python/object/apply:os.system ['touch proof']")
+    with pytest.raises(yaml.YAMLError):
+        foreign_code([tmp_path / "tag.yaml"])
 
 
 def test_a_bundle_without_label_names(tmp_path: Path, zoo: Path, kit: SimpleNamespace) -> None:
