@@ -153,6 +153,12 @@ class UnsupportedError(InputError):
     code = "E_UNSUPPORTED"
 
 
+class ModalityError(InputError):
+    """A scan of another modality than the network was trained on."""
+
+    code = "E_MODALITY"
+
+
 class ArchiveError(InputError):
     """A .zip that is damaged, locked, or would write outside its folder."""
 

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uncertainty", action="store_true", help="write a map of the uncertainty beside every mask")
     parser.add_argument("--output_type", default="nifti", choices=["nifti", "dicom_seg", "both"],
                         help="masks of DICOM series as NIfTI, DICOM SEG or both (default nifti)")  # fmt: skip
+    parser.add_argument("--any_modality", action="store_true", help="segment DICOM of another modality than trained on")
     parser.add_argument("--trust", action="store_true", help="run the code in the configs of a bundle that is not ours")
     parser.add_argument("--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)")
     add_bundle_arguments(parser)
@@ -57,6 +58,7 @@ def _own(args: argparse.Namespace) -> BatchRunner:
         "overwrite": args.overwrite,
         "preview": not args.no_preview,
         "uncertainty": args.uncertainty,
+        "any_modality": args.any_modality,
         "output_type": _kinds(args),
         "shard": args.shard,
         **overrides(args),

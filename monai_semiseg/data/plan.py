@@ -36,7 +36,8 @@ def plan(
     Returns:
         Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels), ``batch_size``,
         ``out_channels``, ``label_names``, ``intensity``, no mirroring where classes have sides, and
-        ``training_extent``: least and greatest field of view (mm, RAS), which scans to be segmented are compared with.
+        ``training_scans``, which scans to be segmented are compared with: least and greatest ``extent`` (field of view)
+        and ``spacing`` (mm along right, anterior, superior), and DICOM's name of the ``modality``, or None.
     """
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     spacing = target_spacing(fingerprint.spacings)
@@ -53,8 +54,24 @@ def plan(
         "intensity": intensity(fingerprint),
         "flip_left_right": 0.0 if sided else 0.5,
         "mirror_axes": [] if sided else [0],
-        "training_extent": [[round(float(mm), 1) for mm in side] for side in (extents.min(0), extents.max(0))],
+        "training_scans": {
+            "extent": _range(extents, 1),
+            "spacing": _range(fingerprint.spacings, 3),
+            "modality": dicom_modality(fingerprint.modality),
+        },
     }
+
+
+def dicom_modality(name: str) -> str | None:
+    """DICOM's code for what a dataset calls its modality, such as MRI or CT; None if that is not clear."""
+    words = re.split(r"[^a-z]+", name.lower())
+    codes = {"mr": "MR", "mri": "MR", "ct": "CT", "computed": "CT", "pet": "PT", "pt": "PT"}
+    found = {codes[word] for word in words if word in codes}
+    return found.pop() if len(found) == 1 else None
+
+
+def _range(values: np.ndarray[Any, Any], digits: int) -> list[list[float]]:
+    return [[round(float(value), digits) for value in side] for side in (values.min(0), values.max(0))]
 
 
 def has_sides(labels: dict[int, str]) -> bool:

@@ -57,8 +57,9 @@ class BatchRunner:
         preview: write a PNG beside every mask.
         about: facts to keep in the report; with weights and labels they say whether a run that is found in the output
             folder is this one, and goes on.
-        training_extent: least and greatest field of view of the training scans (mm, RAS), as a plan has it: scans
-            unlike them are segmented and marked.
+        training_scans: what they were like, as a plan has it: scans unlike them in size are segmented and marked,
+            scans of another modality are refused.
+        any_modality: do not refuse them.
         output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series only.
         segment_codes: label index (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
@@ -78,7 +79,8 @@ class BatchRunner:
         overwrite: bool = False,
         preview: bool = True,
         about: dict[str, Any] | None = None,
-        training_extent: Sequence[Sequence[float]] | None = None,
+        training_scans: Mapping[str, Any] | None = None,
+        any_modality: bool = False,
         output_type: str | Sequence[str] = "nifti",
         segment_codes: Mapping[str, Mapping[str, str]] | None = None,
         shard: str | None = None,
@@ -90,7 +92,8 @@ class BatchRunner:
         self.names = {int(index): name for index, name in label_names.items()}
         self.device, self.overwrite = torch.device(device), overwrite
         self.about = about or {}
-        self.shard, self.training_extent = parse_shard(shard), training_extent
+        self.shard = parse_shard(shard)
+        self.training = {**(training_scans or {}), **({"modality": None} if any_modality else {})}
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
         self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview)
@@ -205,7 +208,7 @@ class BatchRunner:
 
     def _segmenter(self) -> CaseSegmenter:
         return CaseSegmenter(self.network, self.preprocessing, self.inferer, self.postprocessing, self.outputs,
-                             self.names, self.device, self.training_extent, self._digest())  # fmt: skip
+                             self.names, self.device, self.training, self._digest())  # fmt: skip
 
     def _identity(self) -> dict[str, Any]:
         """What makes masks belong to one run."""

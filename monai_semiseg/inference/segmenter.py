@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from monai_semiseg.export.report import CaseResult
 from monai_semiseg.inference.faults import CASE_ERRORS, code_of, one_line, root_of
 from monai_semiseg.inference.ladder import MemoryLadder
 from monai_semiseg.inference.outputs import CaseOutputs
-from monai_semiseg.inference.plausible import unlike_training
+from monai_semiseg.inference.plausible import require_modality, unlike_training
 
 
 @dataclass
@@ -60,19 +60,19 @@ class CaseSegmenter:
         outputs: where results go.
         names: index -> label name.
         device: of the network.
-        training_extent: see :func:`~monai_semiseg.inference.plausible.unlike_training`.
+        training: what the training scans were like (:mod:`monai_semiseg.inference.plausible`); None compares nothing.
         model: hash of the weights.
     """
 
     def __init__(
         self, network: nn.Module, preprocessing: Callable[[dict[str, Any]], dict[str, Any]], inferer: Inferer,
         postprocessing: Callable[[dict[str, Any]], dict[str, Any]], outputs: CaseOutputs, names: Mapping[int, str],
-        device: torch.device, training_extent: Sequence[Sequence[float]] | None, model: str,
+        device: torch.device, training: Mapping[str, Any] | None, model: str,
     ) -> None:  # fmt: skip
         self.network, self.preprocessing, self.postprocessing = network, preprocessing, postprocessing
         self.inferer = MemoryLadder(inferer, len(names))
         self.outputs, self.names, self.device = outputs, names, device
-        self.training_extent, self.model = training_extent, model
+        self.training, self.model = training or {}, model
         # MONAI's Invertd switches tracing off in the very transforms that may be reading the next scan.
         self._transforms = threading.Lock()
 
@@ -117,6 +117,7 @@ class CaseSegmenter:
             raise work.case.fault
         with self._transforms:
             work.item = self.preprocessing({"image": work.case.image})
+        require_modality(str(work.item["image"].meta.get("modality", "")), self.training, work.case.source)
 
     def _compute(self, work: Work) -> None:
         image = work.item["image"]
@@ -143,7 +144,7 @@ class CaseSegmenter:
                 expected=f"shape {tuple(native['spatial_shape'])}",
                 path=work.case.source,
             )
-        if self.training_extent is not None and (remark := unlike_training(mask.shape, affine, self.training_extent)):
+        if remark := unlike_training(mask.shape, affine, self.training):
             work.notes.append(remark)
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
         doubt = np.asarray(item["uncertainty"].as_tensor().cpu())[0] if "uncertainty" in item else None

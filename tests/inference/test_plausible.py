@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from monai_semiseg.inference.plausible import extent_in_ras, unlike_training
+from monai_semiseg.data.plan import dicom_modality
+from monai_semiseg.inference.plausible import size_in_ras, unlike_training
 from monai_semiseg.inference.runner import BatchRunner
 
-TRAINING = [[30.0, 40.0, 20.0], [40.0, 60.0, 45.0]]
+TRAINING = {"extent": [[30.0, 40.0, 20.0], [40.0, 60.0, 45.0]]}
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -23,8 +24,13 @@ def test_extent_whatever_the_axes_are(order: tuple[int, ...], signs: tuple[int, 
         affine[:3, array_axis] = 0
         affine[world, array_axis] = signs[array_axis] * spacing[world]
         shape[array_axis] = round(extent[world] / spacing[world])
-    assert np.allclose(extent_in_ras(shape, affine), extent)
+    assert np.allclose(size_in_ras(shape, affine), (extent, spacing))
     assert unlike_training(shape, affine, TRAINING) is None
+    voxels = {"spacing": [[0.5, 0.9, 1.9], [0.6, 1.1, 2.5]]}
+    assert unlike_training(shape, affine, voxels) is None and unlike_training(shape, affine, {}) is None
+    finer = {"spacing": [[0.5, 0.9, 0.2], [0.6, 1.1, 0.3]]}
+    remark = str(unlike_training(shape, affine, finer))
+    assert "voxels of 0.5 x 1.0 x 2.0 mm, theirs 0.5-0.6 x 0.9-1.1 x 0.2-0.3 mm" in remark
 
 
 @pytest.mark.parametrize("size", [(240, 50, 30), (36, 20, 30), (36, 50, 12)])
@@ -37,9 +43,32 @@ def test_unlike_scans_are_named(size: tuple[int, ...]) -> None:
 def test_the_runner_marks_them(tmp_path: Path, make_runner: Callable[..., BatchRunner], kit: SimpleNamespace) -> None:
     kit.write_nifti(tmp_path / "in" / "small.nii.gz", kit.values((6, 5, 4), 1))
     kit.write_nifti(tmp_path / "in" / "large.nii.gz", kit.values((40, 5, 4), 2))
-    results = make_runner(training_extent=[[5, 5, 4], [7, 6, 6]], preview=True).run()
+    results = make_runner(training_scans={"extent": [[5, 5, 4], [7, 6, 6]]}, preview=True).run()
     found = {Path(r.input).name.split(".")[0]: r for r in results}
     assert found["small"].reason == "" and found["large"].reason.startswith("unlike the training scans")
     assert (
         all(r.status == "done" for r in results) and "unlike the training" in (tmp_path / "out/index.html").read_text()
     )
+
+
+def test_another_modality_is_refused_unless_told(
+    tmp_path: Path, make_runner: Callable[..., BatchRunner], kit: SimpleNamespace
+) -> None:
+    kit.write_dicom(tmp_path / "in" / "mr", kit.values((6, 5, 4)))
+    kit.write_dicom(tmp_path / "in" / "ct", kit.values((6, 5, 4)), Modality="CT")
+    kit.write_nifti(tmp_path / "in" / "nifti.nii.gz", kit.values((6, 5, 4)))
+    mr = {"modality": "MR"}
+    found = {Path(r.input).name: r for r in make_runner(training_scans=mr).run()}
+    assert {name: r.code for name, r in found.items()} == {"mr": "", "ct": "E_MODALITY", "nifti.nii.gz": ""}
+    assert "--any_modality" in found["ct"].reason
+    results = make_runner(training_scans=mr, any_modality=True, output_dir=str(tmp_path / "all")).run()
+    assert {r.status for r in results} == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("MRI", "MR"), ("MR", "MR"), ("T2 MRI", "MR"), ("CT", "CT"), ("Computed Tomography", "CT"), ("PET", "PT"),
+     ("PET/CT", None), ("", None), ("ultrasound", None)],
+)  # fmt: skip
+def test_modalities_by_dicoms_names(name: str, code: str | None) -> None:
+    assert dicom_modality(name) == code
