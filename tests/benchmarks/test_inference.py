@@ -1,0 +1,52 @@
+"""The throughput benchmark runs all its ways over the same scans, and finds what it wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from monai_semiseg.benchmarks import inference
+from monai_semiseg.benchmarks.pseudo_labels import mean_dice, rows_of
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
+from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
+
+
+def test_every_way_sees_every_scan(tmp_path: Path) -> None:
+    rows = inference.compare(BUNDLE, 3, (34, 40, 36), {"mirror_axes": [], "overlap": 0.25}, tmp_path)
+    assert [row.name for row in rows] == ["network alone", "folder run", "plain MONAI loop"]
+    assert all(row.seconds > 0 for row in rows)
+    ours = sorted((tmp_path / "folder_run").glob("*_seg.nii.gz"))
+    plain = sorted((tmp_path / "plain").glob("*.nii.gz"))
+    assert len(ours) == len(plain) == 3
+    for a, b in zip(ours, plain, strict=True):  # the same masks, by both ways
+        one, other = (np.asanyarray(nib.load(path).dataobj).squeeze() for path in (a, b))
+        assert (one == other).mean() > 0.999
+
+
+def test_all_series_are_found(tmp_path: Path) -> None:
+    assert inference.discovery(120, tmp_path).name == "120 DICOM files, 30 series"
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_pseudo_labels_by_round(rounds: int) -> None:
+    torch.manual_seed(0)
+    nets = [TimeConditionedUNet(2, 4, outputs, (4, 4, 4, 4, 8, 4)) for outputs in (3, 1)]
+    teacher = DiffusionTeacher(nets[0], nets[1], 3).eval()
+    scan = {"image": torch.randn(1, 1, 32, 32), "label": torch.randint(0, 3, (1, 1, 32, 32)).float()}
+    rows = rows_of(teacher, [scan], rounds)
+    assert [row[0] for row in rows] == list(range(rounds + 1))
+    masks, _ = teacher.rounds(scan["image"], rounds, torch.Generator().manual_seed(0))
+    assert rows[-1][1] == pytest.approx(mean_dice(masks[-1], scan["label"]))
+    assert rows[0][1] == rows[0][2] and rows[0][3] == 1.0
+
+
+def test_mean_dice_by_hand() -> None:
+    label = torch.tensor([[0, 1, 1, 2, 2, 2]]).reshape(1, 1, 1, 6)
+    found = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 2, 2, 0]), 3).float().T.reshape(1, 3, 1, 6)
+    assert mean_dice(found, label) == pytest.approx((2 * 1 / 3 + 2 * 2 / 6) / 2)
