@@ -54,7 +54,7 @@ AFFINES = {
     "straight": np.diag([1.0, 1.0, 1.0, 1.0]),
     "coarse": np.diag([-1.3, 0.9, 2.0, 1.0]),
     "permuted": np.array([[0, 0, 1.2, -3], [-0.7, 0, 0, 4], [0, 1.0, 0, 9], [0, 0, 0, 1.0]]),
-    "oblique": oblique(17),
+    "oblique": oblique(17),  # against a straight grid, each axis of which then runs across two of the scan's
 }
 
 
