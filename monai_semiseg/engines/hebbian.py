@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ class HebbianTrainer(Trainer):
             self.learner.detach()
         if self.calibrated and self._kept:
             images = torch.cat(self._kept)[-self.calibration_scans :]
-            calibrate(self.network, images, layers=None if self.learner is None else self.learner.layers)
+            layers = None if self.learner is None else self.learner.layers
+            calibrate(self.network, images, layers=layers, run=partial(self.inferer, network=self.network))
             self._kept = []
 
 

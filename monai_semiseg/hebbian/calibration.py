@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 @torch.no_grad()
 def calibrate(
     network: nn.Module, images: Tensor, include: Sequence[str] = ("*",), exclude: Sequence[str] | None = None,
-    layers: Mapping[str, Convolution] | None = None,
+    layers: Mapping[str, Convolution] | None = None, run: Callable[[Tensor], object] | None = None,
 ) -> dict[str, tuple[float, float]]:  # fmt: skip
     """Rescale convolutions in the order in which they run, so that every output channel is standardised on ``images``.
 
@@ -40,6 +40,7 @@ def calibrate(
         include: patterns of layers, see :func:`~monai_semiseg.hebbian.layers.selected`.
         exclude: patterns of layers to leave; None: the output head.
         layers: the layers themselves, instead of patterns.
+        run: how images go through the network, if not as they are.
 
     Returns:
         For every layer, mean absolute mean and mean standard deviation of its output before the correction.
@@ -56,7 +57,7 @@ def calibrate(
         for module in network.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.eval()
-        network(images)
+        (run or network)(images)
     finally:
         for handle in handles:
             handle.remove()
