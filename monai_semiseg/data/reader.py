@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,22 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
 from monai_semiseg.data.scan import read_scan
+
+_kept: ContextVar[list[np.ndarray[Any, Any]] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def kept_voxels() -> Iterator[list[np.ndarray[Any, Any]]]:
+    """Within the block, in this thread, copies of the voxels of every scan that :class:`ScanReader` reads.
+
+    For what needs them beside the network's input: nobody has to read the scan twice.
+    """
+    voxels: list[np.ndarray[Any, Any]] = []
+    token = _kept.set(voxels)
+    try:
+        yield voxels
+    finally:
+        _kept.reset(token)
 
 
 class ScanReader(ImageReader):
@@ -49,6 +67,8 @@ class ScanReader(ImageReader):
             InputError: If the scan cannot be read right.
         """
         volume = read_scan(img[0] if len(img) == 1 else img, nonfinite=self.nonfinite)
+        if (kept := _kept.get()) is not None:
+            kept.append(volume.array.copy())  # a transform may work in place
         meta = {
             **volume.meta,
             str(MetaKeys.AFFINE): volume.affine,

@@ -78,7 +78,7 @@ def _write(
     if slope is not None:  # nibabel takes a slope of its own choice when it writes
         content[112:120] = np.array([slope, 0.0], image.header["scl_slope"].dtype).tobytes()
     # Without a time stamp in the gzip header the same mask gives the same bytes.
-    return write_atomically(path, gzip.compress(bytes(content), compresslevel=6, mtime=0))
+    return write_atomically(path, gzip.compress(bytes(content), compresslevel=3, mtime=0))
 
 
 def read_label_names(path: Path) -> dict[int, str]:

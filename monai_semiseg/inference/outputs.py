@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.data.discover import Case
-from monai_semiseg.data.volume import collected_notes
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.measure import volumes_ml
 from monai_semiseg.export.nifti_mask import file_stem, write_map, write_mask
@@ -47,8 +46,8 @@ class CaseOutputs:
 
     def write(
         self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int], model: str,
-        doubt: NDArray[np.float32] | None = None,
-    ) -> tuple[Path, NDArray[Any] | None, list[str]]:  # fmt: skip
+        image: NDArray[Any] | None = None, doubt: NDArray[np.float32] | None = None,
+    ) -> tuple[Path, list[str]]:  # fmt: skip
         """Write everything that was asked for.
 
         Args:
@@ -57,10 +56,11 @@ class CaseOutputs:
             affine: 4x4, voxel to mm in RAS, of the scan.
             codes: its qform and sform codes.
             model: hash of the weights.
+            image: the scan's voxels as they are in the file, for the picture.
             doubt: map of the uncertainty, 0 to 1, or None.
 
         Returns:
-            The mask's file, the scan's voxels (None if they could not be read again), and remarks.
+            The mask's file and remarks.
 
         Raises:
             UnsupportedError: If a DICOM SEG alone was asked for and cannot be.
@@ -78,22 +78,10 @@ class CaseOutputs:
                 notes.append(f"no DICOM SEG: {error.found}")
         if doubt is not None:
             write_map(doubt, affine, self.doubt(case), codes)
-        image = self._scan(case)
         if self.preview:
-            notes += ["no preview: the scan cannot be read again"] if image is None else self._draw(
+            notes += ["no preview: the scan was not read by our reader"] if image is None else self._draw(
                 case, mask, affine, image)  # fmt: skip
-        return paths[0], image, notes
-
-    @staticmethod
-    def _scan(case: Case) -> NDArray[Any] | None:
-        """The voxels as they are in the file, for measurements and pictures."""
-        from monai_semiseg.data.scan import read_case
-
-        try:
-            with collected_notes():  # said when it was read to be segmented
-                return read_case(case, nonfinite=0.0).array
-        except CASE_ERRORS:
-            return None
+        return paths[0], notes
 
     def _segmentation(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], model: str) -> Path:
         from monai_semiseg.export.dicom_seg import write_segmentation

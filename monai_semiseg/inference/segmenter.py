@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
+from numpy.typing import NDArray
 from torch import nn
 
 from monai_semiseg.data.discover import Case
 from monai_semiseg.data.files import resident_memory
+from monai_semiseg.data.reader import kept_voxels
 from monai_semiseg.data.volume import collected_notes
 from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError
 from monai_semiseg.export.measure import measure_labels, volumes_ml
@@ -33,6 +35,7 @@ class Work:
     Attributes:
         case: the scan.
         item: what the transforms work on; emptied as soon as it has been written.
+        voxels: of the scan as it is in the file, for measurements and pictures; emptied likewise.
         notes: remarks for the report.
         seconds: spent on it so far, waiting left out.
         memory: greatest megabytes seen after a step: of the GPU's, or of this process.
@@ -42,6 +45,7 @@ class Work:
 
     case: Case
     item: dict[str, Any] = field(default_factory=dict)
+    voxels: NDArray[Any] | None = None
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     memory: float = 0.0
@@ -87,7 +91,7 @@ class CaseSegmenter:
     def write(self, work: Work) -> Work:
         """Bring the mask onto the scan's grid, write it and what goes with it, and say what happened."""
         self._take(self._write, work)
-        work.item = {}
+        work.item, work.voxels = {}, None
         if work.cause is not None:
             reason = work.cause.reason if isinstance(work.cause, SemisegError) else one_line(work.cause)
             work.result = CaseResult(str(work.case.source), "failed", "", reason, code_of(work.cause))
@@ -115,8 +119,9 @@ class CaseSegmenter:
         self.outputs.clear(work.case)
         if work.case.fault is not None:
             raise work.case.fault
-        with self._transforms:
+        with self._transforms, kept_voxels() as voxels:
             work.item = self.preprocessing({"image": work.case.image})
+        work.voxels = voxels[0] if len(voxels) == 1 else None
         require_modality(str(work.item["image"].meta.get("modality", "")), self.training, work.case.source)
 
     def _compute(self, work: Work) -> None:
@@ -148,12 +153,12 @@ class CaseSegmenter:
             work.notes.append(remark)
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
         doubt = np.asarray(item["uncertainty"].as_tensor().cpu())[0] if "uncertainty" in item else None
-        path, image, remarks = self.outputs.write(work.case, mask, affine, codes, self.model, doubt)
+        path, remarks = self.outputs.write(work.case, mask, affine, codes, self.model, work.voxels, doubt)
         work.result = CaseResult(
             str(work.case.source),
             "done",
             str(path.relative_to(self.outputs.folder)),
             "; ".join([*work.notes, *remarks]),
             volumes_ml=volumes_ml(mask, affine, self.names),
-            measures=measure_labels(mask, self.names, image, doubt),
+            measures=measure_labels(mask, self.names, work.voxels, doubt),
         )

@@ -174,7 +174,7 @@ def test_killed_again_and_again(tmp_path: Path, scans: Path, make_runner: Make) 
     for attempt in range(40):
         child = mp.get_context("fork").Process(target=again)
         child.start()
-        child.join(random.uniform(0.02, 0.2) * 1.15**attempt)  # some chance at last on a slow machine as well
+        child.join(random.uniform(0.005, 0.05) * 1.15**attempt)  # some chance at last on a slow machine as well
         if child.is_alive():
             os.kill(child.pid or 0, signal.SIGKILL)
             kills += 1
