@@ -97,9 +97,10 @@ def compare(bundle: Path, count: int, shape: Sequence[int], settings: dict[str, 
     write_scans(root / "scans", count, shape)
     rows = []
     plain = {"postprocessing": usual_postprocessing(root / "plain")}
-    ways = {
+    ways: dict[str, tuple[Callable[[ConfigWorkflow], Callable[[], list[float]]], dict[str, Any]]] = {
         "network alone": (network_alone, {}),
         "folder run": (folder_run, {}),
+        "folder run, no previews": (folder_run, {"preview": False}),
         "plain MONAI loop": (plain_loop, plain),
     }
     for name, (make, more) in ways.items():
