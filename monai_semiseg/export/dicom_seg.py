@@ -41,37 +41,12 @@ def write_segmentation(
         UnsupportedError: If the source lacks what a SEG has to say about it.
         ConfigError: If a code is not complete.
     """
-    import highdicom
-
     sources = [_source(file) for file in files]
-    volume = highdicom.Volume(
-        np.ascontiguousarray(mask.astype(np.uint8)),
-        np.linalg.inv(LPS_TO_RAS) @ affine,
-        coordinate_system="PATIENT",
-        frame_of_reference_uid=sources[0].FrameOfReferenceUID,
-    )
-    numbers = [index for index in names if index > 0]
+    segments = [_segment(index, names[index], (codes or {}).get(index), model) for index in names if index > 0]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty segmentation is written with empty frames, which is right
-            segmentation = highdicom.seg.Segmentation(
-                source_images=sources,
-                pixel_array=volume.permute_spatial_axes([2, 1, 0]),
-                segmentation_type="BINARY",
-                segment_descriptions=[
-                    _segment(number, names[number], (codes or {}).get(number), model) for number in numbers
-                ],
-                series_instance_uid=highdicom.UID(),
-                series_number=int(sources[0].get("SeriesNumber") or 0) % 10_000 + 10_000,
-                sop_instance_uid=highdicom.UID(),
-                instance_number=1,
-                manufacturer="monai_semiseg",
-                manufacturer_model_name="monai_semiseg, research use",
-                software_versions=__version__,
-                device_serial_number=model[:16] or "0",
-                series_description="Segmentation, research use only",
-                omit_empty_frames=bool(mask.any()),
-            )
+            segmentation = _segmentation(mask, affine, sources, segments, model)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UnsupportedError(
             f"no DICOM SEG can refer to this series ({type(error).__name__})",
@@ -82,6 +57,36 @@ def write_segmentation(
     stream = io.BytesIO()
     segmentation.save_as(stream, enforce_file_format=True)
     return write_atomically(path, stream.getvalue())
+
+
+def _segmentation(
+    mask: NDArray[Any], affine: NDArray[np.float64], sources: Sequence[pydicom.Dataset], segments: Sequence[Any],
+    model: str,
+) -> pydicom.Dataset:  # fmt: skip
+    """The object, in the order of axes that its frames have: slices first."""
+    import highdicom
+
+    volume = highdicom.Volume(
+        np.ascontiguousarray(mask.astype(np.uint8)), np.linalg.inv(LPS_TO_RAS) @ affine, coordinate_system="PATIENT",
+        frame_of_reference_uid=sources[0].FrameOfReferenceUID,
+    )  # fmt: skip
+    segmentation: pydicom.Dataset = highdicom.seg.Segmentation(
+        source_images=sources,
+        pixel_array=volume.permute_spatial_axes([2, 1, 0]),
+        segmentation_type="BINARY",
+        segment_descriptions=segments,
+        series_instance_uid=highdicom.UID(),
+        series_number=int(sources[0].get("SeriesNumber") or 0) % 10_000 + 10_000,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="monai_semiseg",
+        manufacturer_model_name="monai_semiseg, research use",
+        software_versions=__version__,
+        device_serial_number=model[:16] or "0",
+        series_description="Segmentation, research use only",
+        omit_empty_frames=bool(mask.any()),
+    )
+    return segmentation
 
 
 def _source(file: Path) -> pydicom.Dataset:
