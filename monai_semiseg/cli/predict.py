@@ -36,16 +36,16 @@ def run(args: argparse.Namespace) -> int:
 
     configs = [args.bundle / "configs" / "inference.json", *overlay_files(args)]
     if configs[0].is_file():
-        sys.stderr.writelines(f"foreign code: {line}\n" for line in foreign_code(configs))
+        code = foreign_code(configs)
+        sys.stderr.writelines(f"foreign code: {line}\n" for line in code)
         if not args.trust:
-            require_trust(configs, args.bundle)
+            require_trust(code, args.bundle)
     runner = _own(args) if has_runner(args.bundle) else _zoo(args)
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
     sys.stdout.write(f"{done} done, {runner.failed} failed, {skipped} files skipped; {report}\n")
-    code: int = runner.exit_code()
-    return code
+    return runner.exit_code()
 
 
 def _own(args: argparse.Namespace) -> BatchRunner:

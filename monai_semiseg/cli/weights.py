@@ -85,12 +85,10 @@ def _match(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
 
 def _network(args: argparse.Namespace) -> nn.Module:
-    from monai.bundle import ConfigParser
+    from monai_semiseg.inference.workflow import open_workflow
 
-    if args.bundle is None or not (args.bundle / "configs" / "inference.json").is_file():
-        raise ConfigError("no network to compare with", expected="--bundle, a bundle folder", path=args.bundle)
-    parser = ConfigParser(ConfigParser.load_config_file(str(args.bundle / "configs" / "inference.json")))
-    if args.spatial_dims is not None:
-        parser["spatial_dims"] = args.spatial_dims
-    network: nn.Module = parser.get_parsed_content("network_def")
+    if args.bundle is None:
+        raise ConfigError("no network to compare with", expected="--bundle, a bundle folder")
+    settings = {} if args.spatial_dims is None else {"spatial_dims": args.spatial_dims}
+    network: nn.Module = open_workflow(args.bundle, "inference", settings).parser.get_parsed_content("network_def")
     return network

@@ -44,11 +44,11 @@ def write_mask(
     """
     dtype = np.uint8 if max([*names, 0]) < 256 else np.uint16
     text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
-    return _write(mask.astype(dtype), affine, path, codes, "label", "label map", text)
+    return _write(nib.Nifti1Image(mask.astype(dtype), affine), path, codes, "label", "label map", text)
 
 
 def write_map(values: NDArray[Any], affine: NDArray[np.float64], path: Path, codes: tuple[int, int] = (1, 1)) -> Path:
-    """Write a map of numbers atomically as .nii.gz, in steps of 1/255 (uint8 with a slope): 0 to 1 is its range.
+    """Write a map of numbers atomically as .nii.gz, as uint8 with the slope and intercept that its range needs.
 
     Args:
         values: ``(i, j, k)``.
@@ -56,16 +56,15 @@ def write_map(values: NDArray[Any], affine: NDArray[np.float64], path: Path, cod
         path: likewise.
         codes: likewise.
     """
-    stored = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    return _write(stored, affine, path, codes, "estimate", "map", "", slope=1 / 255)
+    image = nib.Nifti1Image(values.astype(np.float32), affine)
+    image.set_data_dtype(np.uint8)
+    return _write(image, path, codes, "estimate", "map")
 
 
 def _write(
-    array: NDArray[Any], affine: NDArray[np.float64], path: Path, codes: tuple[int, int], intent: str, kind: str,
-    comment: str, slope: float | None = None,
-) -> Path:  # fmt: skip
-    image = nib.Nifti1Image(array, affine)
-    qform, sform = codes
+    image: nib.Nifti1Image, path: Path, codes: tuple[int, int], intent: str, kind: str, comment: str = ""
+) -> Path:
+    affine, (qform, sform) = image.affine, codes
     image.header.set_zooms([float(n) for n in np.linalg.norm(affine[:3, :3], axis=0)])
     image.header.set_qform(affine if qform else None, code=qform, strip_shears=True)
     image.header.set_sform(affine if sform else None, code=sform)
@@ -74,11 +73,8 @@ def _write(
     image.header["descrip"] = f"monai_semiseg {kind}, research use".encode()
     if comment:
         image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment.encode()))
-    content = bytearray(image.to_bytes())
-    if slope is not None:  # nibabel takes a slope of its own choice when it writes
-        content[112:120] = np.array([slope, 0.0], image.header["scl_slope"].dtype).tobytes()
     # Without a time stamp in the gzip header the same mask gives the same bytes.
-    return write_atomically(path, gzip.compress(bytes(content), compresslevel=3, mtime=0))
+    return write_atomically(path, gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
 
 
 def read_label_names(path: Path) -> dict[int, str]:

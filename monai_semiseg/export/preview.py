@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
 
 from monai_semiseg.data.files import atomic_path
 
@@ -51,11 +52,10 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
     return path
 
 
-def _colour(index: int) -> tuple[int, int, int]:
+def _colour(index: int) -> tuple[int, ...]:
     """A colour that stands out from grey, by class index."""
     palette = ("#ff4d4d", "#ffb000", "#00d0ff", "#7dff4d", "#ff66e0", "#ffff4d", "#4d7dff", "#ff8c66")
-    red, green, blue = bytes.fromhex(palette[index % len(palette)][1:])
-    return red, green, blue
+    return ImageColor.getrgb(palette[index % len(palette)])
 
 
 def _draw_row(sheet: Image.Image, top: int, preview: Preview, names: Mapping[int, str]) -> None:
@@ -97,9 +97,8 @@ def _resized(plane: NDArray[Any], size: tuple[int, int]) -> Image.Image:
 
 def _contour(inside: NDArray[np.bool_], size: tuple[int, int], dashed: bool) -> NDArray[np.bool_]:
     """Pixels along the edge of a structure, inside of it; every other few of them if dashed."""
-    large = np.pad(np.asarray(_resized(inside, size)) > 0.5, 1)
-    core = large[1:-1, 1:-1] & large[:-2, 1:-1] & large[2:, 1:-1] & large[1:-1, :-2] & large[1:-1, 2:]
-    edge = large[1:-1, 1:-1] & ~core
+    large = np.asarray(_resized(inside, size)) > 0.5
+    edge = large & ~binary_erosion(large)
     if dashed:
         edge &= np.add.outer(*map(np.arange, edge.shape)) // 4 % 2 == 0
     return np.asarray(edge)
@@ -108,7 +107,7 @@ def _contour(inside: NDArray[np.bool_], size: tuple[int, int], dashed: bool) -> 
 def _draw_legend(sheet: Image.Image, top: int, names: Mapping[int, str], reference: bool) -> None:
     draw = ImageDraw.Draw(sheet)
     entries = [(_colour(index), name) for index, name in names.items()]
-    entries += [((255, 255, 255), "reference, dashed")] if reference else []
+    entries += [(ImageColor.getrgb("white"), "reference, dashed")] if reference else []
     if not entries:
         return
     width = 3 * _CELL // len(entries)

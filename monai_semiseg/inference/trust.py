@@ -41,13 +41,13 @@ def foreign_code(configs: Sequence[str | Path]) -> list[str]:
     return found
 
 
-def require_trust(configs: Sequence[str | Path], bundle: str | Path) -> None:
-    """Refuse configs that would run foreign code.
+def require_trust(code: Sequence[str], bundle: str | Path) -> None:
+    """Refuse a bundle that would run foreign code, as :func:`foreign_code` found it.
 
     Raises:
         ConfigError: If there is any.
     """
-    if code := foreign_code(configs):
+    if code:
         raise ConfigError(
             f"{len(code)} pieces of foreign code would run, the first is {code[0]}",
             expected="a bundle of this project, or one that you trust",

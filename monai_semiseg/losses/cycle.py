@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from monai.networks.utils import one_hot
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,9 +17,8 @@ def discretised(probabilities: Tensor) -> Tensor:
     Args:
         probabilities: ``(B, classes, spatial...)``.
     """
-    index = probabilities.argmax(1, keepdim=True)
-    one_hot = torch.zeros_like(probabilities).scatter_(1, index, 1.0)
-    return one_hot + probabilities - probabilities.detach()
+    decisions: Tensor = one_hot(probabilities.argmax(1, keepdim=True), probabilities.shape[1], probabilities.dtype)
+    return decisions + probabilities - probabilities.detach()
 
 
 def coarsened(masks: Tensor, factor: int) -> Tensor:

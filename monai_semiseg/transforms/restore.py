@@ -81,21 +81,19 @@ def restore(
                              expected="three spatial axes")  # fmt: skip
     classes = logits.shape[0]
     across = np.linalg.inv(grid) @ native
-    labels = torch.empty(tuple(shape), dtype=torch.uint8 if classes <= 256 else torch.int32)
+    dtype = torch.uint8 if classes <= 256 else torch.int32
+    if not uncertainty and _same_voxels(across):
+        return _reordered(_decided(logits, dtype), across, shape).cpu(), None
+    labels = torch.empty(tuple(shape), dtype=dtype)
     entropy = torch.empty(tuple(shape), dtype=torch.float32) if uncertainty else None
-    # Probabilities in float32, twice while they are interpolated; for an oblique grid coordinates as well.
-    slices = max(1, int(slab_mb * 2**20 / (4 * (2 * classes + 10) * shape[1] * shape[2])))
-    if entropy is None and _same_voxels(across):
-        decided = _decided(logits, labels.dtype)[None]  # the same voxels in another order
-        chosen, reached = _along_axes(decided, across, [(0, n) for n in shape], soft=False)
-        return (chosen[0] * reached).cpu(), None
-    sample = _along_axes if _axes(across) is not None else _anywhere
+    # Probabilities in float32; three coordinates in float64, and once more in float32.
+    slices = max(1, int(slab_mb * 2**20 / (4 * (classes + 10) * shape[1] * shape[2])))
     for first in range(0, shape[0], slices):
         last = min(first + slices, shape[0])
-        probabilities, reached = sample(logits, across, [(first, last), (0, shape[1]), (0, shape[2])])
-        labels[first:last] = (_decided(probabilities, labels.dtype) * reached).cpu()
+        probabilities, reached = _interpolated(logits, across, (first, last), shape)
+        labels[first:last] = (_decided(probabilities, dtype) * reached).cpu()
         if entropy is not None:
-            doubt = -(probabilities * torch.log(probabilities.clamp_min(1e-12))).sum(0) / float(np.log(classes))
+            doubt = torch.special.entr(probabilities).sum(0) / float(np.log(classes))
             entropy[first:last] = (doubt * reached).cpu()
     return labels, entropy
 
@@ -109,62 +107,34 @@ def _decided(values: Tensor, dtype: torch.dtype) -> Tensor:
     return labels
 
 
-def _axes(across: NDArray[np.float64]) -> list[int] | None:
-    """Which of the scan's axes each of the network's axes runs along; None if one runs across several."""
-    size = np.abs(across[:3, :3])
-    axes = [int(axis) for axis in size.argmax(1)]
-    rest = size.copy()
-    rest[range(3), axes] = 0
-    return axes if sorted(axes) == [0, 1, 2] and rest.max() < 1e-9 * size.max() else None
-
-
 def _same_voxels(across: NDArray[np.float64]) -> bool:
-    """Whether every voxel of one grid lies on a voxel of the other, or outside of it."""
-    return _axes(across) is not None and bool(
-        np.abs(across - across.round()).max() < 1e-6 and np.abs(across[:3, :3]).max() < 1.5
-    )
+    """Whether the grids have the same voxels, in any order and direction of the axes."""
+    whole = np.abs(across - across.round()).max() < 1e-6
+    return bool(whole) and np.array_equal(np.sort(np.abs(across[:3, :3].round()), axis=1), [[0, 0, 1]] * 3)
 
 
-def _along_axes(
-    logits: Tensor, across: NDArray[np.float64], ranges: Sequence[tuple[int, int]], soft: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Probabilities at some of the scan's voxels, one axis after the other, and which the network's grid reaches.
-
-    Without ``soft``, the values as they are at places that are voxels.
-    """
-    axes = _axes(across) or [0, 1, 2]
-    lines = [across[row, axis] * torch.arange(*ranges[axis], dtype=torch.float64) + across[row, 3]
-             for row, axis in enumerate(axes)]  # fmt: skip
-    reached = torch.ones((), dtype=torch.bool, device=logits.device)
-    places, box = [], []
-    for line, axis, size in zip(lines, axes, logits.shape[1:], strict=True):
-        inside = ((line > -1) & (line < size)).to(logits.device)
+def _reordered(labels: Tensor, across: NDArray[np.float64], shape: Sequence[int]) -> Tensor:
+    """Labels on the other grid of the same voxels; background where there are none."""
+    axes = [int(axis) for axis in np.abs(across[:3, :3]).argmax(1)]
+    reached = torch.ones((), dtype=torch.bool, device=labels.device)
+    for dim, axis in enumerate(axes):
+        place = torch.arange(shape[axis]) * round(across[dim, axis]) + round(across[dim, 3])
+        size = labels.shape[dim]
+        inside = ((place >= 0) & (place < size)).to(labels.device)
         reached = reached & inside.reshape([-1 if n == axis else 1 for n in range(3)])
-        place = line.clamp(0, size - 1)
-        place = torch.where((place - place.round()).abs() < 1e-6, place.round(), place)  # what rounding left
-        low, high = int(place.amin().floor()), int(place.amax().ceil()) + 1
-        places.append(place - low)
-        box.append(slice(low, high))
-    block = logits[(slice(None), *box)]
-    block = torch.softmax(block.float(), 0) if soft else block
-    for dim, place in enumerate(places, 1):
-        below = place.floor().long()
-        share = (place - below).to(block.device, torch.float32).reshape([-1 if n == dim else 1 for n in range(4)])
-        lower = block.index_select(dim, below.to(block.device))
-        if soft and bool(share.any()):
-            upper = block.index_select(dim, (below + 1).clamp_max(block.shape[dim] - 1).to(block.device))
-            lower = torch.lerp(lower, upper, share)
-        block = lower
-    return block.permute(0, *(1 + axes.index(n) for n in range(3))), reached
+        labels = labels.index_select(dim, place.clamp(0, size - 1).to(labels.device))
+    return labels.permute(*(axes.index(n) for n in range(3))) * reached
 
 
-def _anywhere(logits: Tensor, across: NDArray[np.float64], ranges: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """The same for a grid that is turned against the scan's."""
-    matrix = torch.as_tensor(across).to(logits.device)
+def _interpolated(
+    logits: Tensor, across: NDArray[np.float64], rows: tuple[int, int], shape: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Probabilities at the scan's voxels of some rows, and which of them the network's grid reaches."""
+    spans = [rows, (0, shape[1]), (0, shape[2])]
     places, reached = [], torch.ones((), dtype=torch.bool, device=logits.device)
-    for row, size in zip(matrix[:3], logits.shape[1:], strict=True):
+    for row, size in zip(torch.as_tensor(across[:3], device=logits.device), logits.shape[1:], strict=True):
         steps = [(r * torch.arange(*span, device=logits.device)).reshape([-1 if n == k else 1 for k in range(3)])
-                 for n, (r, span) in enumerate(zip(row[:3], ranges, strict=True))]  # fmt: skip
+                 for n, (r, span) in enumerate(zip(row[:3], spans, strict=True))]  # fmt: skip
         place = steps[0] + steps[1] + steps[2] + row[3]  # float64: far from the origin, float32 misses voxels
         reached = reached & (place > -1) & (place < size)
         places.append(place.clamp(0, size - 1))

@@ -84,7 +84,7 @@ def predict(bundle: Path, scans: Path, out: Path, *more: str) -> int:
 
 def test_our_bundles_need_no_trust() -> None:
     for bundle in sorted(path.parent for path in BUNDLES.glob("*/configs")):
-        require_trust([bundle / "configs" / "inference.json"], bundle)
+        require_trust(foreign_code([bundle / "configs" / "inference.json"]), bundle)
 
 
 def test_the_known_expressions_are_our_bundles() -> None:
@@ -190,4 +190,4 @@ def test_a_bundle_without_label_names(tmp_path: Path, zoo: Path, kit: SimpleName
     kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
     assert predict(zoo, tmp_path / "in", tmp_path / "out", "--trust") == 2
     with pytest.raises(ConfigError, match="foreign code"):
-        require_trust([zoo / "configs" / "inference.json"], zoo)
+        require_trust(foreign_code([zoo / "configs" / "inference.json"]), zoo)
