@@ -80,8 +80,8 @@ def main() -> None:
     ways = {"supervised": step(SemiSupervisedTrainer, data)}
     for rounds in (0, 1, 3):
         ways[f"co-training, {rounds} rounds"] = step(
-            DiffusionCoTrainer, data, teacher=teacher().to(device), rounds=rounds, aligned=False,
-            average=BasicUNet(3, 1, CLASSES, FEATURES).to(device),
+            DiffusionCoTrainer, data, diffusion=teacher().to(device), rounds=rounds, aligned=False,
+            teacher=BasicUNet(3, 1, CLASSES, FEATURES).to(device),
         )  # fmt: skip
     for name, rows in (("step", ways), ("denoiser", denoisers(args.size, device))):
         measured = compare(rows, args.repeat)

@@ -10,12 +10,12 @@ import torch
 import torch.distributed as dist
 from monai.networks.utils import one_hot
 from monai.utils.enums import CommonKeys as Keys
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, unlabelled
+from monai_semiseg.engines.mean_teacher import TeacherTrainer
+from monai_semiseg.engines.semisupervised import unlabelled
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.networks.average import MovingAverage
 from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
 from monai_semiseg.transforms.mixing import box_masks, paste_from_next
@@ -23,7 +23,7 @@ from monai_semiseg.transforms.mixing import box_masks, paste_from_next
 logger = logging.getLogger(__name__)
 
 
-class DiffusionCoTrainer(SemiSupervisedTrainer):
+class DiffusionCoTrainer(TeacherTrainer):
     """Student S, its moving average A, and a diffusion teacher of mask pathway M and image pathway G.
 
     On labelled scans ``L_s = L(S(x), y) + L(M(m_t, x, t), y) + w_r L_G(x, y)``, with L the supervised loss, ``m_t``
@@ -41,9 +41,7 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
     al. (CVPR 2021); CutMix on the student's input: French et al. (BMVC 2020).
 
     Args:
-        teacher: M and G; where its weights came from an unsupervised stage, ``aligned`` has to be on.
-        average: A, what is evaluated and shipped; None decides by S itself.
-        momentum: of A.
+        diffusion: M and G; where their weights came from an unsupervised stage, ``aligned`` has to be on.
         rounds: R.
         rounds_every: iterations from one use of rounds (and step of G) to the next; those between have ``p = p_0``.
         agreement: whether a counts; otherwise every voxel does.
@@ -55,7 +53,8 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         reconstruction_weight: w_r.
         box: least and largest side of CutMix's box, as a share of the patch's.
         box_probability: of a sample to be pasted into; 0 switches CutMix off.
-        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
+        settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`: its ``teacher`` is A, evaluated
+            and shipped; ``momentum: 0`` makes it S itself.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -64,9 +63,7 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
     def __init__(
         self,
         *,
-        teacher: DiffusionTeacher,
-        average: nn.Module | None = None,
-        momentum: float = 0.99,
+        diffusion: DiffusionTeacher,
         rounds: int = 1,
         rounds_every: int = 1,
         agreement: bool = True,
@@ -85,40 +82,33 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
             raise ConfigError(f"rounds {rounds}, rounds_every {rounds_every}, alignment_batches {alignment_batches}",
                               expected="at least 0, 1 and 1")  # fmt: skip
         super().__init__(**settings)
-        self.teacher, self.rounds, self.rounds_every = teacher, rounds, rounds_every
-        self.average = None if average is None else MovingAverage(average, self.network, momentum)
+        self.diffusion, self.rounds, self.rounds_every = diffusion, rounds, rounds_every
         self.agreement, self.aligned, self.alignment_batches = agreement, aligned, alignment_batches
         self.student_share = student_share
         self.alignment_weight, self.reconstruction_weight = alignment_weight, reconstruction_weight
         self.box, self.box_probability = tuple(box), box_probability
 
     def before_first_step(self) -> None:
-        """Start A from S, and align the teacher's classes."""
-        if self.average is not None:
-            self.average.reset()
+        """Start A from S, and align the diffusion teacher's classes."""
+        super().before_first_step()
         if self.aligned:
             self._align()
 
-    def after_step(self, iteration: int) -> None:
-        """Move A."""
-        if self.average is not None:
-            self.average.update(iteration)
-
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Both networks' supervised losses with G's, and both networks' losses against each other."""
-        self.teacher.train()
+        self.diffusion.train()
         weak, strong = unlabelled(batch, "weak"), unlabelled(batch, "strong")
         rebuilds = self.rounds > 0 and self.state.iteration % self.rounds_every == 0
-        masks, seen = self.teacher.rounds(weak, self.rounds if rebuilds else 0)
+        masks, seen = self.diffusion.rounds(weak, self.rounds if rebuilds else 0)
         target, agreement = aggregated(masks)
-        own = self._own(weak)
+        own = self.teach(weak)
         decision, target = own.argmax(1), torch.lerp(target, own, self.student_share)
         supervised, student = self._student(batch, target, agreement)
         known, cross = self._teacher(batch, strong, decision, seen)
         supervised = supervised + known
         if rebuilds:
-            truth = one_hot(batch[Keys.LABEL], self.teacher.classes)
-            rebuilt = self.teacher.image_loss(torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target]))
+            truth = one_hot(batch[Keys.LABEL], self.diffusion.classes)
+            rebuilt = self.diffusion.image_loss(torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target]))
             supervised = supervised + self.reconstruction_weight * rebuilt
         return supervised, student + cross
 
@@ -140,9 +130,9 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
             shown.append(seen[int(torch.randint(len(seen), ()))])
             decisions.append(decision)
         free = torch.cat(shown)
-        last = torch.full((len(free),), self.teacher.last, device=free.device)
-        logits = self.teacher.mask_logits(
-            torch.cat([noisy, self.teacher.start(free)]),
+        last = torch.full((len(free),), self.diffusion.last, device=free.device)
+        logits = self.diffusion.mask_logits(
+            torch.cat([noisy, self.diffusion.start(free)]),
             torch.cat([batch[Keys.IMAGE], free]),
             torch.cat([timesteps, last]),
         )
@@ -156,22 +146,8 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
 
     def _labelled_start(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Pure noise at the last timestep for half of the labelled scans, the noised label for the others."""
-        images, truth = batch[Keys.IMAGE], one_hot(batch[Keys.LABEL], self.teacher.classes)
-        noise = self.teacher.start(images)
-        later = torch.rand(len(images)).to(images.device) < 0.5
-        last = torch.full((len(images),), self.teacher.last, device=images.device)
-        timesteps = torch.where(later, self.teacher.random_timesteps(images), last)
-        noised = self.teacher.noised(2 * truth - 1, timesteps, noise)
-        return torch.where(later.reshape(-1, *[1] * (images.ndim - 1)), noised, noise), timesteps
-
-    @torch.no_grad()
-    def _own(self, images: Tensor) -> Tensor:
-        """The student's probabilities, or its average's."""
-        network = self.network if self.average is None else self.average.average
-        was = network.training
-        probabilities = torch.softmax(self.predict(images, network.eval()), 1)
-        network.train(was)
-        return probabilities
+        noise = self.diffusion.start(batch[Keys.IMAGE])
+        return self.diffusion.training_start(one_hot(batch[Keys.LABEL], self.diffusion.classes), noise, noise)
 
     @torch.no_grad()
     def _align(self) -> None:
@@ -179,12 +155,12 @@ class DiffusionCoTrainer(SemiSupervisedTrainer):
         for number, batch in enumerate(self.data_loader):
             if number == self.alignment_batches:
                 break
-            found = confusion(self.teacher.sample(batch[Keys.IMAGE].to(device)), batch[Keys.LABEL].to(device))
+            found = confusion(self.diffusion.sample(batch[Keys.IMAGE].to(device)), batch[Keys.LABEL].to(device))
             counts = found if number == 0 else counts + found
         if dist.is_available() and dist.is_initialized():
             counts = counts.to(device)
             dist.all_reduce(counts)
         order, dice = best_order(counts.cpu())
-        reorder_classes(self.teacher, order)
+        reorder_classes(self.diffusion, order)
         logger.info("the teacher's classes %s are labels %s, Dice %s", order, list(range(len(order))),
                     [round(value, 3) for value in dice])  # fmt: skip

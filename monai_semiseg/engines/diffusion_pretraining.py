@@ -81,14 +81,11 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
     @torch.no_grad()
     def _beginning(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy masks to start from, the images, and the masks' timesteps."""
-        noise = self.teacher.start(images)
+        fresh = self.teacher.start(images)
         last = torch.full((len(images),), self.teacher.last, device=images.device)
-        first = torch.softmax(self.teacher.mask_logits(noise, images, last), 1)
-        later = torch.rand(len(images)).to(images.device) < 0.5
-        timesteps = torch.where(later, self.teacher.random_timesteps(images), last)
-        noised = self.teacher.noised(2 * first - 1, timesteps, torch.randn_like(first))
-        chosen = later.reshape(-1, *[1] * (images.ndim - 1))
-        return torch.where(chosen, noised, noise.float()).to(images.dtype), images, timesteps
+        first = torch.softmax(self.teacher.mask_logits(fresh, images, last), 1)
+        noisy, timesteps = self.teacher.training_start(first, fresh.float())
+        return noisy.to(images.dtype), images, timesteps
 
 
 class CollapseMonitor:

@@ -89,6 +89,23 @@ class DiffusionTeacher(nn.Module):
         first = int(lowest * self.last)
         return torch.randint(first, self.last + 1, (len(images),)).to(images.device)
 
+    def training_start(self, masks: Tensor, fresh: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Where M starts in training: half of the samples as in testing, the others from a mask that is noised.
+
+        Args:
+            masks: probabilities, ``(B, classes, spatial...)``.
+            fresh: pure noise from :meth:`start`.
+            noise: what is added to the masks; drawn if None.
+
+        Returns:
+            Noisy masks and their timesteps.
+        """
+        later = torch.rand(len(masks)).to(masks.device) < 0.5
+        last = torch.full((len(masks),), self.last, device=masks.device)
+        timesteps = torch.where(later, self.random_timesteps(masks), last)
+        noised = self.noised(2 * masks - 1, timesteps, torch.randn_like(masks) if noise is None else noise)
+        return torch.where(later.reshape(-1, *[1] * (masks.ndim - 1)), noised, fresh), timesteps
+
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Class probabilities by ``steps`` DDIM steps from pure noise, ``(B, classes, spatial...)``, float32."""
         stride = (self.last + 1) // self.steps

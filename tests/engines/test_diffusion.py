@@ -56,13 +56,13 @@ def pretrainer(epochs: int = 1, batches: list[dict[str, Tensor]] | None = None, 
 
 def cotrainer(dims: int = 2, epochs: int = 1, batches: list[dict[str, Tensor]] | None = None, **settings: Any) -> Any:
     torch.manual_seed(0)
-    student, made = BasicUNet(dims, 1, CLASSES, FEATURES), settings.pop("teacher", None) or teacher(dims)
+    student, made = BasicUNet(dims, 1, CLASSES, FEATURES), settings.pop("diffusion", None) or teacher(dims)
     trained = [*student.parameters(), *made.parameters()]
-    settings = {"average": copy.deepcopy(student), "momentum": 0.9, "aligned": False, **settings}
+    settings = {"teacher": copy.deepcopy(student), "momentum": 0.9, "aligned": False, **settings}
     trainer = DiffusionCoTrainer(
         device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches or [0]), network=student,
         train_data_loader=batches or [batch(dims)], optimizer=torch.optim.Adam(trained, 3e-3), loss_function=LOSS,
-        teacher=made, **settings,
+        diffusion=made, **settings,
     )  # fmt: skip
     trainer.state.iteration = 1
     return trainer
@@ -131,13 +131,13 @@ def test_the_losses_are_the_formulas(dims: int) -> None:
     """Box and rounds switched off, every draw repeated: S and M against targets made by hand."""
     trainer = cotrainer(dims, rounds=0, box_probability=0.0, student_share=0.25)
     data = batch(dims)
-    student, made = trainer.network.eval(), trainer.teacher
+    student, made = trainer.network.eval(), trainer.diffusion
     torch.manual_seed(5)
     supervised, free = trainer.losses(data)
     torch.manual_seed(5)
     with torch.no_grad():
         target = made.sample(data["weak"])
-        own = torch.softmax(trainer.average.average.eval()(data["weak"]), 1)
+        own = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)
         target, decision = 0.75 * target + 0.25 * own, own.argmax(1)
     # CutMix draws its boxes' chances even when none is pasted.
     [torch.rand(()) for _ in range(3)]
@@ -157,12 +157,12 @@ def test_pseudo_labels_carry_no_gradient(dims: int) -> None:
     trainer = cotrainer(dims, rounds=2)
     _, free = trainer.losses(batch(dims))
     free.backward()
-    assert gradient(trainer.network) and gradient(trainer.teacher.mask_network)
-    assert not gradient(trainer.teacher.image_network) and not gradient(trainer.average.average)
+    assert gradient(trainer.network) and gradient(trainer.diffusion.mask_network)
+    assert not gradient(trainer.diffusion.image_network) and not gradient(trainer.teacher)
     trainer.optimizer.zero_grad()
     supervised, _ = trainer.losses(batch(dims))
     supervised.backward()
-    assert gradient(trainer.teacher.image_network)
+    assert gradient(trainer.diffusion.image_network)
 
 
 def test_the_students_loss_does_not_move_the_teacher() -> None:
@@ -171,14 +171,14 @@ def test_the_students_loss_does_not_move_the_teacher() -> None:
     target = torch.softmax(torch.randn(3, CLASSES, 32, 32), 1)
     _, pull = trainer._student(data, target, torch.ones(3, 1, 32, 32))
     pull.backward()
-    assert gradient(trainer.network) and not gradient(trainer.teacher)
+    assert gradient(trainer.network) and not gradient(trainer.diffusion)
     assert not trainer._student(data, target, torch.zeros(3, 1, 32, 32))[1].any()  # nobody agrees: nothing counts
 
 
 def test_rounds_run_every_so_often() -> None:
     trainer, counts = cotrainer(rounds=2, rounds_every=3), []  # type: Any, list[int]
-    real = trainer.teacher.rounds
-    trainer.teacher.rounds = lambda images, count, *more: (counts.append(count), real(images, count, *more))[1]
+    real = trainer.diffusion.rounds
+    trainer.diffusion.rounds = lambda images, count, *more: (counts.append(count), real(images, count, *more))[1]
     for iteration in range(1, 7):
         trainer.state.iteration = iteration
         trainer.losses(batch())
@@ -189,11 +189,11 @@ def test_classes_are_aligned_before_the_first_step() -> None:
     """A teacher that learned under other names is renamed; one epoch does not undo that."""
     trainer = cotrainer(epochs=40, batches=[batch(seed=s) for s in range(2)], rounds=0)
     trainer.run()
-    grown = trainer.teacher
+    grown = trainer.diffusion
     good = dice(grown.sample(batch(seed=9)["weak"]), batch(seed=9)["truth"])
     reorder_classes(grown, [1, 2, 0])
     assert dice(grown.sample(batch(seed=9)["weak"]), batch(seed=9)["truth"]) < 0.5 * good
-    again = cotrainer(teacher=grown, aligned=True, batches=[batch(seed=s) for s in range(2)])
+    again = cotrainer(diffusion=grown, aligned=True, batches=[batch(seed=s) for s in range(2)])
     again.before_first_step()
     assert dice(grown.sample(batch(seed=9)["weak"]), batch(seed=9)["truth"]) > 0.95 * good
 
@@ -203,14 +203,14 @@ def dice(probability: Tensor, label: Tensor) -> float:
     return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
 
-@pytest.mark.parametrize("more", [{}, {"average": None}, {"rounds": 0}, {"agreement": False}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"momentum": 0.0}, {"rounds": 0}, {"agreement": False}], ids=str)
 def test_it_learns(more: dict[str, Any]) -> None:
     trainer = cotrainer(epochs=20, batches=[batch(seed=s) for s in range(3)], ramp_iterations=30, **more)
     losses: list[float] = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))
     trainer.run()
     assert sum(losses[-6:]) < 0.75 * sum(losses[:6])
-    product = trainer.network if trainer.average is None else trainer.average.average
+    product = trainer.teacher
     with torch.no_grad():
         found = torch.softmax(product.eval()(batch(seed=9)["weak"]), 1)
     assert dice(found, batch(seed=9)["truth"]) > 0.8
