@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from monai.data import DataLoader, Dataset
+from monai.metrics import compute_dice
+from monai.networks.utils import one_hot
 from torch import Tensor
 
 from monai_semiseg.benchmarks.measure import environment
@@ -28,11 +30,10 @@ from monai_semiseg.networks.weights import load_weights
 
 
 def mean_dice(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean Dice of the foreground classes of one scan, over those that the label or the mask has."""
-    counts = confusion(probabilities, labels)
-    size = counts.sum(0) + counts.sum(1)
-    dice = 2 * counts.diagonal()[1:] / size[1:]
-    return float(dice[size[1:] > 0].mean())
+    """Mean Dice of the foreground classes of one scan, over those that the label has."""
+    classes = probabilities.shape[1]
+    found, truth = one_hot(probabilities.argmax(1, keepdim=True), classes), one_hot(labels, classes)
+    return float(compute_dice(found, truth, include_background=False).nanmean())
 
 
 @torch.no_grad()
