@@ -62,7 +62,7 @@ class Job:
         scores.update({key: value for key, value in arm.settings.items() if key.split("#")[0] in known})
         configs = arm.bundle / "configs"
         return [*calls, self._call(configs / "train.json", arm.overlays, train),
-                self._call(configs / "evaluate.json", (), scores)]  # fmt: skip
+                self._call(configs / "evaluate.json", arm.evaluate_overlays, scores)]  # fmt: skip
 
     def _training(self, folder: Path, begin: Mapping[str, Path]) -> dict[str, Any]:
         """Settings of every step that trains."""
@@ -70,7 +70,8 @@ class Job:
                 "seed": self.cell.seed, **begin, "resume": True}  # fmt: skip
 
     def _call(self, config: Path, overlays: Sequence[Path], settings: Mapping[str, Any]) -> list[str]:
-        files = [str(config.resolve()), *map(str, overlays), str(self.plan)]
+        # Overlays come last: one that asks for another patch than the plan's was asked for by name.
+        files = [str(config.resolve()), str(self.plan), *map(str, overlays)]
         if self.device != "auto":
             settings = {**settings, "device": f"$torch.device('{self.device}')"}
         options = [part for key, value in settings.items() for part in (f"--{key}", _text(value))]
@@ -84,7 +85,7 @@ class Job:
         return {
             "arm": arm.name, "labelled": self.cell.labelled, "seed": self.cell.seed, "iterations": self.iterations,
             "settings": dict(arm.settings), "initialisation": arm.initialisation and sha256_of(arm.initialisation),
-            "configs": {file.name: sha256_of(file) for file in (*configs, *arm.overlays)},
+            "configs": {file.name: sha256_of(file) for file in (*configs, *arm.overlays, *arm.evaluate_overlays)},
             **({"stages": [_stage_identity(stage) for stage in arm.stages]} if arm.stages else {}),
             "datalist": sha256_of(self.datalist), "plan": sha256_of(self.plan),
         }  # fmt: skip

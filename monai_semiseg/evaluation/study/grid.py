@@ -43,8 +43,9 @@ class Arm:
     Attributes:
         name: in tables and folder names.
         bundle: bundle folder.
-        overlays: YAML or JSON files, in the order in which they are merged.
+        overlays: YAML or JSON files, in the order in which they are merged, after the plan.
         settings: overrides of config keys; those that ``evaluate.json`` knows too are applied there as well.
+        evaluate_overlays: files merged over ``evaluate.json``, for an arm that predicts in another way.
         initialisation: weights to start from; None starts at random.
         stages: pretraining, in order; the first one starts from ``initialisation``.
     """
@@ -55,6 +56,7 @@ class Arm:
     settings: Mapping[str, Any] = field(default_factory=dict)
     initialisation: Path | None = None
     stages: tuple[Stage, ...] = ()
+    evaluate_overlays: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,21 +141,24 @@ def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Pa
 
 
 def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
-    """Arms of a study's YAML: ``arms: {NAME: {bundle, overlays, settings, initialisation, pretrain}}``.
+    """Arms of a study's YAML.
 
-    Every key is optional; ``pretrain`` is a list of ``{bundle, config, overlays, settings, hands_to}``.
+    ``arms: {NAME: {bundle, overlays, evaluate_overlays, settings, initialisation, pretrain}}``. Every key is optional;
+    ``pretrain`` is a list of ``{bundle, config, overlays, settings, hands_to}``.
 
     Raises:
         ConfigError: If a key is unknown or a file is not there.
     """
     arms = []
     for name, given in content.items():
-        here = _described(given, ("bundle", "overlays", "settings", "initialisation", "pretrain"), name)
+        known = ("bundle", "overlays", "evaluate_overlays", "settings", "initialisation", "pretrain")
+        here = _described(given, known, name)
         stages = tuple(_stage(stage, name) for stage in here.get("pretrain", []))
         root = Path(here.get("bundle", bundle))
         _heard(stages, _there(root / "configs" / "train.json", name), name)
         start = _there(Path(here["initialisation"]), name) if here.get("initialisation") else None
-        arms.append(Arm(str(name), root, _overlays(here, name), here.get("settings") or {}, start, stages))
+        scoring = _overlays(here, name, "evaluate_overlays")
+        arms.append(Arm(str(name), root, _overlays(here, name), here.get("settings") or {}, start, stages, scoring))
     return arms
 
 
@@ -183,8 +188,8 @@ def _described(given: Any, known: Sequence[str], name: str) -> dict[str, Any]:
     return description
 
 
-def _overlays(description: Mapping[str, Any], name: str) -> tuple[Path, ...]:
-    return tuple(_there(Path(file), name) for file in description.get("overlays", []))
+def _overlays(description: Mapping[str, Any], name: str, key: str = "overlays") -> tuple[Path, ...]:
+    return tuple(_there(Path(file), name) for file in description.get(key, []))
 
 
 def _there(file: Path, name: str) -> Path:

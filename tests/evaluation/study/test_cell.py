@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,3 +67,15 @@ def test_pretraining_is_part_of_what_a_cell_is(tmp_path: Path) -> None:
                job(tmp_path, replace(stage, settings={"rate": 0.4})).digest()}  # fmt: skip
     assert len(digests) == 4
     assert "stages" not in plain.identity()  # cells of studies from before there were stages stay valid
+
+
+def test_overlays_come_after_the_plan(tmp_path: Path) -> None:
+    """An arm in two dimensions asks for another patch than the plan's, in training and in evaluation."""
+    made, files = job(tmp_path), [BASELINES / "configs" / f"{name}.yaml" for name in ("slices", "slices_inference")]
+    arm = replace(made.cell.arm, overlays=(files[0],), evaluate_overlays=(files[1],))
+    flat = replace(made, cell=Cell(arm, 4, 2))
+    given = [literal_eval(options(command)["--config_file"]) for command in flat.commands()]
+    plan = str(tmp_path / "plan.yaml")
+    assert [names[1:] for names in given] == [[plan, str(files[0])], [plan, str(files[1])]]
+    assert flat.digest() != made.digest() != replace(flat, cell=Cell(replace(arm, evaluate_overlays=()), 4, 2)).digest()
+    assert "slices_inference.yaml" in flat.identity()["configs"]

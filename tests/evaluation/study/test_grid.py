@@ -41,9 +41,9 @@ def test_initialisations_multiply(tmp_path: Path) -> None:
 
 def test_arms_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "o.yaml").touch()
-    arm = arms_of_file({"mine": {"overlays": [str(tmp_path / "o.yaml")], "settings": {"learning_rate": 0.1}}}, BUNDLE)[
-        0
-    ]
+    overlays = {"overlays": [str(tmp_path / "o.yaml")], "evaluate_overlays": [str(tmp_path / "o.yaml")]}
+    (arm,) = arms_of_file({"mine": {**overlays, "settings": {"learning_rate": 0.1}}}, BUNDLE)
+    assert arm.overlays == arm.evaluate_overlays == (tmp_path / "o.yaml",)
     assert (arm.name, arm.settings, arm.bundle) == ("mine", {"learning_rate": 0.1}, BUNDLE)
     assert arms_of_file({"plain": None}, BUNDLE)[0].overlays == ()
     hebbian = str(BUNDLE.parent / "hebbian_initializer")
