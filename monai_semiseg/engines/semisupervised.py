@@ -15,6 +15,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from monai_semiseg.engines.precision import autocast_type
 from monai_semiseg.engines.step_output import StepOutput
 from monai_semiseg.errors import ConfigError
 
@@ -72,8 +73,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         accumulation_steps: int = 1,
         compiled: bool = False,
     ) -> None:
-        if autocast_dtype not in (None, "float16", "bfloat16"):
-            raise ConfigError(f"autocast_dtype is {autocast_dtype!r}", expected="null, 'float16' or 'bfloat16'")
+        self.autocast_dtype = autocast_type(autocast_dtype)
         if autocast_dtype is not None and torch.device(device).type == "cpu":
             # torch 2.13: the weight gradient of a bfloat16 Conv3d on 2 x 3 x 2 voxels reads memory nobody wrote.
             raise ConfigError("autocast_dtype on a CPU", expected="null", remedy="leave it out, or use a GPU")
@@ -84,7 +84,6 @@ class SemiSupervisedTrainer(SupervisedTrainer):
                 expected="neither negative, at least 1 step",
             )
         self.unlabelled_weight, self.ramp_iterations = unlabelled_weight, ramp_iterations
-        self.autocast_dtype = None if autocast_dtype is None else getattr(torch, autocast_dtype)
         # float16 needs its gradients scaled; bfloat16 has the range of float32.
         scaled = self.autocast_dtype is torch.float16 and torch.device(device).type == "cuda"
         super().__init__(

@@ -16,6 +16,7 @@ from types import TracebackType
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
+from monai_semiseg.engines.versions import check_versions
 from monai_semiseg.errors import ConfigError, root_cause
 
 _LOUD = ("monai.data.nvimgcodec_pydicom_plugin", "monai.bundle.workflows", "monai.bundle.config_parser")
@@ -23,21 +24,27 @@ _RUN_ARGUMENTS = {"run_id", "init_id", "final_id", "meta_file", "config_file", "
                   "workflow_type", "bundle_root"}  # fmt: skip
 
 
-def prepare(seed: int | None = 0) -> None:
+def prepare(seed: int | None = 0, bundle_root: str | Path | None = None) -> None:
     """Begin a workflow; what the bundles' ``initialize`` calls.
 
     Under ``python -m monai.bundle run``, an override that no config key answers to is refused, and a typed error
     ends the run with its own few lines instead of the config parser's. Randomness is seeded. What MONAI says in every
-    run and nobody can act on is hushed.
+    run and nobody can act on is hushed. Installed packages are held against the bundle's metadata.
+
+    Args:
+        seed: of everything random; None leaves it as it is.
+        bundle_root: bundle folder.
 
     Raises:
-        ConfigError: If an override is misspelt.
+        ConfigError: If an override is misspelt, or a package that the bundle needs is absent.
     """
     hush()
     _keep_freed_memory()
     if len(sys.argv) > 1 and Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
         sys.excepthook = _short_errors
         refuse_unknown(*overrides_and_keys(sys.argv[1:]))
+    if bundle_root is not None:
+        check_versions(bundle_root)
     if seed is not None:
         set_determinism(seed=seed)
 

@@ -18,6 +18,7 @@ from monai_semiseg import __version__
 from monai_semiseg.data.discover import Case, Found, find_cases
 from monai_semiseg.data.files import sha256_of
 from monai_semiseg.data.shard import parse_shard, shard_of
+from monai_semiseg.engines.precision import autocast_type
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import outliers
@@ -63,6 +64,7 @@ class BatchRunner:
         output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series only.
         segment_codes: label index (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
+        autocast_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None is float32 throughout.
     """
 
     def __init__(
@@ -84,14 +86,16 @@ class BatchRunner:
         output_type: str | Sequence[str] = "nifti",
         segment_codes: Mapping[str, Mapping[str, str]] | None = None,
         shard: str | None = None,
+        autocast_dtype: str | None = None,
     ) -> None:
+        self.precision = autocast_type(autocast_dtype)
         self.network, self.weights = network, weights
         self.preprocessing, self.inferer, self.postprocessing = preprocessing, inferer, postprocessing
         self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         self.output_dir = Path(output_dir)
         self.names = {int(index): name for index, name in label_names.items()}
         self.device, self.overwrite = torch.device(device), overwrite
-        self.about = about or {}
+        self.about = {**(about or {}), "autocast_dtype": autocast_dtype}
         self.shard = parse_shard(shard)
         self.training = {**(training_scans or {}), **({"modality": None} if any_modality else {})}
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
@@ -208,7 +212,7 @@ class BatchRunner:
 
     def _segmenter(self) -> CaseSegmenter:
         return CaseSegmenter(self.network, self.preprocessing, self.inferer, self.postprocessing, self.outputs,
-                             self.names, self.device, self.training, self._digest())  # fmt: skip
+                             self.names, self.device, self.training, self._digest(), self.precision)  # fmt: skip
 
     def _identity(self) -> dict[str, Any]:
         """What makes masks belong to one run."""

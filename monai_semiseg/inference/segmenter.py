@@ -64,19 +64,20 @@ class CaseSegmenter:
         outputs: where results go.
         names: index -> label name.
         device: of the network.
-        training: what the training scans were like (:mod:`monai_semiseg.inference.plausible`); None compares nothing.
+        training: what the training scans were like (:mod:`monai_semiseg.inference.plausible`); empty compares nothing.
         model: hash of the weights.
+        precision: the network's number format where that does no harm (autocast); None is float32 throughout.
     """
 
     def __init__(
         self, network: nn.Module, preprocessing: Callable[[dict[str, Any]], dict[str, Any]], inferer: Inferer,
         postprocessing: Callable[[dict[str, Any]], dict[str, Any]], outputs: CaseOutputs, names: Mapping[int, str],
-        device: torch.device, training: Mapping[str, Any] | None, model: str,
+        device: torch.device, training: Mapping[str, Any], model: str, precision: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         self.network, self.preprocessing, self.postprocessing = network, preprocessing, postprocessing
         self.inferer = MemoryLadder(inferer, len(names))
         self.outputs, self.names, self.device = outputs, names, device
-        self.training, self.model = training or {}, model
+        self.training, self.model, self.precision = training, model, precision
         # MONAI's Invertd switches tracing off in the very transforms that may be reading the next scan.
         self._transforms = threading.Lock()
 
@@ -128,7 +129,8 @@ class CaseSegmenter:
         image = work.item["image"]
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        output = self.inferer(image[None].to(self.device), self.network)
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+            output = self.inferer(image[None].to(self.device), self.network)
         if not torch.isfinite(output).all():  # argmax would call it background
             raise NonFiniteError(
                 "the network's output holds NaN or Inf",
