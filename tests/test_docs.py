@@ -123,3 +123,15 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     masks = tmp_path / "runs" / "tutorial" / "masks"
     assert names["code"] in (0, 3) and (masks / "index.html").is_file() and list(masks.rglob("*_uncertainty.nii.gz"))
     assert (tmp_path / "runs" / "tutorial" / "test" / "metrics.json").is_file()
+
+
+def test_every_fault_has_its_tests() -> None:
+    """The tests that the page names are there, and no row is named twice."""
+    rows = re.findall(r"^\| ([\d, -]+) \|.*\| ([^|]+) \|$", (ROOT / "bundles" / "docs" / "faults.md").read_text(), re.M)
+    numbers = [int(number) for row, _ in rows for number in re.findall(r"\d+", re.sub(r"1-4", "1, 2, 3, 4", row))]
+    assert sorted(numbers) == sorted(set(range(1, 58)) - {55})
+    for _, tests in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
+        assert named
+        for file, name in named:
+            assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (file, name)

@@ -14,14 +14,23 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
     parser.add_argument("--bundle", type=Path, required=required, help="bundle folder")
     parser.add_argument("--weights", type=Path, help="weights (default: the bundle's models/model.pt)")
     parser.add_argument("--plan", type=Path, help="the plan.yaml that the weights were trained with")
+    parser.add_argument("--config", type=Path, action="append", default=[],
+                        help="YAML or JSON merged over config and plan; may be repeated")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
 
 
 def overlay_files(args: argparse.Namespace) -> list[Path]:
-    """Configs to merge over the bundle's."""
+    """Configs to merge over the bundle's, in this order.
+
+    Raises:
+        ConfigError: If one is not there.
+    """
     if args.plan is not None and not args.plan.is_file():
         raise ConfigError("no such file", expected="a plan", remedy="monai-semiseg plan DATASET", path=args.plan)
-    return [args.plan] if args.plan is not None else []
+    for file in args.config:
+        if not file.is_file():
+            raise ConfigError("no such file", expected="a config to merge over the bundle's", path=file)
+    return [*([args.plan] if args.plan is not None else []), *args.config]
 
 
 def overrides(args: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
-from monai.utils import set_determinism
 
 from monai_semiseg.errors import ConfigError, root_cause
 from monai_semiseg.inference.workflow import open_workflow, run_workflow
@@ -20,52 +20,26 @@ from monai_semiseg.inference.workflow import open_workflow, run_workflow
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE, BASELINES = ROOT / "contrastive_pretrainer", ROOT / "semisupervised_baselines"
 FEATURES = [4, 4, 6, 6, 8, 5]
-NETWORK = {"_target_": "BasicUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "features": FEATURES}
 STAGES = {"pretrain_global": 8, "pretrain_local": 5}
-
-
-def write(root: Path, seed: int = 0) -> Path:
-    """Five scans with labels; training has two, validation and test one each, one is unlabelled."""
-    rng = np.random.default_rng(0)
-    for n in range(5):
-        label = np.zeros((34, 30, 36), np.uint8)
-        label[6:16, 8:20, 5:20], label[16:24, 8:20, 5:15] = 1, 2
-        image = (rng.normal(size=label.shape) + 3 * label).astype(np.float32)
-        if n > 1 and seed:  # other labels wherever the local stage must not look
-            label = np.random.default_rng(seed).integers(0, 3, label.shape).astype(np.uint8)
-        nib.save(nib.Nifti1Image(image, np.eye(4)), root / f"image{n}.nii")
-        nib.save(nib.Nifti1Image(label, np.eye(4)), root / f"label{n}.nii")
-    pairs = [{"image": f"image{n}.nii", "label": f"label{n}.nii"} for n in range(5)]
-    content = {
-        "training": pairs[:2],
-        "unlabeled": pairs[2:3],
-        "validation": pairs[3:4],
-        "test": pairs[4:],
-        "nobody": [],
-    }
-    (root / "datalist.json").write_text(json.dumps(content))
-    return root
+Raw = Callable[[Path, str], dict[str, Any]]
+Settings = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("data"))
+def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Write) -> Path:
+    """The unlabelled scan's label is there, too, and no stage may look at it."""
+    return write_dataset(tmp_path_factory.mktemp("data"), secret=True)
 
 
-@pytest.fixture(autouse=True)
-def leave_determinism() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    set_determinism(None)
-
-
-def settings(stage: str, data: Path, folder: Path, **more: Any) -> dict[str, Any]:
-    small = {"patch_size": [32, 32, 32], "iterations": 3, "epoch_iterations": 1, "batch_size": 2, "num_workers": 0,
-             "network_def": NETWORK, "channels": STAGES[stage], "dimension": 8}  # fmt: skip
-    return {"dataset_dir": str(data), "ckpt_dir": str(folder), "output_dir": str(folder), "init_weights": None,
-            "device": "$torch.device('cpu')", **small, **more}  # fmt: skip
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Stage, data, folder -> those of a small network and head."""
+    small = {"iterations": 3, "epoch_iterations": 1, "batch_size": 2, "init_weights": None, "dimension": 8,
+             "network_def#features": FEATURES}  # fmt: skip
+    return lambda stage, data, folder, **more: settings(
+        BUNDLE, stage, data, folder, **{**small, "channels": STAGES[stage], **more}
+    )
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -76,7 +50,7 @@ def moved(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> set[str]:
     return {key.split(".")[0] for key in a if not torch.equal(a[key], b[key])}
 
 
-def test_stages_follow_each_other(data: Path, tmp_path: Path) -> None:
+def test_stages_follow_each_other(data: Path, tmp_path: Path, settings: Settings) -> None:
     run_workflow(BUNDLE, "pretrain_global", settings("pretrain_global", data, tmp_path / "global"))
     first = weights(tmp_path / "global")
     start = {"init_weights": str(tmp_path / "global" / "model.pt")}
@@ -89,7 +63,7 @@ def test_stages_follow_each_other(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_path: Path, settings: Settings) -> None:
     run_workflow(BUNDLE, stage, settings(stage, data, tmp_path / "whole"))
     broken = open_workflow(BUNDLE, stage, settings(stage, data, tmp_path / "broken"))
     broken.initialize()
@@ -104,20 +78,22 @@ def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_p
     assert not moved(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 
 
-def test_no_label_but_the_training_scans_reaches_the_local_stage(data: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    write(other, seed=9)
+def test_no_label_but_the_training_scans_reaches_the_local_stage(
+    data: Path, tmp_path: Path, settings: Settings, write_dataset: Write
+) -> None:
+    other = write_dataset(tmp_path / "other", secret=True)
+    for n in (2, 3, 4):  # other labels wherever the local stage must not look
+        noise = np.random.default_rng(n).integers(0, 3, (34, 30, 36)).astype(np.uint8)
+        nib.save(nib.Nifti1Image(noise, np.eye(4)), other / "labels" / f"{n}.nii.gz")
     for name, where in (("a", data), ("b", other)):
         run_workflow(BUNDLE, "pretrain_local", settings("pretrain_local", where, tmp_path / name))
     assert not moved(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
-def test_the_global_stage_needs_no_label_at_all(data: Path, tmp_path: Path) -> None:
-    for n in range(5):
-        (tmp_path / f"image{n}.nii").write_bytes((data / f"image{n}.nii").read_bytes())
-    names = [{"image": f"image{n}.nii"} for n in range(3)]
-    (tmp_path / "datalist.json").write_text(json.dumps({"training": names[:2], "unlabeled": names[2:]}))
+def test_the_global_stage_needs_no_label_at_all(
+    data: Path, tmp_path: Path, settings: Settings, write_dataset: Write
+) -> None:
+    write_dataset(tmp_path, labelled=False)
     for name, where in (("with", data), ("without", tmp_path)):
         run_workflow(BUNDLE, "pretrain_global", settings("pretrain_global", where, tmp_path / name))
     assert not moved(weights(tmp_path / "with"), weights(tmp_path / "without"))
@@ -126,12 +102,12 @@ def test_the_global_stage_needs_no_label_at_all(data: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "more", [{"block": 16, "stride": 1}, {"anchors": 20, "stride": 2}, {"form": "in", "stride": 4}], ids=str
 )
-def test_ways_to_bound_the_cost(more: dict[str, Any], data: Path, tmp_path: Path) -> None:
+def test_ways_to_bound_the_cost(more: dict[str, Any], data: Path, tmp_path: Path, settings: Settings) -> None:
     run_workflow(BUNDLE, "pretrain_local", settings("pretrain_local", data, tmp_path, iterations=1, **more))
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
-def test_local_contrast_without_labels(data: Path, tmp_path: Path) -> None:
+def test_local_contrast_without_labels(data: Path, tmp_path: Path, settings: Settings) -> None:
     run_workflow(BUNDLE, "pretrain_local", settings("pretrain_local", data, tmp_path, stride=8),
                  [BUNDLE / "configs" / "self_local.yaml"])  # fmt: skip
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
@@ -151,7 +127,9 @@ def test_local_contrast_without_labels(data: Path, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_bad_settings(stage: str, more: dict[str, Any], words: str, data: Path, tmp_path: Path) -> None:
+def test_bad_settings(
+    stage: str, more: dict[str, Any], words: str, data: Path, tmp_path: Path, settings: Settings
+) -> None:
     if more.get("datalist"):
         empty = tmp_path / "empty.json"
         empty.write_text(json.dumps({"training": [], "unlabeled": []}))
@@ -163,7 +141,7 @@ def test_bad_settings(stage: str, more: dict[str, Any], words: str, data: Path, 
     assert not (tmp_path / "run" / "model.pt").exists()
 
 
-def test_training_is_the_baselines() -> None:
+def test_training_is_the_baselines(raw: Raw) -> None:
     for file in ("train", "evaluate", "inference", "multi_gpu_train"):
-        ours, theirs = (json.loads((b / "configs" / f"{file}.json").read_text()) for b in (BUNDLE, BASELINES))
+        ours, theirs = (raw(bundle, file) for bundle in (BUNDLE, BASELINES))
         assert ours == theirs

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
-from monai.utils import set_determinism
 
 from monai_semiseg.errors import ConfigError, root_cause
 from monai_semiseg.inference.workflow import open_workflow, run_workflow
@@ -21,45 +19,16 @@ from monai_semiseg.inference.workflow import open_workflow, run_workflow
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE, BASELINES = ROOT / "diffusion_cotrainer", ROOT / "semisupervised_baselines"
 FEATURES = [4, 4, 6, 6, 8, 5]
-NETWORK = {"_target_": "BasicUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "features": FEATURES}
+Raw = Callable[[Path, str], dict[str, Any]]
+Settings = Callable[..., dict[str, Any]]
 
 
-def write(root: Path, labels: int = 5) -> Path:
-    """Five scans, ``labels`` of them with labels; training has two, validation and test one each."""
-    rng = np.random.default_rng(0)
-    for n in range(5):
-        label = np.zeros((34, 30, 36), np.uint8)
-        label[6:16, 8:20, 5:20], label[16:24, 8:20, 5:15] = 1, 2
-        image = (rng.normal(size=label.shape) + 3 * label).astype(np.float32)
-        nib.save(nib.Nifti1Image(image, np.eye(4)), root / f"image{n}.nii")
-        if n < labels:
-            nib.save(nib.Nifti1Image(label, np.eye(4)), root / f"label{n}.nii")
-    pairs = [{"image": f"image{n}.nii", **({"label": f"label{n}.nii"} if n < labels else {})} for n in range(5)]
-    content = {"training": pairs[:2], "unlabeled": [{"image": "image2.nii"}], "validation": pairs[3:4],
-               "test": pairs[4:]}  # fmt: skip
-    (root / "datalist.json").write_text(json.dumps(content))
-    return root
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(autouse=True)
-def leave_determinism() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    set_determinism(None)
-
-
-def settings(stage: str, data: Path, folder: Path, **more: Any) -> dict[str, Any]:
-    small = {"patch_size": [32, 32, 32], "iterations": 3, "epoch_iterations": 1, "batch_size": 2, "num_workers": 0,
-             "teacher_features": FEATURES, "device": "$torch.device('cpu')"}  # fmt: skip
-    student = {"network_def": NETWORK, "rounds_every": 1} if stage == "train" else {}
-    return {"dataset_dir": str(data), "ckpt_dir": str(folder), "output_dir": str(folder), **small, **student, **more}
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Stage, data, folder -> those of small networks, a student and a teacher."""
+    small = {"iterations": 3, "epoch_iterations": 1, "batch_size": 2, "rounds_every": 1, "teacher_features": FEATURES,
+             "network_def#features": FEATURES}  # fmt: skip
+    return lambda stage, data, folder, **more: settings(BUNDLE, stage, data, folder, **{**small, **more})
 
 
 def weights(folder: Path, name: str = "model") -> dict[str, torch.Tensor]:
@@ -70,7 +39,9 @@ def differs(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> set[str]:
     return {key.split(".")[0] for key in a if not torch.equal(a[key], b[key])}
 
 
-def test_stages_follow_each_other(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_stages_follow_each_other(
+    data: Path, tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     run_workflow(BUNDLE, "pretrain", settings("pretrain", data, tmp_path / "pre"))
     start = {"teacher_weights": str(tmp_path / "pre" / "model.pt")}
     with caplog.at_level(logging.INFO):
@@ -82,7 +53,7 @@ def test_stages_follow_each_other(data: Path, tmp_path: Path, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "train"])
-def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_path: Path, settings: Settings) -> None:
     traces: dict[str, list[float]] = {"whole": [], "broken": []}
 
     def run(name: str, stop: int | None, **more: Any) -> None:
@@ -106,15 +77,16 @@ def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_p
     assert not any(differs(weights(tmp_path / "whole", n), weights(tmp_path / "broken", n)) for n in names)
 
 
-def test_no_label_reaches_the_first_stage(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "none").mkdir()
-    write(tmp_path / "none", labels=0)
+def test_no_label_reaches_the_first_stage(
+    data: Path, tmp_path: Path, settings: Settings, write_dataset: Callable[..., Path]
+) -> None:
+    write_dataset(tmp_path / "none", labelled=False)
     for name, where in (("with", data), ("without", tmp_path / "none")):
         run_workflow(BUNDLE, "pretrain", settings("pretrain", where, tmp_path / f"run_{name}"))
     assert not differs(weights(tmp_path / "run_with"), weights(tmp_path / "run_without"))
 
 
-def test_batches_have_sizes_of_their_own(data: Path, tmp_path: Path) -> None:
+def test_batches_have_sizes_of_their_own(data: Path, tmp_path: Path, settings: Settings) -> None:
     workflow = open_workflow(BUNDLE, "train", settings("train", data, tmp_path, unlabelled_batch_size=3))
     workflow.initialize()
     seen: list[dict[str, tuple[int, ...]]] = []
@@ -126,20 +98,20 @@ def test_batches_have_sizes_of_their_own(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
-def test_rounds_are_a_setting(rounds: int, data: Path, tmp_path: Path) -> None:
+def test_rounds_are_a_setting(rounds: int, data: Path, tmp_path: Path, settings: Settings) -> None:
     run_workflow(BUNDLE, "train", settings("train", data, tmp_path, rounds=rounds, sampling_steps=2))
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
-def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path) -> None:
+def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path, settings: Settings) -> None:
     """Evaluated in place of the student, it gives the same masks every time."""
     run_workflow(BUNDLE, "train", settings("train", data, tmp_path))
     overlay = [BUNDLE / "configs" / "teacher.yaml"]
     scores = []
     for _ in range(2):
-        asked = {"dataset_dir": str(data), "ckpt_path": str(tmp_path / "teacher.pt"), "patch_size": [32, 32, 32],
-                 "output_dir": str(tmp_path / "scores"), "teacher_features": FEATURES, "samples": 2,
-                 "device": "$torch.device('cpu')"}  # fmt: skip
+        asked = settings("evaluate", data, tmp_path / "scores", ckpt_path=str(tmp_path / "teacher.pt"))
+        asked |= {"teacher_features": FEATURES, "samples": 2}  # known to the overlay
+        del asked["network_def#features"]  # the overlay's network has none
         run_workflow(BUNDLE, "evaluate", asked, overlay)
         scores.append((tmp_path / "scores" / "metrics.csv").read_text())
     assert scores[0] == scores[1]
@@ -158,10 +130,12 @@ def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_bad_settings(stage: str, more: dict[str, Any], words: str, data: Path, tmp_path: Path) -> None:
+def test_bad_settings(
+    stage: str, more: dict[str, Any], words: str, data: Path, tmp_path: Path, settings: Settings
+) -> None:
     if "datalist" in more:
-        kinds = {0: {"image": str(data / "image2.nii")},
-                 1: {"image": str(data / "image0.nii"), "label": str(data / "label0.nii")}}  # fmt: skip
+        kinds = {0: {"image": str(data / "images" / "2.nii.gz")},
+                 1: {name: str(data / f"{name}s" / "0.nii.gz") for name in ("image", "label")}}  # fmt: skip
         content = {section: [kinds[kind] for kind in entries] for section, entries in more["datalist"].items()}
         (tmp_path / "list.json").write_text(json.dumps({**content, "validation": [], "test": []}))
         more = {"datalist": str(tmp_path / "list.json")}
@@ -172,11 +146,11 @@ def test_bad_settings(stage: str, more: dict[str, Any], words: str, data: Path, 
     assert not (tmp_path / "run" / "model.pt").exists()
 
 
-def test_training_differs_from_the_baselines_in_what_the_method_needs() -> None:
+def test_training_differs_from_the_baselines_in_what_the_method_needs(raw: Raw) -> None:
     for file in ("evaluate", "inference"):
-        ours, theirs = (json.loads((b / "configs" / f"{file}.json").read_text()) for b in (BUNDLE, BASELINES))
+        ours, theirs = (raw(bundle, file) for bundle in (BUNDLE, BASELINES))
         assert ours == theirs
-    ours, theirs = (json.loads((b / "configs" / "train.json").read_text()) for b in (BUNDLE, BASELINES))
+    ours, theirs = (raw(bundle, "train") for bundle in (BUNDLE, BASELINES))
     different = {key for key in ours.keys() | theirs.keys() if ours.get(key, "-") != theirs.get(key, "-")}
     assert different == {
         "imports", "teacher_weights", "unlabelled_batch_size", "rounds", "rounds_every", "round_level",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import monai.bundle
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -18,54 +18,14 @@ from monai.bundle import ConfigParser, create_workflow
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
-from monai.utils import set_determinism
 
 from monai_semiseg.data.files import sha256_of
 from monai_semiseg.errors import CheckpointError
 from monai_semiseg.networks.weights import load_weights
 
-ROOT = Path(__file__).resolve().parents[2]
-BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/configs"))
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
-CPU = "$torch.device('cpu')"
-
-pytestmark = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
-
-
-@pytest.fixture(autouse=True)
-def leave_determinism() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    set_determinism(None)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six labelled scans and a datalist in which two train, one is unlabelled, one validates and two test."""
-    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for n in range(6):
-        label = np.zeros((34, 32, 36), np.uint8)
-        label[6:14, 8:20, 5:15], label[14:22, 8:20, 5:15] = 1, 2
-        image = (rng.normal(size=label.shape) + 3 * label).astype(np.float32)
-        nib.save(nib.Nifti1Image(image, np.eye(4)), root / f"i{n}.nii")
-        nib.save(nib.Nifti1Image(label, np.eye(4)), root / f"l{n}.nii")
-    pairs = [{"image": f"i{n}.nii", "label": f"l{n}.nii"} for n in range(6)]
-    content = {"training": pairs[:2], "unlabeled": [{"image": "i2.nii"}], "validation": pairs[3:4], "test": pairs[4:]}
-    (root / "datalist.json").write_text(json.dumps(content))
-    return root
-
-
-def raw(bundle: Path, name: str) -> dict[str, Any]:
-    return json.loads((bundle / "configs" / f"{name}.json").read_text())  # type: ignore[no-any-return]
-
-
-def small(bundle: Path, config: str, data: Path, folder: Path, **more: Any) -> dict[str, Any]:
-    known = raw(bundle, config)
-    asked = {"dataset_dir": str(data), "ckpt_dir": str(folder), "output_dir": str(folder), "device": CPU,
-             "patch_size": [32, 32, 32], "num_workers": 0, "iterations": 2, "init_weights": None, **more}  # fmt: skip
-    return {key: value for key, value in asked.items() if key in known}
+Raw = Callable[[Path, str], dict[str, Any]]
+Settings = Callable[..., dict[str, Any]]
 
 
 def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
@@ -80,7 +40,7 @@ def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
             monai.bundle.verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(schema))
 
 
-def test_export_to_torchscript(bundle: Path, tmp_path: Path) -> None:
+def test_export_to_torchscript(bundle: Path, tmp_path: Path, raw: Raw) -> None:
     parser = ConfigParser(raw(bundle, "inference"))
     network = parser.get_parsed_content("network_def").eval()
     torch.save(network.state_dict(), tmp_path / "model.pt")
@@ -94,14 +54,14 @@ def test_export_to_torchscript(bundle: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(exported(image), network(image))
 
 
-def test_a_workflow_driven_by_its_properties(bundle: Path, data: Path, tmp_path: Path) -> None:
+def test_a_workflow_driven_by_its_properties(bundle: Path, data: Path, tmp_path: Path, settings: Settings) -> None:
     """As MONAI Label drives a training: other scans, another budget, its own handlers beside."""
     workflow = create_workflow(
         workflow_type="train", config_file=str(bundle / "configs" / "train.json"), bundle_root=str(bundle),
         meta_file=str(bundle / "configs" / "metadata.json"), logging_file=False,
-        **small(bundle, "train", data, tmp_path, iterations=6, epoch_iterations=2),
+        **settings(bundle, "train", data, tmp_path, init_weights=None, iterations=6, epoch_iterations=2),
     )  # fmt: skip
-    scans = [{"image": str(data / f"i{n}.nii"), "label": str(data / f"l{n}.nii")} for n in (4, 5)]
+    scans = [{name: str(data / f"{name}s" / f"{n}.nii.gz") for name in ("image", "label")} for n in (4, 5)]
     workflow.train_dataset_data, workflow.val_dataset_data, workflow.max_epochs = scans, scans[:1], 1
     workflow.initialize()
     seen: list[int] = []
@@ -112,7 +72,7 @@ def test_a_workflow_driven_by_its_properties(bundle: Path, data: Path, tmp_path:
     assert isinstance(workflow.train_handlers, list) and workflow.network_def is not None
 
 
-def test_what_monai_label_and_deploy_change(bundle: Path) -> None:
+def test_what_monai_label_and_deploy_change(bundle: Path, raw: Raw) -> None:
     """They filter the items of both Compose, so these have to be there by name, and every config stands alone."""
     for name in ("inference", "evaluate"):
         config = raw(bundle, name)
@@ -124,15 +84,15 @@ def test_what_monai_label_and_deploy_change(bundle: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_round_of_federated_learning(bundle: Path, data: Path, tmp_path: Path) -> None:
+def test_a_round_of_federated_learning(bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw) -> None:
     """Two clients train from the same weights, and their mean is a new start for both."""
     shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns("docs", "*.pt"))
     clients = []
     for name in ("one", "two"):
         # The budget is that of all rounds: the learning rate's schedule runs over them.
-        budget = {"iterations": 4, "epoch_iterations": 2, "seed": 1 if name == "one" else 2}
-        kwargs = small(bundle, "train", data, tmp_path / name, **budget)
-        evaluation = small(bundle, "evaluate", data, tmp_path / name)
+        budget = {"init_weights": None, "iterations": 4, "epoch_iterations": 2, "seed": 1 if name == "one" else 2}
+        kwargs = settings(bundle, "train", data, tmp_path / name, **budget)
+        evaluation = settings(bundle, "evaluate", data, tmp_path / name)
         client = MonaiAlgo(bundle_root=str(tmp_path / "bundle"), local_epochs=1, send_weight_diff=False,
                            train_kwargs=kwargs, eval_kwargs={**kwargs, **evaluation})  # fmt: skip
         client.initialize(extra={ExtraItems.CLIENT_NAME: name})
@@ -155,13 +115,13 @@ def test_a_round_of_federated_learning(bundle: Path, data: Path, tmp_path: Path)
         client.finalize()
 
 
-def test_shipped_weights_have_the_published_hash(bundle: Path) -> None:
+def test_shipped_weights_have_the_published_hash(bundle: Path, raw: Raw) -> None:
     published = raw(bundle, "metadata").get("weights_sha256", {})
     shipped = {str(file.relative_to(bundle)): sha256_of(file) for file in bundle.glob("models/**/*.pt")}
     assert published == shipped
 
 
-def test_other_weights_under_a_published_name_are_refused(bundle: Path, tmp_path: Path) -> None:
+def test_other_weights_under_a_published_name_are_refused(bundle: Path, tmp_path: Path, raw: Raw) -> None:
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def")
     for folder in ("configs", "models"):
         (tmp_path / folder).mkdir()
@@ -176,12 +136,13 @@ def test_other_weights_under_a_published_name_are_refused(bundle: Path, tmp_path
     load_weights(network, file, strict=True)
 
 
-def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path) -> None:
+def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path, settings: Settings) -> None:
     """``--tracking mlflow`` of ``monai.bundle run``; needs the extra ``tracking``."""
     mlflow = pytest.importorskip("mlflow")
     workflow = monai.bundle.ConfigWorkflow(
         config_file=str(bundle / "configs" / "train.json"), workflow_type="train", bundle_root=str(bundle),
-        logging_file=False, tracking="mlflow", **small(bundle, "train", data, tmp_path),
+        logging_file=False, tracking="mlflow",
+        **settings(bundle, "train", data, tmp_path, init_weights=None),
     )  # fmt: skip
     workflow.initialize()
     workflow.run()
@@ -190,7 +151,7 @@ def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path) -> None:
     assert run.info.status == "FINISHED" and {"train_loss", "val_mean_dice"} <= set(run.data.metrics)
 
 
-def test_export_to_onnx(bundle: Path, tmp_path: Path) -> None:
+def test_export_to_onnx(bundle: Path, tmp_path: Path, raw: Raw) -> None:
     """Needs the extra ``export``."""
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")

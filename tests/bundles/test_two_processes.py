@@ -1,4 +1,4 @@
-"""Every trainer of every bundle under torchrun: two processes end with the same weights, and one of them writes."""
+"""Every bundle and every trainer under torchrun: two processes end with the same weights, and one of them writes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,50 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import nibabel as nib
-import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = ROOT / "bundles"
+Raw = Callable[[Path, str], dict[str, Any]]
+Settings = Callable[..., dict[str, Any]]
+
+
+def torchrun(command: list[str], folder: Path, timeout: int) -> str:
+    """Run a command in two processes on gloo; return what they say."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*start, *command], capture_output=True, text=True, env=environment, cwd=folder,
+                          timeout=timeout)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def assert_plain_names(state: dict[str, torch.Tensor]) -> None:
+    assert not [name for name in state if name.startswith(("module.", "_orig_mod."))]
+
+
+@pytest.mark.slow
+def test_two_processes(bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw) -> None:
+    """Through the command line: joint batches, one writer, weights without a prefix."""
+    files = [str(bundle / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")]
+    overrides = settings(bundle, "train", data, tmp_path / "run", epoch_iterations=1, batch_size=1)
+    overrides.pop("device")
+    command = ["-m", "monai.bundle", "run", "--bundle_root", str(bundle), "--config_file", str(files)]
+    said = torchrun([*command, *(part for key, value in overrides.items() for part in (f"--{key}", str(value)))],
+                    tmp_path, 300)  # fmt: skip
+    state = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
+    ConfigParser(raw(bundle, "train")).get_parsed_content("network_def").load_state_dict(state, strict=True)
+    assert_plain_names(state)
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["iteration"] == 2
+    assert len((tmp_path / "run" / "learning_curve.csv").read_text().splitlines()) == 3
+    assert said.count("Training: 100%") >= 1
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2, "loss and validation of one process"
 
 
 def jobs() -> list[dict[str, str]]:
@@ -24,38 +59,24 @@ def jobs() -> list[dict[str, str]]:
         {"name": f"method_{file.stem}", "bundle": str(baselines), "stage": "train", "several": "multi_gpu_train.json",
          "method": str(file)} for file in sorted((baselines / "configs" / "methods").glob("*.yaml"))
     ]  # fmt: skip
-    for bundle in sorted(path.parent for path in BUNDLES.glob("*/configs")):
-        for file in sorted((bundle / "configs").glob("pretrain*.json")):
-            found.append({"name": f"{bundle.name}_{file.stem}", "bundle": str(bundle), "stage": file.stem,
-                          "several": "multi_gpu_pretrain.json", "method": ""})  # fmt: skip
+    for file in sorted(BUNDLES.glob("*/configs/pretrain*.json")):
+        bundle = file.parents[1]
+        found.append({"name": f"{bundle.name}_{file.stem}", "bundle": str(bundle), "stage": file.stem,
+                      "several": "multi_gpu_pretrain.json", "method": ""})  # fmt: skip
     found.append({"name": "cotraining", "bundle": str(BUNDLES / "diffusion_cotrainer"), "stage": "train",
                   "several": "multi_gpu_train.json", "method": ""})  # fmt: skip
     return found
 
 
 @pytest.mark.slow
-def test_all_trainers_in_two_processes(tmp_path: Path) -> None:
-    rng, pairs = np.random.default_rng(0), []
-    for n in range(9):
-        label = np.zeros((34, 32, 36), np.uint8)
-        label[6:14, 8:20, 5:15], label[14:22, 8:20, 5:15] = 1, 2
-        for name, array in (("i", (rng.normal(size=label.shape) + 3 * label).astype(np.float32)), ("l", label)):
-            nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}{n}.nii")
-        pairs.append({"image": f"i{n}.nii", "label": f"l{n}.nii"})
-    free = [{"image": pair["image"]} for pair in pairs[4:8]]
-    content = {"training": pairs[:4], "unlabeled": free, "validation": pairs[8:], "test": []}
-    (tmp_path / "datalist.json").write_text(json.dumps(content))
+def test_all_trainers_in_two_processes(tmp_path: Path, write_dataset: Callable[..., Path]) -> None:
+    write_dataset(tmp_path, scans=9, sizes=(4, 4, 1))
     (tmp_path / "jobs.json").write_text(json.dumps(jobs()))
     (tmp_path / "out").mkdir()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-               str(Path(__file__).with_name("two_processes.py")), str(tmp_path / "jobs.json"), str(tmp_path),
-               str(tmp_path / "out")]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=900)
-    assert done.returncode == 0, done.stderr[-3000:]
+    script = Path(__file__).with_name("two_processes.py")
+    torchrun([str(script), str(tmp_path / "jobs.json"), str(tmp_path), str(tmp_path / "out")], tmp_path, 900)
     found = json.loads((tmp_path / "out" / "found.json").read_text())
     assert set(found) == {job["name"] for job in jobs()} and len(found) > 12
     assert {name: value for name, value in found.items() if not value <= 1e-6} == {}
     for name in found:
-        state = torch.load(tmp_path / "out" / name / "model.pt", weights_only=True)
-        assert not [key for key in state if key.startswith(("module.", "_orig_mod."))]
+        assert_plain_names(torch.load(tmp_path / "out" / name / "model.pt", weights_only=True))

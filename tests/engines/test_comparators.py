@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +30,7 @@ CLASSES = 3
 TEACHERS = {"mean_teacher", "uncertainty_aware", "weak_to_strong", "copy_paste"}
 HARD = {"cross_pseudo", "weak_to_strong", "copy_paste"}  # learn decisions, which entropy alone does not say
 Build = Callable[..., SemiSupervisedTrainer]
+Batch = Callable[..., dict[str, Tensor]]
 
 
 def network(dims: int) -> BasicUNet:
@@ -62,40 +63,18 @@ METHODS: dict[str, Build] = {
 UNLABELLED = [name for name in METHODS if name != "supervised"]
 
 
-def batch(dims: int = 2, seed: int = 0) -> dict[str, Tensor]:
-    """Bright squares on a dark ground; the unlabelled ones in two views."""
-    generator = torch.Generator().manual_seed(seed)
-    label = torch.zeros(4, 1, *[32] * dims)
-    for n in range(4):
-        low = torch.randint(2, 10, (dims,), generator=generator).tolist()
-        label[(n, 0, *(slice(a, a + 16) for a in low))] = 1
-        label[(n, 0, *(slice(a + 4, a + 12) for a in low))] = 2
-    image = label - 0.8 + 0.2 * torch.randn(label.shape, generator=generator)
-    strong = 1.3 * image + 0.2 * torch.randn(label.shape, generator=generator)
-    return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:]}
-
-
 def build(
-    name: str, dims: int = 2, batches: list[dict[str, Tensor]] | None = None, **settings: Any
+    name: str, dims: int = 2, batches: Sequence[dict[str, Tensor]] = (), **settings: Any
 ) -> SemiSupervisedTrainer:
     torch.manual_seed(0)
     net = settings.pop("network", None) or network(dims)
     more = parts(name, net, dims)
     trained = [p for part in (net, *more.values()) if isinstance(part, nn.Module) for p in part.parameters()]
-    batches = batches or [batch(dims)]
     return METHODS[name](
-        device=torch.device("cpu"), max_epochs=settings.pop("max_epochs", 1), epoch_length=len(batches),
+        device=torch.device("cpu"), max_epochs=settings.pop("max_epochs", 1), epoch_length=len(batches) or 1,
         train_data_loader=batches, network=net, optimizer=torch.optim.Adam(trained, lr=settings.pop("lr", 3e-3)),
         loss_function=DiceCELoss(to_onehot_y=True, softmax=True), **{**more, **settings},
     )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def started(name: str, dims: int = 2, **settings: Any) -> SemiSupervisedTrainer:
@@ -108,7 +87,7 @@ def started(name: str, dims: int = 2, **settings: Any) -> SemiSupervisedTrainer:
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", UNLABELLED)
-def test_gradient_reaches_the_network_and_no_teacher(name: str, dims: int) -> None:
+def test_gradient_reaches_the_network_and_no_teacher(name: str, dims: int, batch: Batch) -> None:
     trainer = started(name, dims, **({"threshold": 0.0} if name == "weak_to_strong" else {}))
     _, loss = trainer.losses(batch(dims))
     assert loss is not None and loss.ndim == 0 and torch.isfinite(loss)
@@ -122,7 +101,7 @@ def test_gradient_reaches_the_network_and_no_teacher(name: str, dims: int) -> No
 
 
 @pytest.mark.parametrize("name", UNLABELLED)
-def test_labels_of_unlabelled_scans_are_not_there_to_be_used(name: str) -> None:
+def test_labels_of_unlabelled_scans_are_not_there_to_be_used(name: str, batch: Batch) -> None:
     trainer = started(name)
     trainer.losses({key: value for key, value in batch().items() if key in ("image", "label", "weak", "strong")})
     with pytest.raises(ConfigError, match="paired_draws"):
@@ -130,7 +109,7 @@ def test_labels_of_unlabelled_scans_are_not_there_to_be_used(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in UNLABELLED if n not in HARD])
-def test_the_unlabelled_loss_alone_goes_down(name: str) -> None:
+def test_the_unlabelled_loss_alone_goes_down(name: str, batch: Batch) -> None:
     """Trained on it alone, with a teacher that stays, the loss falls by a fifth at least."""
     torch.manual_seed(1)
     trainer = started(name, **({"momentum": 0.9999} if name in TEACHERS else {}))
@@ -148,7 +127,7 @@ def test_the_unlabelled_loss_alone_goes_down(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_learns_the_toy_problem(name: str) -> None:
+def test_learns_the_toy_problem(name: str, batch: Batch) -> None:
     """Both losses together, through the engine: unlabelled scans are segmented in the end."""
     batches = [batch(2, seed) for seed in range(4)]
     trainer = build(name, batches=batches, max_epochs=20, lr=1e-2, unlabelled_weight=0.3, ramp_iterations=30)
@@ -162,7 +141,7 @@ def test_learns_the_toy_problem(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_same_seed_gives_the_same_weights(name: str) -> None:
+def test_the_same_seed_gives_the_same_weights(name: str, batch: Batch) -> None:
     ends = []
     for _ in range(2):
         trainer = build(name, batches=[batch(2, 0), batch(2, 1)])
@@ -180,7 +159,7 @@ def test_ramp(length: int) -> None:
             math.exp(-5 * (1 - (length // 2) / length) ** 2))  # fmt: skip
 
 
-def test_the_ramp_and_the_weight_are_what_is_added() -> None:
+def test_the_ramp_and_the_weight_are_what_is_added(batch: Batch) -> None:
     trainer = build("entropy", batches=[batch()] * 3, unlabelled_weight=0.7, ramp_iterations=4)
     seen = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output))
@@ -190,7 +169,7 @@ def test_the_ramp_and_the_weight_are_what_is_added() -> None:
         assert float(output["loss"]) == pytest.approx(float(total), abs=1e-6)
 
 
-def test_supervised_is_monais_trainer() -> None:
+def test_supervised_is_monais_trainer(batch: Batch) -> None:
     """Without a method, the step is MONAI's own: the same weights to the last bit."""
     from monai.engines import SupervisedTrainer
 
@@ -205,7 +184,7 @@ def test_supervised_is_monais_trainer() -> None:
     assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
 
 
-def test_teacher_starts_from_what_the_student_has_and_follows() -> None:
+def test_teacher_starts_from_what_the_student_has_and_follows(batch: Batch) -> None:
     trainer = build("mean_teacher", batches=[batch()] * 2)
     with torch.no_grad():
         trainer.network.final_conv.bias.fill_(3.0)  # as if initial weights had been loaded
@@ -221,7 +200,7 @@ def test_teacher_starts_from_what_the_student_has_and_follows() -> None:
     torch.testing.assert_close(trainer.teacher.final_conv.weight, (start + slow[0] + slow[1]) / 3)
 
 
-def test_uncertain_voxels_do_not_count() -> None:
+def test_uncertain_voxels_do_not_count(batch: Batch) -> None:
     """Where the teacher says every class is as likely as the other, nothing is learned."""
     trainer = started("uncertainty_aware", ramp_iterations=10, noise=0.0)
     with torch.no_grad():
@@ -233,7 +212,7 @@ def test_uncertain_voxels_do_not_count() -> None:
     assert float(trainer.losses(batch())[1]) == 0
 
 
-def test_confidence_and_cutmix_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confidence_and_cutmix_against_a_loop(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
     trainer = started("weak_to_strong", threshold=0.4, box=(0.5, 0.5))
     data, seen = batch(), {}
     monkeypatch.setattr(trainer, "pseudo_loss", lambda *args: seen.update(args=args) or args[0].sum())
@@ -255,7 +234,7 @@ def test_confidence_and_cutmix_against_a_loop(monkeypatch: pytest.MonkeyPatch) -
     assert 200 < (strong != data["strong"]).sum() / 2 < 300, "a box of half of each side"
 
 
-def test_soft_targets_against_the_formula() -> None:
+def test_soft_targets_against_the_formula(batch: Batch) -> None:
     """Cross-entropy with the teacher's mixed probabilities over all voxels."""
     trainer, data = started("weak_to_strong", soft=True, box=(1.0, 1.0)), batch()
     loss = trainer.losses(data)[1]
@@ -266,7 +245,7 @@ def test_soft_targets_against_the_formula() -> None:
     torch.testing.assert_close(loss, torch.as_tensor(slow).mean())
 
 
-def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
     trainer = started("copy_paste", pseudo_weight=0.25)
     data, calls, inputs = batch(), [], []
     monkeypatch.setattr(trainer, "mixed_loss", lambda *args: calls.append(args) or args[0].sum())
@@ -286,7 +265,7 @@ def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(first == data["image"], second != data["image"])
 
 
-def test_cross_pseudo_supervision_against_the_formula() -> None:
+def test_cross_pseudo_supervision_against_the_formula(batch: Batch) -> None:
     trainer, data = started("cross_pseudo"), batch()
     images = torch.cat([data["image"], data["strong"]])
     a, b = trainer.network(images), trainer.partner(images)
@@ -328,7 +307,7 @@ class Linear(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["supervised", "mean_teacher"])
-def test_accumulated_gradients_are_those_of_the_joined_batch(name: str) -> None:
+def test_accumulated_gradients_are_those_of_the_joined_batch(name: str, batch: Batch) -> None:
     whole = [batch(seed=s) for s in range(3)]
     halves = [{key: value[n : n + 1] for key, value in one.items()} for one in whole for n in range(2)]
     ends = []
@@ -348,14 +327,14 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(name: str) -> None:
             torch.testing.assert_close(value, ends[1][key], atol=1e-5, rtol=1e-4)
 
 
-def test_the_last_batch_of_an_epoch_steps_in_any_case() -> None:
+def test_the_last_batch_of_an_epoch_steps_in_any_case(batch: Batch) -> None:
     trainer, steps = build("supervised", batches=[batch(seed=s) for s in range(3)], accumulation_steps=2), []
     trainer.after_step = steps.append  # type: ignore[method-assign]
     trainer.run()
     assert steps == [2, 3]
 
 
-def test_a_compiled_network_trains_and_its_state_has_plain_names() -> None:
+def test_a_compiled_network_trains_and_its_state_has_plain_names(batch: Batch) -> None:
     trainer = build("mean_teacher", compiled=True, batches=[batch(seed=0)])
     trainer.network = torch.compile(trainer.network._orig_mod, backend="eager")  # no compiler is needed for this
     trainer.run()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
 CLASSES = 3
 FEATURES = (4, 4, 8, 8, 16, 4)
 LOSS = DiceCELoss(to_onehot_y=True, softmax=True)
+Batch = Callable[..., dict[str, Tensor]]
+
+
+@pytest.fixture
+def batch(batch: Batch) -> Batch:
+    """More unlabelled squares than labelled ones, in less noise."""
+    return functools.partial(batch, count=5, noise=0.1)
 
 
 def teacher(dims: int = 2) -> DiffusionTeacher:
@@ -32,48 +40,27 @@ def teacher(dims: int = 2) -> DiffusionTeacher:
     return DiffusionTeacher(nets[0], nets[1], CLASSES)
 
 
-def batch(dims: int = 2, seed: int = 0) -> dict[str, Tensor]:
-    """Bright squares on a dark ground; the unlabelled ones in two views, and more of them."""
-    generator = torch.Generator().manual_seed(seed)
-    label = torch.zeros(5, 1, *[32] * dims)
-    for n in range(5):
-        low = torch.randint(2, 10, (dims,), generator=generator).tolist()
-        label[(n, 0, *(slice(a, a + 16) for a in low))] = 1
-        label[(n, 0, *(slice(a + 4, a + 12) for a in low))] = 2
-    image = label - 0.8 + 0.1 * torch.randn(label.shape, generator=generator)
-    strong = 1.3 * image + 0.1 * torch.randn(label.shape, generator=generator)
-    return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:], "truth": label[2:]}
-
-
-def pretrainer(epochs: int = 1, batches: list[dict[str, Tensor]] | None = None, **settings: Any) -> DiffusionPretrainer:
+def pretrainer(epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any) -> DiffusionPretrainer:
     torch.manual_seed(0)
     made = teacher(settings.pop("dims", 2))
     return DiffusionPretrainer(
-        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches or [0]), network=made,
-        train_data_loader=batches or [batch()], optimizer=torch.optim.Adam(made.parameters(), 3e-3), **settings,
+        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches) or 1, network=made,
+        train_data_loader=batches, optimizer=torch.optim.Adam(made.parameters(), 3e-3), **settings,
     )  # fmt: skip
 
 
-def cotrainer(dims: int = 2, epochs: int = 1, batches: list[dict[str, Tensor]] | None = None, **settings: Any) -> Any:
+def cotrainer(dims: int = 2, epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any) -> Any:
     torch.manual_seed(0)
     student, made = BasicUNet(dims, 1, CLASSES, FEATURES), settings.pop("diffusion", None) or teacher(dims)
     trained = [*student.parameters(), *made.parameters()]
     settings = {"teacher": copy.deepcopy(student), "momentum": 0.9, "aligned": False, **settings}
     trainer = DiffusionCoTrainer(
-        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches or [0]), network=student,
-        train_data_loader=batches or [batch(dims)], optimizer=torch.optim.Adam(trained, 3e-3), loss_function=LOSS,
+        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches) or 1, network=student,
+        train_data_loader=batches, optimizer=torch.optim.Adam(trained, 3e-3), loss_function=LOSS,
         diffusion=made, **settings,
     )  # fmt: skip
     trainer.state.iteration = 1
     return trainer
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def gradient(net: nn.Module) -> bool:
@@ -82,7 +69,7 @@ def gradient(net: nn.Module) -> bool:
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("discrete", [True, False])
-def test_the_cycle_reaches_both_pathways(dims: int, discrete: bool) -> None:
+def test_the_cycle_reaches_both_pathways(dims: int, discrete: bool, batch: Batch) -> None:
     trainer = pretrainer(dims=dims, discrete=discrete, balance_weight=0.0)
     loss, none = trainer.losses({"image": batch(dims)["image"]})
     assert none is None
@@ -102,7 +89,7 @@ def test_half_of_the_masks_start_as_in_testing() -> None:
         assert float(noisy[timesteps == t].var()) <= float(1 - a + a) + 0.2
 
 
-def test_the_pretraining_learns_and_a_label_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_pretraining_learns_and_a_label_changes_nothing(caplog: pytest.LogCaptureFixture, batch: Batch) -> None:
     ends, seen = [], []  # type: list[dict[str, Tensor]], list[float]
     for labelled in (True, False):
         batches = [{k: v for k, v in batch(seed=s).items() if labelled or k != "label"} for s in range(6)]
@@ -116,7 +103,7 @@ def test_the_pretraining_learns_and_a_label_changes_nothing(caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize(("bias", "word"), [((9.0, 0.0, 0.0), "collapsed"), ((0.0, 0.0, 0.0), "undecided")])
-def test_the_monitor_warns(bias: tuple[float, ...], word: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_monitor_warns(bias: tuple[float, ...], word: str, caplog: pytest.LogCaptureFixture, batch: Batch) -> None:
     trainer = pretrainer(batches=[batch()], train_handlers=[CollapseMonitor()])
     with torch.no_grad():
         trainer.teacher.mask_network.final_conv.weight.zero_()
@@ -127,7 +114,7 @@ def test_the_monitor_warns(bias: tuple[float, ...], word: str, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_the_losses_are_the_formulas(dims: int) -> None:
+def test_the_losses_are_the_formulas(dims: int, batch: Batch) -> None:
     """Box and rounds switched off, every draw repeated: S and M against targets made by hand."""
     trainer = cotrainer(dims, rounds=0, box_probability=0.0, student_share=0.25)
     data = batch(dims)
@@ -153,7 +140,7 @@ def test_the_losses_are_the_formulas(dims: int) -> None:
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_pseudo_labels_carry_no_gradient(dims: int) -> None:
+def test_pseudo_labels_carry_no_gradient(dims: int, batch: Batch) -> None:
     trainer = cotrainer(dims, rounds=2)
     _, free = trainer.losses(batch(dims))
     free.backward()
@@ -165,7 +152,7 @@ def test_pseudo_labels_carry_no_gradient(dims: int) -> None:
     assert gradient(trainer.diffusion.image_network)
 
 
-def test_the_students_loss_does_not_move_the_teacher() -> None:
+def test_the_students_loss_does_not_move_the_teacher(batch: Batch) -> None:
     trainer = cotrainer(rounds=1)
     data = batch()
     target = torch.softmax(torch.randn(3, CLASSES, 32, 32), 1)
@@ -175,7 +162,7 @@ def test_the_students_loss_does_not_move_the_teacher() -> None:
     assert not trainer._student(data, target, torch.zeros(3, 1, 32, 32))[1].any()  # nobody agrees: nothing counts
 
 
-def test_rounds_run_every_so_often() -> None:
+def test_rounds_run_every_so_often(batch: Batch) -> None:
     trainer, counts = cotrainer(rounds=2, rounds_every=3), []  # type: Any, list[int]
     real = trainer.diffusion.rounds
     trainer.diffusion.rounds = lambda images, count, *more: (counts.append(count), real(images, count, *more))[1]
@@ -185,7 +172,7 @@ def test_rounds_run_every_so_often() -> None:
     assert counts == [0, 0, 2, 0, 0, 2]
 
 
-def test_classes_are_aligned_before_the_first_step() -> None:
+def test_classes_are_aligned_before_the_first_step(batch: Batch) -> None:
     """A teacher that learned under other names is renamed; one epoch does not undo that."""
     trainer = cotrainer(epochs=40, batches=[batch(seed=s) for s in range(2)], rounds=0)
     trainer.run()
@@ -204,7 +191,7 @@ def dice(probability: Tensor, label: Tensor) -> float:
 
 
 @pytest.mark.parametrize("more", [{}, {"momentum": 0.0}, {"rounds": 0}, {"agreement": False}], ids=str)
-def test_it_learns(more: dict[str, Any]) -> None:
+def test_it_learns(more: dict[str, Any], batch: Batch) -> None:
     trainer = cotrainer(epochs=20, batches=[batch(seed=s) for s in range(3)], ramp_iterations=30, **more)
     losses: list[float] = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))

@@ -1,0 +1,38 @@
+"""What the tests of the trainers share: one thread, and batches of bright squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from monai.utils import set_determinism
+from torch import Tensor
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums depend on the number of threads; the generators are left as they were for other tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    set_determinism(None)
+
+
+@pytest.fixture
+def batch() -> Callable[..., dict[str, Tensor]]:
+    """Bright squares on a dark ground: two labelled ones, and others in two views with their hidden truth."""
+
+    def make(dims: int = 2, seed: int = 0, count: int = 4, noise: float = 0.2) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        label = torch.zeros(count, 1, *[32] * dims)
+        for n in range(count):
+            low = torch.randint(2, 10, (dims,), generator=generator).tolist()
+            label[(n, 0, *(slice(a, a + 16) for a in low))] = 1
+            label[(n, 0, *(slice(a + 4, a + 12) for a in low))] = 2
+        image = label - 0.8 + noise * torch.randn(label.shape, generator=generator)
+        strong = 1.3 * image + noise * torch.randn(label.shape, generator=generator)
+        return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:], "truth": label[2:]}
+
+    return make
