@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spatial_dims", type=int, choices=[2, 3], help="of the bundle's network, in place of its own")
     parser.add_argument("--rename", action="append", default=[], metavar="OLD=NEW",
                         help="put NEW for OLD at the front of tensor names; may be given again")  # fmt: skip
+    parser.add_argument("--only", action="append", default=[], metavar="PATTERN",
+                        help="keep tensors of such names, as 'down_*' (shell pattern); may be given again")  # fmt: skip
     parser.add_argument("--half", action="store_true", help="store in half precision")
 
 
@@ -30,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     from monai_semiseg.networks.weights import read_state_dict
 
-    state = _renamed(read_state_dict(args.weights), args.rename)
+    state = _kept(_renamed(read_state_dict(args.weights), args.rename), args.only)
     return {"inspect": _inspect, "convert": _convert, "match": _match}[args.action](args, state)
 
 
@@ -44,6 +47,14 @@ def _renamed(state: dict[str, Tensor], pairs: list[str]) -> dict[str, Tensor]:
             raise ConfigError(f"--rename {pair!r}: no tensor begins so", expected=f"one of {some}, ...")
         state = {new + name.removeprefix(old) if name.startswith(old) else name: v for name, v in state.items()}
     return state
+
+
+def _kept(state: dict[str, Tensor], patterns: list[str]) -> dict[str, Tensor]:
+    for pattern in patterns:
+        if not fnmatch.filter(state, pattern):
+            raise ConfigError(f"--only {pattern!r}: no tensor is called so", expected=f"as {next(iter(state), 'none')}")
+    return {name: value for name, value in state.items()
+            if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}  # fmt: skip
 
 
 def _inspect(args: argparse.Namespace, state: dict[str, Tensor]) -> int:

@@ -54,6 +54,16 @@ def test_convert_to_two_axes_and_half_precision(file: Path, tmp_path: Path, caps
     assert out.stat().st_size < file.stat().st_size / 4
 
 
+def test_an_encoder_alone(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "encoder.pt"
+    assert main(["weights", "convert", str(file), "--output", str(out), "--only", "conv_0*", "--only", "down_*"]) == 0
+    kept = torch.load(out, weights_only=True)
+    assert {name.split(".")[0] for name in kept} == {"conv_0", *(f"down_{n}" for n in range(1, 5))}
+    whole = network().state_dict()
+    assert all(value.shape == whole[name].shape for name, value in kept.items())
+    assert main(["weights", "convert", str(file), "--output", str(out), "--only", "encoder*"]) == 2
+
+
 def test_match(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     total = len(network().state_dict())
     assert main(["weights", "match", str(file), "--bundle", str(BUNDLE)]) == 0
