@@ -21,7 +21,8 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("bundles/docs/*.md")), *sorted(RO
 SCANS = 64
 # What stands for the reader's own files; the rest of a command stays as it is.
 THINGS = {"DATASET": "dataset", "Task04_Hippocampus": "dataset", "SCANS": "sample_data/scans", "MASKS": "masks",
-          "SCANS...": "sample_data/scans", "dicom_studies": "sample_data/scans/dicom", "YOURS.pt": "yours.pt"}  # fmt: skip
+          "SCANS...": "sample_data/scans", "dicom_studies": "sample_data/scans/dicom",
+          "YOURS.pt": "yours.pt"}  # fmt: skip
 SMALL = {"--labelled 4,10,all": "--labelled 4", "--seeds 0,1,2": "--seeds 0", "--budget 1500": "--budget 2",
          "--budget 750": "--budget 2"}  # fmt: skip
 

@@ -113,10 +113,11 @@ class LocalContrast(nn.Module):
     """Supervised contrast between pixels or voxels: those of one class belong together, in all scans and both views.
 
     Background contrasts, but is never an anchor. The cost is bounded in three ways, which may be combined: ``stride``
-    takes every s-th voxel along each axis; ``block`` divides the map into cubes and contrasts within each, over all
-    scans and views; ``anchors`` draws that many anchors of each class, against all. A batch without foreground gives
-    0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient medical image segmentation
-    (MICCAI 2021).
+    takes every s-th voxel along each axis, from a place drawn anew every time (a network with transposed convolutions
+    would learn the voxels of a fixed grid, and none between them); ``block`` divides the map into cubes and contrasts
+    within each, over all scans and views; ``anchors`` draws that many anchors of each class, against all. A batch
+    without foreground gives 0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient medical
+    image segmentation (MICCAI 2021).
 
     Args:
         temperature: of the similarities.
@@ -146,8 +147,7 @@ class LocalContrast(nn.Module):
             labels: class indices of the same views, ``(B, 1, spatial...)``; every view has its own.
 
         Raises:
-            ConfigError: If shapes differ, a block is larger than the map, or the stride leaves no foreground of what
-                there was.
+            ConfigError: If shapes differ, or a block or the stride is larger than the map.
         """
         if embeddings.shape[2:] != labels.shape[2:] or len(embeddings) != len(labels):
             raise ConfigError(f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)}",
@@ -163,10 +163,10 @@ class LocalContrast(nn.Module):
 
     def _parts(self, embeddings: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Embeddings ``(N, D)`` and classes ``(N,)`` that are contrasted with each other."""
-        step = (slice(None), slice(None), *[slice(None, None, self.stride)] * (embeddings.ndim - 2))
-        f, y = embeddings[step], labels[step]
-        if self.stride > 1 and bool((labels > 0).any()) and not bool((y > 0).any()):
-            raise ConfigError(f"a stride of {self.stride} leaves no foreground voxel", expected="a smaller stride")
+        begin = _drawn_grid(embeddings.shape[2:], self.stride)
+        if self.stride > 1 and not bool((labels[_grid(begin, self.stride)] > 0).any()):
+            begin = _through_foreground(labels, begin, self.stride)
+        f, y = (values[_grid(begin, self.stride)] for values in (embeddings, labels))
         for box in _blocks(f.shape[2:], self.block):
             where = (slice(None), slice(None), *box)
             yield f[where].movedim(1, -1).flatten(0, -2), y[where].flatten().long()
@@ -192,7 +192,7 @@ class SelfLocalContrast(nn.Module):
 
     Args:
         temperature: of the similarities.
-        stride: takes every s-th voxel along each axis.
+        stride: takes every s-th voxel along each axis, from a place drawn anew every time.
     """
 
     def __init__(self, temperature: float = 0.1, stride: int = 4) -> None:
@@ -203,14 +203,32 @@ class SelfLocalContrast(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Compute the loss of two views ``(B, D, spatial...)``."""
-        step = (slice(None), slice(None), *[slice(None, None, self.stride)] * (first.ndim - 2))
-        losses = []
+        step, losses = _grid(_drawn_grid(first.shape[2:], self.stride), self.stride), []
         for one, other in zip(first[step], second[step], strict=True):
             places = torch.arange(one[0].numel(), device=one.device)
             rows = torch.cat([one.flatten(1).T, other.flatten(1).T])
             total, count = contrast(rows, places.repeat(2), temperature=self.temperature)
             losses.append(_mean(total, count))
         return torch.stack(losses).mean()
+
+
+def _drawn_grid(shape: Sequence[int], stride: int) -> list[int]:
+    """Where a grid of every ``stride``-th voxel begins, on the CPU's generator, which checkpoints keep."""
+    if any(stride > size for size in shape):
+        raise ConfigError(f"a stride of {stride} in a map of {tuple(shape)}", expected="a smaller stride")
+    return [0] * len(shape) if stride == 1 else torch.randint(stride, (len(shape),)).tolist()
+
+
+def _through_foreground(labels: Tensor, begin: list[int], stride: int) -> list[int]:
+    """A grid that meets a foreground voxel, drawn from all of them; the given one if there is none."""
+    places = (labels[:, 0] > 0).nonzero()[:, 1:]
+    if not len(places):
+        return begin
+    return [int(place) % stride for place in places[int(torch.randint(len(places), ()))]]
+
+
+def _grid(begin: Sequence[int], stride: int) -> tuple[slice, ...]:
+    return (slice(None), slice(None), *(slice(first, None, stride) for first in begin))
 
 
 def _blocks(shape: Sequence[int], side: int | None) -> list[tuple[slice, ...]]:
