@@ -116,8 +116,8 @@ class LocalContrast(nn.Module):
     takes every s-th voxel along each axis, from a place drawn anew every time (a network with transposed convolutions
     would learn the voxels of a fixed grid, and none between them); ``block`` divides the map into cubes and contrasts
     within each, over all scans and views; ``anchors`` draws that many anchors of each class, against all. A batch
-    without foreground gives 0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient medical
-    image segmentation (MICCAI 2021).
+    without foreground gives 0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient
+    medical image segmentation (MICCAI 2021).
 
     Args:
         temperature: of the similarities.

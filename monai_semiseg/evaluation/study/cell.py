@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,14 +47,15 @@ class Job:
     device: str
 
     def commands(self) -> list[list[str]]:
-        """Pretraining, training and evaluation, as ``monai.bundle run`` calls."""
+        """Pretraining that was not taken over, training and evaluation, as ``monai.bundle run`` calls."""
         arm, where = self.cell.arm, {"dataset_dir": self.dataset, "datalist": self.datalist}
         starts: dict[str, Path] = {} if arm.initialisation is None else {"init_weights": arm.initialisation}
         calls = []
         for number, stage in enumerate(arm.stages, 1):
-            folder, config = self.folder / f"stage_{number}", stage.bundle / "configs" / stage.config
+            folder, config = self._stage_folder(number), stage.bundle / "configs" / stage.config
             settings = {**self._training(folder, _known(config, starts)), **stage.settings}
-            calls.append(self._call(config, stage.overlays, settings))
+            if not (folder / "adopted.txt").is_file():
+                calls.append(self._call(config, stage.overlays, settings))
             starts[stage.hands_to] = folder / "model.pt"
         begin = _known(arm.bundle / "configs" / "train.json", starts)
         train = {**self._training(self.folder, begin), "iterations": self.iterations, **arm.settings}
@@ -63,6 +65,34 @@ class Job:
         configs = arm.bundle / "configs"
         return [*calls, self._call(configs / "train.json", arm.overlays, train),
                 self._call(configs / "evaluate.json", arm.evaluate_overlays, scores)]  # fmt: skip
+
+    def adopt_stages(self, others: Sequence[Job]) -> None:
+        """Take over the weights of pretrainings that a finished cell has done with the same split, seed and settings.
+
+        Args:
+            others: cells of the study.
+        """
+        for number in range(1, len(self.cell.arm.stages) + 1):
+            folder = self._stage_folder(number)
+            if folder.exists():
+                continue
+            donor = next((job for job in others if job.done and job._chain(number) == self._chain(number)), None)
+            if donor is None:
+                return
+            folder.mkdir(parents=True)
+            shutil.copy2(donor._stage_folder(number) / "model.pt", folder / "model.pt")
+            write_atomically(folder / "adopted.txt", f"{donor.cell.id}\n")
+
+    def _stage_folder(self, number: int) -> Path:
+        return self.folder / f"stage_{number}"
+
+    def _chain(self, number: int) -> list[Any] | None:
+        """What the weights of a stage depend on; None if there is no such stage."""
+        arm = self.cell.arm
+        if number > len(arm.stages):
+            return None
+        begin = arm.initialisation and sha256_of(arm.initialisation)
+        return [self.cell.labelled, self.cell.seed, begin, *map(_stage_identity, arm.stages[:number])]
 
     def _training(self, folder: Path, begin: Mapping[str, Path]) -> dict[str, Any]:
         """Settings of every step that trains."""

@@ -87,7 +87,7 @@ def run_cells(jobs: Sequence[Job], *, parallel: int = 1, progress: bool = True, 
         with bar:
             while waiting or running:
                 while waiting and len(running) < parallel:
-                    _begin(waiting.pop(0), running, outcome, environment)
+                    _begin(waiting.pop(0), jobs, running, outcome, environment)
                 _look_after(running, outcome)
                 bar.update(sum(job.progress() for job in jobs) - bar.n)
                 bar.set_postfix_str(", ".join(one.job.cell.id for one in running), refresh=False)
@@ -99,13 +99,16 @@ def run_cells(jobs: Sequence[Job], *, parallel: int = 1, progress: bool = True, 
     return outcome
 
 
-def _begin(job: Job, running: list[_Running], outcome: Outcome, environment: dict[str, str]) -> None:
+def _begin(
+    job: Job, jobs: Sequence[Job], running: list[_Running], outcome: Outcome, environment: dict[str, str]
+) -> None:
     lock = WorkLock(job.folder / "lock")
     if not lock.acquire():
         outcome.elsewhere.append(job.cell.id)
     elif job.done:  # finished by another process between the listing and the lock
         lock.release()
     else:
+        job.adopt_stages(jobs)
         running.append(_Running(job, lock, environment))
 
 

@@ -79,3 +79,31 @@ def test_overlays_come_after_the_plan(tmp_path: Path) -> None:
     assert [names[1:] for names in given] == [[plan, str(files[0])], [plan, str(files[1])]]
     assert flat.digest() != made.digest() != replace(flat, cell=Cell(replace(arm, evaluate_overlays=()), 4, 2)).digest()
     assert "slices_inference.yaml" in flat.identity()["configs"]
+
+
+def test_equal_pretraining_is_done_once(tmp_path: Path) -> None:
+    """The first stage is shared by two arms; what is not finished, or of another seed or setting, is not taken over."""
+    one, two = Stage(HEBBIAN, settings={"iterations": 7}), Stage(HEBBIAN, settings={"rate": 0.5})
+    donor, taker = job(tmp_path, one), job(tmp_path, one, two)
+    taker = replace(taker, folder=tmp_path / "other")
+    weights = tmp_path / "cell" / "stage_1" / "model.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"learnt")
+    (donor.folder / "test").mkdir()
+    for name in ("model.pt", "test/metrics.csv"):
+        (donor.folder / name).write_text("x")
+    taker.adopt_stages([donor, taker])
+    assert not (taker.folder / "stage_1").exists() and len(taker.commands()) == 4
+    donor.finish()
+    for stranger in (
+        replace(taker, cell=replace(taker.cell, seed=3)),
+        replace(job(tmp_path, two), folder=taker.folder),
+    ):
+        stranger.adopt_stages([donor])
+        assert not taker.folder.exists()
+    taker.adopt_stages([donor, taker])
+    assert (taker.folder / "stage_1" / "model.pt").read_bytes() == b"learnt"
+    assert (taker.folder / "stage_1" / "adopted.txt").read_text() == f"{donor.cell.id}\n"
+    second, *_ = commands = [options(command) for command in taker.commands()]
+    assert len(commands) == 3 and second["--init_weights"] == str(taker.folder / "stage_1" / "model.pt")
+    assert second["--ckpt_dir"] == str(taker.folder / "stage_2") and not (taker.folder / "stage_2").exists()
