@@ -33,7 +33,9 @@ def above(x: Tensor) -> Tensor:
     return torch.cat([0.5 - x, x - 0.5], 1)
 
 
-@pytest.mark.parametrize("inner", [SimpleInferer(), SlidingWindowInferer((12, 12, 12), overlap=0.5)], ids=str)
+@pytest.mark.parametrize(
+    "inner", [SimpleInferer(), SlidingWindowInferer((12, 12, 12), overlap=0.5)], ids=lambda inner: type(inner).__name__
+)
 def test_labels_are_those_of_the_whole_scan(inner: Inferer) -> None:
     image = body()
     found = ForegroundInferer(inner, margin=3)(image, above)
