@@ -25,12 +25,12 @@ def overlay_files(args: argparse.Namespace) -> list[Path]:
     Raises:
         ConfigError: If one is not there.
     """
-    if args.plan is not None and not args.plan.is_file():
-        raise ConfigError("no such file", expected="a plan", remedy="monai-semiseg plan DATASET", path=args.plan)
-    for file in args.config:
+    files: list[Path] = [file for file in (args.plan, *args.config) if file is not None]
+    for file in files:
         if not file.is_file():
-            raise ConfigError("no such file", expected="a config to merge over the bundle's", path=file)
-    return [*([args.plan] if args.plan is not None else []), *args.config]
+            raise ConfigError("no such file", expected="a plan or another config", path=file,
+                              remedy="monai-semiseg plan DATASET makes a plan")  # fmt: skip
+    return files
 
 
 def overrides(args: argparse.Namespace) -> dict[str, Any]:

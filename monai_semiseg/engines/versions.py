@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
-import re
 from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from monai_semiseg.errors import ConfigError
 
@@ -16,8 +18,9 @@ _LOGGER = logging.getLogger(__name__)
 def check_versions(bundle_root: str | Path) -> None:
     """Compare the installed packages with those of a bundle's ``metadata.json``.
 
-    A package of an older release (major.minor) than the tested one, or of another major release, is a warning with
-    the command that installs the tested one. A bundle without metadata states nothing, and nothing is checked.
+    A package that is not compatible with the tested release (``~=major.minor``: the same major one, and not an older
+    minor one) is a warning with the command that installs the tested one. A bundle without metadata states nothing,
+    and nothing is checked.
 
     Raises:
         ConfigError: If a required package is absent.
@@ -31,24 +34,12 @@ def check_versions(bundle_root: str | Path) -> None:
     for name, version in tested.items():
         if version is None:
             continue
+        wanted = SpecifierSet("~={0.major}.{0.minor}".format(Version(version)))
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            raise ConfigError(
-                f"{name} is not installed",
-                expected=f"{name} {version} or a later {_release(version)[0]}.x",
-                remedy=f"pip install '{name}=={version}'",
-                path=file,
-            ) from None
-        if _outside(_release(found), _release(version)):
+            raise ConfigError(f"{name} is not installed", expected=f"{name}{wanted}",
+                              remedy=f"pip install '{name}=={version}'", path=file) from None  # fmt: skip
+        if not wanted.contains(found, prereleases=True):
             _LOGGER.warning("W_VERSION %s %s is installed, the bundle was tested with %s: pip install '%s==%s'",
                             name, found, version, name, version)  # fmt: skip
-
-
-def _release(version: str) -> tuple[int, int]:
-    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
-    return (numbers[0], numbers[1] if len(numbers) > 1 else 0)
-
-
-def _outside(found: tuple[int, int], tested: tuple[int, int]) -> bool:
-    return found[0] != tested[0] or found[1] < tested[1]

@@ -39,15 +39,15 @@ class ForegroundInferer(Inferer):
         """Run the network on ``inputs`` of shape ``(1, C, i, j, k)``; an image without foreground is run whole."""
         darkest, brightest = inputs[:, 0].amin(), inputs[:, 0].amax()
         threshold = darkest + self.level * (brightest - darkest)
-        found = generate_spatial_bounding_box(
+        first, last = generate_spatial_bounding_box(
             inputs[:, 0], lambda image: image > threshold, margin=self.margin, allow_smaller=True
         )
-        box = tuple(slice(max(0, int(first)), int(last)) for first, last in zip(*found, strict=True))
-        if any(side.stop <= side.start for side in box):
-            box = tuple(slice(None) for _ in box)
-        output = torch.as_tensor(self.inferer(inputs[(slice(None), slice(None), *box)], network, *args, **kwargs))
-        whole = output.new_zeros((*output.shape[:2], *inputs.shape[2:]))
+        if not any(last):
+            return torch.as_tensor(self.inferer(inputs, network, *args, **kwargs))
+        box = (slice(None), slice(None), *map(slice, first, last))
+        output = torch.as_tensor(self.inferer(inputs[box], network, *args, **kwargs))
         # Surely background: farther apart than any network's logits, and still finite in half precision.
-        whole[:, 0], whole[:, 1:] = 1e4, -1e4
-        whole[(slice(None), slice(None), *box)] = output
+        whole = output.new_full((*output.shape[:2], *inputs.shape[2:]), -1e4)
+        whole[:, 0] = 1e4
+        whole[box] = output
         return whole

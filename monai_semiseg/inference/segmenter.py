@@ -138,7 +138,7 @@ class CaseSegmenter:
                 remedy="check the scan's intensities",
                 path=image.meta["filename_or_obj"],
             )
-        work.item["pred"] = MetaTensor(output[0], meta=image.meta)
+        work.item["pred"] = MetaTensor(output[0].float(), meta=image.meta)
 
     def _write(self, work: Work) -> None:
         with self._transforms:

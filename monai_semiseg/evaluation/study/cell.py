@@ -76,7 +76,8 @@ class Job:
             folder = self._stage_folder(number)
             if folder.exists():
                 continue
-            donor = next((job for job in others if job.done and job._chain(number) == self._chain(number)), None)
+            mine = self._chain(number)
+            donor = next((job for job in others if job.done and job._chain(number) == mine), None)
             if donor is None:
                 return
             folder.mkdir(parents=True)
