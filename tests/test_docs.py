@@ -5,8 +5,13 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +21,12 @@ from monai_semiseg.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("bundles/docs/*.md")), *sorted(ROOT.glob("bundles/*/docs/README.md"))]
-PLAIN = {"self", "monai"}
+PROGRAMS = {"python": [sys.executable], "monai-semiseg": [sys.executable, "-m", "monai_semiseg"],
+            "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone"]}  # fmt: skip
+# What stands for the reader's own files when a command is run; the rest of it stays as it is.
+THINGS = {"DATASET": "dataset", "Task04_Hippocampus": "dataset", "SCANS": "sample_data/scans", "MASKS": "masks",
+          "SCANS...": "sample_data/scans", "dicom_studies": "sample_data/scans/dicom",
+          "YOURS.pt": "bundles/hebbian_initializer/models/model.pt"}  # fmt: skip
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -29,10 +39,11 @@ def commands(page: Path) -> list[list[str]]:
     for block in [*blocks(page, "sh"), *blocks(page, "bash")]:
         variables: dict[str, str] = {}
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            line = re.sub(r"(^|\s)#.*", "", line)
             for name, value in variables.items():
                 line = line.replace(f"${name}", value)
             for part in re.split(r"&&|;|\|", line):
-                words = shlex.split(part, comments=True)
+                words = shlex.split(part)
                 while words and re.fullmatch(r"[A-Z]\w*=.*", words[0]):
                     name, _, value = words.pop(0).partition("=")
                     variables[name] = value
@@ -135,3 +146,52 @@ def test_every_fault_has_its_tests() -> None:
         assert named
         for file, name in named:
             assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (file, name)
+
+
+def small(words: list[str]) -> list[str]:
+    """The command with the reader's files in their places, two iterations where it trains, few cells in a study."""
+    words = [THINGS.get(word, word) for word in words]
+    trains = "monai.bundle" in words and re.search(r"/(train|pretrain)\w*\.json", " ".join(words))
+    study = words[:2] == ["monai-semiseg", "study"]
+    fewer = {"--labelled": "4", "--seeds": "0", "--budget": "2"} if study else {"--iterations": "2"}
+    words = [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+    if trains and "--iterations" not in words:
+        words += ["--iterations", "2"]
+    if study:
+        words += ["--dry_run"] if "--config" in words else ["--device", "cpu"]
+    return [*PROGRAMS[words[0]], *words[1:]]
+
+
+def run(words: list[str], folder: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(small(words), capture_output=True, text=True, cwd=folder, env=environment, timeout=600)
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
+    """What a reader has: the repository's bundles and sample data, a dataset, a datalist, a plan."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copytree(ROOT / "bundles", folder / "bundles")
+    (folder / "sample_data").symlink_to(ROOT / "sample_data")
+    write_dataset(folder / "dataset", scans=64, shape=(26, 32, 24))
+    run(["monai-semiseg", "split", "DATASET", "--labelled", "20", "--output", "datalist.json"], folder)
+    run(["monai-semiseg", "plan", "DATASET", "--datalist", "datalist.json", "--output", "plan.yaml"], folder)
+    return folder
+
+
+OURS = {page: [words for words in commands(page) if words[0] in PROGRAMS and "venv" not in words] for page in PAGES}
+
+
+def test_every_bundles_page_has_commands() -> None:
+    assert all(OURS[page] for page in PAGES if page.name == "README.md")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if OURS[page]], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_runs(page: Path, home: Path) -> None:
+    """From a clean folder, in the order of the page."""
+    for name in ("runs", "masks"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    for words in OURS[page]:
+        run(words, home)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
 import pytest
 import torch
 from monai.utils import set_determinism
@@ -58,38 +55,6 @@ def settings(raw: Callable[[Path, str], dict[str, Any]]) -> Callable[..., dict[s
         return {key: value for key, value in asked.items() if key.split("#")[0] in known}
 
     return small
-
-
-@pytest.fixture(scope="session")
-def write_dataset() -> Callable[..., Path]:
-    """Folder -> the same, with scans of two boxes in noise, their labels, and a datalist.
-
-    ``sizes`` of them train, are unlabelled, validate; the others test. Unlabelled ones name their labels if these
-    are a ``secret`` to be kept. The last may be small: smaller than the patch, LPS, and of another spacing.
-    """
-
-    def write(
-        folder: Path, scans: int = 5, shape: tuple[int, ...] = (34, 30, 36), sizes: tuple[int, int, int] = (2, 1, 1),
-        labelled: bool = True, secret: bool = False, small_last: bool = False,
-    ) -> Path:  # fmt: skip
-        rng, entries = np.random.default_rng(0), []
-        for n in range(scans):
-            small = small_last and n == scans - 1
-            label = np.zeros((20, 24, 18) if small else shape, np.uint8)
-            label[6:12, 8:20, 5:15], label[12:18, 8:20, 5:15] = 1, 2
-            arrays = {"image": (rng.normal(size=label.shape) + 3 * label).astype(np.float32), "label": label}
-            entries.append({name: f"{name}s/{n}.nii.gz" for name in (arrays if labelled else ["image"])})
-            for name, file in entries[-1].items():
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                affine = np.diag([-1.0, -1.0, 1.2, 1.0]) if small else np.eye(4)
-                nib.save(nib.Nifti1Image(arrays[name], affine), folder / file)
-        a, b, c = itertools.accumulate(sizes)
-        free = entries[a:b] if secret else [{"image": entry["image"]} for entry in entries[a:b]]
-        content = {"training": entries[:a], "unlabeled": free, "validation": entries[b:c], "test": entries[c:]}
-        (folder / "datalist.json").write_text(json.dumps({**content, "nobody": []}))
-        return folder
-
-    return write
 
 
 @pytest.fixture(scope="session")

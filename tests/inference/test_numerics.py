@@ -20,7 +20,7 @@ SCANS = sorted((ROOT / "sample_data" / "scans").glob("*.nii*"))
 
 @pytest.fixture(scope="module")
 def golden() -> Any:
-    """Network, inferer, and every sample scan with its labels in float32."""
+    """Network, inferer, and every sample scan with what float32 makes of it."""
     workflow = open_workflow(ROOT / "bundles" / "semisupervised_baselines", "inference")
     workflow.initialize()
     get = workflow.parser.get_parsed_content
@@ -28,7 +28,7 @@ def golden() -> Any:
     network.load_state_dict(torch.load(str(get("ckpt_path")), weights_only=True))
     images = [reading({"image": scan})["image"].as_tensor()[None] for scan in SCANS]
     with torch.no_grad():
-        return network, inferer, [(image, inferer(image, network).argmax(1)) for image in images]
+        return network, inferer, [(image, inferer(image, network)) for image in images]
 
 
 def reduced(network: Any, inferer: Any, image: Tensor) -> Tensor:
@@ -57,14 +57,15 @@ def other_flips(network: Any, inferer: Any, image: Tensor) -> Tensor:
 def test_row_50_same_labels(golden: Any, way: Callable[[Any, Any, Tensor], Tensor]) -> None:
     network, inferer, cases = golden
     assert len(cases) == 3
-    for image, labels in cases:
+    for image, logits in cases:
+        labels, probabilities = logits.argmax(1), logits.softmax(1)
         with torch.no_grad():
             found = way(network, inferer, image).argmax(1)
-        assert (found != labels).float().mean() <= 1e-3
-        for c in (1, 2):
-            both = 2 * ((found == c) & (labels == c)).sum() / ((found == c).sum() + (labels == c).sum())
-            # bfloat16 keeps 8 bits: a few voxels of a surface of some hundred.
-            assert both >= (0.995 if way is reduced else 0.999), float(both)
+        changed = found != labels
+        assert changed.float().mean() <= 1e-3
+        # Only voxels on the edge between two classes change: float32 itself gives the best less than 60 to 40.
+        first, second = probabilities.topk(2, 1).values.unbind(1)
+        assert not (changed & (first / (first + second) > 0.6)).any()
 
 
 def test_the_runner_takes_the_format_and_says_so(
