@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_semiseg.cli.main import main
@@ -14,20 +16,28 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 
 
+def predict(output: Path, *configs: Path) -> int:
+    scan = ROOT / "sample_data" / "scans" / "plain.nii"
+    more = [word for file in configs for word in ("--config", str(file))]
+    return main(["predict", str(scan), "--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu",
+                 "--no_preview", *more])  # fmt: skip
+
+
 def test_configs_are_merged_last(tmp_path: Path) -> None:
-    """The docs' example, which leaves windows over background out."""
+    for number, overlap in enumerate((0.75, 0.25)):
+        (tmp_path / f"{number}.yaml").write_text(f"overlap: {overlap}\n")
+    assert predict(tmp_path / "out", tmp_path / "0.yaml", tmp_path / "1.yaml") == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["overlap"] == 0.25
+
+
+def test_leaving_out_background_as_documented_leaves_the_mask_as_it_is(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "bundles" / "docs" / "folder_runs.md").read_text(), re.S)
     (tmp_path / "foreground.yaml").write_text(text)
-    (tmp_path / "other.yaml").write_text("overlap: 0.25\n")
-    scan = ROOT / "sample_data" / "scans" / "plain.nii"
-    configs = ["--config", str(tmp_path / "foreground.yaml"), "--config", str(tmp_path / "other.yaml")]
-    assert main(["predict", str(scan), "--output", str(tmp_path / "out"), "--bundle", str(BUNDLE), "--device", "cpu",
-                 "--no_preview", *configs]) == 0  # fmt: skip
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["overlap"] == 0.25 and report["cases"][0]["status"] == "done"
+    assert predict(tmp_path / "whole") == predict(tmp_path / "box", tmp_path / "foreground.yaml") == 0
+    masks = [np.asarray(nib.load(tmp_path / name / "plain_seg.nii.gz").dataobj) for name in ("whole", "box")]
+    assert masks[0].any() and np.array_equal(*masks)
 
 
 def test_a_config_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["predict", "x", "--output", str(tmp_path / "out"), "--bundle", str(BUNDLE), "--config", "nowhere.yaml"]
-    assert main(command) == 2
-    assert "nowhere.yaml" in capsys.readouterr().err
+    assert predict(tmp_path / "out", tmp_path / "nowhere.yaml") == 2
+    assert "nowhere.yaml" in capsys.readouterr().err and not (tmp_path / "out").exists()
