@@ -52,12 +52,16 @@ class WeakToStrongTrainer(TeacherTrainer):
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Supervised loss and the loss against the mixed pseudo-labels."""
-        target = self.teach(unlabelled(batch, "weak"))
+        target = self.target(batch)
         mask = box_masks(batch["strong"], self.box[0], self.box[1], self.box_probability)
         mixed = {**batch, "strong": paste_from_next(batch["strong"], mask)}
         labelled, free = self.predict_both(mixed, "strong")
         consistency = self.agreement(free, paste_from_next(target, mask))
         return self.loss_function(labelled, batch[Keys.LABEL]), consistency
+
+    def target(self, batch: dict[str, Tensor]) -> Tensor:
+        """What the student is to say of the unlabelled scans, ``(B, C, spatial...)``; no gradient."""
+        return self.teach(unlabelled(batch, "weak"))
 
     def agreement(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of the student's logits against the teacher's (mixed) probabilities."""

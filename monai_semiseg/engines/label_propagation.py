@@ -1,0 +1,51 @@
+"""Labels that registration carries over to unlabelled scans, learned together with what a teacher makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_semiseg.engines.semisupervised import gaussian_ramp, unlabelled
+from monai_semiseg.engines.weak_to_strong import WeakToStrongTrainer
+from monai_semiseg.errors import ConfigError
+
+
+class LabelPropagationTrainer(WeakToStrongTrainer):
+    """Weak-to-strong consistency whose target is partly the teacher's, partly carried over from labelled scans.
+
+    With ``p`` the propagated labels (:class:`~monai_semiseg.transforms.propagation.PropagateLabelsd`) and
+    ``ramp(t)`` of :func:`~monai_semiseg.engines.semisupervised.gaussian_ramp`, the target of an unlabelled scan is::
+
+        q = (1 - r) p + r softmax t(weak),     r = teacher_share ramp(t)
+
+    A network that knows few labelled scans errs where its own averages and ensembles err; registration errs elsewhere,
+    so their mean is better than either. As the target is good from the first step, only the teacher's part is ramped
+    up: leave ``ramp_iterations`` of the loss's weight at 0.
+
+    Xu and Niethammer, DeepAtlas (MICCAI 2019), joined with the mean teacher's CutMix (French et al., BMVC 2020).
+
+    Args:
+        teacher_share: what the teacher has of the target in the end, 0 to 1.
+        teacher_ramp: iterations of that ramp.
+        settings: of :class:`~monai_semiseg.engines.weak_to_strong.WeakToStrongTrainer`.
+
+    Raises:
+        ConfigError: If ``teacher_share`` or ``teacher_ramp`` is out of range.
+    """
+
+    def __init__(self, *, teacher_share: float = 0.5, teacher_ramp: int = 0, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not 0 <= teacher_share <= 1 or teacher_ramp < 0:
+            raise ConfigError(f"teacher_share {teacher_share}, teacher_ramp {teacher_ramp}",
+                              expected="0 to 1, and not negative")  # fmt: skip
+        self.teacher_share, self.teacher_ramp = teacher_share, teacher_ramp
+
+    def target(self, batch: dict[str, Tensor]) -> Tensor:
+        """Probabilities of all classes, ``(B, C, spatial...)``."""
+        foreground = unlabelled(batch, "propagated")
+        # Interpolation may leave the sum of the foreground a rounding error above 1.
+        propagated = torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)
+        share = self.teacher_share * gaussian_ramp(self.state.iteration, self.teacher_ramp)
+        return torch.lerp(propagated, super().target(batch), share)

@@ -1,0 +1,155 @@
+"""Labels carried over by registration: what they are worth, the formula, the geometry, and what is kept on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import SpatialPad
+from scipy.ndimage import gaussian_filter, map_coordinates
+from torch import Tensor
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.transforms.propagation import PropagateLabelsd
+from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, carried_over
+
+
+def scene(shape: tuple[int, ...], moved: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two bright structures side by side, and their labels; ``moved`` voxels out of shape, by the seed."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in shape], indexing="ij"))
+    for axis in range(len(shape)):
+        wave = gaussian_filter(rng.normal(size=shape), 6.0)
+        grid[axis] += moved * wave / np.abs(wave).max()
+    middle = [(n - 1) / 2 for n in shape]
+    radius = np.sqrt(sum(((g - m) / (0.3 * n)) ** 2 for g, m, n in zip(grid, middle, shape, strict=True)))
+    label = np.where(radius < 1, np.where(grid[0] < middle[0], 1, 2), 0)
+    texture = gaussian_filter(np.random.default_rng(99).normal(size=shape), 1.5)
+    image = label * 1.0 + 3 * map_coordinates(texture, grid, order=1, mode="nearest")
+    noise = gaussian_filter(rng.normal(size=shape), 0.7)
+    return ((image - image.mean()) / image.std() + 0.1 * noise).astype(np.float32), label.astype(np.int64)
+
+
+def item(image: np.ndarray, label: np.ndarray | None = None, spacing: float = 1.0) -> dict[str, Any]:
+    affine = torch.diag(torch.tensor([*[spacing] * 3, 1.0], dtype=torch.float64))
+    found: dict[str, Any] = {"image": MetaTensor(torch.from_numpy(image)[None], affine=affine)}
+    return found if label is None else {**found, "label": MetaTensor(torch.from_numpy(label)[None], affine=affine)}
+
+
+def dice(found: np.ndarray, label: np.ndarray) -> float:
+    scores = [2 * ((found == c) & (label == c)).sum() / ((found == c).sum() + (label == c).sum()) for c in (1, 2)]
+    return float(np.mean(scores))
+
+
+def decided(soft: Tensor) -> np.ndarray:
+    return np.asarray(torch.cat([1 - soft.sum(0, keepdim=True), soft]).argmax(0))
+
+
+def with_atlases(shape: tuple[int, ...], count: int = 2, **settings: Any) -> PropagateLabelsd:
+    atlases = [item(*scene(shape, 4.0, seed)) for seed in range(1, 1 + count)]
+    return PropagateLabelsd("image", atlases, 3, **settings)
+
+
+@pytest.mark.parametrize("shape", [(32, 36, 28), (48, 56), (48, 56, 1)], ids=str)
+def test_labels_follow_the_anatomy(shape: tuple[int, ...]) -> None:
+    """Far better than an atlas laid on as it is; a probability everywhere; the item is otherwise as it was."""
+    kept = tuple(n for n in shape if n > 1)
+    atlases = [
+        item(image.reshape(shape), label.reshape(shape)) for image, label in (scene(kept, 4.0, s) for s in (1, 2))
+    ]
+    image, label = (array.reshape(shape) for array in scene(kept, 4.0, 7))
+    data = item(image)
+    out = PropagateLabelsd("image", atlases, 3)(data)
+    soft = out["propagated"]
+    assert soft.shape == (2, *shape) and soft.dtype == torch.float32 and set(data) == {"image"}
+    assert float(soft.min()) >= 0 and float(soft.sum(0).max()) < 1.001
+    as_is = max(dice(np.asarray(atlas["label"][0]), label) for atlas in atlases)
+    assert dice(decided(soft), label) > max(0.9, as_is + 0.05)
+    assert torch.equal(out["image"], data["image"])
+
+
+def test_fusion_is_the_formula() -> None:
+    shape = (20, 24, 18)
+    transform, (image, _) = with_atlases(shape), scene(shape, 4.0, 7)
+    found = transform.propagate(image, [1.0] * 3)
+    fixed, method = as_itk(image, [1.0] * 3), DemonsRegistration()
+    laid = []
+    for atlas in transform.atlases:
+        moving = as_itk(np.asarray(atlas["image"][0]), [1.0] * 3)
+        chain = method.deformable(fixed, moving, method.affine(fixed, moving)[0])
+        hot = [carried_over(as_itk(np.asarray(atlas["label"][0]) == c, [1.0] * 3), fixed, chain) for c in (1, 2)]
+        laid.append((gaussian_filter((carried_over(moving, fixed, chain) - image) ** 2, 2.0), hot))
+    for place in np.ndindex(4, 4, 4):
+        voxel = tuple(5 * p for p in place if p is not None)
+        if any(v >= n for v, n in zip(voxel, shape, strict=True)):
+            continue
+        weights = [1 / (error[voxel] + 0.02) ** 2 for error, _ in laid]
+        for c in range(2):
+            slow = sum(w * hot[c][voxel] for w, (_, hot) in zip(weights, laid, strict=True)) / sum(weights)
+            assert found[c][voxel] == pytest.approx(float(slow), abs=1e-5)
+
+
+def test_a_scan_that_is_an_atlas_gets_its_labels() -> None:
+    image, label = scene((24, 28, 20), 4.0, 1)
+    soft = PropagateLabelsd("image", [item(image, label)], 3)(item(image))["propagated"]
+    assert dice(decided(soft), label) > 0.99
+
+
+def test_distances_are_in_millimetres() -> None:
+    """An atlas of other voxels is laid on the same places, half the size of the scene in voxels."""
+    image, label = scene((32, 36, 28))
+    coarse = item(image[::2, ::2, ::2], label[::2, ::2, ::2], spacing=2.0)
+    soft = PropagateLabelsd("image", [coarse], 3)(item(image))["propagated"]
+    assert dice(decided(soft), label) > 0.85
+
+
+def test_padding_changes_nothing() -> None:
+    shape = (20, 24, 18)
+    pad = SpatialPad([40, 40, 40])
+    plain, padded = with_atlases(shape), with_atlases(shape)
+    padded.atlases = [{key: pad(value) for key, value in atlas.items()} for atlas in padded.atlases]
+    data = item(scene(shape, 4.0, 7)[0])
+    soft = padded({"image": pad(data["image"])})["propagated"]
+    assert torch.equal(soft.as_tensor(), pad(plain(data)["propagated"]).as_tensor())
+
+
+def test_a_blank_scan_gets_background() -> None:
+    soft = with_atlases((12, 12, 12))(item(np.zeros((12, 12, 12), np.float32)))["propagated"]
+    assert soft.shape == (2, 12, 12, 12) and not soft.any()
+
+
+def test_only_the_best_atlases_are_registered() -> None:
+    shape = (24, 28, 20)
+    image, label = scene(shape, 4.0, 7)
+    rng = np.random.default_rng(3)
+    strange = item(rng.normal(size=shape).astype(np.float32), rng.integers(0, 3, shape))
+    both = PropagateLabelsd("image", [strange, item(image, label)], 3, most=1)(item(image))["propagated"]
+    assert dice(decided(both), label) > 0.99
+
+
+def test_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found again for the same scan, whatever it is called; not for another scan, atlas or setting."""
+    shape = (16, 16, 16)
+    data = item(scene(shape, 2.0, 7)[0])
+    first = with_atlases(shape, folder=str(tmp_path))(data)["propagated"]
+    assert len(list(tmp_path.iterdir())) == 1
+    again = with_atlases(shape, folder=str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(PropagateLabelsd, "propagate", lambda *_: pytest.fail("registered again"))
+        assert torch.equal(again(data)["propagated"], first)
+    nowhere = with_atlases(shape)(data)["propagated"]
+    assert torch.equal(nowhere, first)
+    for other in (with_atlases(shape, 3, folder=str(tmp_path)), with_atlases(shape, folder=str(tmp_path), window=3.0)):
+        other(data)
+    again(item(scene(shape, 2.0, 8)[0]))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("wrong", [{"keys": ["image", "second"]}, {"out_channels": 1}, {"most": 0}, {"atlases": []}])
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        PropagateLabelsd(**{"keys": "image", "atlases": [item(*scene((8, 8, 8)))], "out_channels": 3, **wrong})
