@@ -29,14 +29,17 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
     Args:
         teacher_share: what the teacher has of the target in the end, 0 to 1.
         teacher_ramp: iterations of that ramp.
+        soft: learn q itself; otherwise its decisions where it is confident.
         settings: of :class:`~monai_semiseg.engines.weak_to_strong.WeakToStrongTrainer`.
 
     Raises:
         ConfigError: If ``teacher_share`` or ``teacher_ramp`` is out of range.
     """
 
-    def __init__(self, *, teacher_share: float = 0.5, teacher_ramp: int = 0, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(
+        self, *, teacher_share: float = 0.5, teacher_ramp: int = 0, soft: bool = True, **settings: Any
+    ) -> None:
+        super().__init__(soft=soft, **settings)
         if not 0 <= teacher_share <= 1 or teacher_ramp < 0:
             raise ConfigError(f"teacher_share {teacher_share}, teacher_ramp {teacher_ramp}",
                               expected="0 to 1, and not negative")  # fmt: skip

@@ -42,7 +42,7 @@ def overlay(bundle: str, name: str) -> Path:
     return ROOT / bundle / "configs" / f"{name}.yaml"
 
 
-@pytest.mark.parametrize("method", [None, "cutmix_mean_teacher", "cross_pseudo_supervision"])
+@pytest.mark.parametrize("method", [None, "cutmix_mean_teacher", "cross_pseudo_supervision", "label_propagation"])
 def test_train_measure_and_use(method: str | None, data: Path, run: Run, tmp_path: Path) -> None:
     name = "semisupervised_baselines"
     methods = [] if method is None else [BASELINES / "configs" / "methods" / f"{method}.yaml"]

@@ -22,7 +22,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def batch() -> Callable[..., dict[str, Tensor]]:
-    """Bright squares on a dark ground: two labelled ones, and others in two views with their hidden truth."""
+    """Bright squares on a dark ground: two labelled ones, and others in two views with their hidden truth
+    and labels that were carried over."""
 
     def make(dims: int = 2, seed: int = 0, count: int = 4, noise: float = 0.2) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -33,6 +34,8 @@ def batch() -> Callable[..., dict[str, Tensor]]:
             label[(n, 0, *(slice(a + 4, a + 12) for a in low))] = 2
         image = label - 0.8 + noise * torch.randn(label.shape, generator=generator)
         strong = 1.3 * image + noise * torch.randn(label.shape, generator=generator)
-        return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:], "truth": label[2:]}
+        beside = label[2:].roll(1, -1)  # what registration finds is near the truth
+        return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:], "truth": label[2:],
+                "propagated": torch.cat([beside == 1, beside == 2], 1).float()}  # fmt: skip
 
     return make

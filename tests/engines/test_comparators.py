@@ -19,6 +19,7 @@ from monai_semiseg.engines.cross_consistency import CrossConsistencyTrainer
 from monai_semiseg.engines.cross_pseudo_supervision import CrossPseudoSupervisionTrainer
 from monai_semiseg.engines.dual_task_consistency import DualTaskConsistencyTrainer
 from monai_semiseg.engines.entropy_minimisation import EntropyMinimisationTrainer
+from monai_semiseg.engines.label_propagation import LabelPropagationTrainer
 from monai_semiseg.engines.mean_teacher import MeanTeacherTrainer, UncertaintyAwareTrainer
 from monai_semiseg.engines.pyramid_consistency import PyramidConsistencyTrainer
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, gaussian_ramp
@@ -27,7 +28,7 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.auxiliary import PerturbedDecoders, PyramidHeads
 
 CLASSES = 3
-TEACHERS = {"mean_teacher", "uncertainty_aware", "weak_to_strong", "copy_paste"}
+TEACHERS = {"mean_teacher", "uncertainty_aware", "weak_to_strong", "copy_paste", "label_propagation"}
 HARD = {"cross_pseudo", "weak_to_strong", "copy_paste"}  # learn decisions, which entropy alone does not say
 Build = Callable[..., SemiSupervisedTrainer]
 Batch = Callable[..., dict[str, Tensor]]
@@ -58,7 +59,7 @@ METHODS: dict[str, Build] = {
     "uncertainty_aware": UncertaintyAwareTrainer, "weak_to_strong": WeakToStrongTrainer,
     "copy_paste": BidirectionalCopyPasteTrainer, "cross_pseudo": CrossPseudoSupervisionTrainer,
     "cross_consistency": CrossConsistencyTrainer, "pyramid": PyramidConsistencyTrainer,
-    "dual_task": DualTaskConsistencyTrainer,
+    "dual_task": DualTaskConsistencyTrainer, "label_propagation": LabelPropagationTrainer,
 }  # fmt: skip
 UNLABELLED = [name for name in METHODS if name != "supervised"]
 
@@ -103,16 +104,18 @@ def test_gradient_reaches_the_network_and_no_teacher(name: str, dims: int, batch
 @pytest.mark.parametrize("name", UNLABELLED)
 def test_labels_of_unlabelled_scans_are_not_there_to_be_used(name: str, batch: Batch) -> None:
     trainer = started(name)
-    trainer.losses({key: value for key, value in batch().items() if key in ("image", "label", "weak", "strong")})
+    known = {"image", "label", "weak", "strong", *({"propagated"} if name == "label_propagation" else ())}
+    trainer.losses({key: value for key, value in batch().items() if key in known})
     with pytest.raises(ConfigError, match="paired_draws"):
         trainer.losses({key: value for key, value in batch().items() if key in ("image", "label")})
 
 
 @pytest.mark.parametrize("name", [n for n in UNLABELLED if n not in HARD])
 def test_the_unlabelled_loss_alone_goes_down(name: str, batch: Batch) -> None:
-    """Trained on it alone, with a teacher that stays, the loss falls by a fifth at least."""
+    """Trained on it alone, with a teacher that stays or has no say, the loss falls by a fifth at least."""
     torch.manual_seed(1)
-    trainer = started(name, **({"momentum": 0.9999} if name in TEACHERS else {}))
+    still = {"teacher_share": 0.0} if name == "label_propagation" else {}
+    trainer = started(name, **still, **({"momentum": 0.9999} if name in TEACHERS else {}))
     values = []
     data = batch()
     for _ in range(40):
@@ -243,6 +246,29 @@ def test_soft_targets_against_the_formula(batch: Batch) -> None:
         free = trainer.network(torch.cat([data["image"], data["strong"][[1, 0]]]))[2:]
     slow = -sum(q[:, c] * torch.log_softmax(free, 1)[:, c] for c in range(CLASSES))
     torch.testing.assert_close(loss, torch.as_tensor(slow).mean())
+
+
+@pytest.mark.parametrize("iteration", [1, 5, 10, 50])
+def test_label_propagation_against_the_formula(iteration: int, batch: Batch) -> None:
+    """The target is carried over at first; in the end the teacher has its share of it."""
+    trainer = started("label_propagation", soft=True, teacher_share=0.4, teacher_ramp=10, box_probability=0.0)
+    trainer.state.iteration, data = iteration, batch()
+    loss = trainer.losses(data)[1]
+    with torch.no_grad():
+        taught = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)
+        free = torch.log_softmax(trainer.network(torch.cat([data["image"], data["strong"]]))[2:], 1)
+    share = 0.4 * gaussian_ramp(iteration, 10)
+    p = data["propagated"]
+    slow = 0.0
+    for c, carried in enumerate((1 - p[:, 0] - p[:, 1], p[:, 0], p[:, 1])):
+        slow -= float((((1 - share) * carried + share * taught[:, c]) * free[:, c]).mean())
+    assert float(loss) == pytest.approx(slow, rel=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"teacher_share": 1.5}, {"teacher_ramp": -1}])
+def test_label_propagation_refuses(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="not negative"):
+        build("label_propagation", **wrong)
 
 
 def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
