@@ -62,15 +62,18 @@ def open_teacher(args: argparse.Namespace) -> tuple[DiffusionTeacher, dict[str, 
     load_weights(teacher, args.weights, strict=True)
     transform = workflow.parser.get_parsed_content("validate#preprocessing")
     patch = workflow.parser.get_parsed_content("patch_size")
-    cases = open_dataset(args.dataset).cases
-    labels = {str(args.dataset / case.image): str(args.dataset / case.label) for case in cases if case.label}
-    scans = {}
-    for section in ("training", "unlabeled"):
-        images = [item["image"] for item in read_images(str(args.datalist), str(args.dataset), [section])]
-        data = [{"image": image, "label": labels[image]} for image in images[: args.scans]]
-        loader = DataLoader(Dataset(data, transform), batch_size=1)
-        scans[section] = [_cropped(item, patch) for item in loader]
+    scans = {section: [_cropped(item, patch) for item in labelled_scans(args, section, transform)]
+             for section in ("training", "unlabeled")}  # fmt: skip
     return teacher.eval(), scans
+
+
+def labelled_scans(args: argparse.Namespace, section: str, transform: Any) -> DataLoader:
+    """The first ``args.scans`` of a section with the labels that the dataset has for them, in batches of one."""
+    labels = {str(args.dataset / case.image): str(args.dataset / case.label)
+              for case in open_dataset(args.dataset).cases if case.label}  # fmt: skip
+    images = [item["image"] for item in read_images(str(args.datalist), str(args.dataset), [section])]
+    data = [{"image": image, "label": labels[image]} for image in images[: args.scans]]
+    return DataLoader(Dataset(data, transform), batch_size=1)
 
 
 def _cropped(item: dict[str, Any], patch: list[int]) -> dict[str, Tensor]:

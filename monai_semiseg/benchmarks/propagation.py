@@ -1,0 +1,104 @@
+"""How good labels are that registration carries over, beside the labels of networks and together with them.
+
+The labels of the unlabelled scans are read here, for this measurement only; no training sees them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_semiseg.benchmarks.measure import environment
+from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
+from monai_semiseg.data.files import write_atomically
+from monai_semiseg.inference.workflow import open_workflow
+from monai_semiseg.networks.weights import load_weights
+
+Predict = Callable[[Tensor], Tensor]
+
+
+def combined(propagated: Tensor, predicted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Probabilities by who gives them: registration, each network, all networks, the first one with registration."""
+    networks = list(predicted.values())
+    ways = {"propagated": propagated, **predicted}
+    if len(networks) > 1:
+        ways["mean of the networks"] = torch.stack(networks).mean(0)
+    if networks:
+        ways["mean of propagated and first network"] = (propagated + networks[0]) / 2
+    return ways
+
+
+@torch.no_grad()
+def measure(
+    propagate: Callable[[dict[str, Any]], dict[str, Any]],
+    networks: Mapping[str, Predict],
+    scans: Iterable[dict[str, Any]],
+) -> tuple[dict[str, float], float]:
+    """Mean Dice by who gives the labels, and seconds of registration per scan."""
+    found: dict[str, list[float]] = {}
+    seconds = []
+    for scan in scans:
+        image, label = scan["image"], scan["label"]
+        begun = time.perf_counter()
+        foreground = torch.as_tensor(propagate({"image": image[0]})["propagated"])[None]
+        seconds.append(time.perf_counter() - begun)
+        propagated = torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)
+        predicted = {name: torch.softmax(predict(image), 1) for name, predict in networks.items()}
+        for name, probabilities in combined(propagated, predicted).items():
+            found.setdefault(name, []).append(mean_dice(probabilities, label))
+    return {name: sum(values) / len(values) for name, values in found.items()}, sum(seconds) / len(seconds)
+
+
+def open_all(args: argparse.Namespace) -> tuple[Any, dict[str, Predict], Iterable[dict[str, Any]]]:
+    """The registration and the networks as the bundle has them, and the scans."""
+    settings = {"dataset_dir": str(args.dataset), "datalist": str(args.datalist), "propagated_dir": None,
+                "device": "$torch.device('cpu')"}  # fmt: skip
+    method = args.bundle / "configs" / "methods" / "label_propagation.yaml"
+    parser = open_workflow(args.bundle, "train", settings, [method, *args.plan]).parser
+    propagate = parser.get_parsed_content("train#unlabelled#preprocessing").transforms[-1]
+    inferer = parser.get_parsed_content("validate#inferer")
+    networks: dict[str, Predict] = {}
+    for file in args.weights:
+        network = _with_weights(parser.get_parsed_content("network_def", instantiate=False).instantiate(), file)
+        networks[str(file)] = partial(inferer, network=network)
+    return propagate, networks, labelled_scans(args, "unlabeled", parser.get_parsed_content("validate#preprocessing"))
+
+
+def _with_weights(network: nn.Module, file: Path) -> nn.Module:
+    load_weights(network, file, strict=True)
+    return network.eval()
+
+
+def main() -> None:
+    """Print the table and write it as CSV."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--datalist", type=Path, required=True)
+    parser.add_argument("--plan", type=Path, nargs="*", default=[])
+    parser.add_argument("--weights", type=Path, nargs="*", default=[], help="networks trained on the datalist")
+    parser.add_argument("--bundle", type=Path, default=Path("bundles/semisupervised_baselines"))
+    parser.add_argument("--scans", type=int, default=20, help="unlabelled scans to measure on")
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    args = parser.parse_args()
+    dice, seconds = measure(*open_all(args))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["labels", "dice", "scans", *environment()])
+    writer.writerows([name, value, args.scans, *environment().values()] for name, value in dice.items())
+    write_atomically(args.output / "propagation.csv", text.getvalue())
+    lines = ["| labels | mean Dice |", "| --- | --: |", *(f"| {name} | {value:.4f} |" for name, value in dice.items())]
+    sys.stdout.write("\n".join(lines) + f"\n\n{seconds:.1f} s of registration per scan\n")
+
+
+if __name__ == "__main__":
+    main()
