@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 Floats = NDArray[np.float32]
+logger = logging.getLogger(__name__)
 
 
 class PropagateLabelsd(MapTransform):
@@ -54,6 +56,7 @@ class PropagateLabelsd(MapTransform):
         tolerance: e above.
         registration: how two scans are laid on each other; the defaults of
             :class:`~monai_semiseg.transforms.registration.DemonsRegistration` if None.
+        least_dice: below it a warning says that labels are carried over badly even between labelled scans.
 
     Raises:
         ConfigError: If there is no atlas, or a setting is out of range.
@@ -71,6 +74,7 @@ class PropagateLabelsd(MapTransform):
         window: float = 2.0,
         tolerance: float = 0.02,
         registration: DemonsRegistration | None = None,
+        least_dice: float = 0.6,
     ) -> None:
         super().__init__(keys)
         if len(self.keys) != 1 or out_channels < 2 or most < 1 or window <= 0 or tolerance <= 0:
@@ -84,7 +88,7 @@ class PropagateLabelsd(MapTransform):
         self.atlases, self.out_channels, self.name, self.label_key = atlases, out_channels, name, label_key
         self.most, self.window, self.tolerance = most, window, tolerance
         self.folder = None if folder is None else Path(folder)
-        self.registration = registration or DemonsRegistration()
+        self.registration, self.least_dice = registration or DemonsRegistration(), least_dice
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item, and its soft labels under ``name``."""
@@ -97,15 +101,25 @@ class PropagateLabelsd(MapTransform):
         out[self.name] = MetaTensor(soft, meta=image.meta) if isinstance(image, MetaTensor) else soft
         return out
 
-    def propagate(self, voxels: Floats, spacing: Sequence[float]) -> Floats:
-        """Foreground probabilities ``(out_channels - 1, i, j[, k])`` of one scan, spacing in mm."""
+    def leave_one_out(self) -> list[float]:
+        """Mean Dice of every foreground class, of ``most`` atlases each labelled by the others; NaN for one atlas."""
+        scores = []
+        for left_out in range(min(self.most, len(self._labelled))) if len(self._labelled) > 1 else ():
+            voxels, truth, spacing = self._labelled[left_out]
+            soft = self.propagate(voxels, spacing, [n for n in range(len(self._labelled)) if n != left_out])
+            found = np.concatenate([1 - soft.sum(0, keepdims=True), soft]).argmax(0)
+            scores.append([_dice(found == value, truth == value) for value in range(1, self.out_channels)])
+        return [float(score) for score in np.mean(scores, 0)] if scores else [float("nan")] * (self.out_channels - 1)
+
+    def propagate(self, voxels: Floats, spacing: Sequence[float], atlases: Sequence[int] | None = None) -> Floats:
+        """Foreground probabilities ``(out_channels - 1, i, j[, k])`` of a scan; spacing in mm, all atlases if None."""
         fixed, method = as_itk(voxels, spacing), self.registration
-        laid = [(*method.affine(fixed, as_itk(image, step)), place)
-                for place, (image, _, step) in enumerate(self._labelled)]  # fmt: skip
+        laid = [(*method.affine(fixed, as_itk(self._labelled[n][0], self._labelled[n][2])), n)
+                for n in (range(len(self._labelled)) if atlases is None else atlases)]  # fmt: skip
         best = sorted(laid, key=lambda found: found[1])[: self.most]
         weighted, weights = np.zeros((self.out_channels - 1, *voxels.shape)), np.zeros(voxels.shape)
-        for affine, _, place in best:
-            image, label, step = self._labelled[place]
+        for affine, _, number in best:
+            image, label, step = self._labelled[number]
             moving = as_itk(image, step)
             transform = method.deformable(fixed, moving, affine)
             difference = (carried_over(moving, fixed, transform) - voxels) ** 2
@@ -121,6 +135,18 @@ class PropagateLabelsd(MapTransform):
         """One-hot foreground of an atlas on the scan's grid."""
         return np.stack([carried_over(as_itk(label == value, spacing), fixed, transform)
                          for value in range(1, self.out_channels)])  # fmt: skip
+
+    @cached_property
+    def _announced(self) -> None:
+        """Say how well registration serves these scans, before hours are spent on it."""
+        if len(self._labelled) < 2:
+            return
+        scores = self.leave_one_out()
+        logger.info("labels carried over from labelled scans to one that is left out: Dice %s",
+                    [round(score, 3) for score in scores])  # fmt: skip
+        if np.mean(scores) < self.least_dice:
+            logger.warning("W_PROPAGATION poor labels (mean Dice %.2f, expected %.2f): another method may serve "
+                           "these scans better", np.mean(scores), self.least_dice)  # fmt: skip
 
     @cached_property
     def _labelled(self) -> list[tuple[Floats, NDArray[Any], list[float]]]:
@@ -139,15 +165,18 @@ class PropagateLabelsd(MapTransform):
     def _kept(self, voxels: Floats, spacing: Sequence[float]) -> torch.Tensor:
         """:meth:`propagate`, from the folder if it is there; in half precision there, and so always."""
         if self.folder is None:
-            return torch.from_numpy(self.propagate(voxels, spacing)).half().float()
+            return self._made(voxels, spacing).float()
         name = hashlib.sha256(self._identity + _digest(voxels, spacing)).hexdigest()
         file = self.folder / f"{name}.pt"
         if not file.is_file():
-            soft = torch.from_numpy(self.propagate(voxels, spacing)).half()
             with atomic_path(file) as part:
-                torch.save(soft, part)
+                torch.save(self._made(voxels, spacing), part)
         kept: torch.Tensor = torch.load(file, weights_only=True)
         return kept.float()
+
+    def _made(self, voxels: Floats, spacing: Sequence[float]) -> torch.Tensor:
+        self._announced  # noqa: B018 - a property for its being computed once
+        return torch.from_numpy(self.propagate(voxels, spacing)).half()
 
 
 def _unpadded(image: Any) -> tuple[Floats, list[float], tuple[slice, ...]]:
@@ -165,6 +194,11 @@ def _unpadded(image: Any) -> tuple[Floats, list[float], tuple[slice, ...]]:
 
 def _is_filled(voxels: Any) -> Any:
     return voxels != 0
+
+
+def _dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    total = int(found.sum() + truth.sum())
+    return 2 * int((found & truth).sum()) / total if total else 1.0
 
 
 def _digest(array: NDArray[Any], spacing: Sequence[float]) -> bytes:

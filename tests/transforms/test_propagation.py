@@ -153,3 +153,26 @@ def test_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         PropagateLabelsd(**{"keys": "image", "atlases": [item(*scene((8, 8, 8)))], "out_channels": 3, **wrong})
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_says_how_well_it_serves(alike: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Dice of a labelled scan by the others, before the first scan; a warning if labels are not carried over well."""
+    shape = (20, 24, 18)
+    rng = np.random.default_rng(0)
+    strange = [item(rng.normal(size=shape).astype(np.float32), rng.integers(0, 3, shape)) for _ in range(2)]
+    transform = with_atlases(shape) if alike else PropagateLabelsd("image", strange, 3)
+    with caplog.at_level("INFO"):
+        for seed in (7, 8):
+            transform(item(scene(shape, 4.0, seed)[0]))
+    said = [record for record in caplog.records if "left out" in record.message]
+    assert len(said) == 1 and ("W_PROPAGATION" in caplog.text) is not alike
+    (a, b), labels = transform.atlases, [np.asarray(atlas["label"][0]) for atlas in transform.atlases]
+    pairs = [(PropagateLabelsd("image", [one], 3)(other)["propagated"], label)
+             for one, other, label in ((b, a, labels[0]), (a, b, labels[1]))]  # fmt: skip
+    slow = np.mean([dice(decided(soft), label) for soft, label in pairs])
+    assert np.mean(transform.leave_one_out()) == pytest.approx(slow, abs=2e-3)
+
+
+def test_one_atlas_cannot_be_left_out() -> None:
+    assert np.isnan(PropagateLabelsd("image", [item(*scene((12, 12, 12)))], 3).leave_one_out()).all()
