@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg import __version__
-from monai_semiseg.data.files import atomic_path, sha256_of, write_atomically
+from monai_semiseg.data.files import sha256_of, write_atomically
 from monai_semiseg.evaluation.study.answer import answer
 from monai_semiseg.evaluation.study.cell import Job
-from monai_semiseg.evaluation.study.grid import REFERENCE, Grid
+from monai_semiseg.evaluation.study.figures import draw_curve, draw_differences
+from monai_semiseg.evaluation.study.grid import Grid
 from monai_semiseg.evaluation.study.results import (
     Summary,
     as_markdown,
@@ -25,14 +26,12 @@ from monai_semiseg.evaluation.study.results import (
     write_summary,
 )
 
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C6D1F")
-
 
 def write_results(grid: Grid, jobs: Sequence[Job]) -> str:
     """Write all files of a study from its finished cells, and return the table and the answer as text.
 
-    ``results.csv``, ``summary.csv``, ``summary.md``, ``curve.png``, ``report.html``, ``answer.txt``, ``protocol.json``.
+    ``results.csv``, ``summary.csv``, ``summary.md``, ``curve.png``, ``differences.png``, ``report.html``,
+    ``answer.txt``, ``protocol.json``.
     """
     folder = grid.output
     write_protocol(grid, jobs, folder / "protocol.json")
@@ -45,39 +44,9 @@ def write_results(grid: Grid, jobs: Sequence[Job]) -> str:
     write_summary(summaries, folder)
     write_atomically(folder / "answer.txt", "\n".join(sentences) + "\n")
     draw_curve(summaries, grid.full, folder / "curve.png")
+    draw_differences(summaries, folder / "differences.png")
     write_html(summaries, sentences, jobs, folder)
     return as_markdown(summaries) + "\n" + "\n".join(sentences) + f"\n{folder / 'report.html'}\n"
-
-
-def draw_curve(summaries: Sequence[Summary], full: int, path: Path) -> None:
-    """Draw Dice against labelled scans: a line with a 95 % band per arm, seeds as dots, full supervision dashed."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for number, arm in enumerate(sorted({one.arm for one in summaries}, key=lambda name: (name != REFERENCE, name))):
-        points = [one for one in summaries if one.arm == arm and one.labelled != full]
-        if not points:
-            continue
-        colour = _COLOURS[number % len(_COLOURS)]
-        x = [one.labelled * (1 + 0.02 * number) for one in points]
-        low, high = zip(*(one.interval for one in points), strict=True)
-        axes.plot(x, [one.means["dice"] for one in points], color=colour, marker="o", label=arm)
-        axes.fill_between(x, low, high, color=colour, alpha=0.12)
-        for place, one in zip(x, points, strict=True):
-            axes.plot([place] * len(one.seed_means), one.seed_means, ".", color=colour, alpha=0.6, markersize=4)
-    whole = next((one for one in summaries if one.arm == REFERENCE and one.labelled == full), None)
-    if whole is not None:
-        axes.axhline(whole.means["dice"], color="grey", linestyle="--", label=f"supervised, all {full} labels")
-    budgets = sorted({one.labelled for one in summaries if one.labelled != full}) or [full]
-    axes.set_xscale("log")
-    axes.set_xticks(budgets, [str(n) for n in budgets])
-    axes.minorticks_off()
-    axes.set_xlabel("labelled scans")
-    axes.set_ylabel("mean Dice on the test scans")
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=120, metadata={"Software": None})
 
 
 def write_html(summaries: Sequence[Summary], sentences: Sequence[str], jobs: Sequence[Job], folder: Path) -> None:
@@ -86,7 +55,8 @@ def write_html(summaries: Sequence[Summary], sentences: Sequence[str], jobs: Seq
              "<style>body{font:15px sans-serif;max-width:72em;margin:2em auto}td,th{padding:.2em .6em;text-align:left}"
              "tr:nth-child(odd){background:#f3f3f3}img{max-width:100%}</style><h1>Label-efficiency study</h1><ul>",
              *(f"<li>{html.escape(sentence)}</li>" for sentence in sentences), "</ul>",
-             _image(folder / "curve.png"), _table(as_markdown(summaries)), "<h2>Worst test cases</h2>"]  # fmt: skip
+             _image(folder / "differences.png"), _image(folder / "curve.png"),
+             _table(as_markdown(summaries)), "<h2>Worst test cases</h2>"]  # fmt: skip
     for job in jobs:
         picture = job.folder / "test" / "worst_cases.png"
         if job.done and picture.is_file():

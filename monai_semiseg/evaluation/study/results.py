@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ class Summary:
         seed_means: mean Dice of every seed, sorted.
         against: the comparison with the reference on the seeds that both have; None for the reference itself.
         p_holm: its p-value, corrected over the arms of this budget.
+        seed_differences: mean difference of every seed that both have, in the order of the seeds.
     """
 
     arm: str
@@ -53,6 +54,7 @@ class Summary:
     seed_means: tuple[float, ...]
     against: Comparison | None = None
     p_holm: float = math.nan
+    seed_differences: tuple[float, ...] = ()
 
 
 def read_rows(jobs: Sequence[Job]) -> list[Row]:
@@ -126,17 +128,23 @@ def _summary(table: Table, arm: str, labelled: int, arms: Sequence[str]) -> Summ
     seeds = tuple(sorted(table.scores[arm, labelled]))
     dice = table.per_case(arm, labelled, seeds)
     reference, against = reference_of(arm, arms), None
+    differences: tuple[float, ...] = ()
     if reference in arms and reference != arm:
         shared = sorted(set(seeds) & set(table.scores[reference, labelled]))
         if shared:
             against = compare(table.per_case(arm, labelled, shared), table.per_case(reference, labelled, shared))
+        differences = tuple(
+            float((table.per_case(arm, labelled, [seed]) - table.per_case(reference, labelled, [seed])).mean())
+            for seed in shared
+        )
     means = {name: float(table.per_case(arm, labelled, seeds, index).mean()) for index, name in enumerate(METRICS)}
     each = tuple(sorted(float(table.per_case(arm, labelled, [seed]).mean()) for seed in seeds))
-    return Summary(arm, labelled, seeds, means, interval_of(bootstrap_means(dice)), each, against)
+    interval = interval_of(bootstrap_means(dice))
+    return Summary(arm, labelled, seeds, means, interval, each, against, seed_differences=differences)
 
 
 def _with_p(one: Summary, p: float) -> Summary:
-    return Summary(one.arm, one.labelled, one.seeds, one.means, one.interval, one.seed_means, one.against, p)
+    return replace(one, p_holm=p)
 
 
 def write_summary(summaries: Sequence[Summary], folder: Path) -> None:

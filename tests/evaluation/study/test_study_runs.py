@@ -108,7 +108,9 @@ def test_killed_again_and_again(dataset: Path, whole: Path, tmp_path: Path) -> N
             child.wait()
             kills, delay = kills + 1, delay + 0.9
     assert kills >= 1
-    for name in ("results.csv", "summary.csv", "summary.md", "protocol.json", "curve.png", "report.html", "answer.txt"):
+    files = ("results.csv", "summary.csv", "summary.md", "protocol.json", "curve.png", "differences.png", "report.html",
+             "answer.txt")  # fmt: skip
+    for name in files:
         assert (tmp_path / "study" / name).read_bytes() == (whole / name).read_bytes(), name
     assert not list((tmp_path / "study").rglob("lock*"))
 
@@ -120,7 +122,10 @@ def test_what_it_says(whole: Path, dataset: Path) -> None:
     other = summaries["other", 4]
     assert other.against is not None and other.against.difference == pytest.approx(0.05 * 4**-0.3, abs=1e-4)
     assert other.means["dice"] == pytest.approx(1 - 0.25 * 4**-0.3 + 0.015 + 0.001 - 0.015, abs=1e-4)
-    assert summaries["supervised", 4].against is None
+    assert summaries["supervised", 4].against is None and summaries["supervised", 4].seed_differences == ()
+    of_seeds = [one.seed_means for one in (other, summaries["supervised", 4])]
+    assert np.mean(other.seed_differences) == pytest.approx(np.mean(of_seeds[0]) - np.mean(of_seeds[1]))
+    assert len(other.seed_differences) == len(other.seeds)
     sentences = answer(rows, list(summaries.values()), 12)
     assert any(s.startswith("With 4 labelled scans the best mean Dice is") and "from other" in s for s in sentences)
     needed = next(s for s in sentences if s.startswith("other: about"))
