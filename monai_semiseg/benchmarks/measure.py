@@ -105,11 +105,16 @@ def table(rows: Sequence[Row], reference: str) -> str:
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Rows with the environment, as CSV."""
-    text = io.StringIO()
-    around = environment()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "seconds", "megabytes", *around])
-    writer.writerows([row.name, f"{row.seconds:.6f}", f"{row.megabytes:.1f}", *around.values()] for row in rows)
+    write_measured([{"name": row.name, "seconds": f"{row.seconds:.6f}", "megabytes": f"{row.megabytes:.1f}"}
+                    for row in rows], path)  # fmt: skip
+
+
+def write_measured(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Rows of one set of columns, with the environment, as CSV."""
+    text, around = io.StringIO(), environment()
+    writer = csv.DictWriter(text, [*rows[0], *around], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, **around} for row in rows)
     write_atomically(path, text.getvalue())
 
 

@@ -6,8 +6,6 @@ The labels of the unlabelled scans are read here, for this measurement only; no 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import environment
+from monai_semiseg.benchmarks.measure import write_measured
 from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
-from monai_semiseg.data.files import write_atomically
 from monai_semiseg.inference.workflow import open_workflow
 from monai_semiseg.networks.weights import load_weights
+from monai_semiseg.transforms.propagation import with_background
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -52,9 +50,8 @@ def measure(
         begun = time.perf_counter()
         foreground = torch.as_tensor(propagate({"image": image[0]})["propagated"])[None]
         seconds.append(time.perf_counter() - begun)
-        propagated = torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)
         predicted = {name: torch.softmax(predict(image), 1) for name, predict in networks.items()}
-        for name, probabilities in combined(propagated, predicted).items():
+        for name, probabilities in combined(with_background(foreground), predicted).items():
             found.setdefault(name, []).append(mean_dice(probabilities, label))
     return {name: sum(values) / len(values) for name, values in found.items()}, sum(seconds) / len(seconds)
 
@@ -91,11 +88,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
     args = parser.parse_args()
     dice, seconds = measure(*open_all(args))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["labels", "dice", "scans", *environment()])
-    writer.writerows([name, value, args.scans, *environment().values()] for name, value in dice.items())
-    write_atomically(args.output / "propagation.csv", text.getvalue())
+    rows = [{"labels": name, "dice": value, "scans": args.scans} for name, value in dice.items()]
+    write_measured(rows, args.output / "propagation.csv")
     lines = ["| labels | mean Dice |", "| --- | --: |", *(f"| {name} | {value:.4f} |" for name, value in dice.items())]
     sys.stdout.write("\n".join(lines) + f"\n\n{seconds:.1f} s of registration per scan\n")
 

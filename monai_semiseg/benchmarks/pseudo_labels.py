@@ -6,8 +6,6 @@ The labels of the unlabelled scans are read here, for this measurement only; no 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 import time
 from pathlib import Path
@@ -19,9 +17,8 @@ from monai.metrics import compute_dice
 from monai.networks.utils import one_hot
 from torch import Tensor
 
-from monai_semiseg.benchmarks.measure import environment
+from monai_semiseg.benchmarks.measure import write_measured
 from monai_semiseg.data.dataset import open_dataset
-from monai_semiseg.data.files import write_atomically
 from monai_semiseg.data.split import read_images
 from monai_semiseg.inference.workflow import open_workflow
 from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
@@ -107,12 +104,8 @@ def main() -> None:
         sys.stdout.write(f"classes {order}, Dice on labelled scans {[round(value, 3) for value in dice]}\n")
     rows = rows_of(teacher, scans["unlabeled"], args.rounds)
     names = ["round", "dice", "dice_of_mean", "agreement", "seconds_per_scan"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(
-        [[*names, "steps", *environment()], *([*row, args.steps, *environment().values()] for row in rows)]
-    )
-    write_atomically(args.output / "pseudo_labels.csv", text.getvalue())
+    write_measured([{**dict(zip(names, row, strict=True)), "steps": args.steps} for row in rows],
+                   args.output / "pseudo_labels.csv")  # fmt: skip
     lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
     lines += [f"| {row[0]} | {' | '.join(f'{value:.4f}' for value in row[1:])} |" for row in rows]
     sys.stdout.write("\n".join(lines) + "\n")

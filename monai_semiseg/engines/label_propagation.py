@@ -10,6 +10,7 @@ from torch import Tensor
 from monai_semiseg.engines.semisupervised import gaussian_ramp, unlabelled
 from monai_semiseg.engines.weak_to_strong import WeakToStrongTrainer
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.transforms.propagation import with_background
 
 
 class LabelPropagationTrainer(WeakToStrongTrainer):
@@ -47,8 +48,6 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
 
     def target(self, batch: dict[str, Tensor]) -> Tensor:
         """Probabilities of all classes, ``(B, C, spatial...)``."""
-        foreground = unlabelled(batch, "propagated")
-        # Interpolation may leave the sum of the foreground a rounding error above 1.
-        propagated = torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)
+        propagated = with_background(unlabelled(batch, "propagated"))
         share = self.teacher_share * gaussian_ramp(self.state.iteration, self.teacher_ramp)
         return torch.lerp(propagated, super().target(batch), share)

@@ -7,12 +7,16 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
+from monai.metrics import compute_dice
+from monai.networks.utils import one_hot
 from monai.transforms import MapTransform, generate_spatial_bounding_box
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -21,11 +25,26 @@ from monai_semiseg.data.files import atomic_path
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, carried_over
 
-if TYPE_CHECKING:
-    import SimpleITK as sitk
-
 Floats = NDArray[np.float32]
 logger = logging.getLogger(__name__)
+
+
+class Atlas(NamedTuple):
+    """A labelled scan, as it is registered.
+
+    Attributes:
+        voxels: intensities, without padding.
+        spacing: of their axes, mm.
+        label: class indices.
+        image: ``voxels`` for SimpleITK.
+        classes: one mask per foreground class, for SimpleITK.
+    """
+
+    voxels: Floats
+    spacing: list[float]
+    label: Floats
+    image: sitk.Image
+    classes: list[sitk.Image]
 
 
 class PropagateLabelsd(MapTransform):
@@ -102,46 +121,38 @@ class PropagateLabelsd(MapTransform):
         return out
 
     def leave_one_out(self) -> list[float]:
-        """Mean Dice of every foreground class, of ``most`` atlases each labelled by the others; NaN for one atlas."""
+        """Mean Dice of every foreground class, of ``most`` atlases each labelled by the others; none for one atlas."""
+        if len(self._labelled) < 2:
+            return []
         scores = []
-        for left_out in range(min(self.most, len(self._labelled))) if len(self._labelled) > 1 else ():
-            voxels, truth, spacing = self._labelled[left_out]
-            soft = self.propagate(voxels, spacing, [n for n in range(len(self._labelled)) if n != left_out])
-            found = np.concatenate([1 - soft.sum(0, keepdims=True), soft]).argmax(0)
-            scores.append([_dice(found == value, truth == value) for value in range(1, self.out_channels)])
-        return [float(score) for score in np.mean(scores, 0)] if scores else [float("nan")] * (self.out_channels - 1)
+        for atlas in self._labelled[: self.most]:
+            soft = torch.from_numpy(self.propagate(atlas.voxels, atlas.spacing, left_out=atlas))[None]
+            found = with_background(soft).argmax(1, keepdim=True)
+            pair = (one_hot(labels, self.out_channels) for labels in (found, torch.from_numpy(atlas.label)[None, None]))
+            scores.append(compute_dice(*pair, include_background=False, ignore_empty=False))
+        return torch.cat(scores).mean(0).tolist()
 
-    def propagate(self, voxels: Floats, spacing: Sequence[float], atlases: Sequence[int] | None = None) -> Floats:
-        """Foreground probabilities ``(out_channels - 1, i, j[, k])`` of a scan; spacing in mm, all atlases if None."""
+    def propagate(self, voxels: Floats, spacing: Sequence[float], left_out: Atlas | None = None) -> Floats:
+        """Foreground probabilities ``(out_channels - 1, i, j[, k])`` of a scan, spacing in mm."""
         fixed, method = as_itk(voxels, spacing), self.registration
-        laid = [(*method.affine(fixed, as_itk(self._labelled[n][0], self._labelled[n][2])), n)
-                for n in (range(len(self._labelled)) if atlases is None else atlases)]  # fmt: skip
+        laid = [(*method.affine(fixed, atlas.image), atlas) for atlas in self._labelled if atlas is not left_out]
         best = sorted(laid, key=lambda found: found[1])[: self.most]
         weighted, weights = np.zeros((self.out_channels - 1, *voxels.shape)), np.zeros(voxels.shape)
-        for affine, _, number in best:
-            image, label, step = self._labelled[number]
-            moving = as_itk(image, step)
-            transform = method.deformable(fixed, moving, affine)
-            difference = (carried_over(moving, fixed, transform) - voxels) ** 2
+        for affine, _, atlas in best:
+            transform = method.deformable(fixed, atlas.image, affine)
+            difference = (carried_over(atlas.image, fixed, transform) - voxels) ** 2
             weight = (gaussian_filter(difference, self.window) + self.tolerance) ** -2
-            weighted += weight * self._classes(label, step, fixed, transform)
+            weighted += weight * np.stack([carried_over(mask, fixed, transform) for mask in atlas.classes])
             weights += weight
         soft: Floats = (weighted / weights).astype(np.float32)
         return soft
 
-    def _classes(
-        self, label: NDArray[Any], spacing: Sequence[float], fixed: sitk.Image, transform: sitk.Transform
-    ) -> Floats:
-        """One-hot foreground of an atlas on the scan's grid."""
-        return np.stack([carried_over(as_itk(label == value, spacing), fixed, transform)
-                         for value in range(1, self.out_channels)])  # fmt: skip
-
     @cached_property
     def _announced(self) -> None:
         """Say how well registration serves these scans, before hours are spent on it."""
-        if len(self._labelled) < 2:
-            return
         scores = self.leave_one_out()
+        if not scores:
+            return
         logger.info("labels carried over from labelled scans to one that is left out: Dice %s",
                     [round(score, 3) for score in scores])  # fmt: skip
         if np.mean(scores) < self.least_dice:
@@ -149,17 +160,20 @@ class PropagateLabelsd(MapTransform):
                            "these scans better", np.mean(scores), self.least_dice)  # fmt: skip
 
     @cached_property
-    def _labelled(self) -> list[tuple[Floats, NDArray[Any], list[float]]]:
-        """Voxels, labels and spacing of every atlas."""
-        items = ((*_unpadded(item[self.keys[0]]), item[self.label_key]) for item in self.atlases)
-        return [(voxels, np.asarray(label[0][box]).round().reshape(voxels.shape), spacing)
-                for voxels, spacing, box, label in items]  # fmt: skip
+    def _labelled(self) -> list[Atlas]:
+        found = []
+        for item in self.atlases:
+            voxels, spacing, box = _unpadded(item[self.keys[0]])
+            label = np.asarray(item[self.label_key][0][box], dtype=np.float32).round().reshape(voxels.shape)
+            classes = [as_itk(label == value, spacing) for value in range(1, self.out_channels)]
+            found.append(Atlas(voxels, spacing, label, as_itk(voxels, spacing), classes))
+        return found
 
     @cached_property
     def _identity(self) -> bytes:
         """What a result depends on beside the scan."""
         settings = repr((self.out_channels, self.most, self.window, self.tolerance, self.registration))
-        parts = (_digest(part, spacing) for image, label, spacing in self._labelled for part in (image, label))
+        parts = (_digest(part, atlas.spacing) for atlas in self._labelled for part in (atlas.voxels, atlas.label))
         return settings.encode() + b"".join(parts)
 
     def _kept(self, voxels: Floats, spacing: Sequence[float]) -> torch.Tensor:
@@ -168,15 +182,22 @@ class PropagateLabelsd(MapTransform):
             return self._made(voxels, spacing).float()
         name = hashlib.sha256(self._identity + _digest(voxels, spacing)).hexdigest()
         file = self.folder / f"{name}.pt"
-        if not file.is_file():
+        soft = _read(file)
+        if soft is None:
+            soft = self._made(voxels, spacing)
             with atomic_path(file) as part:
-                torch.save(self._made(voxels, spacing), part)
-        kept: torch.Tensor = torch.load(file, weights_only=True)
-        return kept.float()
+                torch.save(soft, part)
+        return soft.float()
 
     def _made(self, voxels: Floats, spacing: Sequence[float]) -> torch.Tensor:
         self._announced  # noqa: B018 - a property for its being computed once
         return torch.from_numpy(self.propagate(voxels, spacing)).half()
+
+
+def with_background(foreground: torch.Tensor) -> torch.Tensor:
+    """Probabilities of all classes ``(B, C, spatial...)`` from the foreground's ``(B, C - 1, spatial...)``."""
+    # Interpolation may leave the sum of the foreground a rounding error above 1.
+    return torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)
 
 
 def _unpadded(image: Any) -> tuple[Floats, list[float], tuple[slice, ...]]:
@@ -196,9 +217,13 @@ def _is_filled(voxels: Any) -> Any:
     return voxels != 0
 
 
-def _dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    total = int(found.sum() + truth.sum())
-    return 2 * int((found & truth).sum()) / total if total else 1.0
+def _read(file: Path) -> torch.Tensor | None:
+    """What was kept; None if nothing was, or if the file is damaged."""
+    try:
+        kept: torch.Tensor = torch.load(file, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError):
+        return None
+    return kept
 
 
 def _digest(array: NDArray[Any], spacing: Sequence[float]) -> bytes:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import SimpleITK as sitk
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,6 @@ class DemonsRegistration:
 
         Where the scans do not come to lie on each other, the map of centre on centre is kept.
         """
-        import SimpleITK as sitk
-
         start = sitk.CenteredTransformInitializer(
             fixed, moving, sitk.AffineTransform(fixed.GetDimension()), sitk.CenteredTransformInitializerFilter.GEOMETRY
         )
@@ -61,16 +57,12 @@ class DemonsRegistration:
 
     def deformable(self, fixed: sitk.Image, moving: sitk.Image, affine: sitk.Transform) -> sitk.Transform:
         """The affine map and, before it, the displacements that demons find."""
-        import SimpleITK as sitk
-
         moved = sitk.Resample(moving, fixed, affine, sitk.sitkLinear, _least(moving))
         field = self._demons(_halved(fixed), _halved(moved), self.coarse_iterations, None)
         field = self._demons(fixed, moved, self.fine_iterations, field)
         return sitk.CompositeTransform([affine, sitk.DisplacementFieldTransform(field)])
 
     def _demons(self, fixed: sitk.Image, moving: sitk.Image, iterations: int, field: Any) -> sitk.Image:
-        import SimpleITK as sitk
-
         demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
         demons.SetNumberOfThreads(1)
         demons.SetNumberOfIterations(iterations)
@@ -82,8 +74,6 @@ class DemonsRegistration:
 
 def as_itk(array: NDArray[Any], spacing: Sequence[float]) -> sitk.Image:
     """Voxels ``(i, j[, k])`` as a SimpleITK image, float32; ``spacing`` in mm along the array's axes."""
-    import SimpleITK as sitk
-
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T, dtype=np.float32))
     image.SetSpacing([float(step) for step in spacing])
     return image
@@ -91,21 +81,15 @@ def as_itk(array: NDArray[Any], spacing: Sequence[float]) -> sitk.Image:
 
 def carried_over(moving: sitk.Image, fixed: sitk.Image, transform: sitk.Transform) -> NDArray[np.float32]:
     """``moving`` on the grid of ``fixed``, interpolated linearly; its least value beyond its border."""
-    import SimpleITK as sitk
-
     moved = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, _least(moving))
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(moved).T)
 
 
 def _least(image: sitk.Image) -> float:
-    import SimpleITK as sitk
-
     return float(sitk.GetArrayViewFromImage(image).min())
 
 
 def _halved(image: sitk.Image) -> sitk.Image:
     """Smoothed by one voxel and at half the resolution, along the axes that are long enough."""
-    import SimpleITK as sitk
-
     factors = [2 if size >= 8 else 1 for size in image.GetSize()]
     return sitk.Shrink(sitk.DiscreteGaussian(image, 1.0, 32, 0.01, False), factors)
