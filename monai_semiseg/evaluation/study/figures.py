@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,17 +48,17 @@ def draw_curve(summaries: Sequence[Summary], full: int, path: Path) -> None:
 def draw_differences(summaries: Sequence[Summary], path: Path) -> None:
     """Draw every arm's paired difference in Dice to supervised learning: mean, 95 % interval, seeds as dots.
 
-    A panel per budget, best arm on top. Budgets without a comparison have no panel.
+    A panel per budget, best arm on top; no picture where nothing is compared.
     """
     from matplotlib.figure import Figure
 
-    compared = [one for one in summaries if one.against is not None]
-    budgets = sorted({one.labelled for one in compared}) or [0]
-    rows = max((sum(one.labelled == n for one in compared) for n in budgets), default=0)
-    figure = Figure(figsize=(2.5 + 4 * len(budgets), 1.3 + 0.35 * max(rows, 1)), layout="constrained")
+    compared = [(one.against, one) for one in summaries if one.against is not None]
+    if not compared:
+        return
+    budgets = Counter(one.labelled for _, one in compared)
+    figure = Figure(figsize=(2.5 + 4 * len(budgets), 1.3 + 0.35 * max(budgets.values())), layout="constrained")
     for axes, budget in zip(figure.subplots(1, len(budgets), squeeze=False, sharex=True)[0], budgets, strict=True):
-        arms = [(one.against, one) for one in compared if one.labelled == budget and one.against is not None]
-        arms.sort(key=lambda pair: pair[0].difference)
+        arms = sorted((pair for pair in compared if pair[1].labelled == budget), key=lambda pair: pair[0].difference)
         for height, (against, one) in enumerate(arms):
             sure = against.interval[0] > 0 or against.interval[1] < 0
             axes.plot(against.interval, [height] * 2, color="#0072B2" if sure else "grey", linewidth=2)
@@ -65,9 +66,9 @@ def draw_differences(summaries: Sequence[Summary], path: Path) -> None:
             axes.plot(one.seed_differences, [height] * len(one.seed_differences), ".", color="black", markersize=4)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(arms)), [one.arm for _, one in arms])
-        axes.margins(y=0.3 / max(len(arms), 1))
+        axes.margins(y=0.3 / len(arms))
         axes.locator_params(axis="x", nbins=6)
-        axes.set_title(f"{budget} labelled scans" if arms else "no arm beside supervised", fontsize=10)
+        axes.set_title(f"{budget} labelled scans", fontsize=10)
         axes.set_xlabel("difference in mean Dice to supervised")
     with atomic_path(path) as part:
         figure.savefig(part, dpi=120, metadata={"Software": None})

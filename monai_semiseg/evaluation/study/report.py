@@ -55,7 +55,7 @@ def write_html(summaries: Sequence[Summary], sentences: Sequence[str], jobs: Seq
              "<style>body{font:15px sans-serif;max-width:72em;margin:2em auto}td,th{padding:.2em .6em;text-align:left}"
              "tr:nth-child(odd){background:#f3f3f3}img{max-width:100%}</style><h1>Label-efficiency study</h1><ul>",
              *(f"<li>{html.escape(sentence)}</li>" for sentence in sentences), "</ul>",
-             _image(folder / "differences.png"), _image(folder / "curve.png"),
+             *(_image(file) for file in (folder / "differences.png", folder / "curve.png") if file.is_file()),
              _table(as_markdown(summaries)), "<h2>Worst test cases</h2>"]  # fmt: skip
     for job in jobs:
         picture = job.folder / "test" / "worst_cases.png"
