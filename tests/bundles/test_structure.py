@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -105,3 +106,12 @@ def test_shipped_weights_fit(bundle: Path, raw: Raw) -> None:
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def")
     network.load_state_dict(torch.load(shipped, weights_only=True), strict=True)
     assert shipped.stat().st_size < 25e6, "the model zoo's limit for files in git"
+
+
+def test_what_the_package_has_to_say_is_shown(bundle: Path) -> None:
+    """Which weights matched, where a training goes on: INFO of ours, and of others no more than warnings."""
+    log = configparser.ConfigParser(interpolation=None)
+    log.read(bundle / "configs" / "logging.conf")
+    assert log["logger_semiseg"]["qualname"] == "monai_semiseg" and "semiseg" in log["loggers"]["keys"].split(",")
+    assert log["logger_semiseg"]["level"] == log["handler_consoleHandler"]["level"] == "INFO"
+    assert log["logger_root"]["level"] == "WARNING"
