@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -51,19 +50,16 @@ class Atlas(NamedTuple):
 class PropagateLabelsd(MapTransform):
     """Give a scan soft labels from the labelled scans (atlases) that are registered on it.
 
-    With ``T_a`` the map that lays atlas a, ``(x_a, y_a)``, on the scan x, ``d`` a step of at most ``search`` voxels
-    along every axis and ``G`` a Gaussian mean over neighbours, the probability of class c at a place v is the mean of
-    the atlases' labels around it, weighted by how well each of these patches fits::
+    With ``T_a`` the map that lays atlas a, ``(x_a, y_a)``, on the scan x, and ``G`` a Gaussian mean over
+    neighbours, the probability of class c is the mean of the atlases' labels, weighted by how well each fits there::
 
-        p_c(v) = sum_a,d w_a,d(v) 1[y_a = c](T_a(v + d)) / sum_a,d w_a,d(v)
-        w_a,d  = (G * (x_a(T_a(. + d)) - x)^2 + e)^-2
+        p_c = sum_a w_a 1[y_a = c](T_a) / sum_a w_a,     w_a = (G * (x_a(T_a) - x)^2 + e)^-2
 
     Only the foreground classes are stored: what they leave of 1 is background, so padding with zeros is right. The
     first channel is what is registered, without the zeros that pad it. Of more atlases than ``most``, those are taken
     that fit best after the affine step.
 
-    Steps make good what registration misses by a voxel. Local weights: Artaechevarria et al. (IEEE TMI 2009); patches
-    around the place: Coupe et al. (NeuroImage 2011); the method's history: Iglesias and Sabuncu, Multi-atlas
+    Local weights: Artaechevarria et al. (IEEE TMI 2009); the method's history: Iglesias and Sabuncu, Multi-atlas
     segmentation of biomedical images (Medical Image Analysis 2015).
 
     Args:
@@ -75,8 +71,7 @@ class PropagateLabelsd(MapTransform):
         most: atlases that are registered by demons.
         folder: where results are kept, so that a resumed training need not register again; nowhere if None. A file is
             named by the content of scan, atlases and settings.
-        window: standard deviation of G, in voxels; G ends after two of them.
-        search: longest d above, in voxels; 0 compares each place with its own only.
+        window: standard deviation of G, in voxels.
         tolerance: e above.
         registration: how two scans are laid on each other; the defaults of
             :class:`~monai_semiseg.transforms.registration.DemonsRegistration` if None.
@@ -95,23 +90,22 @@ class PropagateLabelsd(MapTransform):
         label_key: str = "label",
         most: int = 5,
         folder: str | None = None,
-        window: float = 1.0,
-        search: int = 1,
+        window: float = 2.0,
         tolerance: float = 0.02,
         registration: DemonsRegistration | None = None,
         least_dice: float = 0.6,
     ) -> None:
         super().__init__(keys)
-        if len(self.keys) != 1 or out_channels < 2 or most < 1 or search < 0 or min(window, tolerance) <= 0:
+        if len(self.keys) != 1 or out_channels < 2 or most < 1 or window <= 0 or tolerance <= 0:
             raise ConfigError(
                 f"{len(self.keys)} keys, out_channels {out_channels}, most {most}, window {window}, "
-                f"search {search}, tolerance {tolerance}",
-                expected="1 key, 2 or more classes, 1 or more atlases, search from 0, window and tolerance above 0",
+                f"tolerance {tolerance}",
+                expected="1 key, 2 or more classes, 1 or more atlases, window and tolerance above 0",
             )
         if len(atlases) == 0:
             raise ConfigError("no labelled scan to carry labels over from", expected="at least one under training")
         self.atlases, self.out_channels, self.name, self.label_key = atlases, out_channels, name, label_key
-        self.most, self.window, self.search, self.tolerance = most, window, search, tolerance
+        self.most, self.window, self.tolerance = most, window, tolerance
         self.folder = None if folder is None else Path(folder)
         self.registration, self.least_dice = registration or DemonsRegistration(), least_dice
 
@@ -146,12 +140,10 @@ class PropagateLabelsd(MapTransform):
         weighted, weights = np.zeros((self.out_channels - 1, *voxels.shape)), np.zeros(voxels.shape)
         for affine, _, atlas in best:
             transform = method.deformable(fixed, atlas.image, affine)
-            moved = carried_over(atlas.image, fixed, transform)
-            masks = np.stack([carried_over(mask, fixed, transform) for mask in atlas.classes])
-            for near, labels in zip(_steps(moved[None], self.search), _steps(masks, self.search), strict=True):
-                weight = (gaussian_filter((near[0] - voxels) ** 2, self.window, truncate=2) + self.tolerance) ** -2
-                weighted += weight * labels
-                weights += weight
+            difference = (carried_over(atlas.image, fixed, transform) - voxels) ** 2
+            weight = (gaussian_filter(difference, self.window) + self.tolerance) ** -2
+            weighted += weight * np.stack([carried_over(mask, fixed, transform) for mask in atlas.classes])
+            weights += weight
         soft: Floats = (weighted / weights).astype(np.float32)
         return soft
 
@@ -180,7 +172,7 @@ class PropagateLabelsd(MapTransform):
     @cached_property
     def _identity(self) -> bytes:
         """What a result depends on beside the scan."""
-        settings = repr((self.out_channels, self.most, self.window, self.search, self.tolerance, self.registration))
+        settings = repr((self.out_channels, self.most, self.window, self.tolerance, self.registration))
         parts = (_digest(part, atlas.spacing) for atlas in self._labelled for part in (atlas.voxels, atlas.label))
         return settings.encode() + b"".join(parts)
 
@@ -206,14 +198,6 @@ def with_background(foreground: torch.Tensor) -> torch.Tensor:
     """Probabilities of all classes ``(B, C, spatial...)`` from the foreground's ``(B, C - 1, spatial...)``."""
     # Interpolation may leave the sum of the foreground a rounding error above 1.
     return torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)
-
-
-def _steps(channels: Floats, search: int) -> Iterator[Floats]:
-    """The channels, moved by every step of at most ``search`` voxels along each axis; their border goes on."""
-    shape = channels.shape[1:]
-    wide = np.pad(channels, [(0, 0), *[(search, search)] * len(shape)], mode="edge")
-    for step in product(range(2 * search + 1), repeat=len(shape)):
-        yield wide[:, *(slice(start, start + size) for start, size in zip(step, shape, strict=True))]
 
 
 def _unpadded(image: Any) -> tuple[Floats, list[float], tuple[slice, ...]]:

@@ -84,11 +84,7 @@ def test_fusion_is_the_formula() -> None:
         moving = as_itk(np.asarray(atlas["image"][0]), [1.0] * 3)
         chain = method.deformable(fixed, moving, method.affine(fixed, moving)[0])
         hot = [carried_over(as_itk(np.asarray(atlas["label"][0]) == c, [1.0] * 3), fixed, chain) for c in (1, 2)]
-        over = carried_over(moving, fixed, chain)
-        for step in itertools.product((-1, 0, 1), repeat=3):
-            near = np.ix_(*(np.clip(np.arange(n) + d, 0, n - 1) for n, d in zip(shape, step, strict=True)))
-            error = gaussian_filter((over[near] - image) ** 2, 1.0, truncate=2)
-            laid.append((error, [mask[near] for mask in hot]))
+        laid.append((gaussian_filter((carried_over(moving, fixed, chain) - image) ** 2, 2.0), hot))
     for voxel in itertools.product(*(range(0, n, 5) for n in shape)):
         weights = [1 / (error[voxel] + 0.02) ** 2 for error, _ in laid]
         for c in range(2):
@@ -100,24 +96,6 @@ def test_a_scan_that_is_an_atlas_gets_its_labels() -> None:
     image, label = scene((24, 28, 20), 4.0, 1)
     soft = PropagateLabelsd("image", [item(image, label)], 3)(item(image))["propagated"]
     assert dice(decided(soft), label) > 0.99
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_steps_make_good_what_registration_misses(axis: int) -> None:
-    """An atlas that lies a voxel beside the scan, and a registration that does nothing."""
-
-    class Still(DemonsRegistration):
-        def affine(self, *_: sitk.Image) -> tuple[sitk.Transform, float]:
-            return sitk.Transform(3, sitk.sitkIdentity), 0.0
-
-        def deformable(self, *_: Any) -> sitk.Transform:
-            return sitk.Transform(3, sitk.sitkIdentity)
-
-    image, label = scene((20, 24, 18), 0.0, 1)
-    atlas = item(np.roll(image, 1, axis), np.roll(label, 1, axis))
-    found = [dice(decided(PropagateLabelsd("image", [atlas], 3, search=search, registration=Still())(item(image))
-                          ["propagated"]), label) for search in (0, 1)]  # fmt: skip
-    assert found[1] > 0.98 > 0.95 > found[0]
 
 
 def test_distances_are_in_millimetres() -> None:
@@ -170,9 +148,7 @@ def test_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"keys": ["image", "second"]}, {"out_channels": 1}, {"most": 0}, {"search": -1}, {"atlases": []}]
-)
+@pytest.mark.parametrize("wrong", [{"keys": ["image", "second"]}, {"out_channels": 1}, {"most": 0}, {"atlases": []}])
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         PropagateLabelsd(**{"keys": "image", "atlases": [item(*scene((8, 8, 8)))], "out_channels": 3, **wrong})
