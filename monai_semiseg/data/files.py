@@ -5,6 +5,9 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import platform
+import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,13 +21,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The data reach the disk before the rename, so a kill or a power cut leaves the old file or the new one, never a
     part. On an error the temporary file is removed; what a killed process left for this target goes when it is
-    written again. The temporary name keeps the suffixes, since writers choose the format by them.
+    written again on the same machine. Threads, processes and machines that write one target at once do not meet: the
+    last one's file stays. The temporary name keeps the suffixes, since writers choose the format by them.
 
     Raises:
         OutputError: If the disk is full or the folder cannot be written.
     """
     target = Path(path)
-    part = target.with_name(f".part-{os.getpid()}-{target.name}")
+    part = target.with_name(f".part-{_machine()}-{os.getpid()}-{threading.get_native_id()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(target)
@@ -45,11 +49,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _remove_orphans(target: Path) -> None:
-    """Remove the temporary files that processes which no longer run left for a target."""
-    for part in target.parent.glob(f".part-*-{glob.escape(target.name)}"):
-        owner = part.name.split("-")[1]
+    """Remove the temporary files that processes of this machine which no longer run left for a target."""
+    for part in target.parent.glob(f".part-{_machine()}-*-*-{glob.escape(target.name)}"):
+        owner = part.name.split("-")[2]
         if owner.isdigit() and not _runs(int(owner)):
             part.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """This machine's name, for a folder that several share: a process number means nothing on another one."""
+    return re.sub(r"\W", "_", platform.node())[:16]
 
 
 def _runs(process: int) -> bool:

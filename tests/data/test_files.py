@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
+import platform
+import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,14 +41,40 @@ def test_suffixes_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    orphan, other = tmp_path / f".part-{child.pid}-a.txt", tmp_path / f".part-{child.pid}-b.txt"
-    alive = tmp_path / f".part-{os.getppid()}-a.txt"
-    for path in (orphan, other, alive):
-        path.write_text("half")
-    write_atomically(tmp_path / "a.txt", "whole")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.txt", other.name, alive.name])
+    """But not what it left for another target, nor what is being written by others: here, or on another machine."""
+    write = "import os, sys; from monai_semiseg.data.files import atomic_path as path\nwith path(sys.argv[1]) as part:"
+    kill = f"{write} part.write_text('half'); os._exit(9)"
+    wait = f"{write} part.write_text('half'); print(flush=True); sys.stdin.read()"
+    for name in ("a.txt", "b.txt"):
+        subprocess.run([sys.executable, "-c", kill, tmp_path / name], check=False)
+    killed = sorted(path.name for path in tmp_path.iterdir())
+    with subprocess.Popen(
+        [sys.executable, "-c", wait, tmp_path / "a.txt"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as living:
+        assert living.stdout is not None and living.stdout.readline()
+        here = re.sub(r"\W", "_", platform.node())[:16]
+        elsewhere = tmp_path / killed[0].replace(here, "elsewhere")
+        elsewhere.write_text("half")
+        write_atomically(tmp_path / "a.txt", "whole")
+        left = {path.name for path in tmp_path.iterdir()}
+        assert len(killed) == 2 and killed[0] not in left and {killed[1], elsewhere.name, "a.txt"} < left
+        assert len(left) == 4  # and that of the process which is still writing
+        living.terminate()
+
+
+def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    both = threading.Barrier(2)
+
+    def write(text: str) -> None:
+        with atomic_path(tmp_path / "a.txt") as part:
+            part.write_text(text)
+            both.wait(10)
+            assert part.read_text() == text
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["one", "two"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() in ("one", "two")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
