@@ -57,7 +57,10 @@ def _remove_orphans(target: Path) -> None:
 
 
 def _machine() -> str:
-    """This machine's name, for a folder that several share: a process number means nothing on another one."""
+    """This machine's name, for a folder that several share: a process number means nothing on another one.
+
+    The start of it, as file names have a greatest length, and without the hyphens that part the temporary name.
+    """
     return re.sub(r"\W", "_", platform.node())[:16]
 
 

@@ -48,12 +48,13 @@ def draw_curve(summaries: Sequence[Summary], full: int, path: Path) -> None:
 def draw_differences(summaries: Sequence[Summary], path: Path) -> None:
     """Draw every arm's paired difference in Dice to supervised learning: mean, 95 % interval, seeds as dots.
 
-    A panel per budget, best arm on top; no picture where nothing is compared.
+    A panel per budget, best arm on top; no picture where nothing is compared, nor one of an earlier run.
     """
     from matplotlib.figure import Figure
 
     compared = [(one.against, one) for one in summaries if one.against is not None]
     if not compared:
+        path.unlink(missing_ok=True)
         return
     budgets = Counter(one.labelled for _, one in compared)
     figure = Figure(figsize=(2.5 + 4 * len(budgets), 1.3 + 0.35 * max(budgets.values())), layout="constrained")
