@@ -16,6 +16,8 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
     parser.add_argument("--plan", type=Path, help="the plan.yaml that the weights were trained with")
     parser.add_argument("--config", type=Path, action="append", default=[],
                         help="YAML or JSON merged over config and plan; may be repeated")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                        help="another value for a key of the configs; may be repeated")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
 
 
@@ -34,13 +36,30 @@ def overlay_files(args: argparse.Namespace) -> list[Path]:
 
 
 def overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """Bundle settings that the shared arguments ask for."""
-    settings: dict[str, Any] = {}
+    """Bundle settings that the shared arguments ask for.
+
+    Raises:
+        ConfigError: If a setting is not ``KEY=VALUE``.
+    """
+    settings: dict[str, Any] = dict(_setting(text) for text in args.settings)
     if args.weights is not None:
         settings["ckpt_path"] = str(args.weights)
     if args.device != "auto":
         settings["device"] = f"$torch.device('{checked_device(args.device)}')"
     return settings
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE``, the value read as YAML."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ConfigError(f"--set {text}", expected="KEY=VALUE")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}", expected="KEY=VALUE with a value that YAML can read") from error
 
 
 def checked_device(name: str) -> str:

@@ -162,6 +162,26 @@ def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> li
     return entries
 
 
+def read_labelled(path: str | Path, dataset_dir: str | Path, measured: str = "test") -> list[dict[str, Any]]:
+    """All labelled scans of the budget: those for training and those for validation.
+
+    Args:
+        path: as in :func:`read_datalist`.
+        dataset_dir: likewise.
+        measured: a section that is left out, since results are measured on it.
+
+    Raises:
+        ConfigError: If the file or a scan is not there, or no labelled scan is left.
+    """
+    content = load_datalist(path)
+    there = [section for section in ("training", "validation") if section in content and section != measured]
+    found = [entry for name in there for entry in read_datalist(path, dataset_dir, name) if "label" in entry]
+    if not found:
+        raise ConfigError("no labelled scan", expected="entries with a label under training or validation",
+                          path=Path(path))  # fmt: skip
+    return found
+
+
 def read_images(
     path: str | Path, dataset_dir: str | Path, sections: Sequence[str] = ("training", "unlabeled")
 ) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
+from monai.transforms import Compose
 from torch import nn
 from tqdm import tqdm
 
@@ -217,7 +218,8 @@ class BatchRunner:
     def _identity(self) -> dict[str, Any]:
         """What makes masks belong to one run."""
         outputs = {"preview": self.outputs.preview, "output": self.outputs.kinds}
-        return {"weights_sha256": self._digest(), "labels": self.names, **outputs, **self.about}
+        steps = [_named(step) for whole in (self.preprocessing, self.postprocessing) for step in _flat(whole)]
+        return {"weights_sha256": self._digest(), "labels": self.names, "transforms": steps, **outputs, **self.about}
 
     def _digest(self) -> str:
         if self._weights_sha256 is None and Path(self.weights).is_file():
@@ -237,3 +239,13 @@ class BatchRunner:
         write_report(self.results, self.output_dir, self.names, about, marks)
         if self.outputs.preview:
             write_contact_sheet(self.results, self.output_dir, self.names, marks)
+
+
+def _flat(transform: Any) -> Sequence[Any]:
+    """The steps of a MONAI ``Compose``, or the one step that there is."""
+    return transform.flatten().transforms if isinstance(transform, Compose) else (transform,)
+
+
+def _named(step: Any) -> str:
+    """A transform's kind, and what its results depend on if it can tell."""
+    return f"{getattr(step, '__name__', type(step).__name__)} {getattr(step, 'identity', '')}".strip()

@@ -120,6 +120,11 @@ class PropagateLabelsd(MapTransform):
         out[self.name] = MetaTensor(soft, meta=image.meta) if isinstance(image, MetaTensor) else soft
         return out
 
+    @property
+    def identity(self) -> str:
+        """Hash of what a result depends on beside the scan: the labelled scans and the settings."""
+        return hashlib.sha256(self._identity).hexdigest()
+
     def leave_one_out(self) -> list[float]:
         """Mean Dice of every foreground class, of ``most`` atlases each labelled by the others; none for one atlas."""
         if len(self._labelled) < 2:

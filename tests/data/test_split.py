@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monai_semiseg.data.dataset import DatasetCase, ScanDataset
-from monai_semiseg.data.split import load_datalist, read_datalist, split, write_datalist
+from monai_semiseg.data.split import load_datalist, read_datalist, read_labelled, split, write_datalist
 from monai_semiseg.errors import ConfigError
 
 SECTIONS = ("training", "unlabeled", "validation", "test")
@@ -99,6 +99,25 @@ def test_reading(tmp_path: Path) -> None:
         read_datalist(file, tmp_path, "test")
     with pytest.raises(ConfigError, match="no section 'nobody'; it has training, test"):
         read_datalist(file, tmp_path, "nobody")
+
+
+def test_labelled_scans_of_the_budget(tmp_path: Path) -> None:
+    """Those for training and validation, but what is measured; entries without a label add nothing."""
+    pairs = [{"image": f"{n}.nii", "label": f"{n}_seg.nii"} for n in range(4)]
+    for file in (name for pair in pairs for name in pair.values()):
+        (tmp_path / file).touch()
+    content = {"training": [*pairs[:2], {"image": "3.nii"}], "validation": pairs[2:3], "test": pairs[3:]}
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps(content))
+
+    def named(**more: str) -> list[str]:
+        return [Path(entry["image"]).stem for entry in read_labelled(file, tmp_path, **more)]
+
+    assert named() == ["0", "1", "2"] and named(measured="validation") == ["0", "1"]
+    assert named(measured="training") == ["2"]
+    file.write_text(json.dumps({"training": [{"image": "3.nii"}]}))
+    with pytest.raises(ConfigError, match="no labelled scan"):
+        named()
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{}", "{"])
