@@ -19,34 +19,43 @@ def answer(rows: Sequence[Row], summaries: Sequence[Summary], full: int) -> list
         summaries: of these rows.
         full: the budget that is all labels.
     """
-    sentences = [_best(labelled, [one for one in summaries if one.labelled == labelled])
+    table = Table(rows)
+    sentences = [_best(labelled, [one for one in summaries if one.labelled == labelled], table)
                  for labelled in sorted({one.labelled for one in summaries})]  # fmt: skip
-    return sentences + [_needed(arm, rows, full) for arm in sorted({row.arm for row in rows})]
+    reference = (REFERENCE, full)
+    if reference not in table.scores:
+        return [*sentences, f"How many labels reach 95 % of full supervision is not estimated: supervised learning "
+                            f"with all {full} labels was not run."]  # fmt: skip
+    target = 0.95 * float(table.per_case(*reference, sorted(table.scores[reference])).mean())
+    return sentences + [_needed(arm, table, target) for arm in sorted({row.arm for row in rows})]
 
 
-def _best(labelled: int, arms: Sequence[Summary]) -> str:
-    best = max(arms, key=lambda one: one.means["dice"])
+def _best(labelled: int, arms: Sequence[Summary], table: Table) -> str:
+    # Split seeds differ more than methods do, so that arms are ranked on the seeds that all of them have.
+    shared = sorted(set.intersection(*(set(one.seeds) for one in arms)))
+    if not shared:
+        return f"With {labelled} labelled scans no split seed was finished by every arm, so there is no best one yet."
+    means = {one.arm: float(table.per_case(one.arm, labelled, shared).mean()) for one in arms}
+    best = max(arms, key=lambda one: means[one.arm])
     head = f"With {labelled} labelled scans the best mean Dice is {best.means['dice']:.4f}, from {best.arm}"
+    if any(len(one.seeds) > len(shared) for one in arms):
+        head += f" (ranked on split seed {', '.join(map(str, shared))}, which every arm has)"
     if len(arms) == 1:
         return f"{head}; nothing else was run at this budget."
-    if best.against is None and best.arm.startswith(REFERENCE):
+    if best.arm == REFERENCE:
         return f"{head}; no method that was tried is better than supervised learning."
     if best.against is None:
         return f"{head}; supervised learning was not run at this budget, so nothing was compared."
     low, high = best.against.interval
     certain = low > 0 and best.p_holm < 0.05
-    text = f"{head}, {best.against.difference:+.4f} [{low:+.4f}, {high:+.4f}] against supervised"
-    seeds = f"over {len(best.seeds)} split seeds" if len(best.seeds) > 1 else "on one split seed only"
+    text = f"{head}, {best.against.difference:+.4f} [{low:+.4f}, {high:+.4f}] against {best.reference}"
+    count, better = len(best.seed_differences), sum(value > 0 for value in best.seed_differences)
+    seeds = f"over {count} split seeds (better on {better})" if count > 1 else "on one split seed only"
     return f"{text} {seeds}: {'more than' if certain else 'not more than'} chance (Holm p {best.p_holm:.2g})."
 
 
-def _needed(arm: str, rows: Sequence[Row], full: int) -> str:
-    table = Table(rows)
+def _needed(arm: str, table: Table, target: float) -> str:
     budgets = sorted(n for name, n in table.scores if name == arm)
-    reference = (REFERENCE, full)
-    if reference not in table.scores:
-        return f"{arm}: no estimate of the labels needed, since supervised learning with all {full} labels was not run."
-    target = 0.95 * float(table.per_case(*reference, sorted(table.scores[reference])).mean())
     columns = np.stack([table.per_case(arm, n, sorted(table.scores[arm, n])) for n in budgets], 1)
     need = labels_needed(budgets, columns, target)
     if need is None:

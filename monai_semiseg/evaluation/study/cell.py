@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Job:
     device: str
 
     def commands(self) -> list[list[str]]:
-        """Pretraining that was not taken over, training and evaluation, as ``monai.bundle run`` calls."""
+        """Pretraining and training that were not taken over, and evaluation, as ``monai.bundle run`` calls."""
         arm, where = self.cell.arm, {"dataset_dir": self.dataset, "datalist": self.datalist}
         starts: dict[str, Path] = {} if arm.initialisation is None else {"init_weights": arm.initialisation}
         calls = []
@@ -63,15 +63,39 @@ class Job:
         known = ConfigParser.load_config_file(arm.bundle / "configs" / "evaluate.json")
         scores.update({key: value for key, value in arm.settings.items() if key.split("#")[0] in known})
         configs = arm.bundle / "configs"
-        return [*calls, self._call(configs / "train.json", arm.overlays, train),
-                self._call(configs / "evaluate.json", arm.evaluate_overlays, scores)]  # fmt: skip
+        if (self.folder / "adopted.txt").is_file():
+            calls = []
+        else:
+            calls.append(self._call(configs / "train.json", arm.overlays, train))
+        return [*calls, self._call(configs / "evaluate.json", arm.evaluate_overlays, scores)]
 
-    def adopt_stages(self, others: Sequence[Job]) -> None:
-        """Take over the weights of pretrainings that a finished cell has done with the same split, seed and settings.
+    def adopt(self, others: Sequence[Job]) -> None:
+        """Take over what a finished cell has trained with the same split, seed and settings.
+
+        That is the whole training of an arm that only predicts in another way, else pretraining.
 
         Args:
             others: cells of the study.
         """
+        if (self.folder / "learning_curve.csv").exists():
+            return
+        twin = next((job for job in others if job.done and job._trained() == self._trained()), None)
+        if twin is None:
+            self._adopt_stages(others)
+            return
+        # Only once the weights are whole does anything say that there is nothing left to train.
+        shutil.copy2(twin.folder / "model.pt", self.folder / "model.pt")
+        write_atomically(self.folder / "adopted.txt", f"{twin.cell.id}\n")
+        shutil.copy2(twin.folder / "learning_curve.csv", self.folder / "learning_curve.csv")
+
+    def waits_for(self, other: Job) -> bool:
+        """Whether another cell that runs trains something that this one could take over."""
+        first, theirs = self.cell.arm, other.cell.arm
+        split = (self.cell.labelled, self.cell.seed) == (other.cell.labelled, other.cell.seed)
+        staged = first.stages[:1] == theirs.stages[:1] and first.initialisation == theirs.initialisation
+        return split and ((staged and bool(first.stages)) or self._trained() == other._trained())
+
+    def _adopt_stages(self, others: Sequence[Job]) -> None:
         for number in range(1, len(self.cell.arm.stages) + 1):
             folder = self._stage_folder(number)
             if folder.exists():
@@ -94,6 +118,10 @@ class Job:
             return None
         begin = arm.initialisation and sha256_of(arm.initialisation)
         return [self.cell.labelled, self.cell.seed, begin, *map(_stage_identity, arm.stages[:number])]
+
+    def _trained(self) -> Cell:
+        """The cell as far as its weights depend on it."""
+        return replace(self.cell, arm=replace(self.cell.arm, name="", evaluate_overlays=()))
 
     def _training(self, folder: Path, begin: Mapping[str, Path]) -> dict[str, Any]:
         """Settings of every step that trains."""

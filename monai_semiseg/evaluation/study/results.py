@@ -41,9 +41,10 @@ class Summary:
         means: metric -> mean over cases of the mean over classes and seeds.
         interval: of the mean Dice, 95 %, over cases.
         seed_means: mean Dice of every seed, sorted.
-        against: the comparison with the reference on the seeds that both have; None for the reference itself.
+        against: the comparison with the reference on the seeds that both have; None if there is none.
         p_holm: its p-value, corrected over the arms of this budget.
         seed_differences: mean difference of every seed that both have, in the order of the seeds.
+        reference: the arm that it is compared with.
     """
 
     arm: str
@@ -55,6 +56,7 @@ class Summary:
     against: Comparison | None = None
     p_holm: float = math.nan
     seed_differences: tuple[float, ...] = ()
+    reference: str = REFERENCE
 
 
 def read_rows(jobs: Sequence[Job]) -> list[Row]:
@@ -107,10 +109,14 @@ class Table:
 
 
 def reference_of(arm: str, arms: Sequence[str]) -> str:
-    """What an arm is compared with: supervised learning from the same start if it was run, else from random."""
-    start = arm.partition("+")[2]
-    same = f"{REFERENCE}+{start}" if start else REFERENCE
-    return same if same in arms else REFERENCE
+    """What an arm is compared with.
+
+    Supervised learning from the same start if it was run, else from random weights, as is supervised learning itself
+    from any other start: its difference is what the start is worth.
+    """
+    method, _, start = arm.partition("+")
+    same = f"{REFERENCE}+{start}"
+    return same if start and method != REFERENCE and same in arms else REFERENCE
 
 
 def summarise(rows: Sequence[Row]) -> list[Summary]:
@@ -140,7 +146,8 @@ def _summary(table: Table, arm: str, labelled: int, arms: Sequence[str]) -> Summ
     means = {name: float(table.per_case(arm, labelled, seeds, index).mean()) for index, name in enumerate(METRICS)}
     each = tuple(sorted(float(table.per_case(arm, labelled, [seed]).mean()) for seed in seeds))
     interval = interval_of(bootstrap_means(dice))
-    return Summary(arm, labelled, seeds, means, interval, each, against, seed_differences=differences)
+    return Summary(arm, labelled, seeds, means, interval, each, against, seed_differences=differences,
+                   reference=reference)  # fmt: skip
 
 
 def _with_p(one: Summary, p: float) -> Summary:
@@ -152,11 +159,12 @@ def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["labelled", "arm", "seeds", *METRICS, "dice_low", "dice_high", "difference", "difference_low",
-                     "difference_high", "p_holm", "wins"])  # fmt: skip
+                     "difference_high", "p_holm", "wins", "difference_by_seed"])  # fmt: skip
     for one in summaries:
         c = one.against
-        paired = ["", "", "", "", ""] if c is None else [f"{c.difference:.5f}", *(f"{v:.5f}" for v in c.interval),
-                                                         f"{one.p_holm:.3g}", f"{c.wins:.3f}"]  # fmt: skip
+        paired = [""] * 6 if c is None else [f"{c.difference:.5f}", *(f"{v:.5f}" for v in c.interval),
+                                             f"{one.p_holm:.3g}", f"{c.wins:.3f}",
+                                             " ".join(f"{v:.5f}" for v in one.seed_differences)]  # fmt: skip
         means = [f"{one.means[metric]:.5f}" for metric in METRICS]
         writer.writerow([one.labelled, one.arm, len(one.seeds), *means, *(f"{v:.5f}" for v in one.interval), *paired])
     write_atomically(folder / "summary.csv", text.getvalue())
@@ -164,16 +172,20 @@ def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
 
 
 def as_markdown(summaries: Sequence[Summary]) -> str:
-    """A table per budget; differences are to supervised learning, with 95 % bootstrap intervals over cases."""
-    head = ["labelled", "arm", "seeds", "Dice", "difference to supervised", "p (Holm)", "wins", "surface Dice 1 mm",
-            "95HD mm", "ASD mm"]  # fmt: skip
+    """A table per budget; differences are to supervised learning, with 95 % bootstrap intervals over cases.
+
+    The intervals say nothing about other splits, so every split seed's difference stands beside them.
+    """
+    head = ["labelled", "arm", "seeds", "Dice", "difference to supervised", "by seed", "p (Holm)", "wins",
+            "surface Dice 1 mm", "95HD mm", "ASD mm"]  # fmt: skip
     lines = [_line(head), _line("--" for _ in head)]
     for one in summaries:
         c, (low, high) = one.against, one.interval
-        paired = ["", "", ""]
+        paired = [""] * 4
         if c is not None:
             interval = f"[{c.interval[0]:+.4f}, {c.interval[1]:+.4f}]"
-            paired = [f"{c.difference:+.4f} {interval}", f"{one.p_holm:.2g}", f"{c.wins:.0%}"]
+            by_seed = ", ".join(f"{value:+.4f}" for value in one.seed_differences)
+            paired = [f"{c.difference:+.4f} {interval}", by_seed, f"{one.p_holm:.2g}", f"{c.wins:.0%}"]
         rest = [f"{one.means[metric]:.{digits}f}" for metric, digits in zip(METRICS[1:], (3, 2, 2), strict=True)]
         dice = f"{one.means['dice']:.4f} [{low:.4f}, {high:.4f}]"
         lines.append(_line([str(one.labelled), one.arm, str(len(one.seeds)), dice, *paired, *rest]))

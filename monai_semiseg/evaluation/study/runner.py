@@ -86,8 +86,9 @@ def run_cells(jobs: Sequence[Job], *, parallel: int = 1, progress: bool = True, 
     try:
         with bar:
             while waiting or running:
-                while waiting and len(running) < parallel:
-                    _begin(waiting.pop(0), jobs, running, outcome, environment)
+                while len(running) < parallel and (ready := _next(waiting, running)) is not None:
+                    waiting.remove(ready)
+                    _begin(ready, jobs, running, outcome, environment)
                 _look_after(running, outcome)
                 bar.update(sum(job.progress() for job in jobs) - bar.n)
                 bar.set_postfix_str(", ".join(one.job.cell.id for one in running), refresh=False)
@@ -99,6 +100,11 @@ def run_cells(jobs: Sequence[Job], *, parallel: int = 1, progress: bool = True, 
     return outcome
 
 
+def _next(waiting: Sequence[Job], running: Sequence[_Running]) -> Job | None:
+    """The first cell that has nothing to gain from waiting for one that runs."""
+    return next((job for job in waiting if not any(job.waits_for(one.job) for one in running)), None)
+
+
 def _begin(
     job: Job, jobs: Sequence[Job], running: list[_Running], outcome: Outcome, environment: dict[str, str]
 ) -> None:
@@ -108,7 +114,7 @@ def _begin(
     elif job.done:  # finished by another process between the listing and the lock
         lock.release()
     else:
-        job.adopt_stages(jobs)
+        job.adopt(jobs)
         running.append(_Running(job, lock, environment))
 
 

@@ -92,18 +92,67 @@ def test_equal_pretraining_is_done_once(tmp_path: Path) -> None:
     (donor.folder / "test").mkdir()
     for name in ("model.pt", "test/metrics.csv"):
         (donor.folder / name).write_text("x")
-    taker.adopt_stages([donor, taker])
+    taker.adopt([donor, taker])
     assert not (taker.folder / "stage_1").exists() and len(taker.commands()) == 4
     donor.finish()
     for stranger in (
         replace(taker, cell=replace(taker.cell, seed=3)),
         replace(job(tmp_path, two), folder=taker.folder),
     ):
-        stranger.adopt_stages([donor])
+        stranger.adopt([donor])
         assert not taker.folder.exists()
-    taker.adopt_stages([donor, taker])
+    taker.adopt([donor, taker])
     assert (taker.folder / "stage_1" / "model.pt").read_bytes() == b"learnt"
     assert (taker.folder / "stage_1" / "adopted.txt").read_text() == f"{donor.cell.id}\n"
     second, *_ = commands = [options(command) for command in taker.commands()]
     assert len(commands) == 3 and second["--init_weights"] == str(taker.folder / "stage_1" / "model.pt")
     assert second["--ckpt_dir"] == str(taker.folder / "stage_2") and not (taker.folder / "stage_2").exists()
+
+
+def test_arms_that_train_alike_share_one_training(tmp_path: Path) -> None:
+    """An arm that only predicts in another way takes the weights over; another seed, setting or overlay does not."""
+    donor, fusion = job(tmp_path), BASELINES / "configs" / "label_fusion.yaml"
+    arm = replace(donor.cell.arm, name="fused", evaluate_overlays=(fusion,))
+    taker = replace(donor, cell=replace(donor.cell, arm=arm), folder=tmp_path / "fused")
+    for folder in (donor.folder / "test", taker.folder):
+        folder.mkdir(parents=True)
+    for name in ("model.pt", "test/metrics.csv", "learning_curve.csv"):
+        (donor.folder / name).write_text("iteration\n30\n")
+    assert taker.waits_for(donor) and donor.waits_for(taker)
+    taker.adopt([donor, taker])
+    assert not list(taker.folder.iterdir()) and len(taker.commands()) == 2
+    donor.finish()
+    for changed in (replace(taker.cell, seed=3), replace(taker.cell, arm=replace(arm, settings={})),
+                    replace(taker.cell, arm=replace(arm, overlays=(fusion,)))):  # fmt: skip
+        stranger = replace(taker, cell=changed)
+        assert not stranger.waits_for(donor)
+        stranger.adopt([donor])
+        assert not list(taker.folder.iterdir())
+    taker.adopt([donor, taker])
+    assert (taker.folder / "adopted.txt").read_text() == f"{donor.cell.id}\n" and taker.progress() == 30
+    (scores,) = (options(command) for command in taker.commands())
+    assert scores["--ckpt_path"] == str(taker.folder / "model.pt") and str(fusion) in scores["--config_file"]
+
+
+def test_a_training_that_has_begun_is_its_own(tmp_path: Path) -> None:
+    """What a cell trained before it was killed is kept."""
+    donor = job(tmp_path)
+    taker = replace(donor, cell=replace(donor.cell, arm=replace(donor.cell.arm, name="b")), folder=tmp_path / "b")
+    for folder in (donor.folder / "test", taker.folder):
+        folder.mkdir(parents=True)
+    for name in ("model.pt", "test/metrics.csv", "learning_curve.csv"):
+        (donor.folder / name).write_text("x")
+    (taker.folder / "learning_curve.csv").write_text("iteration\n10\n")
+    donor.finish()
+    taker.adopt([donor, taker])
+    assert len(taker.commands()) == 2 and taker.progress() == 10
+
+
+def test_pretraining_in_common_waits(tmp_path: Path) -> None:
+    one, two = Stage(HEBBIAN, settings={"iterations": 7}), Stage(HEBBIAN, settings={"rate": 0.5})
+    first = job(tmp_path, one)
+    assert job(tmp_path, one, two).waits_for(first)
+    assert not job(tmp_path, two).waits_for(first) and not job(tmp_path).waits_for(first)
+    start = tmp_path / "w.pt"
+    start.write_bytes(b"w")
+    assert not job(tmp_path, one, two, initialisation=start).waits_for(first)
