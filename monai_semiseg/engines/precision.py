@@ -1,8 +1,13 @@
-"""The number format of mixed precision, by name, as a config has it."""
+"""Mixed precision: the number format by name, as a config has it, and a training step in it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
 import torch
+from torch.overrides import TorchFunctionMode
 
 from monai_semiseg.errors import ConfigError
 
@@ -16,3 +21,39 @@ def autocast_type(name: str | None) -> torch.dtype | None:
     if name not in (None, "float16", "bfloat16"):
         raise ConfigError(f"autocast_dtype is {name!r}", expected="null, 'float16' or 'bfloat16'")
     return None if name is None else getattr(torch, name)
+
+
+@contextmanager
+def training_precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Autocast for steps with a backward pass; nothing if ``dtype`` is None.
+
+    On a CPU, :class:`SafeConvolutions` keeps the convolutions in float32 whose bfloat16 gradient is wrong.
+    """
+    if dtype is None:
+        yield
+        return
+    with torch.autocast(device.type, dtype):
+        if device.type == "cpu":
+            with SafeConvolutions():
+                yield
+        else:
+            yield
+
+
+class SafeConvolutions(TorchFunctionMode):
+    """Keep 3-D convolutions in float32 whose input's first axis is shorter than their kernel.
+
+    The weight gradient that oneDNN gives for them in bfloat16 reads memory nobody wrote (torch 2.13; an input of depth
+    d and a kernel of depth k with 1 < d < k): a deep U-Net meets it at its lowest stage, on 2 x 3 x 2 voxels and a
+    kernel of 3. They are the smallest convolutions of a network, so float32 costs nothing there.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run one of torch's functions, a short convolution in float32."""
+        if func is torch.conv3d and args[0].shape[-3] < args[1].shape[-3]:
+            with torch.autocast("cpu", enabled=False):
+                args = [value.float() if isinstance(value, torch.Tensor) else value for value in args]
+                return func(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))

@@ -316,7 +316,7 @@ def test_two_networks_from_one_file_are_moved_apart() -> None:
     ("settings", "words"),
     [
         ({"autocast_dtype": "int8"}, "int8"),
-        ({"autocast_dtype": "bfloat16"}, "on a CPU"),
+        ({"autocast_dtype": "float16"}, "on a CPU"),
         ({"unlabelled_weight": -1.0}, "-1"),
     ],
 )
