@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", help="comma-separated split seeds (default 0,1,2)")
     parser.add_argument("--test", type=float, help="test scans, count or fraction (default 0.2)")
     parser.add_argument("--budget", type=int, help="iterations of every training (default 1500)")
-    parser.add_argument("--config", type=Path, help="YAML with the same keys, and arms: further arms by name")
+    parser.add_argument("--config", type=Path, help="YAML with the same keys; arms: further arms; also: further cells")
+    parser.add_argument("--known", type=Path, action="append", default=[],
+                        help="folder of an earlier study, whose results stand for equal cells; repeatable")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
     parser.add_argument("--shard", help="i/n: this process takes every n-th cell (default: RANK or SLURM_PROCID)")
@@ -37,12 +39,15 @@ def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
     from monai_semiseg.data.shard import parse_shard, shard_of
     from monai_semiseg.evaluation.study.cell import prepare_jobs
+    from monai_semiseg.evaluation.study.known import take_over
     from monai_semiseg.evaluation.study.report import write_results
     from monai_semiseg.evaluation.study.runner import run_cells
 
     grid = _grid(args)
     index, count = parse_shard(args.shard)
     jobs = prepare_jobs(grid, grid.cells, device=args.device)
+    for source in args.known:
+        sys.stderr.write(f"{take_over(jobs, source)} cells are known from {source}\n")
     if args.dry_run:
         return _list(jobs)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -58,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _grid(args: argparse.Namespace) -> Grid:
     from monai_semiseg.data.dataset import open_dataset
-    from monai_semiseg.evaluation.study.grid import arms_from, arms_of_file, make_grid
+    from monai_semiseg.evaluation.study.grid import arms_from, arms_of_file, make_grid, whole
 
     asked = _settings(args)
     arms = (
@@ -66,8 +71,8 @@ def _grid(args: argparse.Namespace) -> Grid:
     )
     arms += arms_of_file(asked["arms"], args.bundle)
     return make_grid(open_dataset(args.dataset), args.output, arms, labelled=_items(asked["labelled"]),
-                     seeds=[_whole(seed) for seed in _items(asked["seeds"])], test=float(asked["test"]),
-                     iterations=_whole(asked["budget"]))  # fmt: skip
+                     seeds=_items(asked["seeds"]), test=float(asked["test"]), iterations=whole(asked["budget"]),
+                     also=[{key: _items(value) for key, value in more.items()} for more in asked["also"]])  # fmt: skip
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     import yaml
 
     asked: dict[str, Any] = {"methods": "", "initialisations": "random", "labelled": "", "seeds": "0,1,2",
-                             "test": 0.2, "budget": 1500, "arms": {}}  # fmt: skip
+                             "test": 0.2, "budget": 1500, "arms": {}, "also": []}  # fmt: skip
     if args.config is not None:
         if not args.config.is_file():
             raise ConfigError("no such file", expected="a YAML with the study's settings", path=args.config)
@@ -92,13 +97,6 @@ def _items(value: Any) -> list[str]:
     """``a,b`` or a YAML list as strings."""
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
     return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def _whole(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{value!r}", expected="a whole number") from error
 
 
 def _list(jobs: list[Job]) -> int:

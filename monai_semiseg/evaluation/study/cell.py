@@ -79,7 +79,7 @@ class Job:
         """
         if (self.folder / "learning_curve.csv").exists():
             return
-        twin = next((job for job in others if job.done and job._trained() == self._trained()), None)
+        twin = next((job for job in others if job._trained() == self._trained() and job._has("model.pt")), None)
         if twin is None:
             self._adopt_stages(others)
             return
@@ -101,12 +101,17 @@ class Job:
             if folder.exists():
                 continue
             mine = self._chain(number)
-            donor = next((job for job in others if job.done and job._chain(number) == mine), None)
+            made = f"stage_{number}/model.pt"
+            donor = next((job for job in others if job._chain(number) == mine and job._has(made)), None)
             if donor is None:
                 return
             folder.mkdir(parents=True)
             shutil.copy2(donor._stage_folder(number) / "model.pt", folder / "model.pt")
             write_atomically(folder / "adopted.txt", f"{donor.cell.id}\n")
+
+    def _has(self, name: str) -> bool:
+        """Whether it is finished and kept a file; of a cell that is known from elsewhere there are scores only."""
+        return self.done and (self.folder / name).is_file()
 
     def _stage_folder(self, number: int) -> Path:
         return self.folder / f"stage_{number}"
@@ -174,10 +179,20 @@ class Job:
             )
         write_atomically(note, json.dumps({"digest": digest, **self.identity()}, indent=1, default=str) + "\n")
 
-    def finish(self) -> None:
-        """Mark the cell as finished; the last thing that is written."""
+    def finish(self, pace: float | None = None) -> None:
+        """Mark the cell as finished; the last thing that is written.
+
+        Args:
+            pace: seconds that an iteration took, all else included; None if that is not known.
+        """
         hashes = {name: sha256_of(self.folder / name) for name in ("model.pt", "test/metrics.csv")}
-        write_atomically(self.folder / "cell.json", json.dumps({"digest": self.digest(), **hashes}, indent=1) + "\n")
+        note = {"digest": self.digest(), **hashes, "seconds_per_iteration": pace}
+        write_atomically(self.folder / "cell.json", json.dumps(note, indent=1) + "\n")
+
+    def outcome(self) -> dict[str, Any]:
+        """What :meth:`finish` wrote."""
+        note: dict[str, Any] = json.loads((self.folder / "cell.json").read_text())
+        return note
 
     def progress(self) -> int:
         """Iterations that are done."""
@@ -228,9 +243,8 @@ def seconds_left(jobs: Sequence[Job]) -> float | None:
     """What the unfinished cells will take one after the other, by the pace of finished ones; None without any."""
     known = {job.cell.arm.name: [] for job in jobs}  # type: dict[str, list[float]]
     for job in jobs:
-        if job.done:
-            took = (job.folder / "cell.json").stat().st_mtime - (job.folder / "identity.json").stat().st_mtime
-            known[job.cell.arm.name].append(took / job.iterations)
+        if job.done and (pace := job.outcome().get("seconds_per_iteration")) is not None:
+            known[job.cell.arm.name].append(pace)
     paces = [pace for of_arm in known.values() for pace in of_arm]
     if not paces:
         return None

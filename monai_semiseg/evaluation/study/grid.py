@@ -86,6 +86,7 @@ class Grid:
         full: labelled scans that are not test: the budget that is all labels.
         test: test scans, as ``split`` takes it.
         iterations: optimiser steps of every cell.
+        further: cells beside the product of arms, budgets and seeds.
     """
 
     dataset: Path
@@ -96,11 +97,20 @@ class Grid:
     full: int
     test: float
     iterations: int
+    further: tuple[Cell, ...] = ()
 
     @property
     def cells(self) -> list[Cell]:
         """All cells; those of one budget and seed follow each other, so that early results can be compared."""
-        return [Cell(arm, n, seed) for n in self.labelled for seed in self.seeds for arm in self.arms]
+        return _unique([*_product(self.arms, self.labelled, self.seeds), *self.further])
+
+
+def _product(arms: Sequence[Arm], labelled: Sequence[int], seeds: Sequence[int]) -> list[Cell]:
+    return [Cell(arm, n, seed) for n in labelled for seed in seeds for arm in arms]
+
+
+def _unique(cells: Sequence[Cell]) -> list[Cell]:
+    return list({cell.id: cell for cell in cells}.values())
 
 
 def methods_of(bundle: Path) -> dict[str, Path | None]:
@@ -199,8 +209,8 @@ def _there(file: Path, name: str) -> Path:
 
 
 def make_grid(
-    dataset: ScanDataset, output: Path, arms: Sequence[Arm], *, labelled: Sequence[str], seeds: Sequence[int],
-    test: float, iterations: int,
+    dataset: ScanDataset, output: Path, arms: Sequence[Arm], *, labelled: Sequence[str], seeds: Sequence[int | str],
+    test: float, iterations: int, also: Sequence[Mapping[str, Sequence[str]]] = (),
 ) -> Grid:  # fmt: skip
     """Check everything that can be checked before the first training, and resolve label budgets to counts.
 
@@ -212,11 +222,13 @@ def make_grid(
         seeds: of splits and trainings.
         test: test scans, a count or a fraction.
         iterations: optimiser steps of every cell.
+        also: further cells, each entry a product of its ``arms`` (names), ``labelled`` and ``seeds``; what it does not
+            name is as above.
 
     Raises:
         ConfigError: If a budget cannot be met, or names collide or cannot be folders.
     """
-    names = [arm.name for arm in arms]
+    names, numbers = [arm.name for arm in arms], [whole(seed) for seed in seeds]
     for name in names:
         if names.count(name) > 1 or not re.fullmatch(r"[\w.+-]+", name):
             raise ConfigError(f"arm name {name!r}", expected="unique names of letters, digits and . _ + -")
@@ -224,11 +236,24 @@ def make_grid(
         raise ConfigError("an empty study", expected="at least one method, budget, seed and iteration")
     pairs = sum(case.label is not None for case in dataset.cases)
     rest = pairs - count_of(test, pairs, "test")
+    counts = _budgets(labelled, rest)
+    further = []
+    for more in also:
+        wanted = _described(more, ("arms", "labelled", "seeds"), "also").get("arms", names)
+        if unknown := set(wanted) - set(names):
+            raise ConfigError(f"also names {sorted(unknown)}", expected=f"arms: {', '.join(names)}")
+        further += _product([arm for arm in arms if arm.name in wanted], _budgets(more.get("labelled", labelled), rest),
+                            [whole(seed) for seed in more.get("seeds", seeds)])  # fmt: skip
+    return Grid(dataset.root.resolve(), output.resolve(), tuple(arms), counts, tuple(dict.fromkeys(numbers)), rest,
+                test, iterations, tuple(further))  # fmt: skip
+
+
+def _budgets(labelled: Sequence[str], rest: int) -> tuple[int, ...]:
+    """Budgets as counts, of ``rest`` scans that could be labelled."""
     counts = [rest if text == "all" else count_of(_number(text), rest, "labelled") for text in labelled]
     if min(counts) < 1:
         raise ConfigError("a budget of no label", expected="--labelled of at least 1 scan")
-    return Grid(dataset.root.resolve(), output.resolve(), tuple(arms), tuple(dict.fromkeys(counts)),
-                tuple(dict.fromkeys(seeds)), rest, test, iterations)  # fmt: skip
+    return tuple(dict.fromkeys(counts))
 
 
 def _number(text: str) -> float:
@@ -236,3 +261,15 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ConfigError(f"--labelled {text!r}", expected="counts, fractions below 1, or all") from error
+
+
+def whole(value: Any) -> int:
+    """A whole number that was typed.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{value!r}", expected="a whole number") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg import __version__
-from monai_semiseg.data.files import sha256_of, write_atomically
+from monai_semiseg.data.files import write_atomically
 from monai_semiseg.evaluation.study.answer import answer
 from monai_semiseg.evaluation.study.cell import Job
 from monai_semiseg.evaluation.study.figures import draw_curve, draw_differences
@@ -77,10 +77,8 @@ def _table(markdown: str) -> str:
 
 def write_protocol(grid: Grid, jobs: Sequence[Job], path: Path) -> None:
     """Write exactly what was run: versions, grid, and for every cell the hashes of configs, split, plan and weights."""
-    names = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "scipy")
     content: dict[str, Any] = {
-        "versions": {"monai_semiseg": __version__, "python": platform.python_version(),
-                     **{name: importlib.metadata.version(name) for name in names}},
+        "versions": versions(),
         "dataset": grid.dataset.name, "test": grid.test, "iterations": grid.iterations,
         "labelled": grid.labelled, "seeds": grid.seeds, "arms": [arm.name for arm in grid.arms],
         "cells": {job.cell.id: {**job.identity(), "digest": job.digest(), **_outcome(job)} for job in jobs},
@@ -88,7 +86,14 @@ def write_protocol(grid: Grid, jobs: Sequence[Job], path: Path) -> None:
     write_atomically(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
+def versions() -> dict[str, str]:
+    """Of this package, of Python, and of the libraries that a result depends on."""
+    names = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "scipy")
+    return {"monai_semiseg": __version__, "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in names}}  # fmt: skip
+
+
 def _outcome(job: Job) -> dict[str, str]:
     if not job.done:
         return {"status": "not finished"}
-    return {"status": "finished", "weights": sha256_of(job.folder / "model.pt")}
+    return {"status": "finished", "weights": job.outcome()["model.pt"]}

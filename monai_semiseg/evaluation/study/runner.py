@@ -33,6 +33,7 @@ class _Running:
 
     def __init__(self, job: Job, lock: WorkLock, environment: dict[str, str]) -> None:
         self.job, self.lock, self.environment = job, lock, environment
+        self.begun, self.before = time.monotonic(), job.progress()
         self.commands = job.commands()
         self.log: IO[bytes] = (job.folder / "log.txt").open("ab")
         self.process = self._start()
@@ -50,7 +51,8 @@ class _Running:
             self.process = self._start()
             return None
         if code == 0:
-            self.job.finish()
+            done = self.job.iterations - self.before
+            self.job.finish((time.monotonic() - self.begun) / done if done else None)
         return code
 
     def close(self) -> None:

@@ -28,6 +28,20 @@ def test_cells() -> None:
     assert len({cell.id for cell in found.cells}) == 12
 
 
+def test_further_cells() -> None:
+    """Beside the product of arms, budgets and seeds; a cell of both is one."""
+    arms = arms_from(["supervised", "mean_teacher"], ["random"], BUNDLE)
+    also = [{"arms": ["supervised"], "labelled": ["all"], "seeds": ["0"]}, {"labelled": ["4", "2"], "seeds": ["1"]}]
+    found = grid(arms, labelled=["4"], also=also)
+    names = [cell.id for cell in found.cells]
+    assert len(names) == len(set(names)) == 4 + 1 + 2 and found.labelled == (4,)
+    assert names[4:] == ["supervised__40_labelled__seed_0", "supervised__2_labelled__seed_1",
+                         "mean_teacher__2_labelled__seed_1"]  # fmt: skip
+    for bad in ({"arms": ["nobody"]}, {"budget": ["4"]}, {"labelled": ["0"]}, {"seeds": ["x"]}):
+        with pytest.raises(ConfigError):
+            grid(also=[bad])
+
+
 def test_every_overlay_of_the_bundle_is_a_method() -> None:
     assert set(methods_of(BUNDLE)) == {"supervised"} | {f.stem for f in (BUNDLE / "configs" / "methods").iterdir()}
 

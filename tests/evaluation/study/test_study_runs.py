@@ -195,10 +195,16 @@ def test_the_training_of_a_killed_study_is_ended_first(tmp_path: Path) -> None:
 def test_time_left_by_the_pace_of_what_is_done(dataset: Path, tmp_path: Path) -> None:
     _, jobs = make_jobs(dataset, tmp_path / "study")
     assert seconds_left(jobs) is None
+    started = time.monotonic()
     run_cells(jobs[:1], progress=False, interval=0.01)
-    for name, when in (("identity.json", 1000), ("cell.json", 1080)):
-        os.utime(jobs[0].folder / name, (when, when))
-    assert seconds_left(jobs) == pytest.approx(80 * 11)
+    took = time.monotonic() - started
+    left = seconds_left(jobs)
+    assert left is not None and 0.2 * 11 * took < left <= 11 * took
+    run_cells(jobs[:1], progress=False, interval=0.01)  # a further run of what is finished changes nothing
+    assert seconds_left(jobs) == left
+    jobs[1].claim()
+    (jobs[1].folder / "learning_curve.csv").write_text("iteration\n4\n")
+    assert seconds_left(jobs) == pytest.approx(left * 10.5 / 11)
 
 
 def test_budgets_and_seeds_share_one_split(dataset: Path, tmp_path: Path) -> None:
