@@ -31,9 +31,9 @@ def batch(size: Sequence[int], device: torch.device) -> dict[str, Tensor]:
     return {"image": image, "label": label, "weak": image.clone(), "strong": image.clone()}
 
 
-def teacher() -> DiffusionTeacher:
+def teacher(features: Sequence[int]) -> DiffusionTeacher:
     """As the bundle builds it."""
-    nets = [TimeConditionedUNet(3, 1 + CLASSES, outputs, FEATURES) for outputs in (CLASSES, 1)]
+    nets = [TimeConditionedUNet(3, 1 + CLASSES, outputs, features) for outputs in (CLASSES, 1)]
     return DiffusionTeacher(nets[0], nets[1], CLASSES)
 
 
@@ -74,14 +74,19 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", type=int, nargs=3, default=[40, 56, 40])
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--teacher_features", type=int, nargs=6, default=list(FEATURES))
+    parser.add_argument("--autocast_dtype", choices=["float16", "bfloat16"], help="of every step (default float32)")
     args = parser.parse_args()
     device = torch.device(args.device)
     data = batch(args.size, device)
-    ways = {"supervised": step(SemiSupervisedTrainer, data)}
+    precision = {"autocast_dtype": args.autocast_dtype}
+    ways = {"supervised": step(SemiSupervisedTrainer, data, **precision)}
+    if args.autocast_dtype:
+        ways["supervised, float32"] = step(SemiSupervisedTrainer, data)
     for rounds in (0, 1, 3):
         ways[f"co-training, {rounds} rounds"] = step(
-            DiffusionCoTrainer, data, diffusion=teacher().to(device), rounds=rounds, aligned=False,
-            teacher=BasicUNet(3, 1, CLASSES, FEATURES).to(device),
+            DiffusionCoTrainer, data, diffusion=teacher(args.teacher_features).to(device), rounds=rounds, aligned=False,
+            teacher=BasicUNet(3, 1, CLASSES, FEATURES).to(device), **precision,
         )  # fmt: skip
     for name, rows in (("step", ways), ("denoiser", denoisers(args.size, device))):
         measured = compare(rows, args.repeat)
