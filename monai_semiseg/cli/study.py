@@ -72,7 +72,7 @@ def _grid(args: argparse.Namespace) -> Grid:
     arms += arms_of_file(asked["arms"], args.bundle)
     return make_grid(open_dataset(args.dataset), args.output, arms, labelled=_items(asked["labelled"]),
                      seeds=_items(asked["seeds"]), test=float(asked["test"]), iterations=whole(asked["budget"]),
-                     also=[{key: _items(value) for key, value in more.items()} for more in asked["also"]])  # fmt: skip
+                     also=_further(asked["also"]))  # fmt: skip
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -91,6 +91,12 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         asked.update(content)
     asked.update({key: value for key in asked if (value := getattr(args, key, None)) is not None})
     return asked
+
+
+def _further(given: Any) -> list[dict[str, list[str]]]:
+    if not isinstance(given, list) or not all(isinstance(more, dict) for more in given):
+        raise ConfigError(f"also: {given!r}", expected="a list of {arms, labelled, seeds}")
+    return [{key: _items(value) for key, value in more.items()} for more in given]
 
 
 def _items(value: Any) -> list[str]:

@@ -38,6 +38,11 @@ def test_a_study_from_end_to_end(
     cells = json.loads((tmp_path / "out" / "protocol.json").read_text())["cells"]
     assert [cell["status"] for cell in cells.values()] == ["finished", "finished"]
     assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**config, "also": [{"arms": "supervised", "seeds": 1}]}))
+    capsys.readouterr()
+    assert ask(tmp_path / "again", *options, "--known", str(tmp_path / "out"), "--dry_run") == 0
+    told = capsys.readouterr()
+    assert "2 cells are known from" in told.err and "1 of 3 cells to do" in told.out
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,15 @@ def test_refused_before_any_work(tmp_path: Path, more: tuple[str, ...], capsys: 
     assert not (tmp_path / "out" / "cells").exists()
 
 
-def test_unknown_keys_of_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "s.yaml").write_text("method: supervised\n")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("method: supervised\n", "unknown settings ['method']"),
+        ("{methods: supervised, labelled: 4, also: {labelled: 5}}", "also: {'labelled': 5}"),
+        ("{methods: supervised, labelled: 4, also: [{arms: other}]}", "also names ['other']"),
+    ],
+)
+def test_unknown_keys_of_a_config(content: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.yaml").write_text(content)
     assert ask(tmp_path / "out", "--config", str(tmp_path / "s.yaml")) == 2
-    assert "unknown settings ['method']" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
