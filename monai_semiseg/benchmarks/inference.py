@@ -101,6 +101,7 @@ def compare(bundle: Path, count: int, shape: Sequence[int], settings: dict[str, 
         "network alone": (network_alone, {}),
         "folder run": (folder_run, {}),
         "folder run, no previews": (folder_run, {"preview": False}),
+        "folder run, bfloat16": (folder_run, {"autocast_dtype": "bfloat16"}),
         "plain MONAI loop": (plain_loop, plain),
     }
     for name, (make, more) in ways.items():
