@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
     parser.add_argument("--shard", help="i/n: this process takes every n-th cell (default: RANK or SLURM_PROCID)")
     parser.add_argument("--dry_run", action="store_true", help="list the cells and what they will take")
+    parser.add_argument("--report", action="store_true", help="write the results of what is finished; start nothing")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         return _list(jobs)
     signal.signal(signal.SIGTERM, _interrupt)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}
-    outcome = run_cells([job for job in jobs if job.cell.id in mine], parallel=args.jobs)
+    outcome = run_cells([job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs)
     sys.stdout.write(write_results(grid, jobs))
     for cell in outcome.elsewhere:
         sys.stderr.write(f"another process works on {cell}\n")

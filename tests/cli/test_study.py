@@ -43,6 +43,9 @@ def test_a_study_from_end_to_end(
     assert ask(tmp_path / "again", *options, "--known", str(tmp_path / "out"), "--dry_run") == 0
     told = capsys.readouterr()
     assert "2 cells are known from" in told.err and "1 of 3 cells to do" in told.out
+    assert ask(tmp_path / "again", *options, "--report") == 0
+    assert (tmp_path / "again" / "results.csv").read_bytes() == (tmp_path / "out" / "results.csv").read_bytes()
+    assert not (tmp_path / "again" / "cells" / "supervised__4_labelled__seed_1").exists()
 
 
 @pytest.mark.parametrize(
