@@ -108,6 +108,18 @@ def test_a_stopped_training_goes_on_as_if_it_never_stopped(
     assert states[0]["lr_scheduler"] == states[1]["lr_scheduler"]
 
 
+def test_every_stage_in_bfloat16(bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw) -> None:
+    """On a CPU: losses and weights are finite, and what is saved is float32."""
+    configs = bundle / "configs"
+    stages = [file.stem for file in (configs / "train.json", *sorted(configs.glob("pretrain*.json")))]
+    for stage in (name for name in stages if "autocast_dtype" in raw(bundle, name)):
+        folder = tmp_path / stage
+        run_workflow(bundle, stage, settings(bundle, stage, data, folder, autocast_dtype="bfloat16"))
+        weights = torch.load(folder / "model.pt", weights_only=True)
+        assert all(value.isfinite().all() and value.dtype is not torch.bfloat16 for value in weights.values()), stage
+        assert "nan" not in (folder / "learning_curve.csv").read_text(), stage
+
+
 def test_initial_weights(bundle: Path, data: Path, trained: Trained, tmp_path: Path, settings: Settings) -> None:
     def train(init_weights: Path, **more: Any) -> None:
         asked = settings(bundle, "train", data, tmp_path / "run", init_weights=str(init_weights), **more)
