@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.data.files import atomic_path
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, carried_over
 
 Floats = NDArray[np.float32]
@@ -76,9 +76,12 @@ class PropagateLabelsd(MapTransform):
         registration: how two scans are laid on each other; the defaults of
             :class:`~monai_semiseg.transforms.registration.DemonsRegistration` if None.
         least_dice: below it a warning says that labels are carried over badly even between labelled scans.
+        most_volume: a scan is refused that has more than so many times the volume of the largest atlas, in mm^3: most
+            of it can be laid on nothing, such as a head on crops of its hippocampus, and it would take as much longer.
 
     Raises:
         ConfigError: If there is no atlas, or a setting is out of range.
+        GeometryError: When called, if the scan is too large for the atlases.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class PropagateLabelsd(MapTransform):
         tolerance: float = 0.02,
         registration: DemonsRegistration | None = None,
         least_dice: float = 0.6,
+        most_volume: float = 8.0,
     ) -> None:
         super().__init__(keys)
         if len(self.keys) != 1 or out_channels < 2 or most < 1 or window <= 0 or tolerance <= 0:
@@ -108,6 +112,7 @@ class PropagateLabelsd(MapTransform):
         self.most, self.window, self.tolerance = most, window, tolerance
         self.folder = None if folder is None else Path(folder)
         self.registration, self.least_dice = registration or DemonsRegistration(), least_dice
+        self.most_volume = most_volume
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item, and its soft labels under ``name``."""
@@ -116,9 +121,23 @@ class PropagateLabelsd(MapTransform):
         voxels, spacing, box = _unpadded(image)
         soft = torch.zeros((self.out_channels - 1, *image.shape[1:]))
         if voxels.ndim > 1 and voxels.size:  # a scan without a grey value has no place to lay anything on
+            self._require_like_extent(voxels, spacing, image)
             soft[:, *box] = self._kept(voxels, spacing).reshape(soft[:, *box].shape)
         out[self.name] = MetaTensor(soft, meta=image.meta) if isinstance(image, MetaTensor) else soft
         return out
+
+    def _require_like_extent(self, voxels: Floats, spacing: Sequence[float], image: Any) -> None:
+        extents = [np.multiply(part.shape, step) for part, step in
+                   ((voxels, spacing), *((atlas.voxels, atlas.spacing) for atlas in self._labelled))]  # fmt: skip
+        own, largest = extents[0], max(extents[1:], key=np.prod)
+        if np.prod(own) > self.most_volume * np.prod(largest):
+            here, there = (" x ".join(f"{length:.0f}" for length in extent) for extent in (own, largest))
+            raise GeometryError(
+                f"a scan of {here} mm, labelled scans of at most {there} mm: labels cannot be carried over",
+                expected=f"at most {self.most_volume:g} times their volume",
+                remedy="crop the scan as the labelled ones are, or do without registration",
+                path=str(image.meta.get("filename_or_obj", "")) if isinstance(image, MetaTensor) else None,
+            )
 
     @property
     def identity(self) -> str:

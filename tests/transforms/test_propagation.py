@@ -15,7 +15,7 @@ from monai.transforms import SpatialPad
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.transforms.propagation import PropagateLabelsd
 from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, carried_over
 
@@ -119,6 +119,19 @@ def test_padding_changes_nothing() -> None:
 def test_a_blank_scan_gets_background() -> None:
     soft = with_atlases((12, 12, 12))(item(np.zeros((12, 12, 12), np.float32)))["propagated"]
     assert soft.shape == (2, 12, 12, 12) and not soft.any()
+
+
+def test_a_scan_too_large_for_the_atlases_is_refused() -> None:
+    """By its extent in millimetres, without what pads it."""
+    transform = with_atlases((20, 20, 20))
+    large, small = item(scene((45, 45, 32))[0]), item(scene((45, 45, 32))[0], spacing=0.5)
+    large["image"].meta["filename_or_obj"] = "head.nii"
+    with pytest.raises(GeometryError, match="45 x 45 x 32 mm, labelled scans of at most 20 x 20 x 20 mm") as caught:
+        transform(large)
+    assert "head.nii" in str(caught.value)
+    assert transform(small)["propagated"].shape == (2, 45, 45, 32)
+    padded = SpatialPad((64, 64, 64))(item(scene((20, 20, 20))[0])["image"])
+    assert transform({"image": padded})["propagated"].shape == (2, 64, 64, 64)
 
 
 def test_only_the_best_atlases_are_registered() -> None:
