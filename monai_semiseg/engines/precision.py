@@ -52,8 +52,11 @@ class SafeConvolutions(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run one of torch's functions, a short convolution in float32."""
-        if func is torch.conv3d and args[0].shape[-3] < args[1].shape[-3]:
-            with torch.autocast("cpu", enabled=False):
-                args = [value.float() if isinstance(value, torch.Tensor) else value for value in args]
-                return func(*args, **(kwargs or {}))
+        if func is torch.conv3d:
+            names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+            given = {**dict(zip(names, args, strict=False)), **(kwargs or {})}
+            if given["input"].shape[-3] < given["weight"].shape[-3]:
+                tensors = {name: value.float() for name, value in given.items() if isinstance(value, torch.Tensor)}
+                with torch.autocast("cpu", enabled=False):
+                    return func(**{**given, **tensors})
         return func(*args, **(kwargs or {}))

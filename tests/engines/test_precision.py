@@ -58,7 +58,8 @@ def test_only_short_convolutions_stay_in_float32(depth: int) -> None:
     layer, image = nn.Conv3d(4, 8, 3, padding=1), torch.randn(2, 4, depth, 6, 5)
     with torch.autocast("cpu", torch.bfloat16), SafeConvolutions():
         assert layer(image).dtype is (torch.float32 if depth < 3 else torch.bfloat16)
-        assert nn.functional.conv3d(image.bfloat16(), layer.weight, padding=1).dtype is layer(image).dtype
+        by_name = nn.functional.conv3d(image.bfloat16(), weight=layer.weight, bias=layer.bias, padding=1)
+        assert by_name.dtype is layer(image).dtype
         assert nn.Conv2d(4, 8, 3)(image[:, :, 0]).dtype is torch.bfloat16
 
 

@@ -162,7 +162,7 @@ def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
     arms = []
     for name, given in content.items():
         known = ("bundle", "overlays", "evaluate_overlays", "settings", "initialisation", "pretrain")
-        here = _described(given, known, name)
+        here = _described(given, known, f"arm {name!r}")
         stages = tuple(_stage(stage, name) for stage in here.get("pretrain", []))
         root = Path(here.get("bundle", bundle))
         _heard(stages, _there(root / "configs" / "train.json", name), name)
@@ -173,7 +173,7 @@ def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
 
 
 def _stage(given: Any, name: str) -> Stage:
-    here = _described(given, ("bundle", "config", "overlays", "settings", "hands_to"), name)
+    here = _described(given, ("bundle", "config", "overlays", "settings", "hands_to"), f"arm {name!r}")
     root, config = Path(here.get("bundle", "")), here.get("config", "pretrain.json")
     _there(root / "configs" / config, name)
     return Stage(root, config, _overlays(here, name), here.get("settings") or {}, here.get("hands_to", "init_weights"))
@@ -191,10 +191,10 @@ def _heard(stages: Sequence[Stage], train: Path, name: str) -> None:
             )
 
 
-def _described(given: Any, known: Sequence[str], name: str) -> dict[str, Any]:
+def _described(given: Any, known: Sequence[str], what: str) -> dict[str, Any]:
     description = dict(given or {})
     if unknown := set(description) - set(known):
-        raise ConfigError(f"arm {name!r} has {sorted(unknown)}", expected=", ".join(known))
+        raise ConfigError(f"{what} has {sorted(unknown)}", expected=", ".join(known))
     return description
 
 
