@@ -19,7 +19,8 @@ BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_basel
 
 def test_every_way_sees_every_scan(tmp_path: Path) -> None:
     rows = inference.compare(BUNDLE, 3, (34, 40, 36), {"mirror_axes": [], "overlap": 0.25}, tmp_path)
-    assert [row.name for row in rows] == ["network alone", "folder run", "folder run, no previews", "plain MONAI loop"]
+    assert [row.name for row in rows] == ["network alone", "folder run", "folder run, no previews",
+                                          "folder run, bfloat16", "plain MONAI loop"]  # fmt: skip
     assert all(row.seconds > 0 for row in rows)
     ours = sorted((tmp_path / "folder_run").glob("*_seg.nii.gz"))
     plain = sorted((tmp_path / "plain").glob("*.nii.gz"))
