@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -32,12 +32,8 @@ def training_precision(device: torch.device, dtype: torch.dtype | None) -> Itera
     if dtype is None:
         yield
         return
-    with torch.autocast(device.type, dtype):
-        if device.type == "cpu":
-            with SafeConvolutions():
-                yield
-        else:
-            yield
+    with torch.autocast(device.type, dtype), SafeConvolutions() if device.type == "cpu" else nullcontext():
+        yield
 
 
 class SafeConvolutions(TorchFunctionMode):

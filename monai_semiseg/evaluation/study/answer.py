@@ -37,7 +37,7 @@ def _best(labelled: int, arms: Sequence[Summary], table: Table) -> str:
         return f"With {labelled} labelled scans no split seed was finished by every arm, so there is no best one yet."
     means = {one.arm: float(table.per_case(one.arm, labelled, shared).mean()) for one in arms}
     best = max(arms, key=lambda one: means[one.arm])
-    head = f"With {labelled} labelled scans the best mean Dice is {best.means['dice']:.4f}, from {best.arm}"
+    head = f"With {labelled} labelled scans the best mean Dice is {means[best.arm]:.4f}, from {best.arm}"
     if any(len(one.seeds) > len(shared) for one in arms):
         head += f" (ranked on split seed {', '.join(map(str, shared))}, which every arm has)"
     if len(arms) == 1:

@@ -42,10 +42,12 @@ def take_over(jobs: Sequence[Job], source: Path) -> int:
         lock = WorkLock(job.folder / "lock")
         if name not in scores or job.done or not lock.acquire():
             continue
-        if not (begun := (job.folder / "log.txt").exists()):
-            _finish(job, scores[name], {"known_from": source.name, "model.pt": cell["weights"]})
-        lock.release()
-        taken += not begun
+        try:
+            if not (job.folder / "log.txt").exists():
+                _finish(job, scores[name], {"known_from": source.name, "model.pt": cell["weights"]})
+                taken += 1
+        finally:
+            lock.release()
     return taken
 
 

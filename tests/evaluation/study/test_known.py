@@ -91,6 +91,7 @@ def test_other_cells_are_not_taken_over(dataset: Path, earlier: Path, tmp_path: 
     lock = WorkLock(third.folder / "lock")
     assert lock.acquire()
     assert take_over([first, second, third], earlier) == 1 and first.done
+    assert not (first.folder / "lock").exists() and not (second.folder / "lock").exists()
     first.plan.write_text("{}")
     assert take_over([replace(first, folder=tmp_path / "anew")], earlier) == 0
 
