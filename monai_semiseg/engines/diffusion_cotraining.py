@@ -16,9 +16,10 @@ from torch.nn import functional
 from monai_semiseg.engines.mean_teacher import TeacherTrainer
 from monai_semiseg.engines.semisupervised import unlabelled
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.losses.pseudo_label import weighted_cross_entropy
 from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
-from monai_semiseg.transforms.mixing import box_masks, paste_from_next
+from monai_semiseg.transforms.mixing import box_masks, paste_from_donors
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +30,27 @@ class DiffusionCoTrainer(TeacherTrainer):
     On labelled scans ``L_s = L(S(x), y) + L(M(m_t, x, t), y) + w_r L_G(x, y)``, with L the supervised loss, ``m_t``
     the noised label or pure noise, and ``L_G = mean (G(x_t, y, t) - v)^2``. On unlabelled scans, with ``p_0 ... p_R``
     from the teacher's :meth:`~monai_semiseg.networks.diffusion_teacher.DiffusionTeacher.rounds`, their mean ``p``,
-    their agreement ``a`` and the student's decision ``d = argmax A(weak)``, none of which carries a gradient::
+    their agreement ``a`` and ``A = softmax A(weak)``, none of which carries a gradient, each network learns what the
+    other says, and the share s of what it says itself; u is the strong view with boxes from other scans::
 
-        L_u = mean a CE(S(cutmix(strong)), cutmix(q)) + CE(M(noise, strong), d) + g CE(M(noise, x_j), d)
-        q = (1 - s) p + s softmax A(weak)
+        L_u = mean a CE(S(u), mixed(q_S)) + mean a CE(M(noise, u), mixed(q_M)) + g CE(M(noise, x_j), q_M)
+        q_S = (1 - s) p + s A          q_M = (1 - s) A + s p
 
-    and ``w_r L_G(x, p)`` joins L_s. The alignment term of a round costs a step of its own through M, so each iteration
+    and ``w_r L_G(x, p)`` joins L_s. A box comes from a labelled scan, with its label, at ``labelled_boxes``, and else
+    from the next unlabelled one. The alignment term of a round costs a step of its own through M, so each iteration
     takes it at one round j drawn at random: the same in expectation as the mean over rounds.
 
     Ciampi et al. (arXiv 2504.01547), whose public code does not chain its rounds; cross pseudo supervision: Chen et
-    al. (CVPR 2021); CutMix on the student's input: French et al. (BMVC 2020).
+    al. (CVPR 2021); CutMix: French et al. (BMVC 2020); boxes of labelled scans in unlabelled ones: Bai et al.,
+    Bidirectional copy-paste (CVPR 2023).
 
     Args:
         diffusion: M and G; where their weights came from an unsupervised stage, ``aligned`` has to be on.
         rounds: R.
         rounds_every: iterations from one use of rounds (and step of G) to the next; those between have ``p = p_0``.
         agreement: whether a counts; otherwise every voxel does.
-        student_share: s, how much of its target the student makes itself; 0 is cross supervision alone.
+        own_share: s, how much of its target a network makes itself; 0 is cross supervision alone, and at 1/2 both
+            learn the same.
         aligned: before the first step, rename the teacher's classes by what they are on ``alignment_batches`` batches
             of labelled scans.
         alignment_batches: see above.
@@ -53,8 +58,9 @@ class DiffusionCoTrainer(TeacherTrainer):
         reconstruction_weight: w_r.
         box: least and largest side of CutMix's box, as a share of the patch's.
         box_probability: of a sample to be pasted into; 0 switches CutMix off.
-        settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`: its ``teacher`` is A, evaluated
-            and shipped; ``momentum: 0`` makes it S itself.
+        labelled_boxes: probability of a box to come from a labelled scan.
+        settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`: its ``teacher`` is A;
+            ``momentum: 0`` makes it S itself.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -67,24 +73,25 @@ class DiffusionCoTrainer(TeacherTrainer):
         rounds: int = 1,
         rounds_every: int = 1,
         agreement: bool = True,
-        student_share: float = 0.5,
+        own_share: float = 0.5,
         aligned: bool = True,
         alignment_batches: int = 8,
         alignment_weight: float = 1.0,
         reconstruction_weight: float = 1.0,
         box: Sequence[float] = (0.3, 0.8),
         box_probability: float = 1.0,
+        labelled_boxes: float = 0.5,
         **settings: Any,
     ) -> None:
-        if not 0 <= student_share <= 1:
-            raise ConfigError(f"student_share {student_share}", expected="0 to 1")
+        if not (0 <= own_share <= 1 and 0 <= labelled_boxes <= 1):
+            raise ConfigError(f"own_share {own_share}, labelled_boxes {labelled_boxes}", expected="0 to 1")
         if rounds < 0 or rounds_every < 1 or alignment_batches < 1:
             raise ConfigError(f"rounds {rounds}, rounds_every {rounds_every}, alignment_batches {alignment_batches}",
                               expected="at least 0, 1 and 1")  # fmt: skip
         super().__init__(**settings)
         self.diffusion, self.rounds, self.rounds_every = diffusion, rounds, rounds_every
         self.agreement, self.aligned, self.alignment_batches = agreement, aligned, alignment_batches
-        self.student_share = student_share
+        self.own_share, self.labelled_boxes = own_share, labelled_boxes
         self.alignment_weight, self.reconstruction_weight = alignment_weight, reconstruction_weight
         self.box, self.box_probability = tuple(box), box_probability
 
@@ -102,33 +109,41 @@ class DiffusionCoTrainer(TeacherTrainer):
         masks, seen = self.diffusion.rounds(weak, self.rounds if rebuilds else 0)
         target, agreement = aggregated(masks)
         own = self.teach(weak)
-        decision, target = own.argmax(1), torch.lerp(target, own, self.student_share)
-        supervised, student = self._student(batch, target, agreement)
-        known, cross = self._teacher(batch, strong, decision, seen)
+        wanted = torch.lerp(target, own, self.own_share), torch.lerp(own, target, self.own_share)
+        weight = agreement if self.agreement else torch.ones_like(agreement)
+        truth = one_hot(batch[Keys.LABEL], self.diffusion.classes)
+        mixed, first, second, weight = self._mixed(batch[Keys.IMAGE], truth, (strong, *wanted, weight))
+        supervised, student = self._student(batch, mixed, first, weight)
+        known, cross = self._teacher(batch, (mixed, second, weight), [(image, wanted[1]) for image in seen])
         supervised = supervised + known
         if rebuilds:
-            truth = one_hot(batch[Keys.LABEL], self.diffusion.classes)
             rebuilt = self.diffusion.image_loss(torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target]))
             supervised = supervised + self.reconstruction_weight * rebuilt
         return supervised, student + cross
 
-    def _student(self, batch: dict[str, Tensor], target: Tensor, agreement: Tensor) -> tuple[Tensor, Tensor]:
-        mask = box_masks(batch["strong"], self.box[0], self.box[1], self.box_probability)
-        mixed = {**batch, "strong": paste_from_next(batch["strong"], mask)}
-        labelled, free = self.predict_both(mixed, "strong")
-        weight = paste_from_next(agreement, mask)[:, 0] if self.agreement else 1.0
-        loss = functional.cross_entropy(free, paste_from_next(target, mask), reduction="none")
-        return self.loss_function(labelled, batch[Keys.LABEL]), (weight * loss).mean()
+    def _mixed(self, images: Tensor, truth: Tensor, free: Sequence[Tensor]) -> list[Tensor]:
+        """Unlabelled images, targets and weights, with boxes of what labelled or other unlabelled scans have there."""
+        mask = box_masks(free[0], self.box[0], self.box[1], self.box_probability)
+        given = (torch.rand(len(mask)) < self.labelled_boxes).to(mask.device)
+        known = (images, truth, truth, torch.ones_like(truth[:, :1]))
+        return [paste_from_donors(batch, donors, mask, given) for batch, donors in zip(free, known, strict=True)]
+
+    def _student(
+        self, batch: dict[str, Tensor], mixed: Tensor, target: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        labelled, free = self.predict_both({**batch, "strong": mixed}, "strong")
+        return self.loss_function(labelled, batch[Keys.LABEL]), weighted_cross_entropy(free, target, weight)
 
     def _teacher(
-        self, batch: dict[str, Tensor], strong: Tensor, decision: Tensor, seen: Sequence[Tensor]
+        self, batch: dict[str, Tensor], mixed: Sequence[Tensor], seen: Sequence[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
-        """M's loss against the labels, and against the student's decisions on the scan and on one round's image."""
+        """M's loss against the labels, and against its target on the mixed scans and on one round's images."""
         noisy, timesteps = self._labelled_start(batch)
-        shown, decisions = [strong], [decision]
+        images, target, weight = mixed
+        shown = [images]
         if seen:
-            shown.append(seen[int(torch.randint(len(seen), ()))])
-            decisions.append(decision)
+            chosen = seen[int(torch.randint(len(seen), ()))]
+            shown.append(chosen[0])
         free = torch.cat(shown)
         last = torch.full((len(free),), self.diffusion.last, device=free.device)
         logits = self.diffusion.mask_logits(
@@ -136,13 +151,11 @@ class DiffusionCoTrainer(TeacherTrainer):
             torch.cat([batch[Keys.IMAGE], free]),
             torch.cat([timesteps, last]),
         )
-        known, *others = torch.split(logits, [len(noisy), *map(len, shown)])
-        weights = (1.0, self.alignment_weight)
-        cross = sum(
-            weight * functional.cross_entropy(other, wanted)
-            for weight, other, wanted in zip(weights, others, decisions, strict=False)
-        )
-        return self.loss_function(known, batch[Keys.LABEL]), torch.as_tensor(cross)
+        known, other, *rebuilt = torch.split(logits, [len(noisy), *map(len, shown)])
+        loss = weighted_cross_entropy(other, target, weight)
+        if seen:
+            loss = loss + self.alignment_weight * functional.cross_entropy(rebuilt[0], chosen[1])
+        return self.loss_function(known, batch[Keys.LABEL]), loss
 
     def _labelled_start(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Pure noise at the last timestep for half of the labelled scans, the noised label for the others."""

@@ -44,3 +44,14 @@ class WeightedDiceCELoss(nn.Module):
         size = (weight * (probability + one_hot)).sum(axes)[1:]
         dice = 1 - (2 * overlap + self.smoothing) / (size + self.smoothing)
         return cross_entropy + dice.mean()
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """``mean_p w_p (- sum_c q_pc ln p_pc)``: against probabilities q, averaged over all voxels, also those of weight 0.
+
+    Args:
+        logits: ``(B, C, spatial...)``.
+        target: probabilities, of the same shape.
+        weight: ``(B, 1, spatial...)``.
+    """
+    return (weight[:, 0] * functional.cross_entropy(logits, target, reduction="none")).mean()

@@ -56,3 +56,17 @@ def paste_from_next(batch: Tensor, mask: Tensor) -> Tensor:
         mask: ``(B, 1, spatial...)`` from :func:`box_masks`.
     """
     return torch.where(mask, batch.roll(-1, 0), batch)
+
+
+def paste_from_donors(batch: Tensor, donors: Tensor, mask: Tensor, given: Tensor) -> Tensor:
+    """Replace each sample inside its mask by a donor, or by the next sample of the batch.
+
+    Args:
+        batch: images, targets or weights, ``(B, C, spatial...)``.
+        donors: the same of other scans, ``(N, C, spatial...)``; sample i is offered number i modulo N.
+        mask: ``(B, 1, spatial...)`` from :func:`box_masks`.
+        given: bool, ``(B,)``: whose box comes from its donor.
+    """
+    offered = donors[torch.arange(len(batch), device=donors.device) % len(donors)].to(batch.dtype)
+    chosen = torch.where(given.reshape(-1, *[1] * (batch.ndim - 1)), offered, batch.roll(-1, 0))
+    return torch.where(mask, chosen, batch)

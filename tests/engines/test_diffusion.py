@@ -14,7 +14,6 @@ from ignite.engine import Events
 from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
-from torch.nn import functional
 
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.diffusion_pretraining import CollapseMonitor, DiffusionPretrainer
@@ -22,6 +21,7 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.class_alignment import reorder_classes
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
+from monai_semiseg.transforms.mixing import box_masks
 
 CLASSES = 3
 FEATURES = (4, 4, 8, 8, 16, 4)
@@ -114,29 +114,40 @@ def test_the_monitor_warns(bias: tuple[float, ...], word: str, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_the_losses_are_the_formulas(dims: int, batch: Batch) -> None:
-    """Box and rounds switched off, every draw repeated: S and M against targets made by hand."""
-    trainer = cotrainer(dims, rounds=0, box_probability=0.0, student_share=0.25)
+@pytest.mark.parametrize("labelled_boxes", [0.0, 1.0])
+def test_the_losses_are_the_formulas(dims: int, labelled_boxes: float, batch: Batch) -> None:
+    """No rounds, every draw repeated: S and M against targets made by hand, scan by scan."""
+    trainer = cotrainer(dims, rounds=0, own_share=0.25, labelled_boxes=labelled_boxes)
     data = batch(dims)
     student, made = trainer.network.eval(), trainer.diffusion
     torch.manual_seed(5)
     supervised, free = trainer.losses(data)
     torch.manual_seed(5)
     with torch.no_grad():
-        target = made.sample(data["weak"])
+        said = made.sample(data["weak"])
         own = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)
-        target, decision = 0.75 * target + 0.25 * own, own.argmax(1)
-    # CutMix draws its boxes' chances even when none is pasted.
-    [torch.rand(()) for _ in range(3)]
+    boxes = box_masks(data["strong"], 0.3, 0.8)
+    torch.rand(len(boxes))
+    truth = torch.stack([data["label"][:, 0] == c for c in range(CLASSES)], 1).float()
+    mixed, for_student, for_teacher = [], [], []
+    count, known = len(data["strong"]), len(data["image"])
+    for i, box in enumerate(boxes):
+        other = i % known if labelled_boxes else (i + 1) % count
+        images = (data["image"] if labelled_boxes else data["strong"])[other]
+        mixed.append(torch.where(box, images, data["strong"][i]))
+        wanted = [0.75 * said + 0.25 * own, 0.75 * own + 0.25 * said]
+        for target, into in zip(wanted, (for_student, for_teacher), strict=True):
+            into.append(torch.where(box, truth[other] if labelled_boxes else target[other], target[i]))
     expected = LOSS(student(data["image"]), data["label"])
-    logits = torch.log_softmax(student(data["strong"]), 1)
-    pull = -(target * logits).sum(1).mean()
+    logits = torch.log_softmax(student(torch.stack(mixed)), 1)
+    pull = -(torch.stack(for_student) * logits).sum(1).mean()
     noisy, t = trainer._labelled_start(data)
-    known = made.mask_logits(noisy, data["image"], t)
+    labelled = made.mask_logits(noisy, data["image"], t)
     start = made.start(data["strong"])
-    other = made.mask_logits(start, data["strong"], torch.full((3,), 999))
-    torch.testing.assert_close(supervised, expected + LOSS(known, data["label"]))
-    torch.testing.assert_close(free, pull + functional.cross_entropy(other, decision))
+    other = torch.log_softmax(made.mask_logits(start, torch.stack(mixed), torch.full((count,), 999)), 1)
+    push = -(torch.stack(for_teacher) * other).sum(1).mean()
+    torch.testing.assert_close(supervised, expected + LOSS(labelled, data["label"]))
+    torch.testing.assert_close(free, pull + push)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -156,10 +167,13 @@ def test_the_students_loss_does_not_move_the_teacher(batch: Batch) -> None:
     trainer = cotrainer(rounds=1)
     data = batch()
     target = torch.softmax(torch.randn(3, CLASSES, 32, 32), 1)
-    _, pull = trainer._student(data, target, torch.ones(3, 1, 32, 32))
+    mixed = data["strong"]
+    _, pull = trainer._student(data, mixed, target, torch.ones(3, 1, 32, 32))
     pull.backward()
     assert gradient(trainer.network) and not gradient(trainer.diffusion)
-    assert not trainer._student(data, target, torch.zeros(3, 1, 32, 32))[1].any()  # nobody agrees: nothing counts
+    assert not trainer._student(data, mixed, target, torch.zeros(3, 1, 32, 32))[
+        1
+    ].any()  # nobody agrees: nothing counts
 
 
 def test_rounds_run_every_so_often(batch: Batch) -> None:
@@ -197,14 +211,15 @@ def test_it_learns(more: dict[str, Any], batch: Batch) -> None:
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))
     trainer.run()
     assert sum(losses[-6:]) < 0.75 * sum(losses[:6])
-    product = trainer.teacher
     with torch.no_grad():
-        found = torch.softmax(product.eval()(batch(seed=9)["weak"]), 1)
+        found = torch.softmax(trainer.network.eval()(batch(seed=9)["weak"]), 1)
     assert dice(found, batch(seed=9)["truth"]) > 0.8
 
 
 @pytest.mark.parametrize(
-    "bad", [{"rounds": -1}, {"rounds_every": 0}, {"alignment_batches": 0}, {"student_share": 2}], ids=str
+    "bad",
+    [{"rounds": -1}, {"rounds_every": 0}, {"alignment_batches": 0}, {"own_share": 2}, {"labelled_boxes": -1}],
+    ids=str,
 )
 def test_bad_cotraining_settings(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
-from monai_semiseg.losses.pseudo_label import WeightedDiceCELoss
+from monai_semiseg.losses.pseudo_label import WeightedDiceCELoss, weighted_cross_entropy
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 6, 5), (2, 2, 4, 3, 5)])
@@ -52,3 +52,15 @@ def test_nothing_counts() -> None:
     loss = WeightedDiceCELoss()(logits, torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
     loss.backward()
     assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
+
+
+def test_cross_entropy_of_probabilities_against_a_loop() -> None:
+    torch.manual_seed(4)
+    logits, weight = torch.randn(2, 3, 4, 4, dtype=torch.float64), torch.rand(2, 1, 4, 4, dtype=torch.float64)
+    target = torch.softmax(torch.randn_like(logits), 1)
+    said, wanted = (x.movedim(1, -1).reshape(-1, 3).tolist() for x in (torch.softmax(logits, 1), target))
+    rows = zip(said, wanted, weight.flatten().tolist(), strict=True)
+    expected = (
+        sum(w * sum(-q * math.log(p) for p, q in zip(ps, qs, strict=True)) for ps, qs, w in rows) / weight.numel()
+    )
+    assert weighted_cross_entropy(logits, target, weight).item() == pytest.approx(expected, abs=1e-10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_semiseg.transforms.mixing import box_masks, paste_from_next, random_box
+from monai_semiseg.transforms.mixing import box_masks, paste_from_donors, paste_from_next, random_box
 
 
 @pytest.mark.parametrize("shape", [(10,), (9, 12), (7, 8, 30)])
@@ -48,6 +48,18 @@ def test_paste_against_a_loop() -> None:
     for n in range(3):
         inside = masks[n].expand(2, -1, -1)
         assert torch.equal(pasted[n][inside], batch[(n + 1) % 3][inside])
+        assert torch.equal(pasted[n][~inside], batch[n][~inside])
+
+
+def test_donors_against_a_loop() -> None:
+    """More scans than donors: they take turns, and only those that were told take from one."""
+    torch.manual_seed(5)
+    batch, donors = torch.randn(5, 2, 5, 6), torch.randn(2, 2, 5, 6)
+    masks, given = box_masks(batch, 0.3, 0.8), torch.tensor([True, False, True, True, False])
+    pasted = paste_from_donors(batch, donors, masks, given)
+    for n in range(5):
+        inside, source = masks[n].expand(2, -1, -1), donors[n % 2] if given[n] else batch[(n + 1) % 5]
+        assert torch.equal(pasted[n][inside], source[inside])
         assert torch.equal(pasted[n][~inside], batch[n][~inside])
 
 
