@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigWorkflow
 from monai.data import DataLoader, Dataset
 from monai.metrics import compute_dice
 from monai.networks.utils import one_hot
@@ -50,18 +53,58 @@ def rows_of(teacher: DiffusionTeacher, scans: list[dict[str, Tensor]], rounds: i
     return [[count, *values] for count, values in enumerate(means)]
 
 
-def open_teacher(args: argparse.Namespace) -> tuple[DiffusionTeacher, dict[str, list[dict[str, Tensor]]]]:
-    """The teacher with its weights, and the scans to align on (labelled) and to measure on (unlabelled)."""
-    settings = {"dataset_dir": str(args.dataset), "datalist": str(args.datalist), "sampling_steps": args.steps,
-                "device": "$torch.device('cpu')"}  # fmt: skip
-    workflow = open_workflow(args.bundle, "train", settings, args.plan)
+def after_training(args: argparse.Namespace) -> list[list[Any]]:
+    """:func:`rows_of` the teacher whose weights are given."""
+    workflow = open_training(args, {})
     teacher = workflow.parser.get_parsed_content("teacher")
     load_weights(teacher, args.weights, strict=True)
+    scans = scans_of(args, workflow)
+    if args.align:
+        with torch.no_grad():
+            counts = sum(confusion(teacher.sample(scan["image"]), scan["label"]) for scan in scans("training"))
+        order, dice = best_order(torch.as_tensor(counts))
+        reorder_classes(teacher, order)
+        sys.stdout.write(f"classes {order}, Dice on labelled scans {[round(value, 3) for value in dice]}\n")
+    return rows_of(teacher.eval(), scans("unlabeled"), args.rounds)
+
+
+def over_training(args: argparse.Namespace) -> list[list[Any]]:
+    """One co-training as ``train.json`` makes it: iteration, :func:`rows_of` the teacher, the student's Dice."""
+    workflow = open_training(args, {"iterations": args.train, "teacher_weights": args.weights and str(args.weights),
+                                    "ckpt_dir": str(args.output), "output_dir": str(args.output)})  # fmt: skip
+    workflow.initialize()
+    trainer = workflow.parser.get_parsed_content("train#trainer")  # first: the order in which networks are drawn
+    teacher, student = (workflow.parser.get_parsed_content(name) for name in ("teacher", "product"))
+    with torch.random.fork_rng():  # a loader draws a seed, which would be missing from the training's draws
+        unlabelled = scans_of(args, workflow)("unlabeled")
+    rows: list[list[Any]] = []
+
+    def measure(engine: Engine) -> None:
+        training = student.training
+        with torch.no_grad():
+            student.eval()
+            own = sum(mean_dice(student(scan["image"]), scan["label"]) for scan in unlabelled) / len(unlabelled)
+        student.train(training)
+        found = rows_of(teacher.eval(), unlabelled, args.rounds)
+        rows.extend([engine.state.iteration, *row, own] for row in found)
+
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, measure)
+    workflow.run()
+    return rows
+
+
+def open_training(args: argparse.Namespace, settings: dict[str, Any]) -> ConfigWorkflow:
+    """The bundle's co-training on a CPU."""
+    settings = {"dataset_dir": str(args.dataset), "datalist": str(args.datalist), "sampling_steps": args.steps,
+                "device": "$torch.device('cpu')", **settings}  # fmt: skip
+    return open_workflow(args.bundle, "train", settings, args.plan)
+
+
+def scans_of(args: argparse.Namespace, workflow: ConfigWorkflow) -> Callable[[str], list[dict[str, Tensor]]]:
+    """What gives a section's scans with labels: labelled ones to align on, unlabelled ones to measure on."""
     transform = workflow.parser.get_parsed_content("validate#preprocessing")
     patch = workflow.parser.get_parsed_content("patch_size")
-    scans = {section: [_cropped(item, patch) for item in labelled_scans(args, section, transform)]
-             for section in ("training", "unlabeled")}  # fmt: skip
-    return teacher.eval(), scans
+    return lambda section: [_cropped(item, patch) for item in labelled_scans(args, section, transform)]
 
 
 def labelled_scans(args: argparse.Namespace, section: str, transform: Any) -> DataLoader:
@@ -85,7 +128,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--datalist", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="teacher.pt of a co-training, model.pt of stage 1")
+    parser.add_argument("--weights", type=Path, help="teacher.pt of a co-training, model.pt of stage 1")
+    parser.add_argument("--train", type=int, metavar="ITERATIONS",
+                        help="co-train (from stage 1's --weights, if any), measure after every epoch")  # fmt: skip
     parser.add_argument("--plan", type=Path, nargs="*", default=[])
     parser.add_argument("--bundle", type=Path, default=Path("bundles/diffusion_cotrainer"))
     parser.add_argument("--scans", type=int, default=20, help="unlabelled scans to measure on")
@@ -94,20 +139,19 @@ def main() -> None:
     parser.add_argument("--align", action="store_true", help="name classes by the labelled scans first (stage 1)")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
     args = parser.parse_args()
+    if args.train is None and args.weights is None:
+        parser.error("--weights of a teacher, or --train ITERATIONS")
     torch.manual_seed(0)
-    teacher, scans = open_teacher(args)
-    if args.align:
-        with torch.no_grad():
-            counts = sum(confusion(teacher.sample(scan["image"]), scan["label"]) for scan in scans["training"])
-        order, dice = best_order(torch.as_tensor(counts))
-        reorder_classes(teacher, order)
-        sys.stdout.write(f"classes {order}, Dice on labelled scans {[round(value, 3) for value in dice]}\n")
-    rows = rows_of(teacher, scans["unlabeled"], args.rounds)
     names = ["round", "dice", "dice_of_mean", "agreement", "seconds_per_scan"]
+    if args.train is None:
+        rows = after_training(args)
+    else:
+        names, rows = ["iteration", *names, "dice_of_student"], over_training(args)
     write_measured([{**dict(zip(names, row, strict=True)), "steps": args.steps} for row in rows],
                    args.output / "pseudo_labels.csv")  # fmt: skip
     lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
-    lines += [f"| {row[0]} | {' | '.join(f'{value:.4f}' for value in row[1:])} |" for row in rows]
+    lines += ["| " + " | ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row) + " |"
+              for row in rows]  # fmt: skip
     sys.stdout.write("\n".join(lines) + "\n")
 
 

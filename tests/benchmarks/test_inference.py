@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from monai_semiseg.benchmarks import inference
-from monai_semiseg.benchmarks.pseudo_labels import mean_dice, rows_of
+from monai_semiseg.benchmarks.pseudo_labels import after_training, mean_dice, over_training, rows_of
+from monai_semiseg.inference.workflow import run_workflow
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 
 
 def test_every_way_sees_every_scan(tmp_path: Path) -> None:
@@ -45,6 +49,27 @@ def test_pseudo_labels_by_round(rounds: int) -> None:
     masks, _ = teacher.rounds(scan["image"], rounds, torch.Generator().manual_seed(0))
     assert rows[-1][1] == pytest.approx(mean_dice(masks[-1], scan["label"]))
     assert rows[0][1] == rows[0][2] and rows[0][3] == 1.0
+
+
+def test_pseudo_labels_over_a_training_that_is_not_disturbed(tmp_path: Path) -> None:
+    data, small = ROOT / "sample_data" / "dataset", tmp_path / "small.yaml"
+    features = [4, 4, 4, 4, 8, 4]
+    small.write_text(yaml.safe_dump({"teacher_features": features, "network_def#features": features,
+                                     "epoch_iterations": 1, "rounds_every": 1}))  # fmt: skip
+    args = argparse.Namespace(
+        dataset=data, datalist=data / "datalist.json", bundle=ROOT / "bundles" / "diffusion_cotrainer", plan=[small],
+        scans=2, rounds=1, steps=1, align=False, train=2, weights=None, output=tmp_path / "measured",
+    )  # fmt: skip
+    rows = over_training(args)
+    assert [row[:2] for row in rows] == [[1, 0], [1, 1], [2, 0], [2, 1]]
+    settings = {name: str(tmp_path / "plain") for name in ("ckpt_dir", "output_dir")}
+    run_workflow(args.bundle, "train", {"iterations": 2, "device": "$torch.device('cpu')", **settings}, [small])
+    for file in ("model.pt", "teacher.pt"):
+        one, other = (torch.load(tmp_path / folder / file, weights_only=True) for folder in ("measured", "plain"))
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
+    args.weights = tmp_path / "measured" / "teacher.pt"
+    for row, last in zip(after_training(args), rows[2:], strict=True):
+        assert row[1:4] == pytest.approx(last[2:5])
 
 
 def test_mean_dice_by_hand() -> None:
