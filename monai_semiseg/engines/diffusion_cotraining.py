@@ -158,7 +158,7 @@ class DiffusionCoTrainer(TeacherTrainer):
         return self.loss_function(known, batch[Keys.LABEL]), loss
 
     def _labelled_start(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Pure noise at the last timestep for half of the labelled scans, the noised label for the others."""
+        """Pure noise at the last timestep as often as in testing, else the noised label."""
         noise = self.diffusion.start(batch[Keys.IMAGE])
         return self.diffusion.training_start(one_hot(batch[Keys.LABEL], self.diffusion.classes), noise, noise)
 

@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 class DiffusionPretrainer(SemiSupervisedTrainer):
     """Image -> mask -> image: ``L = mean (G(x_t, S(M(m_s, x, s)), t) - v)^2 + w_b L_balance + w_e H(p)``.
 
-    ``S`` decides (straight-through) and averages over ``bottleneck`` voxels; the gradient reaches both pathways. Half
-    of the masks start as pure noise, as in testing; the others are the mask made from that noise, noised again to a
-    random s, so that DDIM steps meet what M was trained on. ``t`` is at least ``lowest_noise`` of the schedule: in an
-    image with less noise there is nothing that a mask would have to tell.
+    ``S`` decides (straight-through) and averages over ``bottleneck`` voxels; the gradient reaches both pathways. One
+    mask in ``steps`` starts as pure noise, as in testing; the others are the mask made from that noise, noised again
+    to a random s, so that DDIM steps meet what M was trained on. ``t`` is at least ``lowest_noise`` of the schedule:
+    in an image with less noise there is nothing that a mask would have to tell.
 
     Batches hold ``image`` ``(B, C, spatial...)``; a label is not looked at. ``loss_function`` is not used.
 
@@ -83,6 +83,8 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
         """Noisy masks to start from, the images, and the masks' timesteps."""
         fresh = self.teacher.start(images)
         last = torch.full((len(images),), self.teacher.last, device=images.device)
+        if self.teacher.steps == 1:
+            return fresh, images, last
         first = torch.softmax(self.teacher.mask_logits(fresh, images, last), 1)
         noisy, timesteps = self.teacher.training_start(first, fresh.float())
         return noisy.to(images.dtype), images, timesteps

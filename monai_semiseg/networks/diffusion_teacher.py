@@ -90,7 +90,9 @@ class DiffusionTeacher(nn.Module):
         return torch.randint(first, self.last + 1, (len(images),)).to(images.device)
 
     def training_start(self, masks: Tensor, fresh: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Where M starts in training: half of the samples as in testing, the others from a mask that is noised.
+        """Where M starts in training: from pure noise as often as in testing, where one step in ``steps`` does.
+
+        The others start from a mask that is noised. With one step M never meets a noised mask, neither here nor there.
 
         Args:
             masks: probabilities, ``(B, classes, spatial...)``.
@@ -100,7 +102,7 @@ class DiffusionTeacher(nn.Module):
         Returns:
             Noisy masks and their timesteps.
         """
-        later = torch.rand(len(masks)).to(masks.device) < 0.5
+        later = torch.rand(len(masks)).to(masks.device) >= 1 / self.steps
         last = torch.full((len(masks),), self.last, device=masks.device)
         timesteps = torch.where(later, self.random_timesteps(masks), last)
         noised = self.noised(2 * masks - 1, timesteps, torch.randn_like(masks) if noise is None else noise)

@@ -35,14 +35,14 @@ def batch(batch: Batch) -> Batch:
     return functools.partial(batch, count=5, noise=0.1)
 
 
-def teacher(dims: int = 2) -> DiffusionTeacher:
+def teacher(dims: int = 2, steps: int = 1) -> DiffusionTeacher:
     nets = [TimeConditionedUNet(dims, 1 + CLASSES, out, FEATURES, embedding=8) for out in (CLASSES, 1)]
-    return DiffusionTeacher(nets[0], nets[1], CLASSES)
+    return DiffusionTeacher(nets[0], nets[1], CLASSES, steps=steps)
 
 
 def pretrainer(epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any) -> DiffusionPretrainer:
     torch.manual_seed(0)
-    made = teacher(settings.pop("dims", 2))
+    made = settings.pop("diffusion", None) or teacher(settings.pop("dims", 2))
     return DiffusionPretrainer(
         device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches) or 1, network=made,
         train_data_loader=batches, optimizer=torch.optim.Adam(made.parameters(), 3e-3), **settings,
@@ -77,12 +77,13 @@ def test_the_cycle_reaches_both_pathways(dims: int, discrete: bool, batch: Batch
     assert gradient(trainer.teacher.mask_network) and gradient(trainer.teacher.image_network)
 
 
-def test_half_of_the_masks_start_as_in_testing() -> None:
-    trainer = pretrainer()
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_masks_start_as_often_from_noise_as_in_testing(steps: int) -> None:
+    trainer = pretrainer(diffusion=teacher(steps=steps))
     torch.manual_seed(1)
-    noisy, _, timesteps = trainer._beginning(torch.zeros(64, 1, 32, 32))
+    noisy, _, timesteps = trainer._beginning(torch.zeros(256, 1, 32, 32))
     fresh = timesteps == trainer.teacher.last
-    assert 0.25 < float(fresh.float().mean()) < 0.75
+    assert float(fresh.float().mean()) == pytest.approx(1 / steps, abs=0.1)
     assert float(noisy[fresh].std()) == pytest.approx(1.0, abs=0.05) and abs(float(noisy[fresh].mean())) < 0.05
     for t in timesteps[~fresh][:5].tolist():  # the others are its own masks, noised by the schedule
         a = trainer.teacher.schedule.alphas_cumprod[t]
