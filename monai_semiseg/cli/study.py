@@ -51,10 +51,13 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{take_over(jobs, source)} cells are known from {source}\n")
     if args.dry_run:
         return _list(jobs)
-    signal.signal(signal.SIGTERM, _interrupt)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}
-    outcome = run_cells([job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs)
-    sys.stdout.write(write_results(grid, jobs))
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        outcome = run_cells([job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs)
+        sys.stdout.write(write_results(grid, jobs))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for cell in outcome.elsewhere:
         sys.stderr.write(f"another process works on {cell}\n")
     for cell, reason in outcome.failed.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ def test_a_study_from_end_to_end(
     options = ("--config", str(tmp_path / "study.yaml"), "--jobs", "2")
     assert ask(tmp_path / "out", *options, "--dry_run") == 0
     assert "2 of 2 cells to do" in capsys.readouterr().out
+    before = signal.getsignal(signal.SIGTERM)
     assert ask(tmp_path / "out", *options) == 0
+    assert signal.getsignal(signal.SIGTERM) == before  # whoever calls it gets its own handler back
     assert "With 4 labelled scans the best mean Dice" in capsys.readouterr().out
     names = {"results.csv", "summary.csv", "summary.md", "curve.png", "report.html", "protocol.json", "answer.txt"}
     assert names <= {path.name for path in (tmp_path / "out").iterdir()}
