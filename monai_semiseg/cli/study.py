@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.evaluation.study.known import take_over
     from monai_semiseg.evaluation.study.report import write_results
     from monai_semiseg.evaluation.study.runner import run_cells
+    from monai_semiseg.inference.interrupt import handled
 
     grid = _grid(args)
     index, count = parse_shard(args.shard)
@@ -52,12 +53,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _list(jobs)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
         outcome = run_cells([job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs)
         sys.stdout.write(write_results(grid, jobs))
-    finally:
-        signal.signal(signal.SIGTERM, before)
     for cell in outcome.elsewhere:
         sys.stderr.write(f"another process works on {cell}\n")
     for cell, reason in outcome.failed.items():
@@ -119,7 +117,3 @@ def _list(jobs: list[Job]) -> int:
     estimate = "no estimate before a cell is finished" if seconds is None else f"about {seconds / 3600:.1f} hours"
     sys.stdout.write(f"{sum(not job.done for job in jobs)} of {len(jobs)} cells to do; {estimate}, one at a time\n")
     return 0
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

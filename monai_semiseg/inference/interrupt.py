@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,14 +24,19 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within the block, SIGINT and SIGTERM ask for a stop; only the main thread can take signals."""
+    """Within the block, SIGINT and SIGTERM ask for a stop."""
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
+    with handled(request, signal.SIGINT, signal.SIGTERM):
         yield request
-        return
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+@contextmanager
+def handled(handler: Callable[[int, Any], Any], *numbers: signal.Signals) -> Iterator[None]:
+    """Within the block, a handler for these signals, and then the ones of before; only the main thread can take any."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in numbers if main}
     try:
-        yield request
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

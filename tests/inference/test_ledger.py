@@ -59,6 +59,7 @@ def tree(out: Path) -> dict[str, Any]:
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path, scans: Path, make_runner: Make) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
     make_runner(output_dir=str(tmp_path / "whole"), preview=True).run()
     with pytest.raises(KeyboardInterrupt, match="3 of 6 scans are left; run the same command again"):
         make_runner(preview=True, inferer=Counting(3, lambda: os.kill(os.getpid(), signal.SIGTERM))).run()
@@ -68,7 +69,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, scans: Path, make_runner: Ma
     assert [r.status for r in make_runner(preview=True, inferer=again).run()] == ["done"] * 6
     assert again.seen == 3 and all(path.stat().st_mtime_ns == when for path, when in before.items())
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path, scans: Path, make_runner: Make) -> None:
