@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +57,15 @@ def after_training(args: argparse.Namespace) -> list[list[Any]]:
     workflow = open_training(args, {})
     teacher = workflow.parser.get_parsed_content("teacher")
     load_weights(teacher, args.weights, strict=True)
-    scans = scans_of(args, workflow)
     if args.align:
         with torch.no_grad():
-            counts = sum(confusion(teacher.sample(scan["image"]), scan["label"]) for scan in scans("training"))
+            counts = sum(
+                confusion(teacher.sample(scan["image"]), scan["label"]) for scan in scans_of(args, workflow, "training")
+            )
         order, dice = best_order(torch.as_tensor(counts))
         reorder_classes(teacher, order)
         sys.stdout.write(f"classes {order}, Dice on labelled scans {[round(value, 3) for value in dice]}\n")
-    return rows_of(teacher.eval(), scans("unlabeled"), args.rounds)
+    return rows_of(teacher.eval(), scans_of(args, workflow, "unlabeled"), args.rounds)
 
 
 def over_training(args: argparse.Namespace) -> list[list[Any]]:
@@ -76,7 +76,7 @@ def over_training(args: argparse.Namespace) -> list[list[Any]]:
     trainer = workflow.parser.get_parsed_content("train#trainer")  # first: the order in which networks are drawn
     teacher, student = (workflow.parser.get_parsed_content(name) for name in ("teacher", "product"))
     with torch.random.fork_rng():  # a loader draws a seed, which would be missing from the training's draws
-        unlabelled = scans_of(args, workflow)("unlabeled")
+        unlabelled = scans_of(args, workflow, "unlabeled")
     rows: list[list[Any]] = []
 
     def measure(engine: Engine) -> None:
@@ -100,11 +100,11 @@ def open_training(args: argparse.Namespace, settings: dict[str, Any]) -> ConfigW
     return open_workflow(args.bundle, "train", settings, args.plan)
 
 
-def scans_of(args: argparse.Namespace, workflow: ConfigWorkflow) -> Callable[[str], list[dict[str, Tensor]]]:
-    """What gives a section's scans with labels: labelled ones to align on, unlabelled ones to measure on."""
+def scans_of(args: argparse.Namespace, workflow: ConfigWorkflow, section: str) -> list[dict[str, Tensor]]:
+    """A section's scans with labels: labelled ones to align on, unlabelled ones to measure on."""
     transform = workflow.parser.get_parsed_content("validate#preprocessing")
     patch = workflow.parser.get_parsed_content("patch_size")
-    return lambda section: [_cropped(item, patch) for item in labelled_scans(args, section, transform)]
+    return [_cropped(item, patch) for item in labelled_scans(args, section, transform)]
 
 
 def labelled_scans(args: argparse.Namespace, section: str, transform: Any) -> DataLoader:
@@ -141,6 +141,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.train is None and args.weights is None:
         parser.error("--weights of a teacher, or --train ITERATIONS")
+    if args.train is not None and args.align:
+        parser.error("--align with --train: a co-training aligns --weights of stage 1 by itself")
     torch.manual_seed(0)
     names = ["round", "dice", "dice_of_mean", "agreement", "seconds_per_scan"]
     if args.train is None:
