@@ -11,7 +11,6 @@ import torch.distributed as dist
 from monai.networks.utils import one_hot
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
-from torch.nn import functional
 
 from monai_semiseg.engines.mean_teacher import TeacherTrainer
 from monai_semiseg.engines.semisupervised import unlabelled
@@ -114,7 +113,11 @@ class DiffusionCoTrainer(TeacherTrainer):
         truth = one_hot(batch[Keys.LABEL], self.diffusion.classes)
         mixed, first, second, weight = self._mixed(batch[Keys.IMAGE], truth, (strong, *wanted, weight))
         supervised, student = self._student(batch, mixed, first, weight)
-        known, cross = self._teacher(batch, (mixed, second, weight), [(image, wanted[1]) for image in seen])
+        shown = [(mixed, second, weight)]
+        if seen:
+            image = seen[int(torch.randint(len(seen), ()))]
+            shown.append((image, wanted[1], torch.full_like(weight, self.alignment_weight)))
+        known, cross = self._teacher(batch, truth, shown)
         supervised = supervised + known
         if rebuilds:
             rebuilt = self.diffusion.image_loss(torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target]))
@@ -135,32 +138,20 @@ class DiffusionCoTrainer(TeacherTrainer):
         return self.loss_function(labelled, batch[Keys.LABEL]), weighted_cross_entropy(free, target, weight)
 
     def _teacher(
-        self, batch: dict[str, Tensor], mixed: Sequence[Tensor], seen: Sequence[tuple[Tensor, Tensor]]
+        self, batch: dict[str, Tensor], truth: Tensor, shown: Sequence[tuple[Tensor, Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
-        """M's loss against the labels, and against its target on the mixed scans and on one round's images."""
-        noisy, timesteps = self._labelled_start(batch)
-        images, target, weight = mixed
-        shown = [images]
-        if seen:
-            chosen = seen[int(torch.randint(len(seen), ()))]
-            shown.append(chosen[0])
-        free = torch.cat(shown)
+        """M's loss against the labels, and against targets on further images, each with its weights."""
+        free = torch.cat([images for images, _, _ in shown])
+        noisy, timesteps = self.diffusion.training_start(self.diffusion.start(batch[Keys.IMAGE]), lambda _: truth)
         last = torch.full((len(free),), self.diffusion.last, device=free.device)
         logits = self.diffusion.mask_logits(
             torch.cat([noisy, self.diffusion.start(free)]),
             torch.cat([batch[Keys.IMAGE], free]),
             torch.cat([timesteps, last]),
         )
-        known, other, *rebuilt = torch.split(logits, [len(noisy), *map(len, shown)])
-        loss = weighted_cross_entropy(other, target, weight)
-        if seen:
-            loss = loss + self.alignment_weight * functional.cross_entropy(rebuilt[0], chosen[1])
-        return self.loss_function(known, batch[Keys.LABEL]), loss
-
-    def _labelled_start(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Pure noise at the last timestep as often as in testing, else the noised label."""
-        noise = self.diffusion.start(batch[Keys.IMAGE])
-        return self.diffusion.training_start(one_hot(batch[Keys.LABEL], self.diffusion.classes), noise, noise)
+        known, *others = torch.split(logits, [len(truth), *(len(images) for images, _, _ in shown)])
+        losses = [weighted_cross_entropy(said, *wanted) for said, (_, *wanted) in zip(others, shown, strict=True)]
+        return self.loss_function(known, batch[Keys.LABEL]), torch.stack(losses).sum()
 
     @torch.no_grad()
     def _align(self) -> None:

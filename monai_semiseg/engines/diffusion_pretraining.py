@@ -82,12 +82,12 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
     def _beginning(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy masks to start from, the images, and the masks' timesteps."""
         fresh = self.teacher.start(images)
-        last = torch.full((len(images),), self.teacher.last, device=images.device)
-        if self.teacher.steps == 1:
-            return fresh, images, last
-        first = torch.softmax(self.teacher.mask_logits(fresh, images, last), 1)
-        noisy, timesteps = self.teacher.training_start(first, fresh.float())
-        return noisy.to(images.dtype), images, timesteps
+
+        def own(timesteps: Tensor) -> Tensor:
+            return torch.softmax(self.teacher.mask_logits(fresh, images, timesteps), 1)
+
+        noisy, timesteps = self.teacher.training_start(fresh, own)
+        return noisy, images, timesteps
 
 
 class CollapseMonitor:

@@ -36,7 +36,7 @@ class WeightedDiceCELoss(nn.Module):
             weight: ``(B, 1, spatial...)``.
         """
         index = label[:, 0].long()
-        cross_entropy = (functional.cross_entropy(logits, index, reduction="none") * weight[:, 0]).mean()
+        cross_entropy = weighted_cross_entropy(logits, index, weight)
         probability = torch.softmax(logits, 1)
         one_hot = torch.zeros_like(probability).scatter_(1, index[:, None], 1.0)
         axes = [0, *range(2, logits.ndim)]
@@ -51,7 +51,7 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
     Args:
         logits: ``(B, C, spatial...)``.
-        target: probabilities, of the same shape.
+        target: probabilities of the same shape, or class indices, ``(B, spatial...)``.
         weight: ``(B, 1, spatial...)``.
     """
     return (weight[:, 0] * functional.cross_entropy(logits, target, reduction="none")).mean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from monai.networks.schedulers import DDIMScheduler
 from torch import Tensor, nn
@@ -89,23 +91,26 @@ class DiffusionTeacher(nn.Module):
         first = int(lowest * self.last)
         return torch.randint(first, self.last + 1, (len(images),)).to(images.device)
 
-    def training_start(self, masks: Tensor, fresh: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def training_start(self, fresh: Tensor, clean: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Where M starts in training: from pure noise as often as in testing, where one step in ``steps`` does.
 
-        The others start from a mask that is noised. With one step M never meets a noised mask, neither here nor there.
+        The others start from a mask that is noised. With one step M meets no noised mask, neither here nor there.
 
         Args:
-            masks: probabilities, ``(B, classes, spatial...)``.
-            fresh: pure noise from :meth:`start`.
-            noise: what is added to the masks; drawn if None.
+            fresh: pure noise from :meth:`start`, ``(B, classes, spatial...)``.
+            clean: gives probabilities of the same shape to noise; asked only if there is more than one step, with
+                the timestep of pure noise, ``(B,)``.
 
         Returns:
             Noisy masks and their timesteps.
         """
+        last = torch.full((len(fresh),), self.last, device=fresh.device)
+        if self.steps == 1:
+            return fresh, last
+        masks = clean(last)
         later = torch.rand(len(masks)).to(masks.device) >= 1 / self.steps
-        last = torch.full((len(masks),), self.last, device=masks.device)
         timesteps = torch.where(later, self.random_timesteps(masks), last)
-        noised = self.noised(2 * masks - 1, timesteps, torch.randn_like(masks) if noise is None else noise)
+        noised = self.noised(2 * masks - 1, timesteps, torch.randn_like(masks)).to(fresh.dtype)
         return torch.where(later.reshape(-1, *[1] * (masks.ndim - 1)), noised, fresh), timesteps
 
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:

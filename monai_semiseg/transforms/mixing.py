@@ -59,7 +59,7 @@ def paste_from_next(batch: Tensor, mask: Tensor) -> Tensor:
 
 
 def paste_from_donors(batch: Tensor, donors: Tensor, mask: Tensor, given: Tensor) -> Tensor:
-    """Replace each sample inside its mask by a donor, or by the next sample of the batch.
+    """:func:`paste_from_next`, but for the samples that a donor was given.
 
     Args:
         batch: images, targets or weights, ``(B, C, spatial...)``.
@@ -68,5 +68,4 @@ def paste_from_donors(batch: Tensor, donors: Tensor, mask: Tensor, given: Tensor
         given: bool, ``(B,)``: whose box comes from its donor.
     """
     offered = donors[torch.arange(len(batch), device=donors.device) % len(donors)].to(batch.dtype)
-    chosen = torch.where(given.reshape(-1, *[1] * (batch.ndim - 1)), offered, batch.roll(-1, 0))
-    return torch.where(mask, chosen, batch)
+    return torch.where(mask & given.reshape(-1, *[1] * (mask.ndim - 1)), offered, paste_from_next(batch, mask))

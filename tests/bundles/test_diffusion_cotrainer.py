@@ -154,7 +154,7 @@ def test_training_differs_from_the_baselines_in_what_the_method_needs(raw: Raw) 
     different = {key for key in ours.keys() | theirs.keys() if ours.get(key, "-") != theirs.get(key, "-")}
     assert different == {
         "imports", "teacher_weights", "unlabelled_batch_size", "rounds", "rounds_every", "round_level",
-        "own_share", "iterations", "sampling_steps", "teacher_features", "average_def", "average",
+        "own_share", "labelled_boxes", "iterations", "sampling_steps", "teacher_features", "average_def", "average",
         "teacher_def", "teacher", "optimizer", "train", "average_momentum", "teacher_momentum",
     }  # fmt: skip
     inner = {key for key in ours["train"] if ours["train"][key] != theirs["train"][key]}
