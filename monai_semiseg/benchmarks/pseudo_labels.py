@@ -141,6 +141,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.train is None and args.weights is None:
         parser.error("--weights of a teacher, or --train ITERATIONS")
+    if args.train is not None and args.train < 1:
+        parser.error(f"--train {args.train}: at least 1 iteration")
     if args.train is not None and args.align:
         parser.error("--align with --train: a co-training aligns --weights of stage 1 by itself")
     torch.manual_seed(0)
