@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+
+# Workers of ``-n`` share the cores out, processes that tests start included: threads of several that wait for each
+# other's cores are many times slower than one thread each. Before anything imports torch, which reads it once.
+os.environ.setdefault(
+    "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(os.getenv("PYTEST_XDIST_WORKER_COUNT", "1"))))
+)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from monai_semiseg.evaluation.study.cell import Job
 from monai_semiseg.evaluation.study.grid import REFERENCE
 from monai_semiseg.evaluation.study.results import Row, Summary, Table
 from monai_semiseg.evaluation.study.statistics import labels_needed
@@ -64,3 +66,16 @@ def _needed(arm: str, table: Table, target: float) -> str:
     count, (low, high) = need
     return (f"{arm}: about {count:.0f} labels [{low:.0f}, {high:.0f}] reach 95 % of full supervision "
             f"(Dice {target:.4f}).")  # fmt: skip
+
+
+def mixed_code(jobs: Sequence[Job]) -> list[str]:
+    """A sentence if finished cells were computed by different code: they may differ by more than the method.
+
+    Configs, data and settings are part of a cell's digest, so they cannot be mixed. Code is not: it changes with every
+    comment, and a study goes on for days.
+    """
+    counts = Counter(job.outcome().get("code") or "code not noted" for job in jobs if job.done)
+    if len(counts) < 2:
+        return []
+    parts = ", ".join(f"{code}: {count} cells" for code, count in sorted(counts.items()))
+    return [f"The cells come from {len(counts)} states of this package's code ({parts}; protocol.json says which)."]

@@ -22,6 +22,7 @@ from monai_semiseg.data.plan import plan, write_plan
 from monai_semiseg.data.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.study.grid import Cell, Grid, Stage
+from monai_semiseg.evaluation.study.origin import package_code
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class Job:
             pace: seconds that an iteration took, all else included; None if that is not known.
         """
         hashes = {name: sha256_of(self.folder / name) for name in ("model.pt", "test/metrics.csv")}
-        note = {"digest": self.digest(), **hashes, "seconds_per_iteration": pace}
+        note = {"digest": self.digest(), "code": package_code(), **hashes, "seconds_per_iteration": pace}
         write_atomically(self.folder / "cell.json", json.dumps(note, indent=1) + "\n")
 
     def outcome(self) -> dict[str, Any]:

@@ -44,14 +44,18 @@ def take_over(jobs: Sequence[Job], source: Path) -> int:
             continue
         try:
             if not (job.folder / "log.txt").exists():
-                _finish(job, scores[name], {"known_from": source.name, "model.pt": cell["weights"]})
+                _finish(
+                    job,
+                    scores[name],
+                    {"known_from": source.name, "model.pt": cell["weights"], "code": cell.get("code")},
+                )
                 taken += 1
         finally:
             lock.release()
     return taken
 
 
-def _finish(job: Job, rows: Sequence[dict[str, str]], about: dict[str, str]) -> None:
+def _finish(job: Job, rows: Sequence[dict[str, str]], about: dict[str, str | None]) -> None:
     job.claim()
     table = write_atomically(job.folder / "test" / "metrics.csv", _table(rows))
     note = {"digest": job.digest(), "test/metrics.csv": sha256_of(table), **about}

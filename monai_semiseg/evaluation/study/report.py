@@ -13,7 +13,7 @@ from typing import Any
 
 from monai_semiseg import __version__
 from monai_semiseg.data.files import write_atomically
-from monai_semiseg.evaluation.study.answer import answer
+from monai_semiseg.evaluation.study.answer import answer, mixed_code
 from monai_semiseg.evaluation.study.cell import Job
 from monai_semiseg.evaluation.study.figures import draw_curve, draw_differences
 from monai_semiseg.evaluation.study.grid import Grid
@@ -39,7 +39,7 @@ def write_results(grid: Grid, jobs: Sequence[Job]) -> str:
     if not rows:
         return "no cell is finished\n"
     summaries = summarise(rows)
-    sentences = answer(rows, summaries, grid.full)
+    sentences = answer(rows, summaries, grid.full) + mixed_code(jobs)
     write_rows(rows, folder / "results.csv")
     write_summary(summaries, folder)
     write_atomically(folder / "answer.txt", "\n".join(sentences) + "\n")
@@ -93,7 +93,7 @@ def versions() -> dict[str, str]:
             **{name: importlib.metadata.version(name) for name in names}}  # fmt: skip
 
 
-def _outcome(job: Job) -> dict[str, str]:
+def _outcome(job: Job) -> dict[str, str | None]:
     if not job.done:
         return {"status": "not finished"}
-    return {"status": "finished", "weights": job.outcome()["model.pt"]}
+    return {"status": "finished", "weights": job.outcome()["model.pt"], "code": job.outcome().get("code")}

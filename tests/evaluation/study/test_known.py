@@ -13,9 +13,11 @@ import pytest
 from monai_semiseg.data.dataset import open_dataset
 from monai_semiseg.data.lock import WorkLock
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.study import cell
 from monai_semiseg.evaluation.study.cell import Job, prepare_jobs, seconds_left
 from monai_semiseg.evaluation.study.grid import Arm, Grid, make_grid
 from monai_semiseg.evaluation.study.known import take_over
+from monai_semiseg.evaluation.study.origin import package_code
 from monai_semiseg.evaluation.study.report import write_results
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
@@ -123,3 +125,32 @@ def test_unusable_tables(damage: str, dataset: Path, earlier: Path, tmp_path: Pa
     with pytest.raises(ConfigError, match=r"torch 1\.0" if damage == "other versions" else "no results"):
         take_over(jobs, earlier)
     assert not any(job.done for job in jobs)
+
+
+def test_results_of_other_code_are_named(dataset: Path, earlier: Path, tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """They are taken over, since code changes with every comment, and the answer says so."""
+    grid, jobs = cells(dataset, tmp_path / "parts")
+    take_over(jobs, earlier)
+    write_results(grid, jobs)
+    assert "states of this package's code" not in (grid.output / "answer.txt").read_text()
+    monkeypatch.setattr(cell, "package_code", lambda: "0123456789ab")
+    finished(jobs[3])
+    write_results(grid, jobs)
+    said = (grid.output / "answer.txt").read_text()
+    assert "come from 2 states of this package's code" in said
+    assert "0123456789ab: 1 cells" in said and f"{package_code()}: 3 cells" in said
+    written = json.loads((grid.output / "protocol.json").read_text())["cells"]
+    assert [entry["code"] for entry in written.values()] == [package_code()] * 3 + ["0123456789ab"]
+
+
+def test_what_the_code_is(tmp_path: Path) -> None:
+    """Another line of what computes is other code; a line of the command line is not."""
+    for name in ("engines/a.py", "cli/b.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x = 1\n")
+    found = []
+    for name in ("engines/a.py", "cli/b.py", "engines/a.py"):
+        found.append(package_code.__wrapped__(tmp_path))
+        (tmp_path / name).write_text("x = 2\n")
+    assert found[0] != found[1] == found[2] and len(found[0]) == 12
