@@ -119,3 +119,13 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError):
         main(["check", str(tmp_path / "nowhere"), "--debug"])
+
+
+def test_a_reader_that_has_gone_is_no_error(dataset: Path) -> None:
+    """``monai-semiseg check DATASET | head -1`` shows no traceback."""
+    command = [sys.executable, "-u", "-m", "monai_semiseg", "check", str(dataset)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read().count("Traceback") == 0
+    assert process.returncode == 141
