@@ -17,6 +17,7 @@ from monai_semiseg.evaluation.study.answer import answer, mixed_code
 from monai_semiseg.evaluation.study.cell import Job
 from monai_semiseg.evaluation.study.figures import draw_curve, draw_differences
 from monai_semiseg.evaluation.study.grid import Grid
+from monai_semiseg.evaluation.study.pairs import write_pairs
 from monai_semiseg.evaluation.study.results import (
     Summary,
     as_markdown,
@@ -30,8 +31,8 @@ from monai_semiseg.evaluation.study.results import (
 def write_results(grid: Grid, jobs: Sequence[Job]) -> str:
     """Write all files of a study from its finished cells, and return the table and the answer as text.
 
-    ``results.csv``, ``summary.csv``, ``summary.md``, ``curve.png``, ``differences.png``, ``report.html``,
-    ``answer.txt``, ``protocol.json``.
+    ``results.csv``, ``summary.csv``, ``summary.md``, ``pairs.csv``, ``curve.png``, ``differences.png``,
+    ``report.html``, ``answer.txt``, ``protocol.json``.
     """
     folder = grid.output
     write_protocol(grid, jobs, folder / "protocol.json")
@@ -42,6 +43,7 @@ def write_results(grid: Grid, jobs: Sequence[Job]) -> str:
     sentences = answer(rows, summaries, grid.full) + mixed_code(jobs)
     write_rows(rows, folder / "results.csv")
     write_summary(summaries, folder)
+    write_pairs(rows, folder / "pairs.csv")
     write_atomically(folder / "answer.txt", "\n".join(sentences) + "\n")
     draw_curve(summaries, grid.full, folder / "curve.png")
     draw_differences(summaries, folder / "differences.png")

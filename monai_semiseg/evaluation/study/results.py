@@ -136,18 +136,24 @@ def _summary(table: Table, arm: str, labelled: int, arms: Sequence[str]) -> Summ
     reference, against = reference_of(arm, arms), None
     differences: tuple[float, ...] = ()
     if reference in arms and reference != arm:
-        shared = sorted(set(seeds) & set(table.scores[reference, labelled]))
-        if shared:
-            against = compare(table.per_case(arm, labelled, shared), table.per_case(reference, labelled, shared))
-        differences = tuple(
-            float((table.per_case(arm, labelled, [seed]) - table.per_case(reference, labelled, [seed])).mean())
-            for seed in shared
-        )
+        against, differences = paired(table, arm, reference, labelled)
     means = {name: float(table.per_case(arm, labelled, seeds, index).mean()) for index, name in enumerate(METRICS)}
     each = tuple(sorted(float(table.per_case(arm, labelled, [seed]).mean()) for seed in seeds))
     interval = interval_of(bootstrap_means(dice))
     return Summary(arm, labelled, seeds, means, interval, each, against, seed_differences=differences,
                    reference=reference)  # fmt: skip
+
+
+def paired(table: Table, arm: str, other: str, labelled: int) -> tuple[Comparison | None, tuple[float, ...]]:
+    """An arm beside another one on the split seeds that both have (None without one), and every seed's difference."""
+    shared = sorted(set(table.scores[arm, labelled]) & set(table.scores[other, labelled]))
+    if not shared:
+        return None, ()
+    by_seed = tuple(
+        float((table.per_case(arm, labelled, [seed]) - table.per_case(other, labelled, [seed])).mean())
+        for seed in shared
+    )
+    return compare(table.per_case(arm, labelled, shared), table.per_case(other, labelled, shared)), by_seed
 
 
 def _with_p(one: Summary, p: float) -> Summary:
