@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from monai_semiseg.errors import ConfigError, OutputError, SemisegError, root_ca
 VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
 
 EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration or dataset;
-3 finished, some cases failed; 4 interrupted or disk full"""
+3 finished, some cases failed; 4 interrupted or disk full; 141 nobody reads the output"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read the output has gone (``| head``), and has what it wanted
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -58,3 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"{cause}\n")
         return 4 if isinstance(cause, OutputError) else 2 if isinstance(cause, ConfigError) else 1
+
+
+def _reader_has_gone() -> bool:
+    """Whether it is our own output that nobody reads any more (``| head``), not some worker's pipe that broke."""
+    watch = select.poll()
+    watch.register(sys.stdout, 0)  # errors are told whatever is asked for
+    return bool(watch.poll(0))

@@ -9,6 +9,7 @@ import numpy as np
 
 from monai_semiseg.evaluation.study.cell import Job
 from monai_semiseg.evaluation.study.grid import REFERENCE
+from monai_semiseg.evaluation.study.origin import UNKNOWN
 from monai_semiseg.evaluation.study.results import Row, Summary, Table
 from monai_semiseg.evaluation.study.statistics import labels_needed
 
@@ -74,8 +75,8 @@ def mixed_code(jobs: Sequence[Job]) -> list[str]:
     Configs, data and settings are part of a cell's digest, so they cannot be mixed. Code is not: it changes with every
     comment, and a study goes on for days.
     """
-    counts = Counter(job.outcome().get("code") or "code not noted" for job in jobs if job.done)
+    counts = Counter(job.outcome().get("code") or UNKNOWN for job in jobs if job.done)
     if len(counts) < 2:
         return []
-    parts = ", ".join(f"{code}: {count} cells" for code, count in sorted(counts.items()))
+    parts = ", ".join(f"{code}: {count}" for code, count in sorted(counts.items()))
     return [f"The cells come from {len(counts)} states of this package's code ({parts}; protocol.json says which)."]

@@ -22,7 +22,7 @@ from monai_semiseg.data.plan import plan, write_plan
 from monai_semiseg.data.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.study.grid import Cell, Grid, Stage
-from monai_semiseg.evaluation.study.origin import package_code
+from monai_semiseg.evaluation.study.origin import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,16 @@ class Job:
             )
         write_atomically(note, json.dumps({"digest": digest, **self.identity()}, indent=1, default=str) + "\n")
 
+    def begin(self, code: str) -> None:
+        """Note the code that begins with the cell or goes on with it, beside all that did before."""
+        write_atomically(self.folder / "code.txt", "\n".join(sorted({*self._codes(), code})) + "\n")
+
+    def _codes(self) -> list[str]:
+        note = self.folder / "code.txt"
+        if note.is_file():
+            return note.read_text().split("\n")[:-1]
+        return [UNKNOWN] if (self.folder / "log.txt").exists() else []
+
     def finish(self, pace: float | None = None) -> None:
         """Mark the cell as finished; the last thing that is written.
 
@@ -187,7 +197,7 @@ class Job:
             pace: seconds that an iteration took, all else included; None if that is not known.
         """
         hashes = {name: sha256_of(self.folder / name) for name in ("model.pt", "test/metrics.csv")}
-        note = {"digest": self.digest(), "code": package_code(), **hashes, "seconds_per_iteration": pace}
+        note = {"digest": self.digest(), "code": " + ".join(self._codes()), **hashes, "seconds_per_iteration": pace}
         write_atomically(self.folder / "cell.json", json.dumps(note, indent=1) + "\n")
 
     def outcome(self) -> dict[str, Any]:

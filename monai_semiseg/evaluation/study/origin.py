@@ -7,6 +7,9 @@ import hashlib
 from pathlib import Path
 
 import monai_semiseg
+from monai_semiseg.data.files import sha256_of
+
+UNKNOWN = "not noted"
 
 
 @functools.cache
@@ -16,9 +19,8 @@ def package_code(root: Path = Path(monai_semiseg.__file__).parent) -> str:
     Args:
         root: folder of the package.
     """
-    files = sorted(file.relative_to(root) for file in root.rglob("*.py"))
-    whole = hashlib.sha256()
-    for file in files:
-        if file.parts[0] not in ("benchmarks", "cli"):
-            whole.update(f"{file.as_posix()}\0".encode() + (root / file).read_bytes() + b"\0")
-    return whole.hexdigest()[:12]
+    files = (
+        file for file in sorted(root.rglob("*.py")) if file.relative_to(root).parts[0] not in ("benchmarks", "cli")
+    )
+    lines = [f"{sha256_of(file)}  {file.relative_to(root).as_posix()}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from monai_semiseg.data.lock import WorkLock
 from monai_semiseg.evaluation.study.cell import Job, child_environment
+from monai_semiseg.evaluation.study.origin import package_code
 
 
 @dataclass
@@ -35,6 +36,7 @@ class _Running:
         self.job, self.lock, self.environment = job, lock, environment
         self.begun, self.before = time.monotonic(), job.progress()
         self.commands = job.commands()
+        job.begin(package_code())
         self.log: IO[bytes] = (job.folder / "log.txt").open("ab")
         self.process = self._start()
 

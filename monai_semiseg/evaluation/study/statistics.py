@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,9 +35,14 @@ def bootstrap_means(values: Array, *, resamples: int = 9999, seed: int = 0) -> A
 
     All columns of a case are drawn together, so differences between columns stay paired. Efron (1979).
     """
-    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    counts = np.apply_along_axis(np.bincount, 1, draws, minlength=len(values)) / len(values)
-    return np.asarray(np.tensordot(counts, values, 1))
+    return np.asarray(np.tensordot(_shares(len(values), resamples, seed), values, 1))
+
+
+@functools.lru_cache(maxsize=2)  # every pair of arms is resampled alike
+def _shares(cases: int, resamples: int, seed: int) -> Array:
+    """What share of a resample every case is: ``(resamples, cases)``."""
+    draws = np.random.default_rng(seed).integers(0, cases, (resamples, cases))
+    return np.apply_along_axis(np.bincount, 1, draws, minlength=cases) / cases
 
 
 def interval_of(means: Array, level: float = 0.95) -> tuple[float, float]:

@@ -13,7 +13,6 @@ import pytest
 from monai_semiseg.data.dataset import open_dataset
 from monai_semiseg.data.lock import WorkLock
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.evaluation.study import cell
 from monai_semiseg.evaluation.study.cell import Job, prepare_jobs, seconds_left
 from monai_semiseg.evaluation.study.grid import Arm, Grid, make_grid
 from monai_semiseg.evaluation.study.known import take_over
@@ -44,6 +43,7 @@ def cells(dataset: Path, output: Path, iterations: int = 8, seeds: tuple[int, ..
 def finished(job: Job, pace: float = 2.0) -> None:
     """As if it had been run."""
     job.claim()
+    job.begin(package_code())
     (job.folder / "test").mkdir(parents=True)
     (job.folder / "model.pt").write_text(job.cell.id)
     lines = [f"c{case},1,x,0.{70 + case + 5 * (job.cell.arm.name == 'other') + job.cell.seed},0.9,1.5,0.25"
@@ -127,21 +127,21 @@ def test_unusable_tables(damage: str, dataset: Path, earlier: Path, tmp_path: Pa
     assert not any(job.done for job in jobs)
 
 
-def test_results_of_other_code_are_named(dataset: Path, earlier: Path, tmp_path: Path,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_results_of_other_code_are_named(dataset: Path, earlier: Path, tmp_path: Path) -> None:
     """They are taken over, since code changes with every comment, and the answer says so."""
     grid, jobs = cells(dataset, tmp_path / "parts")
     take_over(jobs, earlier)
     write_results(grid, jobs)
     assert "states of this package's code" not in (grid.output / "answer.txt").read_text()
-    monkeypatch.setattr(cell, "package_code", lambda: "0123456789ab")
+    jobs[3].begin("0123456789ab")  # began with other code, and this code goes on
     finished(jobs[3])
     write_results(grid, jobs)
     said = (grid.output / "answer.txt").read_text()
     assert "come from 2 states of this package's code" in said
-    assert "0123456789ab: 1 cells" in said and f"{package_code()}: 3 cells" in said
+    both = " + ".join(sorted(["0123456789ab", package_code()]))
+    assert f"{both}: 1" in said and f"{package_code()}: 3" in said
     written = json.loads((grid.output / "protocol.json").read_text())["cells"]
-    assert [entry["code"] for entry in written.values()] == [package_code()] * 3 + ["0123456789ab"]
+    assert [entry["code"] for entry in written.values()] == [package_code()] * 3 + [both]
 
 
 def test_what_the_code_is(tmp_path: Path) -> None:
@@ -154,3 +154,11 @@ def test_what_the_code_is(tmp_path: Path) -> None:
         found.append(package_code.__wrapped__(tmp_path))
         (tmp_path / name).write_text("x = 2\n")
     assert found[0] != found[1] == found[2] and len(found[0]) == 12
+
+
+def test_a_cell_from_before_code_was_noted(dataset: Path, tmp_path: Path) -> None:
+    _, (job, *_) = cells(dataset, tmp_path / "old")
+    job.folder.mkdir(parents=True)
+    (job.folder / "log.txt").touch()
+    finished(job)
+    assert job.outcome()["code"] == " + ".join(sorted([package_code(), "not noted"]))

@@ -24,6 +24,7 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.study.answer import answer
 from monai_semiseg.evaluation.study.cell import Job, prepare_jobs, seconds_left
 from monai_semiseg.evaluation.study.grid import Arm, Grid, make_grid
+from monai_semiseg.evaluation.study.origin import package_code
 from monai_semiseg.evaluation.study.report import write_results
 from monai_semiseg.evaluation.study.results import read_rows, summarise
 from monai_semiseg.evaluation.study.runner import run_cells
@@ -149,6 +150,7 @@ def test_a_failing_cell_fails_alone(dataset: Path, tmp_path: Path) -> None:
     outcome = run_cells(jobs, parallel=4, progress=False, interval=0.01)
     assert sorted(set(outcome.failed.values())) == ["E_CONFIG it breaks"] and len(outcome.failed) == 6
     assert [job.done for job in jobs] == [job.cell.arm.name == "supervised" for job in jobs]
+    assert {job.outcome()["code"] for job in jobs if job.done} == {package_code()}
 
 
 def test_other_settings_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:
