@@ -105,8 +105,7 @@ class DiffusionCoTrainer(TeacherTrainer):
         self.diffusion.train()
         weak, strong = unlabelled(batch, "weak"), unlabelled(batch, "strong")
         rebuilds = self.rounds > 0 and self.state.iteration % self.rounds_every == 0
-        masks, seen = self.diffusion.rounds(weak, self.rounds if rebuilds else 0)
-        target, agreement = aggregated(masks)
+        target, agreement, seen = self.pseudo_labels(batch, rebuilds)
         own = self.teach(weak)
         wanted = torch.lerp(target, own, self.own_share), torch.lerp(own, target, self.own_share)
         weight = agreement if self.agreement else torch.ones_like(agreement)
@@ -123,6 +122,11 @@ class DiffusionCoTrainer(TeacherTrainer):
             rebuilt = self.diffusion.image_loss(torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target]))
             supervised = supervised + self.reconstruction_weight * rebuilt
         return supervised, student + cross
+
+    def pseudo_labels(self, batch: dict[str, Tensor], rebuilds: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """p, a and ``x_1 ... x_R`` of the unlabelled scans, without gradient; no ``x_j`` where nothing is rebuilt."""
+        masks, seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds if rebuilds else 0)
+        return *aggregated(masks), seen
 
     def _mixed(self, images: Tensor, truth: Tensor, free: Sequence[Tensor]) -> list[Tensor]:
         """Unlabelled images, targets and weights, with boxes of what labelled or other unlabelled scans have there."""

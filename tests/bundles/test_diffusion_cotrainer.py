@@ -52,12 +52,22 @@ def test_stages_follow_each_other(
     assert (tmp_path / "co" / "learning_curve.png").is_file()
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "train"])
-def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_path: Path, settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("stage", "overlays"), [("pretrain", []), ("train", []), ("train", ["cached"]), ("train", ["slices", "cached"])]
+)
+def test_killed_and_resumed_gives_the_same_weights(
+    stage: str, overlays: list[str], data: Path, tmp_path: Path, settings: Settings
+) -> None:
     traces: dict[str, list[float]] = {"whole": [], "broken": []}
+    files = [BUNDLE / "configs" / f"{name}.yaml" for name in overlays]
 
     def run(name: str, stop: int | None, **more: Any) -> None:
-        workflow = open_workflow(BUNDLE, stage, settings(stage, data, tmp_path / name, **more))
+        asked = settings(stage, data, tmp_path / name, **more)
+        if "cached" in overlays:
+            asked["refresh_every"] = 2  # at iterations 1 and 3, and killed after 2
+        if "slices" in overlays:
+            asked = {key: value for key, value in asked.items() if key not in ("spatial_dims", "patch_size")}
+        workflow = open_workflow(BUNDLE, stage, asked, files)
         workflow.initialize()
 
         def note(engine: Engine) -> None:

@@ -1,0 +1,113 @@
+"""Co-training on pseudo-labels of whole scans that are kept for many iterations."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from monai.utils import convert_to_tensor
+from torch import Tensor
+
+from monai_semiseg.data.places import at_places
+from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
+from monai_semiseg.engines.semisupervised import unlabelled
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
+from monai_semiseg.transforms.propagation import with_background
+
+logger = logging.getLogger(__name__)
+
+
+class PseudoLabelCache:
+    """What a diffusion teacher's rounds say of whole scans, in half precision and in the CPU's memory.
+
+    Kept are the foreground's mean probabilities and where rounds disagree: ``(classes, spatial...)`` per scan, both 0
+    beyond its edge, where there is background.
+
+    Args:
+        scans: items with ``key``, ``(channels, spatial...)``, as :class:`~monai_semiseg.data.places.PlacedDataset`
+            numbers them.
+        inferer: how a whole scan goes through the teacher, window by window.
+        key: see above.
+    """
+
+    def __init__(self, scans: Any, inferer: Inferer, key: str = "image") -> None:
+        self.scans, self.inferer, self.key = scans, inferer, key
+        self.entries: list[Tensor] = []
+
+    @torch.no_grad()
+    def refresh(self, teacher: DiffusionTeacher, rounds: int, seed: int, device: torch.device) -> None:
+        """Ask the teacher about every scan, from noise of the seed; torch's own generator is left as it is."""
+        begun, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
+
+        def said(images: Tensor) -> Tensor:
+            mean, agreement = aggregated(teacher.rounds(images, rounds, generator)[0])
+            return torch.cat([mean[:, 1:], 1 - agreement], 1)
+
+        self.entries = []
+        for number in range(len(self.scans)):
+            image = convert_to_tensor(self.scans[number][self.key], track_meta=False).to(device)[None]
+            self.entries.append(torch.as_tensor(self.inferer(image, said))[0].to("cpu", torch.float16))
+        logger.info("pseudo-labels of %d scans, %d rounds: %.1f s", len(self.entries), rounds,
+                    time.perf_counter() - begun)  # fmt: skip
+
+    def look_up(self, scans: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)`` of scans that were moved.
+
+        Args:
+            scans: their numbers, ``(B,)``.
+            place: where their voxels went, ``(B, d + 1, spatial...)``.
+        """
+        numbers = scans.tolist()
+        found = torch.stack([at_places(self.entries[n], where) for n, where in zip(numbers, place, strict=True)])
+        return with_background(found[:, :-1]), 1 - found[:, -1:]
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: a resumed training goes on with the same pseudo-labels."""
+        return {"entries": self.entries}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds.
+
+        Raises:
+            ValueError: If it is of another number of scans.
+        """
+        if state["entries"] and len(state["entries"]) != len(self.scans):
+            raise ValueError(f"pseudo-labels of {len(state['entries'])} scans, now {len(self.scans)}")
+        self.entries = state["entries"]
+
+
+class CachedDiffusionCoTrainer(DiffusionCoTrainer):
+    """:class:`~monai_semiseg.engines.diffusion_cotraining.DiffusionCoTrainer` whose p and a are looked up.
+
+    Before the first step and after every ``refresh_every`` iterations, M and G go through all their rounds on every
+    unlabelled scan, whole; in between, p and a are what they said then, moved as the scan was moved. An iteration so
+    has a pass of M less, and p always has all R rounds; a refresh costs R rounds per unlabelled scan. With several
+    processes each refreshes all scans.
+
+    Args:
+        cache: of the unlabelled scans.
+        refresh_every: iterations.
+        settings: of :class:`~monai_semiseg.engines.diffusion_cotraining.DiffusionCoTrainer`.
+
+    Raises:
+        ConfigError: If ``refresh_every`` is below 1.
+    """
+
+    def __init__(self, *, cache: PseudoLabelCache, refresh_every: int = 100, **settings: Any) -> None:
+        if refresh_every < 1:
+            raise ConfigError(f"refresh_every {refresh_every}", expected="at least 1 iteration")
+        super().__init__(**settings)
+        self.cache, self.refresh_every = cache, refresh_every
+
+    def pseudo_labels(self, batch: dict[str, Tensor], rebuilds: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """From the cache; rounds run only for the images that they rebuild."""
+        iteration = self.state.iteration
+        if (iteration - 1) % self.refresh_every == 0:
+            self.cache.refresh(self.diffusion, self.rounds, iteration, torch.device(self.state.device))
+        target, agreement = self.cache.look_up(unlabelled(batch, "scan"), unlabelled(batch, "place"))
+        seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)[1] if rebuilds else []
+        return target, agreement, seen

@@ -1,0 +1,70 @@
+"""Places: whatever random transforms do to a scan, what was known of it is found where its voxels went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, RandAffined, RandFlipd, RandRotate90d, RandSpatialCropd
+from torch import Tensor
+
+from monai_semiseg.data.places import PlacedDataset, at_places
+
+SHAPES = {2: (17, 22), 3: (9, 14, 11)}
+
+
+def item(dims: int, seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+    return {"image": MetaTensor(torch.randn(2, *SHAPES[dims], generator=generator) + 3), "name": f"scan {seed}"}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_items_know_their_number_and_their_voxels(dims: int) -> None:
+    items = PlacedDataset([item(dims, seed) for seed in range(3)])
+    assert len(items) == 3 and [items[n]["scan"] for n in range(3)] == [0, 1, 2]
+    assert items[2]["name"] == "scan 2"
+    image = items[1]["image"].as_tensor()
+    torch.testing.assert_close(at_places(image, items[1]["place"]), image)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_flips_turns_and_crops_lose_nothing(dims: int, seed: int) -> None:
+    scan = PlacedDataset([item(dims)])[0]
+    keys = ["image", "place"]
+    moved = Compose([*(RandFlipd(keys, 0.5, axis) for axis in range(dims)), RandRotate90d(keys, 0.5),
+                     RandSpatialCropd(keys, [7] * dims, random_size=False)]).set_random_state(seed)(scan)  # fmt: skip
+    found = at_places(scan["image"].as_tensor(), moved["place"].as_tensor())
+    torch.testing.assert_close(found, moved["image"].as_tensor())
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_interpolated_is_right_up_to_the_edge_and_zero_beyond(dims: int, seed: int) -> None:
+    """A ramp, which linear interpolation does not blur; beyond the edge both have zeros."""
+    scan = PlacedDataset([item(dims)])[0]
+    ramp = scan["place"][:1] * 10 + 5 * scan["place"][1:2] + 2
+    scan["image"] = ramp.clone()
+    affine = RandAffined(["image", "place"], prob=1, rotate_range=[0.5] * (1 if dims == 2 else 3),
+                         scale_range=[0.3] * dims, translate_range=[4] * dims, mode="bilinear",
+                         padding_mode="zeros").set_random_state(seed)  # fmt: skip
+    moved = affine(scan)
+    image, place = moved["image"].as_tensor(), moved["place"].as_tensor()
+    found, weight = at_places(ramp, place), place[-1:]
+    well_inside, outside = weight > 0.999, weight == 0
+    assert float(well_inside.float().mean()) > 0.2 and bool(outside.any())
+    torch.testing.assert_close(found[well_inside], image[well_inside], atol=2e-2, rtol=0)
+    at_edge = (weight > 0.5) & (weight < 0.999)  # the image fades to zero there; what is looked up does not
+    torch.testing.assert_close(found[at_edge], (image / weight)[at_edge], atol=2e-2, rtol=0)
+    assert not found[outside].any()
+
+
+def test_a_class_map_is_the_one_hot_map_moved() -> None:
+    label: Tensor = torch.zeros(3, 10, 12)
+    label[1, 2:5, 3:9] = 1
+    label[2, 5:8, 3:9] = 1
+    scan = PlacedDataset([{"image": label}])[0]
+    moved = RandFlipd(["image", "place"], 1.0, 0)(scan)
+    assert torch.equal(at_places(label, torch.as_tensor(moved["place"])).argmax(0), label.flip(1).argmax(0))
