@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.inferers import SimpleInferer
 from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet, DiffusionModelUNet
 from torch import Tensor, nn
 
 from monai_semiseg.benchmarks.measure import compare, table, write_csv
+from monai_semiseg.data.places import PlacedDataset
+from monai_semiseg.engines.cached_cotraining import CachedDiffusionCoTrainer, PseudoLabelCache
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
@@ -37,8 +40,10 @@ def teacher(features: Sequence[int]) -> DiffusionTeacher:
     return DiffusionTeacher(nets[0], nets[1], CLASSES)
 
 
-def step(kind: type[SemiSupervisedTrainer], data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
-    """One training step."""
+def step(
+    kind: type[SemiSupervisedTrainer], data: dict[str, Tensor], iteration: int = 1, **more: Any
+) -> Callable[[], object]:
+    """One training step, the ``iteration``-th."""
     network = BasicUNet(3, 1, CLASSES, FEATURES).to(data["image"].device)
     parts = [network, *(part for part in more.values() if isinstance(part, nn.Module))]
     trainer = kind(
@@ -46,8 +51,24 @@ def step(kind: type[SemiSupervisedTrainer], data: dict[str, Tensor], **more: Any
         optimizer=torch.optim.AdamW([p for part in parts for p in part.parameters()]),
         loss_function=DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True), **more,
     )  # fmt: skip
-    trainer.state.iteration = 1
+    trainer.state.iteration = iteration
     return lambda: trainer._iteration(trainer, data)
+
+
+def networks(teacher_features: Sequence[int], device: torch.device) -> dict[str, Any]:
+    """What a co-training has beside the student."""
+    average = BasicUNet(3, 1, CLASSES, FEATURES).to(device)
+    return {"diffusion": teacher(teacher_features).to(device), "teacher": average, "aligned": False}
+
+
+def looked_up(data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
+    """A step between two refreshes of the cached pseudo-labels, on an iteration without rounds."""
+    scans = PlacedDataset([{"image": image} for image in data["weak"]])
+    cache, device = PseudoLabelCache(scans, SimpleInferer()), data["weak"].device
+    cache.refresh(more["diffusion"], 1, 0, device)
+    where = {"scan": torch.arange(len(scans), device=device),
+             "place": torch.stack([scans[number]["place"] for number in range(len(scans))]).to(device)}  # fmt: skip
+    return step(CachedDiffusionCoTrainer, {**data, **where}, 2, rounds=0, cache=cache, **more)
 
 
 def denoisers(size: Sequence[int], device: torch.device) -> dict[str, Callable[[], object]]:
@@ -85,9 +106,11 @@ def main() -> None:
         ways["supervised, float32"] = step(SemiSupervisedTrainer, data)
     for rounds in (0, 1, 3):
         ways[f"co-training, {rounds} rounds"] = step(
-            DiffusionCoTrainer, data, diffusion=teacher(args.teacher_features).to(device), rounds=rounds, aligned=False,
-            teacher=BasicUNet(3, 1, CLASSES, FEATURES).to(device), **precision,
-        )  # fmt: skip
+            DiffusionCoTrainer, data, rounds=rounds, **networks(args.teacher_features, device), **precision
+        )
+    ways["co-training, pseudo-labels looked up"] = looked_up(
+        data, **networks(args.teacher_features, device), **precision
+    )
     for name, rows in (("step", ways), ("denoiser", denoisers(args.size, device))):
         measured = compare(rows, args.repeat)
         write_csv(measured, args.output / f"diffusion_{name}.csv")
