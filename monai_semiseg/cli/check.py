@@ -1,4 +1,4 @@
-"""Look a dataset over: pairs, geometry, label values, empty labels, duplicates and leaks."""
+"""Look a dataset over: pairs, geometry, label values, empty labels, odd scans, duplicates and leaks."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_semiseg.data.dataset import DatasetCase, ScanDataset
+from monai_semiseg.data.likeness import size_differences, size_in_ras
 from monai_semiseg.data.scan import read_scan
 from monai_semiseg.data.volume import Volume
 from monai_semiseg.errors import InputError, LabelError
@@ -39,6 +40,8 @@ class CaseFacts:
     findings: list[Finding] = field(default_factory=list)
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] = ()
+    affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+    modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
     pixel_hash: str = ""
 
@@ -86,7 +89,7 @@ def check_dataset(
         facts = list(tqdm(jobs, "Checking", len(dataset.cases), disable=None if progress else True, unit="scan"))
     findings = [Finding("error", "E_LAYOUT", "", problem) for problem in dataset.problems]
     findings += [finding for fact in facts for finding in fact.findings]
-    findings += _undeclared_absent(dataset, facts) + _doubles(facts, datalist)
+    findings += _undeclared_absent(dataset, facts) + unlike_labelled(facts, datalist) + _doubles(facts, datalist)
     return CheckReport(dataset, facts, findings)
 
 
@@ -117,6 +120,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     try:
         image = read_scan(dataset.root / case.image)
         facts.shape, facts.spacing = image.array.shape, tuple(round(s, 4) for s in image.spacing)
+        facts.affine, facts.modality = image.affine, str(image.meta.get("modality", ""))
         facts.pixel_hash = _pixel_hash(image)
         if image.array.min() == image.array.max():
             note("warning", "W_CONSTANT", f"{case.image}: every voxel has the same value")
@@ -171,6 +175,38 @@ def _undeclared_absent(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Fin
         for index, name in dataset.labels.items()
         if index not in seen
     ]
+
+
+def unlike_labelled(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> list[Finding]:
+    """Scans without a label that are of another kind than the labelled ones: methods would learn from them as well.
+
+    Args:
+        facts: of all scans.
+        datalist: who is labelled (``training``) and who is not (``unlabeled``); as it is on disk if None.
+    """
+    read = [fact for fact in facts if fact.shape]
+    if datalist is None:
+        with_label = {fact.case.image for fact in read if fact.case.label is not None}
+        without = {fact.case.image for fact in read} - with_label
+    else:
+        with_label, without = (
+            {entry["image"] for entry in datalist.get(name, [])} for name in ("training", "unlabeled")
+        )
+    models = [fact for fact in read if fact.case.image in with_label]
+    if not models:
+        return []
+    sizes = np.array([size_in_ras(fact.shape, fact.affine) for fact in models])
+    known = {name: [sizes[:, n].min(0), sizes[:, n].max(0)] for n, name in enumerate(("extent", "spacing"))}
+    modalities = {fact.modality for fact in models if fact.modality}
+    findings = []
+    for fact in (fact for fact in read if fact.case.image in without):
+        found = size_differences(fact.shape, fact.affine, known)
+        if fact.modality and modalities and fact.modality not in modalities:
+            found.append(f"modality {fact.modality}, theirs {', '.join(sorted(modalities))}")
+        if found:
+            text = f"{fact.case.image}: unlike the labelled scans: {'; '.join(found)}; leave it out of the dataset?"
+            findings.append(Finding("warning", "W_UNLIKE", fact.case.id, text))
+    return findings
 
 
 def _doubles(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> list[Finding]:

@@ -7,15 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_semiseg.data.check import whole_labels
 from monai_semiseg.data.dataset import DatasetCase, ScanDataset
+from monai_semiseg.data.likeness import size_in_ras
 from monai_semiseg.data.scan import read_scan
-from monai_semiseg.data.volume import Volume
 from monai_semiseg.errors import ConfigError, InputError
 
 
@@ -96,13 +95,11 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
     inside = np.zeros(0, dtype=np.float32)
     if values.shape == image.array.shape:
         inside = image.array[values > 0].astype(np.float32)[:: max(1, int((values > 0).sum() // 10_000))]
-    spacing, shape = _in_ras(image)
-    return spacing, shape, np.percentile(image.array, (0.5, 50, 99.5)), inside, np.unique(values)
-
-
-def _in_ras(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Spacing and shape along right, anterior and superior."""
-    axes = nib.orientations.io_orientation(volume.affine)[:, 0].astype(int)
-    spacing, shape = np.empty(3), np.empty(3, dtype=np.int64)
-    spacing[axes], shape[axes] = volume.spacing, volume.array.shape
-    return spacing, shape
+    extent, spacing = size_in_ras(image.array.shape, image.affine)
+    return (
+        spacing,
+        np.rint(extent / spacing).astype(np.int64),
+        np.percentile(image.array, (0.5, 50, 99.5)),
+        inside,
+        np.unique(values),
+    )

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.data.check import check_dataset, geometry_mismatch
-from monai_semiseg.data.dataset import open_dataset
+from monai_semiseg.data.check import CaseFacts, check_dataset, geometry_mismatch, unlike_labelled
+from monai_semiseg.data.dataset import DatasetCase, open_dataset
 from monai_semiseg.data.volume import Volume
 
 AFFINE = np.diag([1.0, 1.2, 1.5, 1.0])
@@ -128,6 +128,32 @@ def test_the_same_scan_twice(dataset: Path, sections: tuple[str, str]) -> None:
         datalist[section].append({"image": f"imagesTr/{name}.nii.gz"})
     codes = [f.code for f in check_dataset(open_dataset(dataset), datalist, progress=False).findings]
     assert codes == ["W_DOUBLE" if sections[0] == sections[1] else "E_LEAK"]
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_unlabelled_scans_of_another_kind_are_said(dataset: Path, told: bool) -> None:
+    """By what is on disk, or by who is labelled in a datalist; a labelled scan is never one of them."""
+    whole = np.random.default_rng(1).normal(size=(30, 7, 8)).astype(np.float32)
+    datalist = None
+    if told:
+        names = [{"image": f"imagesTr/c{n}.nii.gz"} for n in range(5)]
+        datalist = {"training": names[:2], "unlabeled": names[2:], "validation": [], "test": []}
+    save(dataset / "imagesTr" / "c4.nii.gz", whole)
+    findings = check_dataset(open_dataset(dataset), datalist, progress=False).findings
+    assert [(f.level, f.code, f.case) for f in findings] == [("warning", "W_UNLIKE", "c4")]
+    assert "field of view 30 x 8 x 12 mm, theirs 6-6 x 8-8 x 12-12 mm" in findings[0].message
+    save(dataset / "imagesTr" / "c4.nii.gz", whole[:6], AFFINE @ np.diag([2.0, 1, 1, 1]))
+    finding = check_dataset(open_dataset(dataset), datalist, progress=False).findings[0]
+    assert "voxels of 2.0 x 1.2 x 1.5 mm, theirs 1.0-1.0 x" in finding.message
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT", ""])
+def test_unlabelled_scans_of_another_modality_are_said(modality: str) -> None:
+    """NIfTI files do not say; DICOM does."""
+    labelled, free = (CaseFacts(DatasetCase(name, f"{name}.dcm", label), shape=(4, 4, 4), modality=said)
+                      for name, label, said in (("a", "l", "MR"), ("b", None, modality)))  # fmt: skip
+    texts = [finding.message for finding in unlike_labelled([labelled, free], None)]
+    assert len(texts) == (modality == "CT") and all("modality CT, theirs MR" in text for text in texts)
 
 
 def test_plain_folders(dataset: Path) -> None:
