@@ -30,7 +30,7 @@ def answer(rows: Sequence[Row], summaries: Sequence[Summary], full: int) -> list
         return [*sentences, f"How many labels reach 95 % of full supervision is not estimated: supervised learning "
                             f"with all {full} labels was not run."]  # fmt: skip
     target = 0.95 * float(table.per_case(*reference, sorted(table.scores[reference])).mean())
-    return sentences + [_needed(arm, table, target) for arm in sorted({row.arm for row in rows})]
+    return sentences + _needed(sorted({row.arm for row in rows}), table, target)
 
 
 def _best(labelled: int, arms: Sequence[Summary], table: Table) -> str:
@@ -42,7 +42,9 @@ def _best(labelled: int, arms: Sequence[Summary], table: Table) -> str:
     best = max(arms, key=lambda one: means[one.arm])
     head = f"With {labelled} labelled scans the best mean Dice is {means[best.arm]:.4f}, from {best.arm}"
     if any(len(one.seeds) > len(shared) for one in arms):
-        head += f" (ranked on split seed {', '.join(map(str, shared))}, which every arm has)"
+        head += f" (ranked on split seed {', '.join(map(str, shared))}, which every arm has"
+        own = float(table.per_case(best.arm, labelled, best.seeds).mean())
+        head += f"; {own:.4f} over its own {len(best.seeds)})" if len(best.seeds) > len(shared) else ")"
     if len(arms) == 1:
         return f"{head}; nothing else was run at this budget."
     if best.arm == REFERENCE:
@@ -57,16 +59,23 @@ def _best(labelled: int, arms: Sequence[Summary], table: Table) -> str:
     return f"{text} {seeds}: {'more than' if certain else 'not more than'} chance (Holm p {best.p_holm:.2g})."
 
 
-def _needed(arm: str, table: Table, target: float) -> str:
-    budgets = sorted(n for name, n in table.scores if name == arm)
-    columns = np.stack([table.per_case(arm, n, sorted(table.scores[arm, n])) for n in budgets], 1)
-    need = labels_needed(budgets, columns, target)
-    if need is None:
-        return (f"{arm}: no estimate of the labels for 95 % of full supervision (Dice {target:.4f}): "
-                f"{len(budgets)} budgets, or no power law fits them.")  # fmt: skip
-    count, (low, high) = need
-    return (f"{arm}: about {count:.0f} labels [{low:.0f}, {high:.0f}] reach 95 % of full supervision "
-            f"(Dice {target:.4f}).")  # fmt: skip
+def _needed(arms: Sequence[str], table: Table, target: float) -> list[str]:
+    """A sentence per arm whose curve says how many labels it needs, and one that names the others."""
+    sentences, unknown = [], []
+    for arm in arms:
+        budgets = sorted(n for name, n in table.scores if name == arm)
+        columns = np.stack([table.per_case(arm, n, sorted(table.scores[arm, n])) for n in budgets], 1)
+        need = labels_needed(budgets, columns, target)
+        if need is None:
+            unknown.append(f"{arm} ({len(budgets)})")
+        else:
+            count, (low, high) = need
+            sentences.append(f"{arm}: about {count:.0f} labels [{low:.0f}, {high:.0f}] reach 95 % of full supervision "
+                             f"(Dice {target:.4f}).")  # fmt: skip
+    if unknown:
+        sentences.append(f"No estimate of the labels for 95 % of full supervision (Dice {target:.4f}): too few budgets "
+                         f"(in brackets), or no power law fits them: {', '.join(unknown)}.")  # fmt: skip
+    return sentences
 
 
 def mixed_code(jobs: Sequence[Job]) -> list[str]:

@@ -26,7 +26,7 @@ def said(dice: dict[str, dict[int, float]], full: int = 160) -> list[str]:
 def test_an_easy_seed_makes_no_best_arm() -> None:
     """An arm whose only seed is an easy one has the larger mean, and is no better there than another."""
     first, *_ = said({"supervised": {0: 0.80, 1: 0.86}, "cutmix": {1: 0.865}, "propagation": {0: 0.82, 1: 0.87}})
-    assert "from propagation (ranked on split seed 1, which every arm has)" in first
+    assert "from propagation (ranked on split seed 1, which every arm has; 0.8507 over its own 2)" in first
     assert "the best mean Dice is 0.8757," in first  # of that seed, as the ranking is
     assert "over 2 split seeds (better on 2)" in first and "against supervised" in first
 
@@ -46,3 +46,10 @@ def test_supervised_learning_from_another_start_is_compared(better: float, words
 def test_what_was_not_run_is_said_once() -> None:
     sentences = said({"supervised": {0: 0.80}, "cutmix": {0: 0.81}})
     assert len(sentences) == 2 and "with all 160 labels was not run" in sentences[1]
+
+
+def test_arms_without_a_curve_are_named_in_one_sentence() -> None:
+    rows = rows_of({"supervised": {0: 0.754}, "cutmix": {0: 0.81}, "other": {0: 0.79}})
+    rows += rows_of({"supervised": {0: 0.848}}, labelled=16) + rows_of({"supervised": {0: 0.932}}, labelled=160)
+    *_, first, second = answer(rows, summarise(rows), 160)
+    assert first.startswith("supervised: about ") and second.endswith("fits them: cutmix (1), other (1).")
