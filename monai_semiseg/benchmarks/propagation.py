@@ -20,7 +20,7 @@ from monai_semiseg.benchmarks.measure import write_measured
 from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
 from monai_semiseg.inference.workflow import open_workflow
 from monai_semiseg.networks.weights import load_weights
-from monai_semiseg.transforms.propagation import with_background
+from monai_semiseg.transforms.labels import with_background
 
 Predict = Callable[[Tensor], Tensor]
 

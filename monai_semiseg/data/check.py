@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_semiseg.data.dataset import DatasetCase, ScanDataset
-from monai_semiseg.data.likeness import size_differences, size_in_ras
+from monai_semiseg.data.likeness import extremes, size_differences, size_in_ras
 from monai_semiseg.data.scan import read_scan
 from monai_semiseg.data.volume import Volume
 from monai_semiseg.errors import InputError, LabelError
@@ -40,7 +40,7 @@ class CaseFacts:
     findings: list[Finding] = field(default_factory=list)
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] = ()
-    affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+    size: NDArray[np.float64] | None = None
     modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
     pixel_hash: str = ""
@@ -120,7 +120,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     try:
         image = read_scan(dataset.root / case.image)
         facts.shape, facts.spacing = image.array.shape, tuple(round(s, 4) for s in image.spacing)
-        facts.affine, facts.modality = image.affine, str(image.meta.get("modality", ""))
+        facts.size, facts.modality = size_in_ras(image.array.shape, image.affine), str(image.meta.get("modality", ""))
         facts.pixel_hash = _pixel_hash(image)
         if image.array.min() == image.array.max():
             note("warning", "W_CONSTANT", f"{case.image}: every voxel has the same value")
@@ -182,25 +182,20 @@ def unlike_labelled(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> 
 
     Args:
         facts: of all scans.
-        datalist: who is labelled (``training``) and who is not (``unlabeled``); as it is on disk if None.
+        datalist: who is labelled (``training``, ``validation``) and who is not (``unlabeled``); as on disk if None.
     """
-    read = [fact for fact in facts if fact.shape]
-    if datalist is None:
-        with_label = {fact.case.image for fact in read if fact.case.label is not None}
-        without = {fact.case.image for fact in read} - with_label
-    else:
-        with_label, without = (
-            {entry["image"] for entry in datalist.get(name, [])} for name in ("training", "unlabeled")
-        )
-    models = [fact for fact in read if fact.case.image in with_label]
+    on_disk = {fact.case.image: "unlabeled" if fact.case.label is None else "training" for fact in facts}
+    sections = on_disk if datalist is None else _sections(datalist)
+    read = [(fact, sections.get(fact.case.image), fact.size) for fact in facts if fact.size is not None]
+    models = [(fact, size) for fact, section, size in read if section in ("training", "validation")]
     if not models:
         return []
-    sizes = np.array([size_in_ras(fact.shape, fact.affine) for fact in models])
-    known = {name: [sizes[:, n].min(0), sizes[:, n].max(0)] for n, name in enumerate(("extent", "spacing"))}
-    modalities = {fact.modality for fact in models if fact.modality}
+    extents, spacings = np.stack([size for _, size in models], 1)
+    known = {"extent": extremes(extents, 1), "spacing": extremes(spacings, 3)}
+    modalities = {fact.modality for fact, _ in models if fact.modality}
     findings = []
-    for fact in (fact for fact in read if fact.case.image in without):
-        found = size_differences(fact.shape, fact.affine, known)
+    for fact, size in ((fact, size) for fact, section, size in read if section == "unlabeled"):
+        found = size_differences(size, known)
         if fact.modality and modalities and fact.modality not in modalities:
             found.append(f"modality {fact.modality}, theirs {', '.join(sorted(modalities))}")
         if found:
@@ -209,12 +204,15 @@ def unlike_labelled(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> 
     return findings
 
 
+def _sections(datalist: dict[str, Any]) -> dict[str, str]:
+    """Image -> the section that it is in."""
+    lists = {section: entries for section, entries in datalist.items() if isinstance(entries, list)}
+    return {entry["image"]: section for section, entries in lists.items() for entry in entries}
+
+
 def _doubles(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> list[Finding]:
     """Scans with the same voxels under two names; across the sections of a split they are a leak."""
-    sections = {}
-    for section, entries in (datalist or {}).items():
-        if isinstance(entries, list):
-            sections.update({entry["image"]: section for entry in entries})
+    sections = _sections(datalist or {})
     groups: dict[str, list[CaseFacts]] = defaultdict(list)
     for fact in facts:
         if fact.pixel_hash:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from monai_semiseg.data.check import whole_labels
 from monai_semiseg.data.dataset import DatasetCase, ScanDataset
-from monai_semiseg.data.likeness import size_in_ras
+from monai_semiseg.data.likeness import in_ras
 from monai_semiseg.data.scan import read_scan
 from monai_semiseg.errors import ConfigError, InputError
 
@@ -95,10 +95,9 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
     inside = np.zeros(0, dtype=np.float32)
     if values.shape == image.array.shape:
         inside = image.array[values > 0].astype(np.float32)[:: max(1, int((values > 0).sum() // 10_000))]
-    extent, spacing = size_in_ras(image.array.shape, image.affine)
     return (
-        spacing,
-        np.rint(extent / spacing).astype(np.int64),
+        in_ras(image.spacing, image.affine),
+        in_ras(image.array.shape, image.affine).astype(np.int64),
         np.percentile(image.array, (0.5, 50, 99.5)),
         inside,
         np.unique(values),

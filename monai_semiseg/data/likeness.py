@@ -10,23 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def size_in_ras(shape: Sequence[int], affine: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Field of view and voxel size along right, anterior and superior, mm."""
+def in_ras(values: Sequence[float], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What an array has along its axes, along right, anterior and superior."""
     axes = nib.orientations.io_orientation(affine)[:, 0].astype(int)
-    spacing, extent = np.empty(3), np.empty(3)
-    spacing[axes] = np.linalg.norm(affine[:3, :3], axis=0)
-    extent[axes] = np.asarray(shape) * np.linalg.norm(affine[:3, :3], axis=0)
-    return extent, spacing
+    ordered = np.empty(3)
+    ordered[axes] = values
+    return ordered
 
 
-def size_differences(
-    shape: Sequence[int], affine: NDArray[np.float64], known: Mapping[str, Any], factor: float = 1.5
-) -> list[str]:
+def size_in_ras(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Field of view and voxel size along right, anterior and superior, mm, ``(2, 3)``."""
+    spacing = in_ras(np.linalg.norm(affine[:3, :3], axis=0).tolist(), affine)
+    return np.stack([in_ras(shape, affine) * spacing, spacing])
+
+
+def extremes(values: NDArray[np.float64], digits: int) -> list[list[float]]:
+    """Least and greatest of every column, rounded."""
+    return [[round(float(value), digits) for value in side] for side in (values.min(0), values.max(0))]
+
+
+def size_differences(size: NDArray[np.float64], known: Mapping[str, Any], factor: float = 1.5) -> list[str]:
     """Say how a scan's field of view and voxels lie beyond those of known scans.
 
     Args:
-        shape: voxels.
-        affine: 4x4, voxel to mm in RAS.
+        size: of the scan, from :func:`size_in_ras`.
         known: ``extent`` and ``spacing``, each the least and the greatest of the known scans, mm along right, anterior,
             superior; what is not there is not compared.
         factor: how far beyond them is still taken for alike.
@@ -35,7 +42,7 @@ def size_differences(
         A phrase per difference.
     """
     found = []
-    sizes = dict(zip(("extent", "spacing"), size_in_ras(shape, affine), strict=True))
+    sizes = dict(zip(("extent", "spacing"), size, strict=True))
     for key, name, digits in (("extent", "field of view", 0), ("spacing", "voxels of", 1)):
         if known.get(key) is None:
             continue

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from monai.transforms import Resample
+from monai.transforms.utils import create_grid
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import Dataset
 
 
 class PlacedDataset(Dataset[Any]):
     """A dataset whose items know their number and where each of their voxels is.
 
-    Adds ``scan``, the position in the dataset, and ``place``, ``(d + 1, spatial...)``, float32: the centre of every
-    voxel as a share of the array's extent, ``(i + 0.5) / n``, and a last channel of ones. Put through the same random
-    transforms as the image, with linear interpolation and zeros beyond the edge, the last channel stays the weight of
-    what was interpolated (homogeneous coordinates), so :func:`at_places` is right up to the edge.
+    Adds ``scan``, the position in the dataset, and ``place``, ``(d + 1, spatial...)``, float32: MONAI's homogeneous
+    grid, the coordinates of every voxel from the middle of the array, and a last channel of ones. Put through the same
+    random transforms as the image, with linear interpolation and zeros beyond the edge, the last channel stays the
+    weight of what was interpolated, so :func:`at_places` is right up to the edge.
 
     Args:
         dataset: items with a channel-first array of d dimensions under ``key``.
@@ -32,13 +33,11 @@ class PlacedDataset(Dataset[Any]):
     def __getitem__(self, position: int) -> dict[str, Any]:
         """Item ``position``, with its number and its places."""
         item = self.dataset[position]
-        return {**item, "scan": position, "place": places(item[self.key].shape[1:])}
-
-
-def places(shape: tuple[int, ...]) -> Tensor:
-    """Homogeneous coordinates of every voxel of an array, ``(d + 1, spatial...)``; see :class:`PlacedDataset`."""
-    axes = torch.meshgrid(*((torch.arange(n) + 0.5) / n for n in shape), indexing="ij")
-    return torch.stack([*axes, torch.ones(*shape)])
+        return {
+            **item,
+            "scan": position,
+            "place": create_grid(item[self.key].shape[1:], dtype=torch.float32, backend="torch"),
+        }
 
 
 def at_places(volume: Tensor, place: Tensor) -> Tensor:
@@ -53,8 +52,6 @@ def at_places(volume: Tensor, place: Tensor) -> Tensor:
     """
     weight = place[-1:]
     inside = weight > 0.5
-    shares = place[:-1] / torch.where(inside, weight, torch.ones_like(weight))
-    grid = (2 * shares - 1).flip(0).movedim(0, -1)  # grid_sample names the last axis first
-    found = functional.grid_sample(volume[None].to(place.device, torch.float32), grid[None].float(),
-                                   mode="bilinear", padding_mode="border", align_corners=False)  # fmt: skip
-    return found[0] * inside
+    grid = place[:-1] / torch.where(inside, weight, torch.ones_like(weight))
+    found = Resample(dtype=torch.float32)(volume.to(place.device), grid=grid)
+    return torch.as_tensor(found) * inside

@@ -12,6 +12,7 @@ import yaml
 
 from monai_semiseg.data.files import available_memory, write_atomically
 from monai_semiseg.data.fingerprint import Fingerprint
+from monai_semiseg.data.likeness import extremes
 
 
 def plan(
@@ -55,8 +56,8 @@ def plan(
         "flip_left_right": 0.0 if sided else 0.5,
         "mirror_axes": [] if sided else [0],
         "training_scans": {
-            "extent": _range(extents, 1),
-            "spacing": _range(fingerprint.spacings, 3),
+            "extent": extremes(extents, 1),
+            "spacing": extremes(fingerprint.spacings, 3),
             "modality": dicom_modality(fingerprint.modality),
         },
     }
@@ -68,10 +69,6 @@ def dicom_modality(name: str) -> str | None:
     codes = {"mr": "MR", "mri": "MR", "ct": "CT", "computed": "CT", "pet": "PT", "pt": "PT"}
     found = {codes[word] for word in words if word in codes}
     return found.pop() if len(found) == 1 else None
-
-
-def _range(values: np.ndarray[Any, Any], digits: int) -> list[list[float]]:
-    return [[round(float(value), digits) for value in side] for side in (values.min(0), values.max(0))]
 
 
 def has_sides(labels: dict[int, str]) -> bool:

@@ -16,7 +16,7 @@ from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import unlabelled
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
-from monai_semiseg.transforms.propagation import with_background
+from monai_semiseg.transforms.labels import with_background
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ class PseudoLabelCache:
     beyond its edge, where there is background.
 
     Args:
-        scans: items with ``key``, ``(channels, spatial...)``, as :class:`~monai_semiseg.data.places.PlacedDataset`
-            numbers them.
+        scans: items with ``key``, ``(channels, spatial...)``, in the order of the dataset that
+            :class:`~monai_semiseg.data.places.PlacedDataset` numbers.
         inferer: how a whole scan goes through the teacher, window by window.
         key: see above.
     """

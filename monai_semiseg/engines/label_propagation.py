@@ -10,7 +10,7 @@ from torch import Tensor
 from monai_semiseg.engines.semisupervised import gaussian_ramp, unlabelled
 from monai_semiseg.engines.weak_to_strong import WeakToStrongTrainer
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.transforms.propagation import with_background
+from monai_semiseg.transforms.labels import with_background
 
 
 class LabelPropagationTrainer(WeakToStrongTrainer):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.data.likeness import size_differences
+from monai_semiseg.data.likeness import size_differences, size_in_ras
 from monai_semiseg.errors import ModalityError
 
 
@@ -27,7 +27,7 @@ def unlike_training(
     Returns:
         A remark, or None.
     """
-    remarks = size_differences(shape, affine, training, factor)
+    remarks = size_differences(size_in_ras(shape, affine), training, factor)
     return f"unlike the training scans: {'; '.join(remarks)}; look at the mask before you use it" if remarks else None
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_semiseg.data.volume import warn
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.transforms.propagation import with_background
+from monai_semiseg.transforms.labels import with_background
 from monai_semiseg.transforms.restore import LabelOnScanGridd
 
 

@@ -1,4 +1,4 @@
-"""Label maps, checked where they enter training."""
+"""Label maps, checked where they enter training, and probabilities that left the background out."""
 
 from __future__ import annotations
 
@@ -48,3 +48,9 @@ class CheckLabeld(MapTransform):
             if (values != whole).any():
                 item[key] = item[key].round()
         return item
+
+
+def with_background(foreground: torch.Tensor) -> torch.Tensor:
+    """Probabilities of all classes ``(B, C, spatial...)`` from the foreground's ``(B, C - 1, spatial...)``."""
+    # Interpolation may leave the sum of the foreground a rounding error above 1.
+    return torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)

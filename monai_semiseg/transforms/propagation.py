@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.data.files import atomic_path
 from monai_semiseg.errors import ConfigError, GeometryError
+from monai_semiseg.transforms.labels import with_background
 from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, carried_over
 
 Floats = NDArray[np.float32]
@@ -216,12 +217,6 @@ class PropagateLabelsd(MapTransform):
     def _made(self, voxels: Floats, spacing: Sequence[float]) -> torch.Tensor:
         self._announced  # noqa: B018 - a property for its being computed once
         return torch.from_numpy(self.propagate(voxels, spacing)).half()
-
-
-def with_background(foreground: torch.Tensor) -> torch.Tensor:
-    """Probabilities of all classes ``(B, C, spatial...)`` from the foreground's ``(B, C - 1, spatial...)``."""
-    # Interpolation may leave the sum of the foreground a rounding error above 1.
-    return torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)
 
 
 def _unpadded(image: Any) -> tuple[Floats, list[float], tuple[slice, ...]]:

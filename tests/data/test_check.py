@@ -150,7 +150,7 @@ def test_unlabelled_scans_of_another_kind_are_said(dataset: Path, told: bool) ->
 @pytest.mark.parametrize("modality", ["MR", "CT", ""])
 def test_unlabelled_scans_of_another_modality_are_said(modality: str) -> None:
     """NIfTI files do not say; DICOM does."""
-    labelled, free = (CaseFacts(DatasetCase(name, f"{name}.dcm", label), shape=(4, 4, 4), modality=said)
+    labelled, free = (CaseFacts(DatasetCase(name, f"{name}.dcm", label), size=np.ones((2, 3)), modality=said)
                       for name, label, said in (("a", "l", "MR"), ("b", None, modality)))  # fmt: skip
     texts = [finding.message for finding in unlike_labelled([labelled, free], None)]
     assert len(texts) == (modality == "CT") and all("modality CT, theirs MR" in text for text in texts)

@@ -45,7 +45,7 @@ def test_flips_turns_and_crops_lose_nothing(dims: int, seed: int) -> None:
 def test_what_is_interpolated_is_right_up_to_the_edge_and_zero_beyond(dims: int, seed: int) -> None:
     """A ramp, which linear interpolation does not blur; beyond the edge both have zeros."""
     scan = PlacedDataset([item(dims)])[0]
-    ramp = scan["place"][:1] * 10 + 5 * scan["place"][1:2] + 2
+    ramp = scan["place"][:1] + 0.5 * scan["place"][1:2] + 20
     scan["image"] = ramp.clone()
     affine = RandAffined(["image", "place"], prob=1, rotate_range=[0.5] * (1 if dims == 2 else 3),
                          scale_range=[0.3] * dims, translate_range=[4] * dims, mode="bilinear",
@@ -53,11 +53,10 @@ def test_what_is_interpolated_is_right_up_to_the_edge_and_zero_beyond(dims: int,
     moved = affine(scan)
     image, place = moved["image"].as_tensor(), moved["place"].as_tensor()
     found, weight = at_places(ramp, place), place[-1:]
-    well_inside, outside = weight > 0.999, weight == 0
-    assert float(well_inside.float().mean()) > 0.2 and bool(outside.any())
-    torch.testing.assert_close(found[well_inside], image[well_inside], atol=2e-2, rtol=0)
-    at_edge = (weight > 0.5) & (weight < 0.999)  # the image fades to zero there; what is looked up does not
-    torch.testing.assert_close(found[at_edge], (image / weight)[at_edge], atol=2e-2, rtol=0)
+    inside, outside = weight > 0.5, weight == 0
+    assert bool((weight[inside] < 0.99).any()) and bool(outside.any())
+    # The image fades to zero where it was interpolated with what is beyond the edge; what is looked up does not.
+    torch.testing.assert_close(found[inside], (image / weight)[inside], atol=1e-4, rtol=0)
     assert not found[outside].any()
 
 

@@ -43,8 +43,7 @@ def _best(labelled: int, arms: Sequence[Summary], table: Table) -> str:
     head = f"With {labelled} labelled scans the best mean Dice is {means[best.arm]:.4f}, from {best.arm}"
     if any(len(one.seeds) > len(shared) for one in arms):
         head += f" (ranked on split seed {', '.join(map(str, shared))}, which every arm has"
-        own = float(table.per_case(best.arm, labelled, best.seeds).mean())
-        head += f"; {own:.4f} over its own {len(best.seeds)})" if len(best.seeds) > len(shared) else ")"
+        head += f"; {best.means['dice']:.4f} over its own {len(best.seeds)})" if len(best.seeds) > len(shared) else ")"
     if len(arms) == 1:
         return f"{head}; nothing else was run at this budget."
     if best.arm == REFERENCE:
