@@ -1,7 +1,8 @@
 """Typed errors: what file, what was found, what was expected, what to do - in at most four lines.
 
-Two families: an :class:`InputError` is one bad scan and fails its case alone; a :class:`ConfigError` is a bad request
-and stops before any work. Each class has a stable ``code`` that reports carry.
+Two families: an :class:`InputError` is one bad scan and fails its case alone; a
+:class:`ConfigError` is a bad request and stops before any work. Each class has a stable ``code``
+that reports carry.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class SemisegError(Exception):
 
     code = "E_INTERNAL"
 
-    def __init__(self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None) -> None:
+    def __init__(
+        self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None
+    ) -> None:
         self.found, self.expected, self.remedy = found, expected, remedy
         self.path = None if path is None else Path(path)
         where = "" if path is None else f"{self.path}: "
@@ -41,7 +44,9 @@ class SemisegError(Exception):
         return "; ".join(part.strip() for part in str(self).splitlines())
 
 
-def _rebuild(kind: type[SemisegError], found: str, expected: str, remedy: str, path: Path | None) -> SemisegError:
+def _rebuild(
+    kind: type[SemisegError], found: str, expected: str, remedy: str, path: Path | None
+) -> SemisegError:
     return kind(found, expected=expected, remedy=remedy, path=path)
 
 
@@ -184,10 +189,15 @@ class CheckpointError(SemisegError):
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The typed error among an exception's causes (MONAI wraps what a config raises); else the exception itself."""
+    """Return the typed error among an exception's causes, else its first cause.
+
+    MONAI wraps what a config or a transform raises.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SemisegError):
             return cause
         cause = cause.__cause__ or cause.__context__
+    while error.__cause__ is not None:
+        error = error.__cause__
     return error

@@ -1,7 +1,7 @@
 """A synthetic body part: a nested organ (shell and core) among decoys, and how a site's scanner shows it.
 
-Every structure is a function of a point in mm, so a scan on any grid, oblique or not, needs no interpolation and its
-label map is exact.
+Every structure is a function of a point in mm, so a scan on any grid, oblique or not, needs no
+interpolation and its label map is exact.
 """
 
 from __future__ import annotations
@@ -85,7 +85,12 @@ class Blob:
 
     @classmethod
     def draw(
-        cls, rng: np.random.Generator, centre: Array, axes: Array, radii: Sequence[float] | Array, rough: float = 0.13
+        cls,
+        rng: np.random.Generator,
+        centre: Array,
+        axes: Array,
+        radii: Sequence[float] | Array,
+        rough: float = 0.13,
     ) -> Blob:
         """Draw bend and surface of a blob of a given place, pose and size."""
         size = np.asarray(radii, dtype=np.float64)
@@ -120,7 +125,12 @@ class Subject:
         inner = centre + axes @ (rng.uniform(-0.18, 0.18, 3) * radii)
         return cls(
             shell=Blob.draw(rng, centre, axes, radii),
-            core=Blob.draw(rng, inner, axes @ rotation(rng.uniform(-0.3, 0.3, 3)), radii * rng.uniform(0.52, 0.72, 3)),
+            core=Blob.draw(
+                rng,
+                inner,
+                axes @ rotation(rng.uniform(-0.3, 0.3, 3)),
+                radii * rng.uniform(0.52, 0.72, 3),
+            ),
             decoys=tuple(_draw_decoys(rng, centre, radii)),
             vessel=(Waves.draw(rng, 45), Waves.draw(rng, 45)),
             tissue=Waves.draw(rng, 20),
@@ -139,7 +149,10 @@ class Subject:
 
     def intensity(self, points: Array, site: Site, rng: np.random.Generator) -> Array:
         """What a noiseless, even scanner of a site shows, about 0 to 1; contrast varies a little with each scan."""
-        tone = {name: getattr(site, name) + rng.normal(0, 0.015) for name in ("muscle", "stroma", "shell", "core")}
+        tone = {
+            name: getattr(site, name) + rng.normal(0, 0.015)
+            for name in ("muscle", "stroma", "shell", "core")
+        }
         image = np.full(len(points), tone["muscle"])
         _paint(image, 4 * self.tissue(points), tone["stroma"])
         for blob, name in self.decoys:
@@ -151,7 +164,9 @@ class Subject:
         return image * (1 + 0.05 * self.texture(points))
 
 
-def _draw_decoys(rng: np.random.Generator, centre: Array, radii: Array) -> Iterator[tuple[Blob, str]]:
+def _draw_decoys(
+    rng: np.random.Generator, centre: Array, radii: Array
+) -> Iterator[tuple[Blob, str]]:
     """Organs around the target that share its intensities, but not its build."""
     for kind in rng.permutation(["plain", "plain", "swapped", "core", "core", "core"]):
         direction = rng.normal(size=3)
@@ -160,7 +175,8 @@ def _draw_decoys(rng: np.random.Generator, centre: Array, radii: Array) -> Itera
         pose = rotation(rng.uniform(-1.5, 1.5, 3))
         yield Blob.draw(rng, away, pose, size), "shell" if kind == "plain" else "core"
         if kind == "swapped":
-            # Nested like the target, the other way round: intensity alone does not tell shell from core.
+            # Nested like the target, the other way round: intensity alone does not tell shell from
+            # core.
             yield Blob.draw(rng, away, pose, size * 0.6), "shell"
 
 
@@ -170,10 +186,14 @@ def _paint(image: Array, depth: Array, value: float) -> None:
     image += weight * (value - image)
 
 
-def acquire(subject: Subject, site: Site, points: Array, rng: np.random.Generator) -> NDArray[np.integer]:
+def acquire(
+    subject: Subject, site: Site, points: Array, rng: np.random.Generator
+) -> NDArray[np.integer]:
     """Scan points of a subject: bias field, Rician noise, rounding to the site's voxel type."""
     clean = subject.intensity(points, site, rng)
-    clean = clean * (1 + site.bias * Waves.draw(rng, 110, count=4)(points)) * rng.uniform(0.85, 1.15)
+    clean = (
+        clean * (1 + site.bias * Waves.draw(rng, 110, count=4)(points)) * rng.uniform(0.85, 1.15)
+    )
     noise = rng.normal(0, site.noise, size=(2, len(points)))
     values = np.hypot(clean + noise[0], noise[1]) * site.full_scale
     limit = np.iinfo(site.dtype).max
@@ -186,6 +206,11 @@ def rotation(angles: Sequence[float] | Array) -> Array:
     for axis, angle in enumerate(angles):
         turn = np.eye(3)
         a, b = (axis + 1) % 3, (axis + 2) % 3
-        turn[[a, a, b, b], [a, b, a, b]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        turn[[a, a, b, b], [a, b, a, b]] = (
+            np.cos(angle),
+            -np.sin(angle),
+            np.sin(angle),
+            np.cos(angle),
+        )
         matrix = turn @ matrix
     return matrix

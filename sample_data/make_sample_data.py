@@ -26,8 +26,15 @@ SEED = 20250611
 LABELLED, UNLABELLED = 28, 8
 # Some sites send more scans than others, as in real collections.
 SITE_CYCLE = (
-    "bright_core", "dark_core", "low_contrast", "bright_core", "inverted", "dark_core", "bright_core", "low_contrast",
-)  # fmt: skip
+    "bright_core",
+    "dark_core",
+    "low_contrast",
+    "bright_core",
+    "inverted",
+    "dark_core",
+    "bright_core",
+    "low_contrast",
+)
 AXES_CYCLE = ("RAS", "LPS", "RAS", "LAS", "PIR", "RAS", "ASL")
 PATIENT_AXES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
@@ -106,22 +113,31 @@ def make_dataset(folder: Path) -> None:
         "training": training,
         "test": [],
     }
-    (folder / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8", newline="\n")
+    (folder / "dataset.json").write_text(
+        json.dumps(description, indent=1) + "\n", encoding="utf-8", newline="\n"
+    )
 
 
 def make_scans(folder: Path) -> None:
     """Write scans to predict: NIfTI in three shapes of file and grid, two DICOM series and a localizer."""
-    for number, (name, site, axes, oblique) in enumerate((
-        ("oblique.nii.gz", "bright_core", "RAS", True),
-        ("lps_slices.nii.gz", "low_contrast", "LPS", False),
-        ("plain.nii", "dark_core", "RAS", False),
-    )):  # fmt: skip
+    for number, (name, site, axes, oblique) in enumerate(
+        (
+            ("oblique.nii.gz", "bright_core", "RAS", True),
+            ("lps_slices.nii.gz", "low_contrast", "LPS", False),
+            ("plain.nii", "dark_core", "RAS", False),
+        )
+    ):
         scan = Scan.draw(100 + number, site, axes, oblique=oblique)
         write_nifti(folder / name, scan.image, scan.affine)
-    # A DICOM stack runs against the patient axes where it can, as scanners have it: rows and columns in LPS.
-    write_series(folder / "dicom" / "series_a", Scan.draw(110, "bright_core", "LPS", oblique=True), 3)
+    # A DICOM stack runs against the patient axes where it can, as scanners have it: rows and
+    # columns in LPS.
+    write_series(
+        folder / "dicom" / "series_a", Scan.draw(110, "bright_core", "LPS", oblique=True), 3
+    )
     write_series(folder / "dicom" / "series_b", Scan.draw(111, "inverted", "PIL", oblique=False), 4)
-    write_localizer(folder / "dicom" / "series_b", Scan.draw(111, "inverted", "LPS", oblique=False), 1)
+    write_localizer(
+        folder / "dicom" / "series_b", Scan.draw(111, "inverted", "LPS", oblique=False), 1
+    )
 
 
 def write_nifti(path: Path, voxels: NDArray[np.integer], affine: Array) -> None:
@@ -131,7 +147,8 @@ def write_nifti(path: Path, voxels: NDArray[np.integer], affine: Array) -> None:
     header = image.header
     header.set_xyzt_units("mm")
     header.set_sform(affine, code="scanner")
-    # nibabel fits a quaternion even to an unset qform; its last digits depend on the linear algebra library.
+    # nibabel fits a quaternion even to an unset qform; its last digits depend on the linear algebra
+    # library.
     for name in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"):
         header[name] = 0
     content = image.to_bytes()
@@ -147,7 +164,9 @@ def write_series(folder: Path, scan: Scan, series: int) -> None:
     """Write an MR series, one file per slice; names follow no spatial order, and one has no extension."""
     folder.mkdir(parents=True, exist_ok=True)
     slices = scan.image.shape[2]
-    names = [f"IM{n:04}.dcm" for n in np.random.default_rng([SEED, 200 + series]).permutation(slices)]
+    names = [
+        f"IM{n:04}.dcm" for n in np.random.default_rng([SEED, 200 + series]).permutation(slices)
+    ]
     names[slices // 2] = names[slices // 2].removesuffix(".dcm")
     for k, name in enumerate(names):
         origin = scan.affine[:3] @ [0, 0, k, 1]
@@ -162,12 +181,25 @@ def write_localizer(folder: Path, scan: Scan, series: int) -> None:
         middle[number] = scan.image.shape[number] // 2
         pixels = scan.image.take(int(middle[number]), axis=number)
         axes = scan.affine[:3, [across, down, number]]
-        write_slice(folder / f"LOC{number + 1}.dcm", pixels, axes, scan.affine[:3] @ middle, series, number + 1,
-                    kind="LOCALIZER")  # fmt: skip
+        write_slice(
+            folder / f"LOC{number + 1}.dcm",
+            pixels,
+            axes,
+            scan.affine[:3] @ middle,
+            series,
+            number + 1,
+            kind="LOCALIZER",
+        )
 
 
 def write_slice(
-    path: Path, pixels: NDArray[np.integer], axes: Array, origin: Array, series: int, instance: int, kind: str = "M"
+    path: Path,
+    pixels: NDArray[np.integer],
+    axes: Array,
+    origin: Array,
+    series: int,
+    instance: int,
+    kind: str = "M",
 ) -> None:
     """Write one MR image.
 
@@ -192,7 +224,12 @@ def write_slice(
     dataset.SliceThickness, dataset.SpacingBetweenSlices = _decimals([spacing[2], spacing[2]])
     dataset.Columns, dataset.Rows = pixels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = (
+        16,
+        16,
+        15,
+        1,
+    )
     dataset.PixelData = pixels.T.astype("<i2").tobytes()
     dataset.save_as(path, enforce_file_format=True)
 
@@ -200,12 +237,24 @@ def write_slice(
 def _identify(dataset: Dataset, series: int, instance: int) -> None:
     """The tags that say whose image this is: nobody's."""
     dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, _uid(f"image {series} {instance}")
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = _uid(f"study {series // 4}"), _uid(f"series {series}")
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (
+        _uid(f"study {series // 4}"),
+        _uid(f"series {series}"),
+    )
     dataset.FrameOfReferenceUID = _uid(f"frame {series // 4}")
     dataset.PatientName, dataset.PatientID = "Sample^Synthetic", f"SAMPLE{series // 4}"
     dataset.PatientBirthDate, dataset.PatientSex = "", "O"
-    dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = "20000101", "120000", "1", ""
-    dataset.ReferringPhysicianName, dataset.Manufacturer, dataset.PositionReferenceIndicator = "", "Synthetic", ""
+    dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = (
+        "20000101",
+        "120000",
+        "1",
+        "",
+    )
+    dataset.ReferringPhysicianName, dataset.Manufacturer, dataset.PositionReferenceIndicator = (
+        "",
+        "Synthetic",
+        "",
+    )
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "MR", series, instance
     dataset.SeriesDescription = "localizer" if series == 1 else f"synthetic {series}"
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
@@ -215,7 +264,10 @@ def _identify(dataset: Dataset, series: int, instance: int) -> None:
 
 def _file_meta(series: int, instance: int) -> FileMetaDataset:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = MRImageStorage, _uid(f"image {series} {instance}")
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+        MRImageStorage,
+        _uid(f"image {series} {instance}"),
+    )
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     # Set here, since pydicom would write its own version into the file.
     meta.ImplementationClassUID, meta.ImplementationVersionName = _uid("writer"), "SAMPLE_DATA"
@@ -234,12 +286,24 @@ def _decimals(values: Array | list[float]) -> list[DSfloat]:
 def main(argv: list[str] | None = None) -> int:
     """Write everything."""
     parser = argparse.ArgumentParser(description="Make the synthetic sample data.")
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent, help="folder (default: here)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).resolve().parent,
+        help="folder (default: here)",
+    )
     output = parser.parse_args(argv).output
     make_dataset(output / "dataset")
     make_scans(output / "scans")
-    files = [file for part in ("dataset", "scans") for file in (output / part).rglob("*") if file.is_file()]
-    sys.stdout.write(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.2f} MB in {output}\n")
+    files = [
+        file
+        for part in ("dataset", "scans")
+        for file in (output / part).rglob("*")
+        if file.is_file()
+    ]
+    sys.stdout.write(
+        f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.2f} MB in {output}\n"
+    )
     return 0
 
 

@@ -20,13 +20,27 @@ from monai.bundle import ConfigParser
 from monai_semiseg.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("bundles/docs/*.md")), *sorted(ROOT.glob("bundles/*/docs/README.md"))]
-PROGRAMS = {"python": [sys.executable], "monai-semiseg": [sys.executable, "-m", "monai_semiseg"],
-            "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone"]}  # fmt: skip
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("bundles/*/docs/README.md")),
+]
+PROGRAMS = {
+    "python": [sys.executable],
+    "monai-semiseg": [sys.executable, "-m", "monai_semiseg"],
+    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone"],
+}
 # What stands for the reader's own files when a command is run; the rest of it stays as it is.
-THINGS = {"DATASET": "dataset", "Task04_Hippocampus": "dataset", "SCANS": "sample_data/scans", "MASKS": "masks",
-          "MASKS_FUSED": "masks_fused", "SCANS...": "sample_data/scans", "dicom_studies": "sample_data/scans/dicom",
-          "YOURS.pt": "bundles/hebbian_initializer/models/model.pt"}  # fmt: skip
+THINGS = {
+    "DATASET": "dataset",
+    "Task04_Hippocampus": "dataset",
+    "SCANS": "sample_data/scans",
+    "MASKS": "masks",
+    "MASKS_FUSED": "masks_fused",
+    "SCANS...": "sample_data/scans",
+    "dicom_studies": "sample_data/scans/dicom",
+    "YOURS.pt": "bundles/hebbian_initializer/models/model.pt",
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -85,26 +99,34 @@ def _check_bundle_run(words: list[str]) -> None:
     assert ours and all(file.is_file() for file in ours), files
     known = {key for file in ours for key in ConfigParser.load_config_file(str(file))}
     for word in words[words.index("run") + 1 :]:
-        if word.startswith("--") and word not in ("--config_file", "--bundle_root", "--meta_file", "--logging_file"):
+        if word.startswith("--") and word not in (
+            "--config_file",
+            "--bundle_root",
+            "--meta_file",
+            "--logging_file",
+        ):
             assert word[2:].split("#")[0] in known, word
 
 
 @pytest.mark.parametrize(
-    "snippet", [pytest.param(code, id=f"weights-{n}") for n, code in
-                enumerate(blocks(ROOT / "bundles" / "docs" / "weights.md", "python"))],
-)  # fmt: skip
+    "snippet",
+    [
+        pytest.param(code, id=f"weights-{n}")
+        for n, code in enumerate(blocks(ROOT / "docs" / "weights.md", "python"))
+    ],
+)
 def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    exec(compile(snippet, "bundles/docs/weights.md", "exec"), {"__name__": "snippet"})
+    exec(compile(snippet, "docs/weights.md", "exec"), {"__name__": "snippet"})
 
 
 def test_json_snippets_are_json() -> None:
-    for code in blocks(ROOT / "bundles" / "docs" / "weights.md", "json"):
+    for code in blocks(ROOT / "docs" / "weights.md", "json"):
         assert "_target_" in json.loads(code)
 
 
 def test_the_api_page_names_what_is_there() -> None:
-    for row in (ROOT / "bundles" / "docs" / "api.md").read_text().splitlines():
+    for row in (ROOT / "docs" / "api.md").read_text().splitlines():
         if not row.startswith("| `monai_semiseg."):
             continue
         package, names = re.findall(r"`(.+?)`", row)[0], re.findall(r"`(.+?)`", row)[1:]
@@ -113,10 +135,18 @@ def test_the_api_page_names_what_is_there() -> None:
             try:
                 module = importlib.import_module(f"{package}.{parts[0]}")
                 assert len(parts) == 1 or hasattr(module, parts[1]), name
-            except ModuleNotFoundError:  # a further name of the module before it, or of a single-file package
+            except (
+                ModuleNotFoundError
+            ):  # a further name of the module before it, or of a single-file package
                 previous = importlib.import_module(package)
-                holders = [previous, *(importlib.import_module(f"{package}.{known.split('.')[0]}")
-                                       for known in names if "." in known)]  # fmt: skip
+                holders = [
+                    previous,
+                    *(
+                        importlib.import_module(f"{package}.{known.split('.')[0]}")
+                        for known in names
+                        if "." in known
+                    ),
+                ]
                 assert any(hasattr(holder, parts[0]) for holder in holders), name
 
 
@@ -127,19 +157,29 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "notebook"}
-    notebook = json.loads((ROOT / "bundles" / "docs" / "tutorial.ipynb").read_text())
+    notebook = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text())
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
     masks = tmp_path / "runs" / "tutorial" / "masks"
-    assert names["code"] in (0, 3) and (masks / "index.html").is_file() and list(masks.rglob("*_uncertainty.nii.gz"))
+    assert (
+        names["code"] in (0, 3)
+        and (masks / "index.html").is_file()
+        and list(masks.rglob("*_uncertainty.nii.gz"))
+    )
     assert (tmp_path / "runs" / "tutorial" / "test" / "metrics.json").is_file()
 
 
 def test_every_fault_has_its_tests() -> None:
     """The tests that the page names are there, and no row is named twice."""
-    rows = re.findall(r"^\| ([\d, -]+) \|.*\| ([^|]+) \|$", (ROOT / "bundles" / "docs" / "faults.md").read_text(), re.M)
-    numbers = [int(number) for row, _ in rows for number in re.findall(r"\d+", re.sub(r"1-4", "1, 2, 3, 4", row))]
+    rows = re.findall(
+        r"^\| ([\d, -]+) \|.*\| ([^|]+) \|$", (ROOT / "docs" / "robustness.md").read_text(), re.M
+    )
+    numbers = [
+        int(number)
+        for row, _ in rows
+        for number in re.findall(r"\d+", re.sub(r"1-4", "1, 2, 3, 4", row))
+    ]
     assert sorted(numbers) == sorted(set(range(1, 58)) - {55})
     for _, tests in rows:
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
@@ -150,7 +190,9 @@ def test_every_fault_has_its_tests() -> None:
 
 def small(words: list[str]) -> list[str]:
     """The command with the reader's files in their places, two iterations where it trains, few cells in a study."""
-    words = [re.sub(r"[^=]+$", lambda found: THINGS.get(found[0], found[0]), word) for word in words]
+    words = [
+        re.sub(r"[^=]+$", lambda found: THINGS.get(found[0], found[0]), word) for word in words
+    ]
     trains = "monai.bundle" in words and re.search(r"/(train|pretrain)\w*\.json", " ".join(words))
     study = words[:2] == ["monai-semiseg", "study"]
     fewer = {"--labelled": "4", "--seeds": "0", "--budget": "2"} if study else {"--iterations": "2"}
@@ -163,8 +205,15 @@ def small(words: list[str]) -> list[str]:
 
 
 def run(words: list[str], folder: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(small(words), capture_output=True, text=True, cwd=folder, env=environment, timeout=600)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        small(words), capture_output=True, text=True, cwd=folder, env=environment, timeout=600
+    )
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
 
 
@@ -175,12 +224,29 @@ def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., 
     shutil.copytree(ROOT / "bundles", folder / "bundles")
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
     write_dataset(folder / "dataset", scans=64, shape=(26, 32, 24))
-    run(["monai-semiseg", "split", "DATASET", "--labelled", "20", "--output", "datalist.json"], folder)
-    run(["monai-semiseg", "plan", "DATASET", "--datalist", "datalist.json", "--output", "plan.yaml"], folder)
+    run(
+        ["monai-semiseg", "split", "DATASET", "--labelled", "20", "--output", "datalist.json"],
+        folder,
+    )
+    run(
+        [
+            "monai-semiseg",
+            "plan",
+            "DATASET",
+            "--datalist",
+            "datalist.json",
+            "--output",
+            "plan.yaml",
+        ],
+        folder,
+    )
     return folder
 
 
-OURS = {page: [words for words in commands(page) if words[0] in PROGRAMS and "venv" not in words] for page in PAGES}
+OURS = {
+    page: [words for words in commands(page) if words[0] in PROGRAMS and "venv" not in words]
+    for page in PAGES
+}
 
 
 def test_every_bundles_page_has_commands() -> None:
@@ -188,7 +254,9 @@ def test_every_bundles_page_has_commands() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if OURS[page]], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if OURS[page]], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_every_command_runs(page: Path, home: Path) -> None:
     """From a clean folder, in the order of the page."""
     for name in ("runs", "masks", "masks_fused"):

@@ -31,7 +31,9 @@ def streamed(embeddings: Tensor, groups: Tensor, temperature: float) -> Tensor:
     return total / count
 
 
-def way(loss: Callable[[Tensor, Tensor, float], Tensor], rows: Tensor, groups: Tensor) -> Callable[[], object]:
+def way(
+    loss: Callable[[Tensor, Tensor, float], Tensor], rows: Tensor, groups: Tensor
+) -> Callable[[], object]:
     """Forward and backward pass."""
 
     def run() -> None:
@@ -57,7 +59,9 @@ def agreement(count: int, dimension: int) -> tuple[float, float]:
 def data(count: int, dimension: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Random embeddings of three classes."""
     torch.manual_seed(0)
-    return torch.randn(count, dimension, device=device), torch.randint(0, 3, (count,), device=device)
+    return torch.randn(count, dimension, device=device), torch.randint(
+        0, 3, (count,), device=device
+    )
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ from monai.networks.nets import BasicUNet, DiffusionModelUNet
 from torch import Tensor, nn
 
 from monai_semiseg.benchmarks.measure import compare, table, write_csv
-from monai_semiseg.data.places import PlacedDataset
 from monai_semiseg.engines.cached_cotraining import CachedDiffusionCoTrainer, PseudoLabelCache
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
+from monai_semiseg.samplers.coordinates import CoordinateDataset
 
 FEATURES = (16, 16, 32, 64, 128, 16)
 CLASSES = 3
@@ -47,10 +47,17 @@ def step(
     network = BasicUNet(3, 1, CLASSES, FEATURES).to(data["image"].device)
     parts = [network, *(part for part in more.values() if isinstance(part, nn.Module))]
     trainer = kind(
-        device=data["image"].device, max_epochs=1, epoch_length=1, train_data_loader=[data], network=network,
+        device=data["image"].device,
+        max_epochs=1,
+        epoch_length=1,
+        train_data_loader=[data],
+        network=network,
         optimizer=torch.optim.AdamW([p for part in parts for p in part.parameters()]),
-        loss_function=DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True), **more,
-    )  # fmt: skip
+        loss_function=DiceCELoss(
+            to_onehot_y=True, softmax=True, include_background=False, batch=True
+        ),
+        **more,
+    )
     trainer.state.iteration = iteration
     return lambda: trainer._iteration(trainer, data)
 
@@ -63,11 +70,13 @@ def networks(teacher_features: Sequence[int], device: torch.device) -> dict[str,
 
 def looked_up(data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
     """A step between two refreshes of the cached pseudo-labels, on an iteration without rounds."""
-    scans = PlacedDataset([{"image": image} for image in data["weak"]])
+    scans = CoordinateDataset([{"image": image} for image in data["weak"]])
     cache, device = PseudoLabelCache(scans, SimpleInferer()), data["weak"].device
     cache.refresh(more["diffusion"], 1, 0, device)
-    where = {"scan": torch.arange(len(scans), device=device),
-             "place": torch.stack([scans[number]["place"] for number in range(len(scans))]).to(device)}  # fmt: skip
+    where = {
+        "scan": torch.arange(len(scans), device=device),
+        "place": torch.stack([scans[number]["place"] for number in range(len(scans))]).to(device),
+    }
     return step(CachedDiffusionCoTrainer, {**data, **where}, 2, rounds=0, cache=cache, **more)
 
 
@@ -78,9 +87,15 @@ def denoisers(size: Sequence[int], device: torch.device) -> dict[str, Callable[[
     ours = TimeConditionedUNet(3, 1 + CLASSES, CLASSES, FEATURES).to(device)
     stock = BasicUNet(3, 1 + CLASSES, CLASSES, FEATURES).to(device)
     monais = DiffusionModelUNet(
-        spatial_dims=3, in_channels=1 + CLASSES, out_channels=CLASSES, channels=FEATURES[1:5],
-        attention_levels=[False] * 4, num_res_blocks=1, norm_num_groups=8, num_head_channels=8,
-    ).to(device)  # fmt: skip
+        spatial_dims=3,
+        in_channels=1 + CLASSES,
+        out_channels=CLASSES,
+        channels=FEATURES[1:5],
+        attention_levels=[False] * 4,
+        num_res_blocks=1,
+        norm_num_groups=8,
+        num_head_channels=8,
+    ).to(device)
     return {
         "BasicUNet, no time": lambda: stock(noisy).square().mean().backward(),
         "TimeConditionedUNet": lambda: ours(noisy, times).square().mean().backward(),
@@ -96,7 +111,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[40, 56, 40])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--teacher_features", type=int, nargs=6, default=list(FEATURES))
-    parser.add_argument("--autocast_dtype", choices=["float16", "bfloat16"], help="of every step (default float32)")
+    parser.add_argument(
+        "--autocast_dtype", choices=["float16", "bfloat16"], help="of every step (default float32)"
+    )
     args = parser.parse_args()
     device = torch.device(args.device)
     data = batch(args.size, device)
@@ -106,7 +123,11 @@ def main() -> None:
         ways["supervised, float32"] = step(SemiSupervisedTrainer, data)
     for rounds in (0, 1, 3):
         ways[f"co-training, {rounds} rounds"] = step(
-            DiffusionCoTrainer, data, rounds=rounds, **networks(args.teacher_features, device), **precision
+            DiffusionCoTrainer,
+            data,
+            rounds=rounds,
+            **networks(args.teacher_features, device),
+            **precision,
         )
     ways["co-training, pseudo-labels looked up"] = looked_up(
         data, **networks(args.teacher_features, device), **precision
@@ -114,7 +135,9 @@ def main() -> None:
     for name, rows in (("step", ways), ("denoiser", denoisers(args.size, device))):
         measured = compare(rows, args.repeat)
         write_csv(measured, args.output / f"diffusion_{name}.csv")
-        sys.stdout.write(f"\n{name}, 2 labelled and 2 unlabelled patches\n{table(measured, measured[0].name)}")
+        sys.stdout.write(
+            f"\n{name}, 2 labelled and 2 unlabelled patches\n{table(measured, measured[0].name)}"
+        )
 
 
 if __name__ == "__main__":

@@ -23,10 +23,9 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage, generate_uid
 from tqdm import tqdm
 
-from monai_semiseg.data.discover import find_cases
-from monai_semiseg.data.files import write_atomically
-from monai_semiseg.data.scan import read_case
+from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import SemisegError
+from monai_semiseg.storage.files import write_atomically
 
 Files = dict[str, bytes]
 
@@ -40,7 +39,11 @@ def nifti(rng: np.random.Generator) -> Files:
     kinds: list[Any] = [np.uint8, np.int16, np.float32, np.float64]
     array = (100 * rng.random((6, 5, 4))).astype(kinds[rng.integers(4)])
     content = nib.Nifti1Image(array, np.diag([1.0, 1.2, 0.8, 1.0])).to_bytes()
-    return {"scan.nii": content} if rng.random() < 0.5 else {"scan.nii.gz": gzip.compress(content, mtime=0)}
+    return (
+        {"scan.nii": content}
+        if rng.random() < 0.5
+        else {"scan.nii.gz": gzip.compress(content, mtime=0)}
+    )
 
 
 def dicom(rng: np.random.Generator) -> Files:
@@ -49,15 +52,27 @@ def dicom(rng: np.random.Generator) -> Files:
     for k in range(4):
         slice_ = pydicom.Dataset()
         slice_.file_meta = pydicom.dataset.FileMetaDataset()
-        slice_.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if rng.random() < 0.5 else ImplicitVRLittleEndian
+        slice_.file_meta.TransferSyntaxUID = (
+            ExplicitVRLittleEndian if rng.random() < 0.5 else ImplicitVRLittleEndian
+        )
         slice_.file_meta.MediaStorageSOPClassUID = slice_.SOPClassUID = MRImageStorage
-        slice_.file_meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID = generate_uid(entropy_srcs=[str(k)])
+        slice_.file_meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID = generate_uid(
+            entropy_srcs=[str(k)]
+        )
         slice_.SeriesInstanceUID, slice_.StudyInstanceUID, slice_.Modality = series, study, "MR"
         slice_.Rows, slice_.Columns, slice_.InstanceNumber = 5, 6, k + 1
         slice_.PixelSpacing, slice_.SliceThickness = [1.0, 1.0], 2.0
-        slice_.ImageOrientationPatient, slice_.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0.0, 0.0, 2.0 * k]
+        slice_.ImageOrientationPatient, slice_.ImagePositionPatient = (
+            [1, 0, 0, 0, 1, 0],
+            [0.0, 0.0, 2.0 * k],
+        )
         slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
-        slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 16, 12, 11, 0
+        slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = (
+            16,
+            12,
+            11,
+            0,
+        )
         slice_.PixelData = rng.integers(0, 4000, 30).astype("<u2").tobytes()
         stream = io.BytesIO()
         slice_.save_as(stream, enforce_file_format=True)
@@ -113,7 +128,13 @@ def shuffled(content: bytes, rng: np.random.Generator) -> bytes:
     return content[:to] + part + content[to:]
 
 
-MUTATIONS: list[Callable[[bytes, np.random.Generator], bytes]] = [flipped, header_flipped, odd_numbers, cut, shuffled]
+MUTATIONS: list[Callable[[bytes, np.random.Generator], bytes]] = [
+    flipped,
+    header_flipped,
+    odd_numbers,
+    cut,
+    shuffled,
+]
 
 
 def mutated(seed: int) -> tuple[str, Files]:
@@ -161,7 +182,9 @@ def outcome(files: Files, folder: Path, seconds: float) -> str:
         return f"UNTYPED {type(error).__name__}"
 
 
-def run(count: int, first: int = 0, seconds: float = 10.0, progress: bool = True) -> dict[tuple[str, str], list[int]]:
+def run(
+    count: int, first: int = 0, seconds: float = 10.0, progress: bool = True
+) -> dict[tuple[str, str], list[int]]:
     """Outcomes of ``count`` inputs, as (kind, outcome) -> seeds."""
     found: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
     with warnings.catch_warnings():
@@ -189,7 +212,9 @@ def main() -> None:
     writer.writerows([*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items()))
     write_atomically(args.output / "fuzz.csv", text.getvalue())
     sys.stdout.write("| kind | outcome | count | first seed |\n| --- | --- | --: | --: |\n")
-    sys.stdout.writelines(f"| {k} | {o} | {len(s)} | {s[0]} |\n" for (k, o), s in sorted(found.items()))
+    sys.stdout.writelines(
+        f"| {k} | {o} | {len(s)} | {s[0]} |\n" for (k, o), s in sorted(found.items())
+    )
     sys.stdout.write(f"\nmost memory of the process: {megabytes:.0f} MB\n")
     sys.exit(any("UNTYPED" in o or o == "hang" for _, o in found))
 

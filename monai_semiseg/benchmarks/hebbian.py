@@ -26,7 +26,9 @@ def unfolded(images: Tensor, output: Tensor, weight: Tensor, inverse_temperature
         patches = patches.unfold(axis, 3, 1)
     columns = patches.permute(0, 1, 5, 6, 7, 2, 3, 4).reshape(len(images), weight[0].numel(), -1)
     matrix = columns.transpose(1, 2).reshape(-1, weight[0].numel())  # sites x patch
-    shares = torch.softmax(inverse_temperature * output.flatten(2).permute(0, 2, 1).flatten(0, 1), 1)
+    shares = torch.softmax(
+        inverse_temperature * output.flatten(2).permute(0, 2, 1).flatten(0, 1), 1
+    )
     return (shares.T @ matrix - shares.sum(0)[:, None] * weight.flatten(1)) / len(matrix)
 
 
@@ -93,7 +95,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", type=int, default=48, help="side of the update's input, voxels")
-    parser.add_argument("--network_size", type=int, default=64, help="side of the network's input, voxels")
+    parser.add_argument(
+        "--network_size", type=int, default=64, help="side of the network's input, voxels"
+    )
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
     device = torch.device(args.device)

@@ -20,9 +20,9 @@ from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.benchmarks.fuzz import dicom
 from monai_semiseg.benchmarks.measure import Row, table, write_csv
-from monai_semiseg.data.discover import find_cases
-from monai_semiseg.data.files import resident_memory
-from monai_semiseg.inference.workflow import open_workflow
+from monai_semiseg.bundles.workflow import open_workflow
+from monai_semiseg.datasets.discover import find_cases
+from monai_semiseg.storage.files import resident_memory
 
 
 def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
@@ -32,7 +32,9 @@ def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
     noise = gaussian_filter(rng.normal(size=shape), 1.5)
     for n in range(count):
         array = (1000 * np.roll(noise, n, axis=0)).astype(np.int16)
-        nib.save(nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / f"scan{n:04}.nii.gz")
+        nib.save(
+            nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / f"scan{n:04}.nii.gz"
+        )
 
 
 def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) -> ConfigWorkflow:
@@ -59,7 +61,7 @@ def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 
 def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """Ours: reading, network, masks, previews, measurements, ledger and report; memory after every case."""
+    """Ours: reading, network, masks, previews, measurements, manifest and report; memory after every case."""
 
     def run() -> list[float]:
         results = workflow.parser.get_parsed_content("runner").run()
@@ -71,7 +73,9 @@ def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
     """MONAI's evaluator, one scan after the other; masks only."""
     evaluator, memory = workflow.parser.get_parsed_content("evaluator"), []  # type: Any, list[float]
-    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda _: memory.append(resident_memory()))
+    evaluator.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda _: memory.append(resident_memory())
+    )
 
     def run() -> list[float]:
         evaluator.run()
@@ -82,22 +86,41 @@ def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 def usual_postprocessing(output: Path) -> dict[str, Any]:
     """As the Model Zoo's bundles have it: softmax, Invertd, argmax, SaveImaged."""
-    return {"_target_": "Compose", "transforms": [
-        {"_target_": "Activationsd", "keys": "pred", "softmax": True},
-        {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image",
-         "nearest_interp": False, "to_tensor": True},
-        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-        {"_target_": "SaveImaged", "keys": "pred", "output_dir": str(output), "separate_folder": False,
-         "print_log": False, "output_dtype": "uint8"},
-    ]}  # fmt: skip
+    return {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+            {
+                "_target_": "Invertd",
+                "keys": "pred",
+                "transform": "@preprocessing",
+                "orig_keys": "image",
+                "nearest_interp": False,
+                "to_tensor": True,
+            },
+            {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+            {
+                "_target_": "SaveImaged",
+                "keys": "pred",
+                "output_dir": str(output),
+                "separate_folder": False,
+                "print_log": False,
+                "output_dtype": "uint8",
+            },
+        ],
+    }
 
 
-def compare(bundle: Path, count: int, shape: Sequence[int], settings: dict[str, Any], root: Path) -> list[Row]:
+def compare(
+    bundle: Path, count: int, shape: Sequence[int], settings: dict[str, Any], root: Path
+) -> list[Row]:
     """Seconds of each way over the same scans; memory: growth over the second half of the run."""
     write_scans(root / "scans", count, shape)
     rows = []
     plain = {"postprocessing": usual_postprocessing(root / "plain")}
-    ways: dict[str, tuple[Callable[[ConfigWorkflow], Callable[[], list[float]]], dict[str, Any]]] = {
+    ways: dict[
+        str, tuple[Callable[[ConfigWorkflow], Callable[[], list[float]]], dict[str, Any]]
+    ] = {
         "network alone": (network_alone, {}),
         "folder run": (folder_run, {}),
         "folder run, no previews": (folder_run, {"preview": False}),
@@ -105,10 +128,18 @@ def compare(bundle: Path, count: int, shape: Sequence[int], settings: dict[str, 
         "plain MONAI loop": (plain_loop, plain),
     }
     for name, (make, more) in ways.items():
-        way = make(opened(bundle, root / "scans", root / name.replace(" ", "_"), {**settings, **more}))
+        way = make(
+            opened(bundle, root / "scans", root / name.replace(" ", "_"), {**settings, **more})
+        )
         begun = time.perf_counter()
         memory = way()
-        rows.append(Row(name, time.perf_counter() - begun, memory[-1] - memory[len(memory) // 2] if memory else 0.0))
+        rows.append(
+            Row(
+                name,
+                time.perf_counter() - begun,
+                memory[-1] - memory[len(memory) // 2] if memory else 0.0,
+            )
+        )
     return rows
 
 
@@ -141,7 +172,10 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000, help="DICOM files")
     args = parser.parse_args()
     plain = {"mirror_axes": [], "overlap": 0.25}
-    for name, count, shape in (("small", args.small, (36, 50, 36)), ("large", args.large, (256, 256, 128))):
+    for name, count, shape in (
+        ("small", args.small, (36, 50, 36)),
+        ("large", args.large, (256, 256, 128)),
+    ):
         if not count:
             continue
         with tempfile.TemporaryDirectory() as folder:

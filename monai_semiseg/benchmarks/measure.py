@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from monai_semiseg.data.files import resident_memory, write_atomically
+from monai_semiseg.storage.files import resident_memory, write_atomically
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[R
             way()
             _synchronize()
             times[name].append(time.perf_counter() - start)
-    memory = {name: peak_memory(way) for name, way in ways.items()}  # after the times: it makes allocation slower
+    memory = {
+        name: peak_memory(way) for name, way in ways.items()
+    }  # after the times: it makes allocation slower
     return [Row(name, sorted(times[name])[repeat // 2], memory[name]) for name in ways]
 
 
@@ -85,16 +87,27 @@ def _return_memory_at_once() -> None:
 
 def environment() -> dict[str, str]:
     """What the numbers were measured on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {"device": device, "threads": str(torch.get_num_threads()), "torch": torch.__version__,
-            "python": platform.python_version()}  # fmt: skip
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def table(rows: Sequence[Row], reference: str) -> str:
     """Rows as Markdown, with their ratios to one of them."""
     base = next(row for row in rows if row.name == reference)
     least = 1.0  # MB: below it there is no ratio to speak of
-    lines = [f"| | seconds | MB | time / {reference} | memory / {reference} |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        f"| | seconds | MB | time / {reference} | memory / {reference} |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
         share = f"{row.megabytes / base.megabytes:.3f}" if base.megabytes > least else "-"
         lines.append(
@@ -105,8 +118,13 @@ def table(rows: Sequence[Row], reference: str) -> str:
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Rows with the environment, as CSV."""
-    write_measured([{"name": row.name, "seconds": f"{row.seconds:.6f}", "megabytes": f"{row.megabytes:.1f}"}
-                    for row in rows], path)  # fmt: skip
+    write_measured(
+        [
+            {"name": row.name, "seconds": f"{row.seconds:.6f}", "megabytes": f"{row.megabytes:.1f}"}
+            for row in rows
+        ],
+        path,
+    )
 
 
 def write_measured(rows: Sequence[Mapping[str, object]], path: Path) -> None:

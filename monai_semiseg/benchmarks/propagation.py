@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from monai_semiseg.benchmarks.measure import write_measured
 from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
-from monai_semiseg.inference.workflow import open_workflow
+from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.networks.weights import load_weights
 from monai_semiseg.transforms.labels import with_background
 
@@ -53,22 +53,34 @@ def measure(
         predicted = {name: torch.softmax(predict(image), 1) for name, predict in networks.items()}
         for name, probabilities in combined(with_background(foreground), predicted).items():
             found.setdefault(name, []).append(mean_dice(probabilities, label))
-    return {name: sum(values) / len(values) for name, values in found.items()}, sum(seconds) / len(seconds)
+    return {name: sum(values) / len(values) for name, values in found.items()}, sum(seconds) / len(
+        seconds
+    )
 
 
 def open_all(args: argparse.Namespace) -> tuple[Any, dict[str, Predict], Iterable[dict[str, Any]]]:
     """The registration and the networks as the bundle has them, and the scans."""
-    settings = {"dataset_dir": str(args.dataset), "datalist": str(args.datalist), "propagated_dir": None,
-                "device": "$torch.device('cpu')"}  # fmt: skip
+    settings = {
+        "dataset_dir": str(args.dataset),
+        "datalist": str(args.datalist),
+        "propagated_dir": None,
+        "device": "$torch.device('cpu')",
+    }
     method = args.bundle / "configs" / "methods" / "label_propagation.yaml"
     parser = open_workflow(args.bundle, "train", settings, [method, *args.plan]).parser
     propagate = parser.get_parsed_content("train#unlabelled#preprocessing").transforms[-1]
     inferer = parser.get_parsed_content("validate#inferer")
     networks: dict[str, Predict] = {}
     for file in args.weights:
-        network = _with_weights(parser.get_parsed_content("network_def", instantiate=False).instantiate(), file)
+        network = _with_weights(
+            parser.get_parsed_content("network_def", instantiate=False).instantiate(), file
+        )
         networks[str(file)] = partial(inferer, network=network)
-    return propagate, networks, labelled_scans(args, "unlabeled", parser.get_parsed_content("validate#preprocessing"))
+    return (
+        propagate,
+        networks,
+        labelled_scans(args, "unlabeled", parser.get_parsed_content("validate#preprocessing")),
+    )
 
 
 def _with_weights(network: nn.Module, file: Path) -> nn.Module:
@@ -82,7 +94,9 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--datalist", type=Path, required=True)
     parser.add_argument("--plan", type=Path, nargs="*", default=[])
-    parser.add_argument("--weights", type=Path, nargs="*", default=[], help="networks trained on the datalist")
+    parser.add_argument(
+        "--weights", type=Path, nargs="*", default=[], help="networks trained on the datalist"
+    )
     parser.add_argument("--bundle", type=Path, default=Path("bundles/semisupervised_baselines"))
     parser.add_argument("--scans", type=int, default=20, help="unlabelled scans to measure on")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
@@ -90,7 +104,11 @@ def main() -> None:
     dice, seconds = measure(*open_all(args))
     rows = [{"labels": name, "dice": value, "scans": args.scans} for name, value in dice.items()]
     write_measured(rows, args.output / "propagation.csv")
-    lines = ["| labels | mean Dice |", "| --- | --: |", *(f"| {name} | {value:.4f} |" for name, value in dice.items())]
+    lines = [
+        "| labels | mean Dice |",
+        "| --- | --: |",
+        *(f"| {name} | {value:.4f} |" for name, value in dice.items()),
+    ]
     sys.stdout.write("\n".join(lines) + f"\n\n{seconds:.1f} s of registration per scan\n")
 
 

@@ -12,12 +12,27 @@ from monai_semiseg.errors import ConfigError
 def add_bundle_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Declare which bundle, weights, plan and device."""
     parser.add_argument("--bundle", type=Path, required=required, help="bundle folder")
-    parser.add_argument("--weights", type=Path, help="weights (default: the bundle's models/model.pt)")
-    parser.add_argument("--plan", type=Path, help="the plan.yaml that the weights were trained with")
-    parser.add_argument("--config", type=Path, action="append", default=[],
-                        help="YAML or JSON merged over config and plan; may be repeated")  # fmt: skip
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                        help="another value for a key of the configs; may be repeated")  # fmt: skip
+    parser.add_argument(
+        "--weights", type=Path, help="weights (default: the bundle's models/model.pt)"
+    )
+    parser.add_argument(
+        "--plan", type=Path, help="the plan.yaml that the weights were trained with"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        default=[],
+        help="YAML or JSON merged over config and plan; may be repeated",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="another value for a key of the configs; may be repeated",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
 
 
@@ -30,8 +45,12 @@ def overlay_files(args: argparse.Namespace) -> list[Path]:
     files: list[Path] = [file for file in (args.plan, *args.config) if file is not None]
     for file in files:
         if not file.is_file():
-            raise ConfigError("no such file", expected="a plan or another config", path=file,
-                              remedy="monai-semiseg plan DATASET makes a plan")  # fmt: skip
+            raise ConfigError(
+                "no such file",
+                expected="a plan or another config",
+                path=file,
+                remedy="monai-semiseg plan DATASET makes a plan",
+            )
     return files
 
 
@@ -59,14 +78,17 @@ def _setting(text: str) -> tuple[str, Any]:
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}", expected="KEY=VALUE with a value that YAML can read") from error
+        raise ConfigError(
+            f"--set {text}", expected="KEY=VALUE with a value that YAML can read"
+        ) from error
 
 
 def checked_device(name: str) -> str:
     """Require a device that this machine has.
 
     Raises:
-        ConfigError: If the name is none of ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or the device is absent.
+        ConfigError: If the name is none of ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or the device is
+            absent.
     """
     import torch
 

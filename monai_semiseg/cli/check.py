@@ -10,18 +10,24 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("dataset", type=Path, help="folder in the Decathlon layout, or with images/ and labels/")
-    parser.add_argument("--datalist", type=Path, help="a split of the dataset; doubles across its sections are leaks")
+    parser.add_argument(
+        "dataset", type=Path, help="folder in the Decathlon layout, or with images/ and labels/"
+    )
+    parser.add_argument(
+        "--datalist",
+        type=Path,
+        help="a split of the dataset; doubles across its sections are leaks",
+    )
     parser.add_argument("--output", type=Path, help="write the whole report as JSON")
     parser.add_argument("--workers", type=int, default=4, help="threads (default 4)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, show a table, return 2 if there are errors."""
-    from monai_semiseg.data.check import check_dataset
-    from monai_semiseg.data.dataset import open_dataset
-    from monai_semiseg.data.files import write_atomically
-    from monai_semiseg.data.split import load_datalist
+    from monai_semiseg.datasets.check import check_dataset
+    from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.split import load_datalist
+    from monai_semiseg.storage.files import write_atomically
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     report = check_dataset(open_dataset(args.dataset), datalist, workers=args.workers)
@@ -30,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
     out.write(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label\n")
     for finding in report.findings:
         out.write(f"{finding.level:8} {finding.code:14} {finding.case:24} {finding.message}\n")
-    out.write(f"{len(report.errors)} errors, {len(report.findings) - len(report.errors)} warnings\n")
+    out.write(
+        f"{len(report.errors)} errors, {len(report.findings) - len(report.errors)} warnings\n"
+    )
     if args.output:
         write_atomically(args.output, json.dumps(report.as_dict(), indent=1) + "\n")
     return 2 if report.errors else 0

@@ -11,10 +11,16 @@ from monai_semiseg.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder (default runs/demo)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/demo"), help="folder (default runs/demo)"
+    )
     parser.add_argument("--labelled", type=float, default=12, help="labelled scans (default 12)")
     parser.add_argument("--iterations", type=int, default=500, help="training steps (default 500)")
-    parser.add_argument("--root", type=Path, help="folder that holds sample_data/ and bundles/ (default: this clone)")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="folder that holds sample_data/ and bundles/ (default: this clone)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
     datalist, plan = out / "datalist.json", out / "plan.yaml"
     _say("1/5 Checking the dataset and choosing which scans are labelled")
     code = _verb(["check", str(dataset)])
-    code = code or _verb(["split", str(dataset), "--labelled", f"{args.labelled:g}", "--output", str(datalist)])
+    code = code or _verb(
+        ["split", str(dataset), "--labelled", f"{args.labelled:g}", "--output", str(datalist)]
+    )
     if code:
         return code
     _say("2/5 Measuring the dataset")
@@ -34,7 +42,17 @@ def run(args: argparse.Namespace) -> int:
     _train(bundle, dataset, datalist, plan, out, args.iterations)
     common = ["--bundle", str(bundle), "--weights", str(out / "model.pt"), "--plan", str(plan)]
     _say("4/5 Evaluating on the test scans")
-    _verb(["evaluate", str(dataset), "--datalist", str(datalist), "--output", str(out / "evaluation"), *common])
+    _verb(
+        [
+            "evaluate",
+            str(dataset),
+            "--datalist",
+            str(datalist),
+            "--output",
+            str(out / "evaluation"),
+            *common,
+        ]
+    )
     _say("5/5 Segmenting a folder of NIfTI and DICOM scans")
     scans = str(root / "sample_data" / "scans")
     code = _verb(["predict", scans, "--output", str(out / "predictions"), "--overwrite", *common])
@@ -67,13 +85,19 @@ def _root(given: Path | None) -> Path:
     )
 
 
-def _train(bundle: Path, dataset: Path, datalist: Path, plan: Path, out: Path, iterations: int) -> None:
-    from monai_semiseg.inference.workflow import run_workflow
+def _train(
+    bundle: Path, dataset: Path, datalist: Path, plan: Path, out: Path, iterations: int
+) -> None:
+    from monai_semiseg.bundles.workflow import run_workflow
 
     settings = {
-        "dataset_dir": str(dataset), "datalist": str(datalist), "ckpt_dir": str(out), "output_dir": str(out),
-        "iterations": iterations, "epoch_iterations": min(50, iterations),
-    }  # fmt: skip
+        "dataset_dir": str(dataset),
+        "datalist": str(datalist),
+        "ckpt_dir": str(out),
+        "output_dir": str(out),
+        "iterations": iterations,
+        "epoch_iterations": min(50, iterations),
+    }
     run_workflow(bundle, "train", settings, [plan])
 
 

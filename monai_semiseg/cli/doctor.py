@@ -12,8 +12,24 @@ from pathlib import Path
 
 from monai_semiseg.errors import root_cause
 
-PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "itk", "pydicom", "highdicom",
-            "safetensors", "scipy", "matplotlib", "tensorboard", "pyyaml", "tqdm", "pillow")  # fmt: skip
+PACKAGES = (
+    "monai",
+    "torch",
+    "pytorch-ignite",
+    "numpy",
+    "nibabel",
+    "SimpleITK",
+    "itk",
+    "pydicom",
+    "highdicom",
+    "safetensors",
+    "scipy",
+    "matplotlib",
+    "tensorboard",
+    "pyyaml",
+    "tqdm",
+    "pillow",
+)
 WORKFLOWS = ("train", "evaluate", "inference")
 
 
@@ -25,16 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what is there; 2 if a bundle cannot be used."""
     from monai_semiseg import __version__
-    from monai_semiseg.data.files import available_memory
+    from monai_semiseg.storage.files import available_memory
 
-    lines = [f"monai-semiseg {__version__}, Python {platform.python_version()}, {platform.platform()}"]
+    lines = [
+        f"monai-semiseg {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    ]
     for name in PACKAGES:
         try:
             lines.append(f"  {name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             lines.append(f"  {name} MISSING: pip install {name}")
-    lines.append(f"memory free: {available_memory() / 2**30:.1f} GiB, CPU cores: {os.cpu_count()}, "
-                 f"disk free here: {shutil.disk_usage('.').free / 2**30:.1f} GiB")  # fmt: skip
+    lines.append(
+        f"memory free: {available_memory() / 2**30:.1f} GiB, CPU cores: {os.cpu_count()}, "
+        f"disk free here: {shutil.disk_usage('.').free / 2**30:.1f} GiB"
+    )
     lines.append(f"devices: {', '.join(_devices())}")
     problems = [problem for bundle in args.bundle for problem in _look_over(bundle)]
     lines += problems or (["bundles: all right"] if args.bundle else [])
@@ -45,12 +65,15 @@ def run(args: argparse.Namespace) -> int:
 def _devices() -> list[str]:
     import torch
 
-    return ["cpu", *(f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count()))]
+    return [
+        "cpu",
+        *(f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())),
+    ]
 
 
 def _look_over(bundle: Path) -> list[str]:
     """Initialise every workflow; one line per problem, with the root cause and not its wrapping."""
-    from monai_semiseg.inference.workflow import open_workflow
+    from monai_semiseg.bundles.workflow import open_workflow
 
     problems = []
     for config in WORKFLOWS:
@@ -61,5 +84,7 @@ def _look_over(bundle: Path) -> list[str]:
             problems += [f"{bundle} {config}: property {name} is missing" for name in missing or []]
         except Exception as error:  # noqa: BLE001 - whatever a bundle raises is a finding
             cause = root_cause(error)
-            problems.append(f"{bundle} {config}: {type(cause).__name__}: {str(cause).splitlines()[0]}")
+            problems.append(
+                f"{bundle} {config}: {type(cause).__name__}: {str(cause).splitlines()[0]}"
+            )
     return problems

@@ -14,18 +14,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="dataset folder")
     parser.add_argument("--datalist", required=True, help="as monai-semiseg split wrote it")
     parser.add_argument("--section", default="test", help="section of the datalist (default test)")
-    parser.add_argument("--output", required=True, help="folder for metrics.csv, metrics.json and worst_cases.png")
+    parser.add_argument(
+        "--output", required=True, help="folder for metrics.csv, metrics.json and worst_cases.png"
+    )
     add_bundle_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's evaluation workflow and show the table."""
+    from monai_semiseg.bundles.workflow import run_workflow
     from monai_semiseg.evaluation.summary import as_table
-    from monai_semiseg.inference.workflow import run_workflow
 
-    settings = {"dataset_dir": args.dataset, "datalist": args.datalist, "section": args.section,
-                "output_dir": args.output, **overrides(args)}  # fmt: skip
+    settings = {
+        "dataset_dir": args.dataset,
+        "datalist": args.datalist,
+        "section": args.section,
+        "output_dir": args.output,
+        **overrides(args),
+    }
     workflow = run_workflow(args.bundle, "evaluate", settings, overlay_files(args))
     summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
-    sys.stdout.write(f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}\n")
+    sys.stdout.write(
+        f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}\n"
+    )
     return 0

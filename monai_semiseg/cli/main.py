@@ -32,8 +32,13 @@ def build_parser() -> argparse.ArgumentParser:
     for module in VERBS:
         name = module.__name__.rsplit(".", 1)[-1]
         summary = (module.__doc__ or "").strip().splitlines()[0]
-        verb = verbs.add_parser(name, help=summary, description=summary, epilog=EXIT_CODES,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        verb = verbs.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
         module.add_arguments(verb)
         verb.set_defaults(run=module.run)
@@ -53,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what is finished is kept, run the same command again to go on\n")
+        sys.stderr.write(
+            "interrupted; what is finished is kept, run the same command again to go on\n"
+        )
         return 4
     except Exception as error:
         cause = root_cause(error)

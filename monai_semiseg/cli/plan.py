@@ -10,17 +10,23 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("dataset", type=Path, help="dataset folder")
-    parser.add_argument("--datalist", type=Path, help="measure its training scans only; do this where results count")
-    parser.add_argument("--memory", type=float, help="GiB that training may use (default: half of what is free)")
-    parser.add_argument("--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)")
+    parser.add_argument(
+        "--datalist", type=Path, help="measure its training scans only; do this where results count"
+    )
+    parser.add_argument(
+        "--memory", type=float, help="GiB that training may use (default: half of what is free)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, plan and show the plan."""
-    from monai_semiseg.data.dataset import open_dataset
-    from monai_semiseg.data.fingerprint import measure
-    from monai_semiseg.data.plan import plan, write_plan
-    from monai_semiseg.data.split import load_datalist
+    from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.fingerprint import measure
+    from monai_semiseg.datasets.plan import plan, write_plan
+    from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     fingerprint = measure(open_dataset(args.dataset), datalist)

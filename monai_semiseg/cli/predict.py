@@ -16,22 +16,44 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("input", nargs="+", help="scans, folders (searched to any depth) or .zip archives")
+    parser.add_argument(
+        "input", nargs="+", help="scans, folders (searched to any depth) or .zip archives"
+    )
     parser.add_argument("--output", required=True, help="folder for masks, previews and the report")
-    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the results of an earlier run"
+    )
     parser.add_argument("--no_preview", action="store_true", help="write no PNG beside the masks")
-    parser.add_argument("--uncertainty", action="store_true", help="write a map of the uncertainty beside every mask")
-    parser.add_argument("--output_type", default="nifti", choices=["nifti", "dicom_seg", "both"],
-                        help="masks of DICOM series as NIfTI, DICOM SEG or both (default nifti)")  # fmt: skip
-    parser.add_argument("--any_modality", action="store_true", help="segment DICOM of another modality than trained on")
-    parser.add_argument("--trust", action="store_true", help="run the code in the configs of a bundle that is not ours")
-    parser.add_argument("--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)")
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="write a map of the uncertainty beside every mask",
+    )
+    parser.add_argument(
+        "--output_type",
+        default="nifti",
+        choices=["nifti", "dicom_seg", "both"],
+        help="masks of DICOM series as NIfTI, DICOM SEG or both (default nifti)",
+    )
+    parser.add_argument(
+        "--any_modality",
+        action="store_true",
+        help="segment DICOM of another modality than trained on",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the code in the configs of a bundle that is not ours",
+    )
+    parser.add_argument(
+        "--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)"
+    )
     add_bundle_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's inference workflow; 3 if some cases failed."""
-    from monai_semiseg.inference.trust import foreign_code, require_trust
+    from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
     from monai_semiseg.inference.zoo import has_runner
 
     configs = [args.bundle / "configs" / "inference.json", *overlay_files(args)]
@@ -50,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _own(args: argparse.Namespace) -> BatchRunner:
     """Run a bundle of ours."""
-    from monai_semiseg.inference.workflow import run_workflow
+    from monai_semiseg.bundles.workflow import run_workflow
 
     settings = {
         "dataset_dir": args.input if len(args.input) > 1 else args.input[0],
@@ -73,12 +95,21 @@ def _zoo(args: argparse.Namespace) -> BatchRunner:
     from monai_semiseg.inference.zoo import open_zoo_bundle
 
     if args.uncertainty:
-        raise ConfigError("--uncertainty with a bundle that is not ours", expected="one of bundles/")
+        raise ConfigError(
+            "--uncertainty with a bundle that is not ours", expected="one of bundles/"
+        )
     runner = open_zoo_bundle(
-        args.bundle, overrides(args), overlay_files(args), inputs=args.input, output=args.output,
-        overwrite=args.overwrite, preview=not args.no_preview, output_type=_kinds(args), shard=args.shard,
+        args.bundle,
+        overrides(args),
+        overlay_files(args),
+        inputs=args.input,
+        output=args.output,
+        overwrite=args.overwrite,
+        preview=not args.no_preview,
+        output_type=_kinds(args),
+        shard=args.shard,
         about={"bundle": args.bundle.resolve().name},
-    )  # fmt: skip
+    )
     runner.run()
     return runner
 

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="labelled scans for training and validation: a count, or a fraction below 1",
     )
-    parser.add_argument("--test", type=float, default=0.2, help="test scans, count or fraction (default 0.2)")
+    parser.add_argument(
+        "--test", type=float, default=0.2, help="test scans, count or fraction (default 0.2)"
+    )
     parser.add_argument(
         "--validation",
         type=float,
@@ -24,17 +26,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the labelled scans held back for validation (default 0.1, at least one scan)",
     )
     parser.add_argument("--seed", type=int, default=0, help="which scans are labelled")
-    parser.add_argument("--test_seed", type=int, default=0, help="which scans are test, whatever the other options")
-    parser.add_argument("--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)")
+    parser.add_argument(
+        "--test_seed", type=int, default=0, help="which scans are test, whatever the other options"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Split and say what was written."""
-    from monai_semiseg.data.dataset import open_dataset
-    from monai_semiseg.data.split import SECTIONS, split, write_datalist
+    from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
 
-    datalist = split(open_dataset(args.dataset), labelled=args.labelled, test=args.test, validation=args.validation,
-                     seed=args.seed, test_seed=args.test_seed)  # fmt: skip
+    datalist = split(
+        open_dataset(args.dataset),
+        labelled=args.labelled,
+        test=args.test,
+        validation=args.validation,
+        seed=args.seed,
+        test_seed=args.test_seed,
+    )
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     sys.stdout.write(f"{args.output}: {counts}\n")

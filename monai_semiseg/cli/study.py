@@ -11,39 +11,65 @@ from typing import TYPE_CHECKING, Any
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from monai_semiseg.evaluation.study.cell import Job
-    from monai_semiseg.evaluation.study.grid import Grid
+    from monai_semiseg.study.cell import Job
+    from monai_semiseg.study.grid import Grid
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("dataset", type=Path, help="dataset folder")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the study; run again to go on")
-    parser.add_argument("--bundle", type=Path, default=Path("bundles/semisupervised_baselines"), help="bundle folder")
-    parser.add_argument("--methods", help="comma-separated: supervised, and names of configs/methods/*.yaml")
-    parser.add_argument("--initialisations", help="comma-separated: random, NAME=WEIGHTS (default random)")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the study; run again to go on"
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        default=Path("bundles/semisupervised_baselines"),
+        help="bundle folder",
+    )
+    parser.add_argument(
+        "--methods", help="comma-separated: supervised, and names of configs/methods/*.yaml"
+    )
+    parser.add_argument(
+        "--initialisations", help="comma-separated: random, NAME=WEIGHTS (default random)"
+    )
     parser.add_argument("--labelled", help="comma-separated counts, fractions below 1, or all")
     parser.add_argument("--seeds", help="comma-separated split seeds (default 0,1,2)")
     parser.add_argument("--test", type=float, help="test scans, count or fraction (default 0.2)")
     parser.add_argument("--budget", type=int, help="iterations of every training (default 1500)")
-    parser.add_argument("--config", type=Path, help="YAML with the same keys; arms: further arms; also: further cells")
-    parser.add_argument("--known", type=Path, action="append", default=[],
-                        help="folder of an earlier study, whose results stand for equal cells; repeatable")  # fmt: skip
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="YAML with the same keys; arms: further arms; also: further cells",
+    )
+    parser.add_argument(
+        "--known",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder of an earlier study, whose results stand for equal cells; repeatable",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
-    parser.add_argument("--shard", help="i/n: this process takes every n-th cell (default: RANK or SLURM_PROCID)")
-    parser.add_argument("--dry_run", action="store_true", help="list the cells and what they will take")
-    parser.add_argument("--report", action="store_true", help="write the results of what is finished; start nothing")
+    parser.add_argument(
+        "--shard", help="i/n: this process takes every n-th cell (default: RANK or SLURM_PROCID)"
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="list the cells and what they will take"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="write the results of what is finished; start nothing"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
-    from monai_semiseg.data.shard import parse_shard, shard_of
-    from monai_semiseg.evaluation.study.cell import prepare_jobs
-    from monai_semiseg.evaluation.study.known import take_over
-    from monai_semiseg.evaluation.study.report import write_results
-    from monai_semiseg.evaluation.study.runner import run_cells
     from monai_semiseg.inference.interrupt import handled
+    from monai_semiseg.storage.shard import parse_shard, shard_of
+    from monai_semiseg.study.cell import prepare_jobs
+    from monai_semiseg.study.completed_runs import take_over
+    from monai_semiseg.study.report import write_results
+    from monai_semiseg.study.runner import run_cells
 
     grid = _grid(args)
     index, count = parse_shard(args.shard)
@@ -54,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
         return _list(jobs)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}
     with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
-        outcome = run_cells([job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs)
+        outcome = run_cells(
+            [job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs
+        )
         sys.stdout.write(write_results(grid, jobs))
     for cell in outcome.elsewhere:
         sys.stderr.write(f"another process works on {cell}\n")
@@ -64,32 +92,53 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _grid(args: argparse.Namespace) -> Grid:
-    from monai_semiseg.data.dataset import open_dataset
-    from monai_semiseg.evaluation.study.grid import arms_from, arms_of_file, make_grid, whole
+    from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.study.grid import arms_from, arms_of_file, make_grid, whole
 
     asked = _settings(args)
     arms = (
-        arms_from(_items(asked["methods"]), _items(asked["initialisations"]), args.bundle) if asked["methods"] else []
+        arms_from(_items(asked["methods"]), _items(asked["initialisations"]), args.bundle)
+        if asked["methods"]
+        else []
     )
     arms += arms_of_file(asked["arms"], args.bundle)
-    return make_grid(open_dataset(args.dataset), args.output, arms, labelled=_items(asked["labelled"]),
-                     seeds=_items(asked["seeds"]), test=float(asked["test"]), iterations=whole(asked["budget"]),
-                     also=_further(asked["also"]))  # fmt: skip
+    return make_grid(
+        open_dataset(args.dataset),
+        args.output,
+        arms,
+        labelled=_items(asked["labelled"]),
+        seeds=_items(asked["seeds"]),
+        test=float(asked["test"]),
+        iterations=whole(asked["budget"]),
+        also=_further(asked["also"]),
+    )
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Defaults, the YAML over them, the command line over both."""
     import yaml
 
-    asked: dict[str, Any] = {"methods": "", "initialisations": "random", "labelled": "", "seeds": "0,1,2",
-                             "test": 0.2, "budget": 1500, "arms": {}, "also": []}  # fmt: skip
+    asked: dict[str, Any] = {
+        "methods": "",
+        "initialisations": "random",
+        "labelled": "",
+        "seeds": "0,1,2",
+        "test": 0.2,
+        "budget": 1500,
+        "arms": {},
+        "also": [],
+    }
     if args.config is not None:
         if not args.config.is_file():
-            raise ConfigError("no such file", expected="a YAML with the study's settings", path=args.config)
+            raise ConfigError(
+                "no such file", expected="a YAML with the study's settings", path=args.config
+            )
         content = yaml.safe_load(args.config.read_text())
         unknown = set(content) - set(asked) if isinstance(content, dict) else {"no mapping"}
         if unknown:
-            raise ConfigError(f"unknown settings {sorted(unknown)}", expected=", ".join(asked), path=args.config)
+            raise ConfigError(
+                f"unknown settings {sorted(unknown)}", expected=", ".join(asked), path=args.config
+            )
         asked.update(content)
     asked.update({key: value for key in asked if (value := getattr(args, key, None)) is not None})
     return asked
@@ -103,17 +152,29 @@ def _further(given: Any) -> list[dict[str, list[str]]]:
 
 def _items(value: Any) -> list[str]:
     """``a,b`` or a YAML list as strings."""
-    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    parts = (
+        value.split(",")
+        if isinstance(value, str)
+        else value
+        if isinstance(value, list)
+        else [value]
+    )
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
 def _list(jobs: list[Job]) -> int:
     """Name every cell, what is done, and how long the rest takes by the pace of the cells that are."""
-    from monai_semiseg.evaluation.study.cell import seconds_left
+    from monai_semiseg.study.cell import seconds_left
 
     for job in jobs:
         sys.stdout.write(f"{job.cell.id}: {job.progress()} of {job.iterations} iterations\n")
     seconds = seconds_left(jobs)
-    estimate = "no estimate before a cell is finished" if seconds is None else f"about {seconds / 3600:.1f} hours"
-    sys.stdout.write(f"{sum(not job.done for job in jobs)} of {len(jobs)} cells to do; {estimate}, one at a time\n")
+    estimate = (
+        "no estimate before a cell is finished"
+        if seconds is None
+        else f"about {seconds / 3600:.1f} hours"
+    )
+    sys.stdout.write(
+        f"{sum(not job.done for job in jobs)} of {len(jobs)} cells to do; {estimate}, one at a time\n"
+    )
     return 0

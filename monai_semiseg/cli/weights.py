@@ -16,16 +16,36 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("action", choices=["inspect", "convert", "match"], help="show what is inside; write --output; "
-                        "or compare with the network of --bundle")  # fmt: skip
+    parser.add_argument(
+        "action",
+        choices=["inspect", "convert", "match"],
+        help="show what is inside; write --output; or compare with the network of --bundle",
+    )
     parser.add_argument("weights", type=Path, help=".pt or .safetensors; no code in it is executed")
     parser.add_argument("--output", type=Path, help="file to write, .pt or .safetensors")
-    parser.add_argument("--bundle", type=Path, help="bundle whose network to match or to convert for")
-    parser.add_argument("--spatial_dims", type=int, choices=[2, 3], help="of the bundle's network, in place of its own")
-    parser.add_argument("--rename", action="append", default=[], metavar="OLD=NEW",
-                        help="put NEW for OLD at the front of tensor names; may be given again")  # fmt: skip
-    parser.add_argument("--only", action="append", default=[], metavar="PATTERN",
-                        help="keep tensors of such names, as 'down_*' (shell pattern); may be given again")  # fmt: skip
+    parser.add_argument(
+        "--bundle", type=Path, help="bundle whose network to match or to convert for"
+    )
+    parser.add_argument(
+        "--spatial_dims",
+        type=int,
+        choices=[2, 3],
+        help="of the bundle's network, in place of its own",
+    )
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="put NEW for OLD at the front of tensor names; may be given again",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="keep tensors of such names, as 'down_*' (shell pattern); may be given again",
+    )
     parser.add_argument("--half", action="store_true", help="store in half precision")
 
 
@@ -44,28 +64,41 @@ def _renamed(state: dict[str, Tensor], pairs: list[str]) -> dict[str, Tensor]:
             raise ConfigError(f"--rename {pair!r}", expected="OLD=NEW")
         if not any(name.startswith(old) for name in state):
             some = ", ".join(list(state)[:3])
-            raise ConfigError(f"--rename {pair!r}: no tensor begins so", expected=f"one of {some}, ...")
-        state = {new + name.removeprefix(old) if name.startswith(old) else name: v for name, v in state.items()}
+            raise ConfigError(
+                f"--rename {pair!r}: no tensor begins so", expected=f"one of {some}, ..."
+            )
+        state = {
+            new + name.removeprefix(old) if name.startswith(old) else name: v
+            for name, v in state.items()
+        }
     return state
 
 
 def _kept(state: dict[str, Tensor], patterns: list[str]) -> dict[str, Tensor]:
     for pattern in patterns:
         if not fnmatch.filter(state, pattern):
-            raise ConfigError(f"--only {pattern!r}: no tensor is called so", expected=f"as {next(iter(state), 'none')}")
-    return {name: value for name, value in state.items()
-            if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}  # fmt: skip
+            raise ConfigError(
+                f"--only {pattern!r}: no tensor is called so",
+                expected=f"as {next(iter(state), 'none')}",
+            )
+    return {
+        name: value
+        for name, value in state.items()
+        if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }
 
 
 def _inspect(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
-    from monai_semiseg.data.files import sha256_of
+    from monai_semiseg.storage.files import sha256_of
 
     for name, value in state.items():
         shape = " x ".join(map(str, value.shape)) or "scalar"
         sys.stdout.write(f"{name:60} {str(value.dtype).removeprefix('torch.'):9} {shape}\n")
     numbers = sum(value.numel() for value in state.values())
     megabytes = args.weights.stat().st_size / 2**20
-    sys.stdout.write(f"{len(state)} tensors, {numbers} numbers, {megabytes:.1f} MB, sha256 {sha256_of(args.weights)}\n")
+    sys.stdout.write(
+        f"{len(state)} tensors, {numbers} numbers, {megabytes:.1f} MB, sha256 {sha256_of(args.weights)}\n"
+    )
     return 0
 
 
@@ -74,14 +107,21 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     from monai_semiseg.networks.weights import save_weights
 
     if args.output is None:
-        raise ConfigError("convert without --output", expected="--output FILE.pt or FILE.safetensors")
+        raise ConfigError(
+            "convert without --output", expected="--output FILE.pt or FILE.safetensors"
+        )
     if args.bundle is not None:
         network = _network(args)
         before, state = len(state), fitted(state, network)
         total = len(network.state_dict())
-        sys.stdout.write(f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out\n")
+        sys.stdout.write(
+            f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out\n"
+        )
     if args.half:
-        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+        state = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in state.items()
+        }
     save_weights(state, args.output)
     sys.stdout.write(f"{args.output}\n")
     return 0
@@ -96,10 +136,12 @@ def _match(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
 
 def _network(args: argparse.Namespace) -> nn.Module:
-    from monai_semiseg.inference.workflow import open_workflow
+    from monai_semiseg.bundles.workflow import open_workflow
 
     if args.bundle is None:
         raise ConfigError("no network to compare with", expected="--bundle, a bundle folder")
     settings = {} if args.spatial_dims is None else {"spatial_dims": args.spatial_dims}
-    network: nn.Module = open_workflow(args.bundle, "inference", settings).parser.get_parsed_content("network_def")
+    network: nn.Module = open_workflow(
+        args.bundle, "inference", settings
+    ).parser.get_parsed_content("network_def")
     return network

@@ -11,11 +11,11 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from monai_semiseg.data.places import at_places
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import unlabelled
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
+from monai_semiseg.samplers.coordinates import sample_at
 from monai_semiseg.transforms.labels import with_background
 
 logger = logging.getLogger(__name__)
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 class PseudoLabelCache:
     """What a diffusion teacher's rounds say of whole scans, in half precision and in the CPU's memory.
 
-    Kept are the foreground's mean probabilities and where rounds disagree: ``(classes, spatial...)`` per scan, both 0
-    beyond its edge, where there is background.
+    Kept are the foreground's mean probabilities and where rounds disagree: ``(classes,
+    spatial...)`` per scan, both 0 beyond its edge, where there is background.
 
     Args:
         scans: items with ``key``, ``(channels, spatial...)``, in the order of the dataset that
-            :class:`~monai_semiseg.data.places.PlacedDataset` numbers.
+            :class:`~monai_semiseg.samplers.coordinates.CoordinateDataset` numbers.
         inferer: how a whole scan goes through the teacher, window by window.
         key: see above.
     """
@@ -39,7 +39,9 @@ class PseudoLabelCache:
         self.entries: list[Tensor] = []
 
     @torch.no_grad()
-    def refresh(self, teacher: DiffusionTeacher, rounds: int, seed: int, device: torch.device) -> None:
+    def refresh(
+        self, teacher: DiffusionTeacher, rounds: int, seed: int, device: torch.device
+    ) -> None:
         """Ask the teacher about every scan, from noise of the seed; torch's own generator is left as it is."""
         begun, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
 
@@ -49,10 +51,18 @@ class PseudoLabelCache:
 
         self.entries = []
         for number in range(len(self.scans)):
-            image = convert_to_tensor(self.scans[number][self.key], track_meta=False).to(device)[None]
-            self.entries.append(torch.as_tensor(self.inferer(image, said))[0].to("cpu", torch.float16))
-        logger.info("pseudo-labels of %d scans, %d rounds: %.1f s", len(self.entries), rounds,
-                    time.perf_counter() - begun)  # fmt: skip
+            image = convert_to_tensor(self.scans[number][self.key], track_meta=False).to(device)[
+                None
+            ]
+            self.entries.append(
+                torch.as_tensor(self.inferer(image, said))[0].to("cpu", torch.float16)
+            )
+        logger.info(
+            "pseudo-labels of %d scans, %d rounds: %.1f s",
+            len(self.entries),
+            rounds,
+            time.perf_counter() - begun,
+        )
 
     def look_up(self, scans: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)`` of scans that were moved.
@@ -62,7 +72,9 @@ class PseudoLabelCache:
             place: where their voxels went, ``(B, d + 1, spatial...)``.
         """
         numbers = scans.tolist()
-        found = torch.stack([at_places(self.entries[n], where) for n, where in zip(numbers, place, strict=True)])
+        found = torch.stack(
+            [sample_at(self.entries[n], where) for n, where in zip(numbers, place, strict=True)]
+        )
         return with_background(found[:, :-1]), 1 - found[:, -1:]
 
     def state_dict(self) -> dict[str, Any]:
@@ -76,17 +88,19 @@ class PseudoLabelCache:
             ValueError: If it is of another number of scans.
         """
         if state["entries"] and len(state["entries"]) != len(self.scans):
-            raise ValueError(f"pseudo-labels of {len(state['entries'])} scans, now {len(self.scans)}")
+            raise ValueError(
+                f"pseudo-labels of {len(state['entries'])} scans, now {len(self.scans)}"
+            )
         self.entries = state["entries"]
 
 
 class CachedDiffusionCoTrainer(DiffusionCoTrainer):
     """:class:`~monai_semiseg.engines.diffusion_cotraining.DiffusionCoTrainer` whose p and a are looked up.
 
-    Before the first step and after every ``refresh_every`` iterations, M and G go through all their rounds on every
-    unlabelled scan, whole; in between, p and a are what they said then, moved as the scan was moved. An iteration so
-    has a pass of M less, and p always has all R rounds; a refresh costs R rounds per unlabelled scan. With several
-    processes each refreshes all scans.
+    Before the first step and after every ``refresh_every`` iterations, M and G go through all their
+    rounds on every unlabelled scan, whole; in between, p and a are what they said then, moved as
+    the scan was moved. An iteration so has a pass of M less, and p always has all R rounds; a
+    refresh costs R rounds per unlabelled scan. With several processes each refreshes all scans.
 
     Args:
         cache: of the unlabelled scans.
@@ -97,17 +111,25 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
         ConfigError: If ``refresh_every`` is below 1.
     """
 
-    def __init__(self, *, cache: PseudoLabelCache, refresh_every: int = 100, **settings: Any) -> None:
+    def __init__(
+        self, *, cache: PseudoLabelCache, refresh_every: int = 100, **settings: Any
+    ) -> None:
         if refresh_every < 1:
             raise ConfigError(f"refresh_every {refresh_every}", expected="at least 1 iteration")
         super().__init__(**settings)
         self.cache, self.refresh_every = cache, refresh_every
 
-    def pseudo_labels(self, batch: dict[str, Tensor], rebuilds: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def pseudo_labels(
+        self, batch: dict[str, Tensor], rebuilds: bool
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """From the cache; rounds run only for the images that they rebuild."""
         iteration = self.state.iteration
         if (iteration - 1) % self.refresh_every == 0:
-            self.cache.refresh(self.diffusion, self.rounds, iteration, torch.device(self.state.device))
-        target, agreement = self.cache.look_up(unlabelled(batch, "scan"), unlabelled(batch, "place"))
+            self.cache.refresh(
+                self.diffusion, self.rounds, iteration, torch.device(self.state.device)
+            )
+        target, agreement = self.cache.look_up(
+            unlabelled(batch, "scan"), unlabelled(batch, "place")
+        )
         seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)[1] if rebuilds else []
         return target, agreement, seen

@@ -16,12 +16,12 @@ class ContrastTrainer(SemiSupervisedTrainer):
 
     ``loss_function`` takes the embeddings of both views, such as
     :class:`~monai_semiseg.losses.contrastive.GlobalContrast`, or
-    :class:`~monai_semiseg.losses.contrastive.SelfLocalContrast` for views of one geometry. A batch holds ``image`` and
-    ``second``, both ``(B, C, spatial...)``.
+    :class:`~monai_semiseg.losses.contrastive.SelfLocalContrast` for views of one geometry. A batch
+    holds ``image`` and ``second``, both ``(B, C, spatial...)``.
 
     Args:
-        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`; ``network`` is an
-            :class:`~monai_semiseg.networks.embedding.Embedder`.
+        settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`;
+            ``network`` is an :class:`~monai_semiseg.networks.embedding.Embedder`.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -42,8 +42,9 @@ class ContrastTrainer(SemiSupervisedTrainer):
 class SupervisedContrastTrainer(ContrastTrainer):
     """Contrast the voxels of labelled scans by their classes.
 
-    ``loss_function`` takes embeddings and labels, such as :class:`~monai_semiseg.losses.contrastive.LocalContrast`. A
-    batch holds ``image``, ``label``, ``second`` and ``second_label``: every view has labels of its own.
+    ``loss_function`` takes embeddings and labels, such as
+    :class:`~monai_semiseg.losses.contrastive.LocalContrast`. A batch holds ``image``, ``label``,
+    ``second`` and ``second_label``: every view has labels of its own.
     """
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, None]:

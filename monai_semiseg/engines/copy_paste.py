@@ -17,14 +17,15 @@ from monai_semiseg.transforms.mixing import box_masks
 class BidirectionalCopyPasteTrainer(TeacherTrainer):
     """Mix each labelled scan with an unlabelled one both ways, and their labels with the teacher's pseudo-labels.
 
-    With box mask M (1 outside the box): inward ``x_in = M u + (1 - M) l`` and outward ``x_out = M l + (1 - M) u``.
-    In either, voxels of the labelled scan have weight 1 and voxels with a pseudo-label ``pseudo_weight``::
+    With box mask M (1 outside the box): inward ``x_in = M u + (1 - M) l`` and outward ``x_out = M l
+    + (1 - M) u``. In either, voxels of the labelled scan have weight 1 and voxels with a
+    pseudo-label ``pseudo_weight``::
 
         L_u = L(f(x_in), y_in) + L(f(x_out), y_out)
 
-    Bai et al., Bidirectional copy-paste for semi-supervised medical image segmentation (CVPR 2023). Their separate
-    pre-training on pasted labelled scans is replaced by the ramp; their largest-component rule is left out, since
-    it does not hold for every structure.
+    Bai et al., Bidirectional copy-paste for semi-supervised medical image segmentation (CVPR 2023).
+    Their separate pre-training on pasted labelled scans is replaced by the ramp; their
+    largest-component rule is left out, since it does not hold for every structure.
 
     Args:
         box: least and largest side of the box, as a share of the patch's.
@@ -32,7 +33,9 @@ class BidirectionalCopyPasteTrainer(TeacherTrainer):
         settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`.
     """
 
-    def __init__(self, *, box: tuple[float, float] = (0.6, 0.75), pseudo_weight: float = 0.5, **settings: Any) -> None:
+    def __init__(
+        self, *, box: tuple[float, float] = (0.6, 0.75), pseudo_weight: float = 0.5, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self.box, self.pseudo_weight = tuple(box), pseudo_weight
         self.mixed_loss = WeightedDiceCELoss()

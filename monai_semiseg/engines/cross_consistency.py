@@ -10,7 +10,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, unlabelled
-from monai_semiseg.engines.step_output import StepOutput
+from monai_semiseg.handlers.step_output import StepOutput
 from monai_semiseg.losses.consistency import probability_mse
 from monai_semiseg.networks.auxiliary import PerturbedDecoders
 
@@ -18,9 +18,9 @@ from monai_semiseg.networks.auxiliary import PerturbedDecoders
 class CrossConsistencyTrainer(SemiSupervisedTrainer):
     """``L_u = mean_k mean (softmax g(e(x)) - softmax g_k(perturb_k(e(x))))^2`` on unlabelled scans.
 
-    One shared encoder e, the main decoder g (no gradient in this loss), and decoders g_k of their own weights. Ouali
-    et al., Semi-supervised semantic segmentation with cross-consistency training (CVPR 2020). The network with its
-    main decoder is evaluated and shipped.
+    One shared encoder e, the main decoder g (no gradient in this loss), and decoders g_k of their
+    own weights. Ouali et al., Semi-supervised semantic segmentation with cross-consistency training
+    (CVPR 2020). The network with its main decoder is evaluated and shipped.
 
     Args:
         decoders: the further decoders.
@@ -41,5 +41,7 @@ class CrossConsistencyTrainer(SemiSupervisedTrainer):
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, "strong")])
         logits, perturbed = self.decoders(self.network, images, count)
         target = torch.softmax(logits[count:].float(), 1)
-        agreement = torch.stack([probability_mse(torch.softmax(one.float(), 1), target) for one in perturbed])
+        agreement = torch.stack(
+            [probability_mse(torch.softmax(one.float(), 1), target) for one in perturbed]
+        )
         return self.loss_function(logits[:count].float(), batch[Keys.LABEL]), agreement.mean()

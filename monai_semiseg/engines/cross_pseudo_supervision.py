@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
-from monai_semiseg.engines.step_output import StepOutput
+from monai_semiseg.handlers.step_output import StepOutput
 
 
 class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
     """``L_u = CE(f1(x), argmax f2(x)) + CE(f2(x), argmax f1(x))`` on labelled and unlabelled scans.
 
-    Chen et al., Semi-supervised semantic segmentation with cross pseudo supervision (CVPR 2021). Both networks learn
-    from the labels; the first is evaluated and shipped. They must differ: the second is built with another random
-    start, and if both start from one file, its weights are moved off by ``symmetry_breaking`` times each tensor's
-    standard deviation.
+    Chen et al., Semi-supervised semantic segmentation with cross pseudo supervision (CVPR 2021).
+    Both networks learn from the labels; the first is evaluated and shipped. They must differ: the
+    second is built with another random start, and if both start from one file, its weights are
+    moved off by ``symmetry_breaking`` times each tensor's standard deviation.
 
     Args:
         partner: the second network.
@@ -28,7 +28,9 @@ class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
         settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
     """
 
-    def __init__(self, *, partner: nn.Module, symmetry_breaking: float = 0.1, **settings: Any) -> None:
+    def __init__(
+        self, *, partner: nn.Module, symmetry_breaking: float = 0.1, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self.partner, self.symmetry_breaking = partner, symmetry_breaking
 
@@ -36,7 +38,12 @@ class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
     def before_first_step(self) -> None:
         """Break the symmetry of two networks that start from the same weights."""
         for own, other in zip(self.network.parameters(), self.partner.parameters(), strict=True):
-            if own.shape == other.shape and torch.equal(own, other) and other.numel() > 1 and own.std() > 0:
+            if (
+                own.shape == other.shape
+                and torch.equal(own, other)
+                and other.numel() > 1
+                and own.std() > 0
+            ):
                 other.add_(self.symmetry_breaking * other.std() * torch.randn_like(other))
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> StepOutput:
@@ -45,9 +52,14 @@ class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Supervised loss of both networks and cross-entropy against each other's decision."""
-        first, second = (torch.cat(self.predict_both(batch, "strong", net)) for net in (self.network, self.partner))
+        first, second = (
+            torch.cat(self.predict_both(batch, "strong", net))
+            for net in (self.network, self.partner)
+        )
         count = len(batch[Keys.LABEL])
         supervised = self.loss_function(first[:count], batch[Keys.LABEL])
         supervised = supervised + self.loss_function(second[:count], batch[Keys.LABEL])
-        cross = functional.cross_entropy(first, second.argmax(1)) + functional.cross_entropy(second, first.argmax(1))
+        cross = functional.cross_entropy(first, second.argmax(1)) + functional.cross_entropy(
+            second, first.argmax(1)
+        )
         return supervised, cross

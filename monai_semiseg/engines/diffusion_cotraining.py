@@ -26,40 +26,45 @@ logger = logging.getLogger(__name__)
 class DiffusionCoTrainer(TeacherTrainer):
     """Student S, its moving average A, and a diffusion teacher of mask pathway M and image pathway G.
 
-    On labelled scans ``L_s = L(S(x), y) + L(M(m_t, x, t), y) + w_r L_G(x, y)``, with L the supervised loss, ``m_t``
-    the noised label or pure noise, and ``L_G = mean (G(x_t, y, t) - v)^2``. On unlabelled scans, with ``p_0 ... p_R``
-    from the teacher's :meth:`~monai_semiseg.networks.diffusion_teacher.DiffusionTeacher.rounds`, their mean ``p``,
-    their agreement ``a`` and ``A = softmax A(weak)``, none of which carries a gradient, each network learns what the
-    other says, and the share s of what it says itself; u is the strong view with boxes from other scans::
+    On labelled scans ``L_s = L(S(x), y) + L(M(m_t, x, t), y) + w_r L_G(x, y)``, with L the
+    supervised loss, ``m_t`` the noised label or pure noise, and ``L_G = mean (G(x_t, y, t) -
+    v)^2``. On unlabelled scans, with ``p_0 ... p_R`` from the teacher's
+    :meth:`~monai_semiseg.networks.diffusion_teacher.DiffusionTeacher.rounds`, their mean ``p``,
+    their agreement ``a`` and ``A = softmax A(weak)``, none of which carries a gradient, each
+    network learns what the other says, and the share s of what it says itself; u is the strong view
+    with boxes from other scans::
 
-        L_u = mean a CE(S(u), mixed(q_S)) + mean a CE(M(noise, u), mixed(q_M)) + g CE(M(noise, x_j), q_M)
-        q_S = (1 - s) p + s A          q_M = (1 - s) A + s p
+        L_u = mean a CE(S(u), mixed(q_S)) + mean a CE(M(noise, u), mixed(q_M)) + g CE(M(noise, x_j),
+        q_M) q_S = (1 - s) p + s A          q_M = (1 - s) A + s p
 
-    and ``w_r L_G(x, p)`` joins L_s. A box comes from a labelled scan, with its label, at ``labelled_boxes``, and else
-    from the next unlabelled one. The alignment term of a round costs a step of its own through M, so each iteration
-    takes it at one round j drawn at random: the same in expectation as the mean over rounds.
+    and ``w_r L_G(x, p)`` joins L_s. A box comes from a labelled scan, with its label, at
+    ``labelled_boxes``, and else from the next unlabelled one. The alignment term of a round costs a
+    step of its own through M, so each iteration takes it at one round j drawn at random: the same
+    in expectation as the mean over rounds.
 
-    Ciampi et al. (arXiv 2504.01547), whose public code does not chain its rounds; cross pseudo supervision: Chen et
-    al. (CVPR 2021); CutMix: French et al. (BMVC 2020); boxes of labelled scans in unlabelled ones: Bai et al.,
-    Bidirectional copy-paste (CVPR 2023).
+    Ciampi et al. (arXiv 2504.01547), whose public code does not chain its rounds; cross pseudo
+    supervision: Chen et al. (CVPR 2021); CutMix: French et al. (BMVC 2020); boxes of labelled scans
+    in unlabelled ones: Bai et al., Bidirectional copy-paste (CVPR 2023).
 
     Args:
-        diffusion: M and G; where their weights came from an unsupervised stage, ``aligned`` has to be on.
+        diffusion: M and G; where their weights came from an unsupervised stage, ``aligned`` has to
+            be on.
         rounds: R.
-        rounds_every: iterations from one use of rounds (and step of G) to the next; those between have ``p = p_0``.
+        rounds_every: iterations from one use of rounds (and step of G) to the next; those between
+            have ``p = p_0``.
         agreement: whether a counts; otherwise every voxel does.
-        own_share: s, how much of its target a network makes itself; 0 is cross supervision alone, and at 1/2 both
-            learn the same.
-        aligned: before the first step, rename the teacher's classes by what they are on ``alignment_batches`` batches
-            of labelled scans.
+        own_share: s, how much of its target a network makes itself; 0 is cross supervision alone,
+            and at 1/2 both learn the same.
+        aligned: before the first step, rename the teacher's classes by what they are on
+            ``alignment_batches`` batches of labelled scans.
         alignment_batches: see above.
         alignment_weight: g.
         reconstruction_weight: w_r.
         box: least and largest side of CutMix's box, as a share of the patch's.
         box_probability: of a sample to be pasted into; 0 switches CutMix off.
         labelled_boxes: probability of a box to come from a labelled scan.
-        settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`: its ``teacher`` is A;
-            ``momentum: 0`` makes it S itself.
+        settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`: its ``teacher`` is
+            A; ``momentum: 0`` makes it S itself.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -83,10 +88,14 @@ class DiffusionCoTrainer(TeacherTrainer):
         **settings: Any,
     ) -> None:
         if not (0 <= own_share <= 1 and 0 <= labelled_boxes <= 1):
-            raise ConfigError(f"own_share {own_share}, labelled_boxes {labelled_boxes}", expected="0 to 1")
+            raise ConfigError(
+                f"own_share {own_share}, labelled_boxes {labelled_boxes}", expected="0 to 1"
+            )
         if rounds < 0 or rounds_every < 1 or alignment_batches < 1:
-            raise ConfigError(f"rounds {rounds}, rounds_every {rounds_every}, alignment_batches {alignment_batches}",
-                              expected="at least 0, 1 and 1")  # fmt: skip
+            raise ConfigError(
+                f"rounds {rounds}, rounds_every {rounds_every}, alignment_batches {alignment_batches}",
+                expected="at least 0, 1 and 1",
+            )
         super().__init__(**settings)
         self.diffusion, self.rounds, self.rounds_every = diffusion, rounds, rounds_every
         self.agreement, self.aligned, self.alignment_batches = agreement, aligned, alignment_batches
@@ -110,7 +119,9 @@ class DiffusionCoTrainer(TeacherTrainer):
         wanted = torch.lerp(target, own, self.own_share), torch.lerp(own, target, self.own_share)
         weight = agreement if self.agreement else torch.ones_like(agreement)
         truth = one_hot(batch[Keys.LABEL], self.diffusion.classes)
-        mixed, first, second, weight = self._mixed(batch[Keys.IMAGE], truth, (strong, *wanted, weight))
+        mixed, first, second, weight = self._mixed(
+            batch[Keys.IMAGE], truth, (strong, *wanted, weight)
+        )
         supervised, student = self._student(batch, mixed, first, weight)
         shown = [(mixed, second, weight)]
         if seen:
@@ -119,13 +130,19 @@ class DiffusionCoTrainer(TeacherTrainer):
         known, cross = self._teacher(batch, truth, shown)
         supervised = supervised + known
         if rebuilds:
-            rebuilt = self.diffusion.image_loss(torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target]))
+            rebuilt = self.diffusion.image_loss(
+                torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target])
+            )
             supervised = supervised + self.reconstruction_weight * rebuilt
         return supervised, student + cross
 
-    def pseudo_labels(self, batch: dict[str, Tensor], rebuilds: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def pseudo_labels(
+        self, batch: dict[str, Tensor], rebuilds: bool
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """p, a and ``x_1 ... x_R`` of the unlabelled scans, without gradient; no ``x_j`` where nothing is rebuilt."""
-        masks, seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds if rebuilds else 0)
+        masks, seen = self.diffusion.rounds(
+            unlabelled(batch, "weak"), self.rounds if rebuilds else 0
+        )
         return *aggregated(masks), seen
 
     def _mixed(self, images: Tensor, truth: Tensor, free: Sequence[Tensor]) -> list[Tensor]:
@@ -133,20 +150,30 @@ class DiffusionCoTrainer(TeacherTrainer):
         mask = box_masks(free[0], self.box[0], self.box[1], self.box_probability)
         given = (torch.rand(len(mask)) < self.labelled_boxes).to(mask.device)
         known = (images, truth, truth, torch.ones_like(truth[:, :1]))
-        return [paste_from_donors(batch, donors, mask, given) for batch, donors in zip(free, known, strict=True)]
+        return [
+            paste_from_donors(batch, donors, mask, given)
+            for batch, donors in zip(free, known, strict=True)
+        ]
 
     def _student(
         self, batch: dict[str, Tensor], mixed: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         labelled, free = self.predict_both({**batch, "strong": mixed}, "strong")
-        return self.loss_function(labelled, batch[Keys.LABEL]), weighted_cross_entropy(free, target, weight)
+        return self.loss_function(labelled, batch[Keys.LABEL]), weighted_cross_entropy(
+            free, target, weight
+        )
 
     def _teacher(
-        self, batch: dict[str, Tensor], truth: Tensor, shown: Sequence[tuple[Tensor, Tensor, Tensor]]
+        self,
+        batch: dict[str, Tensor],
+        truth: Tensor,
+        shown: Sequence[tuple[Tensor, Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
         """M's loss against the labels, and against targets on further images, each with its weights."""
         free = torch.cat([images for images, _, _ in shown])
-        noisy, timesteps = self.diffusion.training_start(self.diffusion.start(batch[Keys.IMAGE]), lambda _: truth)
+        noisy, timesteps = self.diffusion.training_start(
+            self.diffusion.start(batch[Keys.IMAGE]), lambda _: truth
+        )
         last = torch.full((len(free),), self.diffusion.last, device=free.device)
         logits = self.diffusion.mask_logits(
             torch.cat([noisy, self.diffusion.start(free)]),
@@ -154,7 +181,10 @@ class DiffusionCoTrainer(TeacherTrainer):
             torch.cat([timesteps, last]),
         )
         known, *others = torch.split(logits, [len(truth), *(len(images) for images, _, _ in shown)])
-        losses = [weighted_cross_entropy(said, *wanted) for said, (_, *wanted) in zip(others, shown, strict=True)]
+        losses = [
+            weighted_cross_entropy(said, *wanted)
+            for said, (_, *wanted) in zip(others, shown, strict=True)
+        ]
         return self.loss_function(known, batch[Keys.LABEL]), torch.stack(losses).sum()
 
     @torch.no_grad()
@@ -163,12 +193,18 @@ class DiffusionCoTrainer(TeacherTrainer):
         for number, batch in enumerate(self.data_loader):
             if number == self.alignment_batches:
                 break
-            found = confusion(self.diffusion.sample(batch[Keys.IMAGE].to(device)), batch[Keys.LABEL].to(device))
+            found = confusion(
+                self.diffusion.sample(batch[Keys.IMAGE].to(device)), batch[Keys.LABEL].to(device)
+            )
             counts = found if number == 0 else counts + found
         if dist.is_available() and dist.is_initialized():
             counts = counts.to(device)
             dist.all_reduce(counts)
         order, dice = best_order(counts.cpu())
         reorder_classes(self.diffusion, order)
-        logger.info("the teacher's classes %s are labels %s, Dice %s", order, list(range(len(order))),
-                    [round(value, 3) for value in dice])  # fmt: skip
+        logger.info(
+            "the teacher's classes %s are labels %s, Dice %s",
+            order,
+            list(range(len(order))),
+            [round(value, 3) for value in dice],
+        )

@@ -22,12 +22,14 @@ logger = logging.getLogger(__name__)
 class DiffusionPretrainer(SemiSupervisedTrainer):
     """Image -> mask -> image: ``L = mean (G(x_t, S(M(m_s, x, s)), t) - v)^2 + w_b L_balance + w_e H(p)``.
 
-    ``S`` decides (straight-through) and averages over ``bottleneck`` voxels; the gradient reaches both pathways. One
-    mask in ``steps`` starts as pure noise, as in testing; the others are the mask made from that noise, noised again
-    to a random s, so that DDIM steps meet what M was trained on. ``t`` is at least ``lowest_noise`` of the schedule:
-    in an image with less noise there is nothing that a mask would have to tell.
+    ``S`` decides (straight-through) and averages over ``bottleneck`` voxels; the gradient reaches
+    both pathways. One mask in ``steps`` starts as pure noise, as in testing; the others are the
+    mask made from that noise, noised again to a random s, so that DDIM steps meet what M was
+    trained on. ``t`` is at least ``lowest_noise`` of the schedule: in an image with less noise
+    there is nothing that a mask would have to tell.
 
-    Batches hold ``image`` ``(B, C, spatial...)``; a label is not looked at. ``loss_function`` is not used.
+    Batches hold ``image`` ``(B, C, spatial...)``; a label is not looked at. ``loss_function`` is
+    not used.
 
     Args:
         network: the teacher.
@@ -56,7 +58,11 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
         entropy_weight: float = 0.0,
         **settings: Any,
     ) -> None:
-        if bottleneck < 1 or not 0 <= lowest_noise < 1 or not 0 < least_share * network.classes <= 1:
+        if (
+            bottleneck < 1
+            or not 0 <= lowest_noise < 1
+            or not 0 < least_share * network.classes <= 1
+        ):
             raise ConfigError(
                 f"bottleneck {bottleneck}, lowest_noise {lowest_noise}, least_share {least_share}",
                 expected=f"at least 1, 0 to below 1, more than 0 and at most 1 / {network.classes}",
@@ -111,12 +117,21 @@ class CollapseMonitor:
             return
         shares = [round(share, 3) for share in class_shares(masks).tolist()]
         doubt = float(entropy(masks).mean()) / float(torch.log(torch.tensor(float(len(shares)))))
-        logger.info("iteration %d: shares of the classes %s, entropy %.2f", engine.state.iteration, shares, doubt)
+        logger.info(
+            "iteration %d: shares of the classes %s, entropy %.2f",
+            engine.state.iteration,
+            shares,
+            doubt,
+        )
         if min(shares) < self.least_share:
             logger.warning(
                 "the mask has collapsed: class %d has %.1f %% of the voxels; raise balance_weight or least_share",
-                shares.index(min(shares)), 100 * min(shares),
-            )  # fmt: skip
+                shares.index(min(shares)),
+                100 * min(shares),
+            )
         if doubt > self.most_entropy:
-            logger.warning("the mask is undecided: entropy is %.0f %% of its maximum; raise entropy_weight or train "
-                           "longer", 100 * doubt)  # fmt: skip
+            logger.warning(
+                "the mask is undecided: entropy is %.0f %% of its maximum; raise entropy_weight or train "
+                "longer",
+                100 * doubt,
+            )

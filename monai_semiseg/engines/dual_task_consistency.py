@@ -17,19 +17,25 @@ class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
     """A second head predicts signed distance maps ``z = tanh(h(x))`` of the foreground classes (DTC).
 
     ``L_s = L(f(x), y) + b mean (z - sdf(y))^2`` on labelled scans, and on all scans
-    ``L_u = mean (1 / (1 + exp(k z)) - softmax f(x))^2`` over the foreground. Luo et al., Semi-supervised medical
-    image segmentation through dual-task consistency (AAAI 2021). The network without the second head is evaluated
-    and shipped.
+    ``L_u = mean (1 / (1 + exp(k z)) - softmax f(x))^2`` over the foreground. Luo et al.,
+    Semi-supervised medical image segmentation through dual-task consistency (AAAI 2021). The
+    network without the second head is evaluated and shipped.
 
     Args:
-        head: one head on the layer before the output, with as many outputs as there are foreground classes.
+        head: one head on the layer before the output, with as many outputs as there are foreground
+            classes.
         distance_weight: b above.
         steepness: k above.
         settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
     """
 
     def __init__(
-        self, *, head: PyramidHeads, distance_weight: float = 0.3, steepness: float = 1500.0, **settings: Any
+        self,
+        *,
+        head: PyramidHeads,
+        distance_weight: float = 0.3,
+        steepness: float = 1500.0,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.head, self.distance_weight, self.steepness = head, distance_weight, steepness
@@ -41,6 +47,10 @@ class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
         logits, distance = logits.float(), torch.tanh(heads[0])
         target = normalised_signed_distance(label, logits.shape[1])
         supervised = self.loss_function(logits[: len(image)], label)
-        supervised = supervised + self.distance_weight * ((distance[: len(image)] - target) ** 2).mean()
+        supervised = (
+            supervised + self.distance_weight * ((distance[: len(image)] - target) ** 2).mean()
+        )
         foreground = torch.softmax(logits, 1)[:, 1:]
-        return supervised, ((distance_to_probability(distance, self.steepness) - foreground) ** 2).mean()
+        return supervised, (
+            (distance_to_probability(distance, self.steepness) - foreground) ** 2
+        ).mean()

@@ -19,4 +19,6 @@ class EntropyMinimisationTrainer(SemiSupervisedTrainer):
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Supervised loss and mean entropy."""
         labelled, free = self.predict_both(batch, "strong")
-        return self.loss_function(labelled, batch[Keys.LABEL]), normalised_entropy(torch.softmax(free, 1))
+        return self.loss_function(labelled, batch[Keys.LABEL]), normalised_entropy(
+            torch.softmax(free, 1)
+        )

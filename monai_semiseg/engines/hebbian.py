@@ -15,8 +15,8 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 
-from monai_semiseg.engines.step_output import StepOutput
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.handlers.step_output import StepOutput
 from monai_semiseg.hebbian.calibration import calibrate
 from monai_semiseg.hebbian.diagnostics import LayerReport, collapse_warning, draw_filters, scalars
 from monai_semiseg.hebbian.learner import HebbianLearner
@@ -27,17 +27,19 @@ logger = logging.getLogger(__name__)
 class HebbianTrainer(Trainer):
     """Let every convolution learn from unlabelled scans by a local rule, then calibrate the network.
 
-    Every iteration is a forward pass without a graph and one step of the learner, at ``rate (1 - t / T)``. Batches
-    hold ``image`` ``(B, C, spatial...)``; other keys, labels among them, are not looked at. After the last iteration
-    :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on ``calibration_scans`` scans, so that the network can
-    be fine-tuned like any other. ``engine.state.output["loss"]`` is the mean relative change of the filters.
+    Every iteration is a forward pass without a graph and one step of the learner, at ``rate (1 - t
+    / T)``. Batches hold ``image`` ``(B, C, spatial...)``; other keys, labels among them, are not
+    looked at. After the last iteration :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on
+    ``calibration_scans`` scans, so that the network can be fine-tuned like any other.
+    ``engine.state.output["loss"]`` is the mean relative change of the filters.
 
     Args:
         device: where the forward pass runs.
         max_epochs, epoch_length: the budget, as in every trainer.
         train_data_loader: batches as above.
         network: the network.
-        learner: attached to this network; None only calibrates, which is the control to compare with.
+        learner: attached to this network; None only calibrates, which is the control to compare
+            with.
         rate: of the first step.
         calibrated: whether to calibrate at the end.
         calibration_scans: draws that calibration sees at once.
@@ -63,14 +65,25 @@ class HebbianTrainer(Trainer):
         train_handlers: Sequence[Any] | None = None,
     ) -> None:
         if rate <= 0 or calibration_scans < 1:
-            raise ConfigError(f"rate {rate}, calibration_scans {calibration_scans}", expected="both more than 0")
+            raise ConfigError(
+                f"rate {rate}, calibration_scans {calibration_scans}", expected="both more than 0"
+            )
         self.network, self.learner, self.rate = network, learner, rate
         self.calibrated, self.calibration_scans = calibrated, calibration_scans
         self.inferer = inferer or SimpleInferer()
         self.reports: dict[str, LayerReport] = {}
         self._kept: list[Tensor] = []
-        super().__init__(device, max_epochs, train_data_loader, epoch_length, handlers=None, amp=False, decollate=False)
-        # Before the other handlers at the end of the last epoch: the checkpoint there holds the calibrated network.
+        super().__init__(
+            device,
+            max_epochs,
+            train_data_loader,
+            epoch_length,
+            handlers=None,
+            amp=False,
+            decollate=False,
+        )
+        # Before the other handlers at the end of the last epoch: the checkpoint there holds the
+        # calibrated network.
         self.add_event_handler(Events.EPOCH_STARTED, self._begin)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
         self._register_handlers(train_handlers or ())
@@ -95,7 +108,9 @@ class HebbianTrainer(Trainer):
         total = self.state.max_epochs * self.state.epoch_length
         with torch.no_grad():
             self.inferer(images, self.network)
-        return StepOutput({Keys.LOSS: self.learner.step(self.rate * (1 - (engine.state.iteration - 1) / total))})
+        return StepOutput(
+            {Keys.LOSS: self.learner.step(self.rate * (1 - (engine.state.iteration - 1) / total))}
+        )
 
     def _keep(self, images: Tensor) -> None:
         """The last scans that were seen, for calibration."""
@@ -113,14 +128,17 @@ class HebbianTrainer(Trainer):
         if self.calibrated and self._kept:
             images = torch.cat(self._kept)[-self.calibration_scans :]
             layers = None if self.learner is None else self.learner.layers
-            calibrate(self.network, images, layers=layers, run=partial(self.inferer, network=self.network))
+            calibrate(
+                self.network, images, layers=layers, run=partial(self.inferer, network=self.network)
+            )
             self._kept = []
 
 
 class HebbianDiagnostics:
     """MONAI handler of a :class:`HebbianTrainer`: every epoch, how its layers stand.
 
-    Measures go to TensorBoard, the first layer's filters to ``filters.png``, a collapse to the log as a warning.
+    Measures go to TensorBoard, the first layer's filters to ``filters.png``, a collapse to the log
+    as a warning.
 
     Args:
         folder: of the picture.

@@ -46,7 +46,8 @@ class TeacherTrainer(SemiSupervisedTrainer):
 class MeanTeacherTrainer(TeacherTrainer):
     """``L_u = mean (softmax f(x) - softmax t(x + n))^2``, ``n = clip(s N(0, 1), -2s, 2s)``, t the teacher.
 
-    Tarvainen and Valpola (NeurIPS 2017); noise as in Yu et al. (MICCAI 2019), for images of unit variance.
+    Tarvainen and Valpola (NeurIPS 2017); noise as in Yu et al. (MICCAI 2019), for images of unit
+    variance.
 
     Args:
         noise: s above.
@@ -70,16 +71,19 @@ class MeanTeacherTrainer(TeacherTrainer):
 
     def noisy(self, images: Tensor) -> Tensor:
         """Images with clipped Gaussian noise."""
-        return images + (self.noise * torch.randn_like(images)).clamp(-2 * self.noise, 2 * self.noise)
+        return images + (self.noise * torch.randn_like(images)).clamp(
+            -2 * self.noise, 2 * self.noise
+        )
 
 
 class UncertaintyAwareTrainer(MeanTeacherTrainer):
     """Mean teacher that learns only where the teacher is sure (UA-MT).
 
-    The teacher sees the scan ``passes`` times with fresh noise (and dropout, if the network has any). With ``H`` the
-    entropy of the mean probability, a voxel counts if ``H < (0.75 + 0.25 ramp(t)) ln C``; the consistency of
-    :class:`MeanTeacherTrainer` is averaged over these voxels. Yu et al., Uncertainty-aware self-ensembling model for
-    semi-supervised 3D left atrium segmentation (MICCAI 2019).
+    The teacher sees the scan ``passes`` times with fresh noise (and dropout, if the network has
+    any). With ``H`` the entropy of the mean probability, a voxel counts if ``H < (0.75 + 0.25
+    ramp(t)) ln C``; the consistency of :class:`MeanTeacherTrainer` is averaged over these voxels.
+    Yu et al., Uncertainty-aware self-ensembling model for semi-supervised 3D left atrium
+    segmentation (MICCAI 2019).
 
     Args:
         passes: noisy passes of the teacher.
@@ -103,5 +107,8 @@ class UncertaintyAwareTrainer(MeanTeacherTrainer):
         for module in self.teacher.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.train()
-        mean = sum(torch.softmax(self.predict(self.noisy(images), self.teacher), 1) for _ in range(self.passes))
+        mean = sum(
+            torch.softmax(self.predict(self.noisy(images), self.teacher), 1)
+            for _ in range(self.passes)
+        )
         return entropy(torch.as_tensor(mean) / self.passes)

@@ -16,8 +16,8 @@ from monai_semiseg.networks.auxiliary import PyramidHeads
 class PyramidConsistencyTrainer(SemiSupervisedTrainer):
     """``L_s`` is the mean over all scales, ``L_u`` their agreement on unlabelled scans (URPC).
 
-    Luo et al. (MICCAI 2021); see :func:`~monai_semiseg.losses.consistency.pyramid_consistency`. The network without
-    the further heads is evaluated and shipped.
+    Luo et al. (MICCAI 2021); see :func:`~monai_semiseg.losses.consistency.pyramid_consistency`. The
+    network without the further heads is evaluated and shipped.
 
     Args:
         heads: on the coarser decoder layers; the network's own output is the finest scale.
@@ -34,5 +34,9 @@ class PyramidConsistencyTrainer(SemiSupervisedTrainer):
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, "strong")])
         logits, coarser = self.heads(self.network, images)
         scales = [logits.float(), *coarser]
-        supervised = torch.stack([self.loss_function(scale[:count], batch[Keys.LABEL]) for scale in scales]).mean()
-        return supervised, pyramid_consistency([torch.softmax(scale[count:], 1) for scale in scales])
+        supervised = torch.stack(
+            [self.loss_function(scale[:count], batch[Keys.LABEL]) for scale in scales]
+        ).mean()
+        return supervised, pyramid_consistency(
+            [torch.softmax(scale[count:], 1) for scale in scales]
+        )

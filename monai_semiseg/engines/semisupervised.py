@@ -15,9 +15,9 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from monai_semiseg.engines.precision import autocast_type, training_precision
-from monai_semiseg.engines.step_output import StepOutput
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.handlers.precision import autocast_type, training_precision
+from monai_semiseg.handlers.step_output import StepOutput
 
 
 def gaussian_ramp(iteration: int, length: int) -> float:
@@ -31,14 +31,16 @@ def gaussian_ramp(iteration: int, length: int) -> float:
 class SemiSupervisedTrainer(SupervisedTrainer):
     """Minimise ``L_s(labelled) + w ramp(t) L_u(unlabelled)``; as it stands, without L_u, supervised learning.
 
-    A method overrides :meth:`losses` and, if it keeps a teacher, :meth:`after_step`. A batch holds ``image`` and
-    ``label`` ``(B, 1, spatial...)`` and, with :class:`~monai_semiseg.data.draws.PairedDraws`, as many unlabelled
-    scans in two views of the same geometry: ``weak`` (moved only) and ``strong`` (intensities changed as the labelled
+    A method overrides :meth:`losses` and, if it keeps a teacher, :meth:`after_step`. A batch holds
+    ``image`` and ``label`` ``(B, 1, spatial...)`` and, with
+    :class:`~monai_semiseg.samplers.seeded.PairedSamples`, as many unlabelled scans in two views of
+    the same geometry: ``weak`` (moved only) and ``strong`` (intensities changed as the labelled
     images' are).
 
     Args:
         device: where the step runs.
-        max_epochs, epoch_length: the budget, in iterations of ``epoch_length`` between two validations.
+        max_epochs, epoch_length: the budget, in iterations of ``epoch_length`` between two
+            validations.
         train_data_loader: batches as above.
         network: the network to train.
         optimizer: over all that is trained.
@@ -47,9 +49,10 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         ramp_iterations: T of :func:`gaussian_ramp`.
         inferer: how images go through the network; MONAI's ``SimpleInferer`` if None.
         train_handlers: MONAI handlers.
-        autocast_dtype: ``"bfloat16"``, or ``"float16"`` on a GPU, for mixed precision; losses stay in float32.
-        accumulation_steps: batches whose gradients are averaged before an optimiser step; the last of an epoch steps
-            in any case.
+        autocast_dtype: ``"bfloat16"``, or ``"float16"`` on a GPU, for mixed precision; losses stay
+            in float32.
+        accumulation_steps: batches whose gradients are averaged before an optimiser step; the last
+            of an epoch steps in any case.
         compiled: run the network through ``torch.compile``.
 
     Raises:
@@ -75,7 +78,10 @@ class SemiSupervisedTrainer(SupervisedTrainer):
     ) -> None:
         self.autocast_dtype = autocast_type(autocast_dtype)
         if self.autocast_dtype is torch.float16 and torch.device(device).type == "cpu":
-            raise ConfigError("float16 on a CPU", expected="null, or 'bfloat16', which needs no scaling of gradients")
+            raise ConfigError(
+                "float16 on a CPU",
+                expected="null, or 'bfloat16', which needs no scaling of gradients",
+            )
         if unlabelled_weight < 0 or ramp_iterations < 0 or accumulation_steps < 1:
             raise ConfigError(
                 f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}, accumulation_steps "
@@ -86,11 +92,22 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         # float16 needs its gradients scaled; bfloat16 has the range of float32.
         scaled = self.autocast_dtype is torch.float16 and torch.device(device).type == "cuda"
         super().__init__(
-            device, max_epochs, train_data_loader, network, optimizer, loss_function, epoch_length, inferer=inferer,
-            train_handlers=train_handlers, amp=scaled, decollate=False, compile=compiled,
+            device,
+            max_epochs,
+            train_data_loader,
+            network,
+            optimizer,
+            loss_function,
+            epoch_length,
+            inferer=inferer,
+            train_handlers=train_handlers,
+            amp=scaled,
+            decollate=False,
+            compile=compiled,
             accumulation_steps=accumulation_steps,
-        )  # fmt: skip
-        # After the handlers above, so that initial weights and a resumed checkpoint are in the network by then.
+        )
+        # After the handlers above, so that initial weights and a resumed checkpoint are in the
+        # network by then.
         self.add_event_handler(Events.STARTED, self._begin)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -108,10 +125,14 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         logits: Tensor = self.inferer(images, self.network if network is None else network)
         return logits.float()
 
-    def predict_both(self, batch: dict[str, Tensor], view: str, network: nn.Module | None = None) -> list[Tensor]:
+    def predict_both(
+        self, batch: dict[str, Tensor], view: str, network: nn.Module | None = None
+    ) -> list[Tensor]:
         """Logits of the labelled images and of one view of the unlabelled ones, from one forward pass."""
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, view)])
-        return list(torch.split(self.predict(images, network), [len(batch[Keys.IMAGE]), len(batch[view])]))
+        return list(
+            torch.split(self.predict(images, network), [len(batch[Keys.IMAGE]), len(batch[view])])
+        )
 
     def _begin(self, engine: Engine) -> None:
         if engine.state.iteration == 0:
@@ -131,7 +152,9 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         output = {"supervised_loss": supervised.detach()}
         if unsupervised is not None:
             # The step that is under way is number state.iteration, counted from 1.
-            weight = self.unlabelled_weight * gaussian_ramp(engine.state.iteration, self.ramp_iterations)
+            weight = self.unlabelled_weight * gaussian_ramp(
+                engine.state.iteration, self.ramp_iterations
+            )
             loss = supervised + weight * unsupervised
             output["unlabelled_loss"] = unsupervised.detach()
         self._scaler().scale(loss / self.accumulation_steps).backward()
@@ -171,6 +194,6 @@ def unlabelled(batch: dict[str, Tensor], view: str) -> Tensor:
         raise ConfigError(
             f"no {view!r} view of unlabelled scans in the batch",
             expected="labelled and unlabelled draws in pairs",
-            remedy="set train#dataloader#dataset to @train#paired_draws, as configs/methods/*.yaml do",
+            remedy="set train#dataloader#dataset to @train#paired_samples, as configs/methods/*.yaml do",
         )
     return batch[view]

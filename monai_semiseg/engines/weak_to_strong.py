@@ -17,16 +17,17 @@ from monai_semiseg.transforms.mixing import box_masks, paste_from_next
 class WeakToStrongTrainer(TeacherTrainer):
     """Learn the teacher's confident decisions on the weak view from a strong view with pasted boxes.
 
-    With ``q = softmax t(weak)``, pseudo-label ``argmax q`` and weight ``1[max q >= threshold]``, a box of every
-    strong view, its pseudo-label and its weight are replaced by the next scan's (CutMix); the loss is
-    :class:`~monai_semiseg.losses.pseudo_label.WeightedDiceCELoss`.
+    With ``q = softmax t(weak)``, pseudo-label ``argmax q`` and weight ``1[max q >= threshold]``, a
+    box of every strong view, its pseudo-label and its weight are replaced by the next scan's
+    (CutMix); the loss is :class:`~monai_semiseg.losses.pseudo_label.WeightedDiceCELoss`.
 
-    FixMatch (Sohn et al., NeurIPS 2020); UniMatch (Yang et al., CVPR 2023); CutMix for segmentation (French et al.,
-    BMVC 2020). The pseudo-labels come from a moving average of the student, which is steadier than the student with
-    few labels; ``momentum: 0`` gives the original form.
+    FixMatch (Sohn et al., NeurIPS 2020); UniMatch (Yang et al., CVPR 2023); CutMix for segmentation
+    (French et al., BMVC 2020). The pseudo-labels come from a moving average of the student, which
+    is steadier than the student with few labels; ``momentum: 0`` gives the original form.
 
-    With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: no threshold cuts off the
-    uncertain voxels at a structure's border, and no decision there is taken for certain.
+    With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: no
+    threshold cuts off the uncertain voxels at a structure's border, and no decision there is taken
+    for certain.
 
     Args:
         soft: learn probabilities instead of decisions.

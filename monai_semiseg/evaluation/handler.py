@@ -9,7 +9,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from monai_semiseg.data.dataset import case_stem
+from monai_semiseg.datasets.dataset import case_stem
 from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.evaluation.metrics import score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
@@ -21,7 +21,8 @@ class CaseMetrics:
 
     The batch holds the scan as it was read under ``native``, for the pictures.
 
-    Writes ``metrics.csv``, ``metrics.json`` and ``worst_cases.png`` when the evaluator has seen all cases.
+    Writes ``metrics.csv``, ``metrics.json`` and ``worst_cases.png`` when the evaluator has seen all
+    cases.
 
     Args:
         output_dir: where the tables go.
@@ -31,7 +32,11 @@ class CaseMetrics:
     """
 
     def __init__(
-        self, output_dir: str, label_names: dict[str, str], show: int = 4, about: dict[str, Any] | None = None
+        self,
+        output_dir: str,
+        label_names: dict[str, str],
+        show: int = 4,
+        about: dict[str, Any] | None = None,
     ) -> None:
         self.output_dir, self.show, self.about = Path(output_dir), show, about or {}
         self.names = {int(index): name for index, name in label_names.items() if int(index) > 0}
@@ -43,19 +48,25 @@ class CaseMetrics:
         """Score after every iteration, write at the end.
 
         Raises:
-            ConfigError: If there is no scan to evaluate; an engine without data would end well, and write nothing.
+            ConfigError: If there is no scan to evaluate; an engine without data would end well, and
+                write nothing.
         """
         loader = getattr(engine, "data_loader", None)
         if loader is not None and len(loader) == 0:
-            raise ConfigError("no scan to evaluate", expected="a section of the datalist that holds scans",
-                              remedy="name another section, or split with test scans")  # fmt: skip
+            raise ConfigError(
+                "no scan to evaluate",
+                expected="a section of the datalist that holds scans",
+                remedy="name another section, or split with test scans",
+            )
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
         self.rows, self._worst = [], []
-        self._bar = tqdm(total=engine.state.epoch_length, desc="Evaluating", unit="scan", mininterval=1.0)
+        self._bar = tqdm(
+            total=engine.state.epoch_length, desc="Evaluating", unit="scan", mininterval=1.0
+        )
 
     def _score(self, engine: Engine) -> None:
         for item, source in zip(engine.state.output, engine.state.batch, strict=True):
@@ -64,7 +75,10 @@ class CaseMetrics:
 
     def _score_item(self, item: dict[str, Any], source: dict[str, Any]) -> None:
         path = str(item["label"].meta["filename_or_obj"])
-        pred, label = (np.asarray(item[key].as_tensor().cpu())[0].round().astype(np.int64) for key in ("pred", "label"))
+        pred, label = (
+            np.asarray(item[key].as_tensor().cpu())[0].round().astype(np.int64)
+            for key in ("pred", "label")
+        )
         if pred.shape != label.shape:
             raise GeometryError(
                 f"label of shape {label.shape}, image of shape {pred.shape}",
@@ -75,13 +89,19 @@ class CaseMetrics:
         spacing = [float(s) for s in item["label"].pixdim]
         scores = score_case(pred, label, spacing, sorted(self.names))
         case = case_stem(Path(path).name)
-        self.rows += [ScoreRow(case, index, self.names[index], score) for index, score in scores.items()]
+        self.rows += [
+            ScoreRow(case, index, self.names[index], score) for index, score in scores.items()
+        ]
         mean = float(np.mean([score.dice for score in scores.values()]))
         image = np.asarray(source["native"].cpu())[0]
-        preview = Preview(f"{case}: Dice {mean:.3f}", image, pred.astype(np.uint8), tuple(spacing), label)
+        preview = Preview(
+            f"{case}: Dice {mean:.3f}", image, pred.astype(np.uint8), tuple(spacing), label
+        )
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
 
     def _write(self, engine: Engine) -> None:
         self._bar.close()
         engine.state.metrics["summary"] = write_scores(self.rows, self.output_dir, self.about)
-        draw_previews([preview for _, preview in self._worst], self.output_dir / "worst_cases.png", self.names)
+        draw_previews(
+            [preview for _, preview in self._worst], self.output_dir / "worst_cases.png", self.names
+        )

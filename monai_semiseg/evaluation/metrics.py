@@ -24,7 +24,8 @@ class CaseScore:
 
     Attributes:
         dice: 2|P & L| / (|P| + |L|), 0 to 1.
-        surface_dice_1mm: share of both surfaces within the tolerance of the other (Nikolov et al., JMIR 2021).
+        surface_dice_1mm: share of both surfaces within the tolerance of the other (Nikolov et al.,
+            JMIR 2021).
         hd95_mm: 95th percentile of the symmetric surface distance, mm.
         asd_mm: mean symmetric surface distance, mm.
         label_ml: volume of the label.
@@ -40,13 +41,18 @@ class CaseScore:
 
 
 def score_class(
-    pred: NDArray[np.bool_], label: NDArray[np.bool_], spacing: Sequence[float], *, tolerance: float = 1.0
+    pred: NDArray[np.bool_],
+    label: NDArray[np.bool_],
+    spacing: Sequence[float],
+    *,
+    tolerance: float = 1.0,
 ) -> CaseScore:
     """Compare two masks of one class.
 
-    Empty masks: if both are empty, nothing was to be found and nothing was: Dice and surface Dice 1, distances 0. If
-    one is empty, Dice and surface Dice are 0 and both distances are the diagonal of the scan, so that a missed
-    structure counts as the worst distance instead of dropping out of the mean.
+    Empty masks: if both are empty, nothing was to be found and nothing was: Dice and surface Dice
+    1, distances 0. If one is empty, Dice and surface Dice are 0 and both distances are the diagonal
+    of the scan, so that a missed structure counts as the worst distance instead of dropping out of
+    the mean.
 
     Args:
         pred: mask, shape ``(i, j, k)``.
@@ -59,28 +65,47 @@ def score_class(
     if not pred.any() and not label.any():
         return CaseScore(1.0, 1.0, 0.0, 0.0, *volumes)
     if not pred.any() or not label.any():
-        diagonal = math.dist([0.0] * len(spacing), [n * s for n, s in zip(pred.shape, spacing, strict=True)])
+        diagonal = math.dist(
+            [0.0] * len(spacing), [n * s for n, s in zip(pred.shape, spacing, strict=True)]
+        )
         return CaseScore(0.0, 0.0, diagonal, diagonal, *volumes)
     dice = 2 * float((pred & label).sum()) / float(pred.sum() + label.sum())
     a, b = (torch.from_numpy(mask[None, None].astype(np.float32)) for mask in _crop(pred, label))
     scale = [float(s) for s in spacing]
     return CaseScore(
         dice,
-        float(compute_surface_dice(a, b, [tolerance], include_background=True, spacing=scale, use_subvoxels=True)),
-        float(compute_hausdorff_distance(a, b, include_background=True, percentile=95, spacing=scale)),
-        float(compute_average_surface_distance(a, b, include_background=True, symmetric=True, spacing=scale)),
+        float(
+            compute_surface_dice(
+                a, b, [tolerance], include_background=True, spacing=scale, use_subvoxels=True
+            )
+        ),
+        float(
+            compute_hausdorff_distance(a, b, include_background=True, percentile=95, spacing=scale)
+        ),
+        float(
+            compute_average_surface_distance(
+                a, b, include_background=True, symmetric=True, spacing=scale
+            )
+        ),
         *volumes,
     )
 
 
 def score_case(
-    pred: NDArray[np.integer], label: NDArray[np.integer], spacing: Sequence[float], classes: Sequence[int]
+    pred: NDArray[np.integer],
+    label: NDArray[np.integer],
+    spacing: Sequence[float],
+    classes: Sequence[int],
 ) -> dict[int, CaseScore]:
     """Compare two label maps class by class; background is not a class to score."""
-    return {index: score_class(pred == index, label == index, spacing) for index in classes if index > 0}
+    return {
+        index: score_class(pred == index, label == index, spacing) for index in classes if index > 0
+    }
 
 
-def _crop(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _crop(
+    a: NDArray[np.bool_], b: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Both masks cut to their common bounding box plus a voxel: the same distances, in a fraction of the time."""
     corners = np.argwhere(a | b)
     low, high = np.maximum(corners.min(0) - 1, 0), corners.max(0) + 2

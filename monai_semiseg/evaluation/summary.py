@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_semiseg.data.files import write_atomically
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
+from monai_semiseg.storage.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class ScoreRow:
     score: CaseScore
 
 
-def bootstrap_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    values: Sequence[float], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over cases (Efron 1979); NaN for fewer than two cases."""
     if len(values) < 2:
         return float("nan"), float("nan")
@@ -35,8 +37,14 @@ def bootstrap_interval(values: Sequence[float], *, level: float = 0.95, seed: in
 
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    result = bootstrap((np.asarray(values),), np.mean, n_resamples=9999, confidence_level=level,
-                       method="percentile", rng=np.random.default_rng(seed)).confidence_interval  # fmt: skip
+    result = bootstrap(
+        (np.asarray(values),),
+        np.mean,
+        n_resamples=9999,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
     return float(result.low), float(result.high)
 
 
@@ -44,10 +52,18 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     """Mean and 95 % interval of every metric, per class and over the foreground (mean of a case's classes first)."""
     names = list(dict.fromkeys(row.name for row in rows))
     groups = {name: [row.score for row in rows if row.name == name] for name in names}
-    summary = {name: {m: _mean([getattr(s, m) for s in scores]) for m in METRICS} for name, scores in groups.items()}
+    summary = {
+        name: {m: _mean([getattr(s, m) for s in scores]) for m in METRICS}
+        for name, scores in groups.items()
+    }
     cases = list(dict.fromkeys(row.case for row in rows))
     foreground = {
-        metric: _mean([float(np.mean([getattr(r.score, metric) for r in rows if r.case == case])) for case in cases])
+        metric: _mean(
+            [
+                float(np.mean([getattr(r.score, metric) for r in rows if r.case == case]))
+                for case in cases
+            ]
+        )
         for metric in METRICS
     }
     return {"cases": len(cases), "foreground": foreground, "classes": summary}
@@ -66,12 +82,21 @@ def write_scores(rows: Sequence[ScoreRow], folder: Path, about: dict[str, Any]) 
         ConfigError: If there is nothing to summarise.
     """
     if not rows:
-        raise ConfigError("no case was scored", expected="at least one labelled scan and one foreground class")
+        raise ConfigError(
+            "no case was scored", expected="at least one labelled scan and one foreground class"
+        )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "class", "name", *asdict(rows[0].score)])
     for row in rows:
-        writer.writerow([row.case, row.index, row.name, *(f"{value:.5f}" for value in asdict(row.score).values())])
+        writer.writerow(
+            [
+                row.case,
+                row.index,
+                row.name,
+                *(f"{value:.5f}" for value in asdict(row.score).values()),
+            ]
+        )
     write_atomically(folder / "metrics.csv", text.getvalue())
     summary = {**about, **summarise(rows)}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
@@ -85,7 +110,11 @@ def as_table(summary: dict[str, Any]) -> str:
         cells = []
         for metric in METRICS:
             digits = 3 if metric in ("dice", "surface_dice_1mm") else 2
-            interval = ", ".join(f"{bound:.{digits}f}" for bound in scores[metric]["interval_95"] or ())
-            cells.append(f"{scores[metric]['mean']:.{digits}f}" + (f" [{interval}]" if interval else ""))
+            interval = ", ".join(
+                f"{bound:.{digits}f}" for bound in scores[metric]["interval_95"] or ()
+            )
+            cells.append(
+                f"{scores[metric]['mean']:.{digits}f}" + (f" [{interval}]" if interval else "")
+            )
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

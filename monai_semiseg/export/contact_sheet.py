@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from monai_semiseg.data.files import write_atomically
 from monai_semiseg.export.report import CaseResult
+from monai_semiseg.storage.files import write_atomically
 
 _STYLE = """
 body { font: 14px sans-serif; margin: 2em; background: #fff; color: #222 }
@@ -19,21 +19,34 @@ figure { margin: 0; border: 1px solid #ccc; padding: .5em } figure img { width: 
 
 
 def write_contact_sheet(
-    results: Sequence[CaseResult], folder: Path, names: Mapping[int, str],
+    results: Sequence[CaseResult],
+    folder: Path,
+    names: Mapping[int, str],
     marks: Mapping[str, Sequence[str]] | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write ``index.html``: what failed, then a picture per scan, those with remarks or marks first.
 
     Pictures are linked by relative paths, so the folder can be moved as a whole.
     """
     remarks = {
-        r.input: "; ".join([*([r.reason] if r.reason else []), *(marks or {}).get(r.input, [])]) for r in results
+        r.input: "; ".join([*([r.reason] if r.reason else []), *(marks or {}).get(r.input, [])])
+        for r in results
     }
-    done = sorted((r for r in results if r.status == "done"), key=lambda r: (not remarks[r.input], r.output))
+    done = sorted(
+        (r for r in results if r.status == "done"), key=lambda r: (not remarks[r.input], r.output)
+    )
     failed = [r for r in results if r.status == "failed"]
-    counts = ", ".join(f"{sum(r.status == s for r in results)} {s}" for s in ("done", "failed", "skipped"))
-    rows = "".join(f"<tr><td>{html.escape(r.input)}</td><td>{html.escape(r.reason)}</td></tr>" for r in failed)
-    table = f'<h2 class="failed">Failed</h2><table><tr><th>scan</th><th>why</th></tr>{rows}</table>' if failed else ""
+    counts = ", ".join(
+        f"{sum(r.status == s for r in results)} {s}" for s in ("done", "failed", "skipped")
+    )
+    rows = "".join(
+        f"<tr><td>{html.escape(r.input)}</td><td>{html.escape(r.reason)}</td></tr>" for r in failed
+    )
+    table = (
+        f'<h2 class="failed">Failed</h2><table><tr><th>scan</th><th>why</th></tr>{rows}</table>'
+        if failed
+        else ""
+    )
     figures = "".join(_figure(result, folder, names, remarks[result.input]) for result in done)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Masks</title><style>{_STYLE}</style>'
@@ -51,10 +64,16 @@ def preview_of(output: str) -> str:
 
 def _figure(result: CaseResult, folder: Path, names: Mapping[int, str], note: str) -> str:
     volumes = ", ".join(
-        f"{name} {result.volumes_ml[name]:.2f} mL" for name in names.values() if name in result.volumes_ml
+        f"{name} {result.volumes_ml[name]:.2f} mL"
+        for name in names.values()
+        if name in result.volumes_ml
     )
     picture = preview_of(result.output)
-    image = f'<img loading="lazy" src="{quote(picture)}" alt="">' if (folder / picture).is_file() else ""
+    image = (
+        f'<img loading="lazy" src="{quote(picture)}" alt="">'
+        if (folder / picture).is_file()
+        else ""
+    )
     mark = ' class="marked"' if note else ""
     remark = f"<br><b>{html.escape(note)}</b>" if note else ""
     name = f'<a href="{quote(result.output)}">{html.escape(result.output)}</a>'

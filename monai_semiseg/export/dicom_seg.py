@@ -13,20 +13,26 @@ import pydicom
 from numpy.typing import NDArray
 
 from monai_semiseg import __version__
-from monai_semiseg.data.dicom_volume import LPS_TO_RAS
-from monai_semiseg.data.files import write_atomically
 from monai_semiseg.errors import ConfigError, UnsupportedError
+from monai_semiseg.images.dicom_volume import LPS_TO_RAS
+from monai_semiseg.storage.files import write_atomically
 
 Code = Mapping[str, str]
 
 
 def write_segmentation(
-    mask: NDArray[Any], affine: NDArray[np.float64], files: Sequence[Path], path: Path, names: Mapping[int, str],
-    codes: Mapping[int, Code] | None = None, model: str = "",
-) -> Path:  # fmt: skip
+    mask: NDArray[Any],
+    affine: NDArray[np.float64],
+    files: Sequence[Path],
+    path: Path,
+    names: Mapping[int, str],
+    codes: Mapping[int, Code] | None = None,
+    model: str = "",
+) -> Path:
     """Write a label map atomically as DICOM SEG (binary, one segment per label), by highdicom.
 
-    The object carries the patient and study of its source, as the standard wants it: treat it as patient data.
+    The object carries the patient and study of its source, as the standard wants it: treat it as
+    patient data.
 
     Args:
         mask: class indices ``(column, row, slice)``, as scans are read.
@@ -34,7 +40,8 @@ def write_segmentation(
         files: the files of the series.
         path: the file to write.
         names: index -> name; 0 is background and no segment.
-        codes: index -> ``{value, scheme, meaning}`` of the structure; "Anatomical Structure" for labels without one.
+        codes: index -> ``{value, scheme, meaning}`` of the structure; "Anatomical Structure" for
+            labels without one.
         model: what made the mask, such as the weights' hash.
 
     Raises:
@@ -42,10 +49,16 @@ def write_segmentation(
         ConfigError: If a code is not complete.
     """
     sources = [_source(file) for file in files]
-    segments = [_segment(index, names[index], (codes or {}).get(index), model) for index in names if index > 0]
+    segments = [
+        _segment(index, names[index], (codes or {}).get(index), model)
+        for index in names
+        if index > 0
+    ]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an empty segmentation is written with empty frames, which is right
+            warnings.simplefilter(
+                "ignore"
+            )  # an empty segmentation is written with empty frames, which is right
             segmentation = _segmentation(mask, affine, sources, segments, model)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UnsupportedError(
@@ -60,16 +73,21 @@ def write_segmentation(
 
 
 def _segmentation(
-    mask: NDArray[Any], affine: NDArray[np.float64], sources: Sequence[pydicom.Dataset], segments: Sequence[Any],
+    mask: NDArray[Any],
+    affine: NDArray[np.float64],
+    sources: Sequence[pydicom.Dataset],
+    segments: Sequence[Any],
     model: str,
-) -> pydicom.Dataset:  # fmt: skip
+) -> pydicom.Dataset:
     """The object, in the order of axes that its frames have: slices first."""
     import highdicom
 
     volume = highdicom.Volume(
-        np.ascontiguousarray(mask.astype(np.uint8)), np.linalg.inv(LPS_TO_RAS) @ affine, coordinate_system="PATIENT",
+        np.ascontiguousarray(mask.astype(np.uint8)),
+        np.linalg.inv(LPS_TO_RAS) @ affine,
+        coordinate_system="PATIENT",
         frame_of_reference_uid=sources[0].FrameOfReferenceUID,
-    )  # fmt: skip
+    )
     segmentation: pydicom.Dataset = highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=volume.permute_spatial_axes([2, 1, 0]),
@@ -98,10 +116,23 @@ def _source(file: Path) -> pydicom.Dataset:
     dataset = pydicom.dcmread(file, stop_before_pixels=True)
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         if not dataset.get(name):
-            raise UnsupportedError(f"no DICOM SEG can refer to a series without {name}", expected=f"a {name}",
-                                   remedy="use the NIfTI mask", path=file)  # fmt: skip
-    for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
-                 "AccessionNumber", "ReferringPhysicianName"):  # fmt: skip
+            raise UnsupportedError(
+                f"no DICOM SEG can refer to a series without {name}",
+                expected=f"a {name}",
+                remedy="use the NIfTI mask",
+                path=file,
+            )
+    for name in (
+        "PatientID",
+        "PatientName",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+    ):
         if name not in dataset:
             setattr(dataset, name, "")
     return dataset
@@ -114,7 +145,10 @@ def _segment(number: int, name: str, code: Code | None, model: str) -> Any:
     kind = codes.SCT.AnatomicalStructure
     if code is not None:
         if missing := {"value", "scheme", "meaning"} - set(code):
-            raise ConfigError(f"the code of label {name!r} has no {sorted(missing)}", expected="value, scheme, meaning")
+            raise ConfigError(
+                f"the code of label {name!r} has no {sorted(missing)}",
+                expected="value, scheme, meaning",
+            )
         kind = highdicom.sr.CodedConcept(code["value"], code["scheme"], code["meaning"])
     return highdicom.seg.SegmentDescription(
         segment_number=number,

@@ -12,15 +12,22 @@ from scipy import ndimage
 from monai_semiseg.export.report import CaseResult
 
 
-def volumes_ml(mask: NDArray[Any], affine: NDArray[np.float64], names: Mapping[int, str]) -> dict[str, float]:
+def volumes_ml(
+    mask: NDArray[Any], affine: NDArray[np.float64], names: Mapping[int, str]
+) -> dict[str, float]:
     """Label name -> mL, 0 for a label that is not there; voxels have the size that the affine says."""
     ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    counts = np.bincount(mask.ravel().astype(np.int64, copy=False), minlength=max(names, default=0) + 1)
+    counts = np.bincount(
+        mask.ravel().astype(np.int64, copy=False), minlength=max(names, default=0) + 1
+    )
     return {name: float(counts[index]) * ml for index, name in names.items() if index > 0}
 
 
 def measure_labels(
-    mask: NDArray[Any], names: Mapping[int, str], image: NDArray[Any] | None = None, doubt: NDArray[Any] | None = None
+    mask: NDArray[Any],
+    names: Mapping[int, str],
+    image: NDArray[Any] | None = None,
+    doubt: NDArray[Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure every label that is there; background is not one.
 
@@ -31,9 +38,9 @@ def measure_labels(
         doubt: map of the uncertainty, of the same shape.
 
     Returns:
-        Name -> ``box`` (first and last voxel along every axis), ``largest_share`` (of the label's voxels, in its
-        largest connected part; faces, edges and corners connect), and over its voxels ``mean_intensity`` and
-        ``mean_uncertainty`` if image and doubt are given.
+        Name -> ``box`` (first and last voxel along every axis), ``largest_share`` (of the label's
+        voxels, in its largest connected part; faces, edges and corners connect), and over its
+        voxels ``mean_intensity`` and ``mean_uncertainty`` if image and doubt are given.
     """
     found: dict[str, dict[str, Any]] = {}
     for index, box in enumerate(ndimage.find_objects(mask.astype(np.int32, copy=False)), 1):
@@ -47,15 +54,19 @@ def measure_labels(
         }
         for key, values in (("mean_intensity", image), ("mean_uncertainty", doubt)):
             if values is not None and values.shape == mask.shape:
-                found[names[index]][key] = round(float(values[box][inside].mean(dtype=np.float64)), 4)
+                found[names[index]][key] = round(
+                    float(values[box][inside].mean(dtype=np.float64)), 4
+                )
     return found
 
 
-def outliers(results: Sequence[CaseResult], least: int = 8, factor: float = 5.0) -> dict[str, list[str]]:
+def outliers(
+    results: Sequence[CaseResult], least: int = 8, factor: float = 5.0
+) -> dict[str, list[str]]:
     """Cases with a volume far from the run's others: more than ``factor`` robust standard deviations off the median.
 
-    The standard deviation is 1.4826 times the median absolute deviation, at least 5 % of the median; runs of fewer than
-    ``least`` cases have no outliers.
+    The standard deviation is 1.4826 times the median absolute deviation, at least 5 % of the
+    median; runs of fewer than ``least`` cases have no outliers.
 
     Returns:
         Input -> remarks.

@@ -13,9 +13,11 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.data.files import write_atomically
+from monai_semiseg.storage.files import write_atomically
 
-_NAME_BYTES = 200  # of the 255 that file systems take; endings and the temporary file's prefix need the rest
+_NAME_BYTES = (
+    200  # of the 255 that file systems take; endings and the temporary file's prefix need the rest
+)
 
 
 def file_stem(name: str) -> str:
@@ -44,10 +46,14 @@ def write_mask(
     """
     dtype = np.uint8 if max([*names, 0]) < 256 else np.uint16
     text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
-    return _write(nib.Nifti1Image(mask.astype(dtype), affine), path, codes, "label", "label map", text)
+    return _write(
+        nib.Nifti1Image(mask.astype(dtype), affine), path, codes, "label", "label map", text
+    )
 
 
-def write_map(values: NDArray[Any], affine: NDArray[np.float64], path: Path, codes: tuple[int, int] = (1, 1)) -> Path:
+def write_map(
+    values: NDArray[Any], affine: NDArray[np.float64], path: Path, codes: tuple[int, int] = (1, 1)
+) -> Path:
     """Write a map of numbers atomically as .nii.gz, as uint8 with the slope and intercept that its range needs.
 
     Args:
@@ -62,7 +68,12 @@ def write_map(values: NDArray[Any], affine: NDArray[np.float64], path: Path, cod
 
 
 def _write(
-    image: nib.Nifti1Image, path: Path, codes: tuple[int, int], intent: str, kind: str, comment: str = ""
+    image: nib.Nifti1Image,
+    path: Path,
+    codes: tuple[int, int],
+    intent: str,
+    kind: str,
+    comment: str = "",
 ) -> Path:
     affine, (qform, sform) = image.affine, codes
     image.header.set_zooms([float(n) for n in np.linalg.norm(affine[:3, :3], axis=0)])

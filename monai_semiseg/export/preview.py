@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
-from monai_semiseg.data.files import atomic_path
+from monai_semiseg.storage.files import atomic_path
 
 _CELL, _ROW, _TITLE, _LEGEND = 280, 300, 40, 40  # pixels
 
@@ -40,7 +40,8 @@ class Preview:
 def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, str]) -> Path:
     """Draw one row of three planes for every preview; prediction solid, reference dashed, a colour per class.
 
-    Pillow draws it: for a folder of small scans, a plotting library would take longer than the network.
+    Pillow draws it: for a folder of small scans, a plotting library would take longer than the
+    network.
     """
     sheet = Image.new("RGB", (3 * _CELL, _ROW * len(previews) + _LEGEND), "white")
     for number, preview in enumerate(previews):
@@ -54,21 +55,35 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
 
 def _colour(index: int) -> tuple[int, ...]:
     """A colour that stands out from grey, by class index."""
-    palette = ("#ff4d4d", "#ffb000", "#00d0ff", "#7dff4d", "#ff66e0", "#ffff4d", "#4d7dff", "#ff8c66")
+    palette = (
+        "#ff4d4d",
+        "#ffb000",
+        "#00d0ff",
+        "#7dff4d",
+        "#ff66e0",
+        "#ffff4d",
+        "#4d7dff",
+        "#ff8c66",
+    )
     return ImageColor.getrgb(palette[index % len(palette)])
 
 
 def _draw_row(sheet: Image.Image, top: int, preview: Preview, names: Mapping[int, str]) -> None:
     place = _centre(preview.mask if preview.mask.any() or preview.label is None else preview.label)
-    low, high = np.percentile(preview.image[tuple(slice(None, None, max(1, n // 64)) for n in preview.image.shape)],
-                              (1, 99))  # fmt: skip
+    low, high = np.percentile(
+        preview.image[tuple(slice(None, None, max(1, n // 64)) for n in preview.image.shape)],
+        (1, 99),
+    )
     title = preview.title.splitlines()[:2]
     for number, line in enumerate(title):
         _text(sheet, (3 * _CELL // 2, top + 4 + 16 * number), line, "black", centred=True)
     for axis in range(3):
         across, up = (n for n in range(3) if n != axis)
         cut = partial(_plane, axis=axis, place=place[axis])
-        grey = np.clip((cut(preview.image).astype(np.float64) - low) / max(high - low, 1e-9), 0, 1) * 255
+        grey = (
+            np.clip((cut(preview.image).astype(np.float64) - low) / max(high - low, 1e-9), 0, 1)
+            * 255
+        )
         size = _fit(grey.shape, (preview.spacing[up], preview.spacing[across]))
         picture = np.asarray(_resized(grey, size)).astype(np.uint8)[..., None].repeat(3, 2)
         for index in names:
@@ -113,11 +128,17 @@ def _draw_legend(sheet: Image.Image, top: int, names: Mapping[int, str], referen
     width = 3 * _CELL // len(entries)
     draw.rectangle((0, top + 6, 3 * _CELL, top + _LEGEND - 6), fill=(77, 77, 77))
     for number, (colour, name) in enumerate(entries):
-        draw.line((number * width + 10, top + _LEGEND // 2, number * width + 32, top + _LEGEND // 2), colour, 2)
+        draw.line(
+            (number * width + 10, top + _LEGEND // 2, number * width + 32, top + _LEGEND // 2),
+            colour,
+            2,
+        )
         _text(sheet, (number * width + 40, top + 12), name.splitlines()[0] if name else "", "white")
 
 
-def _text(sheet: Image.Image, place: tuple[int, int], text: str, colour: str, centred: bool = False) -> None:
+def _text(
+    sheet: Image.Image, place: tuple[int, int], text: str, colour: str, centred: bool = False
+) -> None:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     shift = draw.textlength(text, font) / 2 if centred else 0.0
     draw.text((place[0] - shift, place[1]), text, colour, font)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from monai_semiseg.data.files import write_atomically
+from monai_semiseg.storage.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class CaseResult:
         volumes_ml: label name -> mL.
         seconds: of reading, computing and writing, without waiting.
         memory_mb: most memory that was in use after a step: of the GPU's, or of the process.
-        measures: label name -> what else was measured, see :func:`~monai_semiseg.export.measure.measure_labels`.
+        measures: label name -> what else was measured, see
+            :func:`~monai_semiseg.export.measure.measure_labels`.
     """
 
     input: str
@@ -41,9 +42,12 @@ class CaseResult:
 
 
 def write_report(
-    results: Sequence[CaseResult], folder: Path, names: Mapping[int, str], about: dict[str, Any],
+    results: Sequence[CaseResult],
+    folder: Path,
+    names: Mapping[int, str],
+    about: dict[str, Any],
     marks: Mapping[str, Sequence[str]] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write ``report.json`` and ``report.csv`` atomically.
 
     Args:
@@ -56,26 +60,49 @@ def write_report(
     marks = marks or {}
     cases = [
         {
-            "input": r.input, "status": r.status, "output": r.output, "reason": r.reason, "code": r.code,
-            "volumes_ml": {name: round(ml, 4) for name, ml in r.volumes_ml.items()}, "seconds": round(r.seconds, 3),
+            "input": r.input,
+            "status": r.status,
+            "output": r.output,
+            "reason": r.reason,
+            "code": r.code,
+            "volumes_ml": {name: round(ml, 4) for name, ml in r.volumes_ml.items()},
+            "seconds": round(r.seconds, 3),
             "memory_mb": round(r.memory_mb),
             "measures": {name: dict(found) for name, found in r.measures.items()},
             "marks": list(marks.get(r.input, [])),
         }
         for r in results
-    ]  # fmt: skip
-    counts = {status: sum(r.status == status for r in results) for status in ("done", "failed", "skipped")}
+    ]
+    counts = {
+        status: sum(r.status == status for r in results) for status in ("done", "failed", "skipped")
+    }
     content = {**about, "counts": counts, "cases": cases}
-    write_atomically(folder / "report.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(
+        folder / "report.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    )
     labels = [name for index, name in names.items() if index > 0]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     there = {kind for r in results for found in r.measures.values() for kind in found}
-    kinds = ["largest_share", *(kind for kind in ("mean_intensity", "mean_uncertainty") if kind in there)]
+    kinds = [
+        "largest_share",
+        *(kind for kind in ("mean_intensity", "mean_uncertainty") if kind in there),
+    ]
     columns = [(name, kind) for kind in kinds for name in labels]
     measured = [f"{name}_{kind}" for name, kind in columns]
-    writer.writerow(["input", "status", "output", "reason", *(f"{name}_ml" for name in labels), "seconds", "memory_mb",
-                     *measured, "marks"])  # fmt: skip
+    writer.writerow(
+        [
+            "input",
+            "status",
+            "output",
+            "reason",
+            *(f"{name}_ml" for name in labels),
+            "seconds",
+            "memory_mb",
+            *measured,
+            "marks",
+        ]
+    )
     for r in results:
         volumes = [f"{r.volumes_ml[name]:.4f}" if name in r.volumes_ml else "" for name in labels]
         parts = [r.measures.get(name, {}).get(kind, "") for name, kind in columns]

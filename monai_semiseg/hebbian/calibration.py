@@ -19,20 +19,25 @@ logger = logging.getLogger(__name__)
 
 @torch.no_grad()
 def calibrate(
-    network: nn.Module, images: Tensor, include: Sequence[str] = ("*",), exclude: Sequence[str] | None = None,
-    layers: Mapping[str, Convolution] | None = None, run: Callable[[Tensor], object] | None = None,
-) -> dict[str, tuple[float, float]]:  # fmt: skip
+    network: nn.Module,
+    images: Tensor,
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] | None = None,
+    layers: Mapping[str, Convolution] | None = None,
+    run: Callable[[Tensor], object] | None = None,
+) -> dict[str, tuple[float, float]]:
     """Rescale convolutions in the order in which they run, so that every output channel is standardised on ``images``.
 
     With mean ``m_o`` and standard deviation ``s_o`` of output channel o over scans and voxels::
 
         W_o <- W_o / s_o        b_o <- (b_o - m_o) / s_o
 
-    A layer is linear, so its output is corrected on the spot, and the layers after it already see the corrected one:
-    one pass calibrates all. A layer without a bias is rescaled only; a channel that does not vary is left as it is.
-    Local rules fix the direction of filters, not their length; without this, residual paths without normalisation
-    blow up, and an optimiser's steps are too large or too small for what it finds. Compare Mishkin and Matas, All you
-    need is a good init (ICLR 2016); Krahenbuhl et al., Data-dependent initializations of CNNs (ICLR 2016).
+    A layer is linear, so its output is corrected on the spot, and the layers after it already see
+    the corrected one: one pass calibrates all. A layer without a bias is rescaled only; a channel
+    that does not vary is left as it is. Local rules fix the direction of filters, not their length;
+    without this, residual paths without normalisation blow up, and an optimiser's steps are too
+    large or too small for what it finds. Compare Mishkin and Matas, All you need is a good init
+    (ICLR 2016); Krahenbuhl et al., Data-dependent initializations of CNNs (ICLR 2016).
 
     Args:
         network: any network; modes and hooks are as before afterwards.
@@ -43,14 +48,18 @@ def calibrate(
         run: how images go through the network, if not as they are.
 
     Returns:
-        For every layer, mean absolute mean and mean standard deviation of its output before the correction.
+        For every layer, mean absolute mean and mean standard deviation of its output before the
+        correction.
 
     Raises:
         ConfigError: If no layer varies on these images, or a pattern matches nothing.
     """
     chosen = dict(selected(network, include, exclude) if layers is None else layers)
     found: dict[str, tuple[float, float]] = {}
-    handles = [layer.register_forward_hook(_corrector(name, layer, found)) for name, layer in chosen.items()]
+    handles = [
+        layer.register_forward_hook(_corrector(name, layer, found))
+        for name, layer in chosen.items()
+    ]
     modes = {module: module.training for module in network.modules()}
     try:
         network.train()  # batch normalisation by these images; its running statistics follow
@@ -101,7 +110,9 @@ def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
     centred = values - mean.to(values.dtype).reshape(1, -1, *[1] * (output.ndim - 2))
     squares = _over_processes(torch.linalg.vector_norm(centred, dim=axes).double() ** 2)
     deviation = (squares / count).sqrt()
-    return mean, deviation * (deviation > 1e-6 * mean.abs())  # what rounding leaves of a constant is none
+    return mean, deviation * (
+        deviation > 1e-6 * mean.abs()
+    )  # what rounding leaves of a constant is none
 
 
 def _over_processes(value: Tensor) -> Tensor:

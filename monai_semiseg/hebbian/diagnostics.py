@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from monai_semiseg.data.files import atomic_path
 from monai_semiseg.hebbian.geometry import Convolution
 from monai_semiseg.hebbian.plasticity import Sums
+from monai_semiseg.storage.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class LayerReport:
 
 
 @torch.no_grad()
-def report(layer: Convolution, start: Tensor, banks: Sequence[Tensor], sums: Sequence[Sums]) -> LayerReport:
+def report(
+    layer: Convolution, start: Tensor, banks: Sequence[Tensor], sums: Sequence[Sums]
+) -> LayerReport:
     """Measure a layer; several banks are averaged."""
     change = ((layer.weight - start).norm() / start.norm().clamp_min(1e-30)).item()
     cosine = [mean_cosine(bank) for bank in banks]
@@ -60,13 +62,19 @@ def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
     if not gone:
         return None
     worst = reports[gone[0]]
-    return (f"{len(gone)} of {len(reports)} layers have collapsed, first {gone[0]} (cosine {worst.cosine:.2f}, winner "
-            f"entropy {worst.entropy:.2f}): lower the rate or the inverse temperature, or use HebbianPCA")  # fmt: skip
+    return (
+        f"{len(gone)} of {len(reports)} layers have collapsed, first {gone[0]} (cosine {worst.cosine:.2f}, winner "
+        f"entropy {worst.entropy:.2f}): lower the rate or the inverse temperature, or use HebbianPCA"
+    )
 
 
 def scalars(reports: Mapping[str, LayerReport]) -> dict[str, float]:
     """``layer/measure`` -> value, for TensorBoard."""
-    return {f"{name}/{key}": value for name, one in reports.items() for key, value in asdict(one).items()}
+    return {
+        f"{name}/{key}": value
+        for name, one in reports.items()
+        for key, value in asdict(one).items()
+    }
 
 
 def draw_filters(weight: Tensor, path: Path) -> None:
@@ -74,12 +82,22 @@ def draw_filters(weight: Tensor, path: Path) -> None:
     from matplotlib.figure import Figure
 
     filters = weight.detach().float().cpu()[:32, 0]
-    views = [filters] if filters.ndim == 3 else [filters.select(1 + a, filters.shape[1 + a] // 2) for a in range(3)]
+    views = (
+        [filters]
+        if filters.ndim == 3
+        else [filters.select(1 + a, filters.shape[1 + a] // 2) for a in range(3)]
+    )
     figure = Figure(figsize=(len(filters) * 0.5 + 0.2, len(views) * 0.5 + 0.2))
     for row, view in enumerate(views):
         for column, tile in enumerate(view):
-            axes = figure.add_axes((column / len(filters), 1 - (row + 1) / len(views), 0.9 / len(filters),
-                                    0.9 / len(views)))  # fmt: skip
+            axes = figure.add_axes(
+                (
+                    column / len(filters),
+                    1 - (row + 1) / len(views),
+                    0.9 / len(filters),
+                    0.9 / len(views),
+                )
+            )
             reach = float(tile.abs().max()) or 1.0
             axes.imshow(tile, cmap="RdBu_r", vmin=-reach, vmax=reach)
             axes.set_axis_off()
@@ -93,5 +111,7 @@ def _winners(wins: Tensor) -> tuple[float, float]:
     count = len(wins)
     if count < 2:
         return 0.0, 1.0
-    entropy = -(share * share.clamp_min(1e-30).log()).sum() / torch.log(share.new_tensor(float(count)))
+    entropy = -(share * share.clamp_min(1e-30).log()).sum() / torch.log(
+        share.new_tensor(float(count))
+    )
     return float((share < 0.1 / count).double().mean()), float(entropy)

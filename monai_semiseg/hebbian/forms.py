@@ -60,8 +60,9 @@ class ConvolutionForm:
 class SwapForm(ConvolutionForm):
     """S: a transposed convolution as the convolution that leads from its output back to its input.
 
-    Filters are ``w_i = W_{i,.,.}`` over output channels and taps; the input ``x_i`` responds to the patch of the output
-    that its site writes into, read back from the complete output. Ciampi et al., arXiv 2412.03192 ("-S").
+    Filters are ``w_i = W_{i,.,.}`` over output channels and taps; the input ``x_i`` responds to the
+    patch of the output that its site writes into, read back from the complete output. Ciampi et
+    al., arXiv 2412.03192 ("-S").
     """
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
@@ -72,9 +73,9 @@ class SwapForm(ConvolutionForm):
 class PerTapForm:
     """T: every tap of a transposed convolution is a 1 x 1 layer of its own, from the input to the voxels it writes.
 
-    Filters are ``W_{.,o,t}`` over input channels. With ``summed``, the decays of all taps are subtracted from every
-    tap, as the published code does; that takes away ``taps`` times too much, and has no fixed point of its own.
-    Ciampi et al., arXiv 2412.03192 ("-T").
+    Filters are ``W_{.,o,t}`` over input channels. With ``summed``, the decays of all taps are
+    subtracted from every tap, as the published code does; that takes away ``taps`` times too much,
+    and has no fixed point of its own. Ciampi et al., arXiv 2412.03192 ("-T").
 
     Args:
         geometry: of the transposed layer.
@@ -94,13 +95,19 @@ class PerTapForm:
     def banks(self, weight: Tensor) -> list[Tensor]:
         """``taps`` banks ``(C_out, C_in / groups, 1...)``."""
         groups = self.geometry.groups
-        taps = weight.reshape(groups, -1, weight.shape[1], self.geometry.taps).permute(3, 0, 2, 1).flatten(1, 2)
+        taps = (
+            weight.reshape(groups, -1, weight.shape[1], self.geometry.taps)
+            .permute(3, 0, 2, 1)
+            .flatten(1, 2)
+        )
         return [tap.reshape(*tap.shape, *self.point.kernel) for tap in taps]
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
         """Back to ``(C_in, C_out / groups, kernel...)``."""
         taps = torch.stack([bank.flatten(1) for bank in banks])
-        grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2]).permute(1, 3, 2, 0)
+        grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2]).permute(
+            1, 3, 2, 0
+        )
         return grouped.reshape(-1, grouped.shape[2], *self.geometry.kernel)
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
@@ -115,7 +122,8 @@ def form_of(layer: Convolution, transposed: str) -> Form:
 
     Args:
         layer: a convolution.
-        transposed: ``swap``, ``per_tap`` or ``per_tap_summed``: how transposed convolutions are seen.
+        transposed: ``swap``, ``per_tap`` or ``per_tap_summed``: how transposed convolutions are
+            seen.
 
     Raises:
         ConfigError: If there is no such form, or the layer pads in a way that has none.
@@ -125,7 +133,11 @@ def form_of(layer: Convolution, transposed: str) -> Form:
     geometry = Geometry.of(layer)
     if not isinstance(layer, TRANSPOSED):
         return ConvolutionForm(geometry)
-    return SwapForm(geometry) if transposed == "swap" else PerTapForm(geometry, transposed == "per_tap_summed")
+    return (
+        SwapForm(geometry)
+        if transposed == "swap"
+        else PerTapForm(geometry, transposed == "per_tap_summed")
+    )
 
 
 def _step(hebbian: Tensor, decay: Tensor, gain: Tensor) -> Tensor:

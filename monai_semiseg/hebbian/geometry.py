@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from monai_semiseg.errors import ConfigError
 
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Convolution = (
+    nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Slices = tuple[slice, ...]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
@@ -22,8 +24,9 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 class Geometry:
     """Kernel, stride, padding (voxels) and dilation along every axis, and the number of channel groups.
 
-    A site ``n`` of the small grid sees, at tap ``k``, the voxel ``n stride + k dilation - padding`` of the large one;
-    outside of it there are zeros. A convolution reads there, a transposed convolution writes there.
+    A site ``n`` of the small grid sees, at tap ``k``, the voxel ``n stride + k dilation - padding``
+    of the large one; outside of it there are zeros. A convolution reads there, a transposed
+    convolution writes there.
     """
 
     kernel: tuple[int, ...]
@@ -71,9 +74,18 @@ class Geometry:
         shape = (small.shape[1], large.shape[1] // self.groups, *self.kernel)
         dims = len(self.kernel)
         gradients = torch.ops.aten.convolution_backward(
-            small, large, large.new_empty(1).expand(shape), None, self.stride, self.padding, self.dilation,
-            False, [0] * dims, self.groups, [False, True, False],
-        )  # fmt: skip
+            small,
+            large,
+            large.new_empty(1).expand(shape),
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            False,
+            [0] * dims,
+            self.groups,
+            [False, True, False],
+        )
         result: Tensor = gradients[1]
         return result
 
@@ -86,14 +98,17 @@ class Geometry:
         """
         result = large
         for axis in range(len(self.kernel)):
-            # The axis that is summed is always the third; its taps are put last, so the axes keep their order.
+            # The axis that is summed is always the third; its taps are put last, so the axes keep
+            # their order.
             size, taps = result.shape[2], range(self.kernel[axis])
             spans = [self._span(axis, tap, sites[axis], size)[0] for tap in taps]
             parts = [result[:, :, span].sum(2) for span in spans]
             result = torch.stack(parts, -1)
         return result.sum(0).double()
 
-    def tap_boxes(self, size: tuple[int, ...], sites: tuple[int, ...]) -> list[tuple[Slices, Slices]]:
+    def tap_boxes(
+        self, size: tuple[int, ...], sites: tuple[int, ...]
+    ) -> list[tuple[Slices, Slices]]:
         """For every tap, in the kernel's order: the voxels that it sees, and the sites from which it sees them.
 
         Args:
@@ -102,16 +117,20 @@ class Geometry:
         """
         boxes = []
         for tap in product(*map(range, self.kernel)):
-            spans = [self._span(axis, tap[axis], sites[axis], size[axis]) for axis in range(len(size))]
+            spans = [
+                self._span(axis, tap[axis], sites[axis], size[axis]) for axis in range(len(size))
+            ]
             voxels, places = zip(*spans, strict=True)
             boxes.append((voxels, places))
         return boxes
 
-    def slabs(self, large: Tensor, small: Tensor, values: int = 1 << 22) -> Iterator[tuple[Geometry, Tensor, Tensor]]:
+    def slabs(
+        self, large: Tensor, small: Tensor, values: int = 1 << 22
+    ) -> Iterator[tuple[Geometry, Tensor, Tensor]]:
         """Scan after scan, and slab after slab of sites along the first axis, with what these sites see of the other.
 
-        Sums over all parts are sums over the whole; a part is no larger than about ``values`` numbers, unless a single
-        layer of sites is.
+        Sums over all parts are sums over the whole; a part is no larger than about ``values``
+        numbers, unless a single layer of sites is.
 
         Args:
             large: ``(B, C, spatial...)``.
@@ -146,4 +165,6 @@ class Geometry:
         begin = max(0, -(offset // stride))
         end = max(begin, min(sites, (size - 1 - offset) // stride + 1))
         first = begin * stride + offset
-        return slice(first, first + (end - begin - 1) * stride + 1 if end > begin else first, stride), slice(begin, end)
+        return slice(
+            first, first + (end - begin - 1) * stride + 1 if end > begin else first, stride
+        ), slice(begin, end)

@@ -18,17 +18,21 @@ def convolutions(network: nn.Module) -> dict[str, Convolution]:
     Raises:
         ConfigError: If there are none.
     """
-    found = {name: module for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)}
+    found = {
+        name: module for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)
+    }
     if not found:
-        raise ConfigError(f"{type(network).__name__} has no convolution", expected="a convolutional network")
+        raise ConfigError(
+            f"{type(network).__name__} has no convolution", expected="a convolutional network"
+        )
     return found
 
 
 def head(network: nn.Module) -> list[str]:
     """The output head: the last convolutions, as far back as they already have the output's number of channels.
 
-    Found from the order of registration, which in MONAI's networks is that of execution; deep supervision heads of
-    DynUNet are among them. For a network built otherwise, name the layers.
+    Found from the order of registration, which in MONAI's networks is that of execution; deep
+    supervision heads of DynUNet are among them. For a network built otherwise, name the layers.
     """
     layers = list(convolutions(network).items())
     classes = layers[-1][1].out_channels
@@ -48,13 +52,18 @@ def selected(
     Args:
         network: any network.
         include: shell-style patterns (``*``, ``?``, ``[...]``) of module names.
-        exclude: patterns of names that are left alone; None leaves out :func:`head`, ``()`` nothing.
+        exclude: patterns of names that are left alone; None leaves out :func:`head`, ``()``
+            nothing.
 
     Raises:
         ConfigError: If a pattern matches no convolution, or none is left.
     """
     layers = convolutions(network)
-    out = head(network) if exclude is None else [name for p in exclude for name in _matching(p, list(layers))]
+    out = (
+        head(network)
+        if exclude is None
+        else [name for p in exclude for name in _matching(p, list(layers))]
+    )
     wanted = {name for pattern in include for name in _matching(pattern, list(layers))}
     chosen = {name: layer for name, layer in layers.items() if name in wanted and name not in out}
     if not chosen:

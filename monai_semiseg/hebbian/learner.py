@@ -25,33 +25,43 @@ logger = logging.getLogger(__name__)
 class HebbianLearner:
     """Every chosen convolution of a network learns from its own input and output, by a local rule.
 
-    Between :meth:`attach` and :meth:`detach`, forward passes are observed: each layer's sums are taken as it runs, so
-    that no activation is kept. :meth:`step` then changes the weights, ``W <- W + rate dW``, and brings the filters
-    back to length 1 where the rule calls for it. Under torchrun the sums are added up over all processes: several
-    processes learn what one would from their joint batch.
+    Between :meth:`attach` and :meth:`detach`, forward passes are observed: each layer's sums are
+    taken as it runs, so that no activation is kept. :meth:`step` then changes the weights, ``W <- W
+    + rate dW``, and brings the filters back to length 1 where the rule calls for it. Under torchrun
+    the sums are added up over all processes: several processes learn what one would from their
+    joint batch.
 
-    :meth:`prepare` gives the filters the rule's length and clears the biases, which do not learn; calibration sets both
-    afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
+    :meth:`prepare` gives the filters the rule's length and clears the biases, which do not learn;
+    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
 
     Args:
         network: any network with convolutions.
         rule: a rule of :mod:`monai_semiseg.hebbian.rules`.
-        transposed: how transposed convolutions learn, see :func:`~monai_semiseg.hebbian.forms.form_of`.
+        transposed: how transposed convolutions learn, see
+            :func:`~monai_semiseg.hebbian.forms.form_of`.
         include: patterns of layers that learn.
         exclude: patterns of layers that do not; None: the output head.
         centre: take out every layer's mean patch.
         standardise: measure responses in their standard deviation.
-        shuffled: a control: the entries of every filter's update change places at random, so that filters move as far
-            but learn nothing.
+        shuffled: a control: the entries of every filter's update change places at random, so that
+            filters move as far but learn nothing.
 
     Raises:
         ConfigError: If a pattern matches nothing or the network has no convolution.
     """
 
     def __init__(
-        self, network: nn.Module, rule: Rule, *, transposed: str = "swap", include: Sequence[str] = ("*",),
-        exclude: Sequence[str] | None = None, centre: bool = True, standardise: bool = True, shuffled: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        network: nn.Module,
+        rule: Rule,
+        *,
+        transposed: str = "swap",
+        include: Sequence[str] = ("*",),
+        exclude: Sequence[str] | None = None,
+        centre: bool = True,
+        standardise: bool = True,
+        shuffled: bool = False,
+    ) -> None:
         self.network, self.rule = network, rule
         self.layers: dict[str, Convolution] = selected(network, include, exclude)
         self.forms = {name: form_of(layer, transposed) for name, layer in self.layers.items()}
@@ -97,7 +107,10 @@ class HebbianLearner:
             ConfigError: If nothing was observed, or activations were not finite.
         """
         if not self.sums:
-            raise ConfigError("a Hebbian step without a forward pass", expected="attach(), then a batch, then step()")
+            raise ConfigError(
+                "a Hebbian step without a forward pass",
+                expected="attach(), then a batch, then step()",
+            )
         self._check()
         changes = []
         for name, sums in self.sums.items():
@@ -115,7 +128,12 @@ class HebbianLearner:
     def reports(self) -> dict[str, LayerReport]:
         """How every layer stands, by the last step's sums."""
         return {
-            name: report(self.layers[name], self.start[name], self.forms[name].banks(self.layers[name].weight), sums)
+            name: report(
+                self.layers[name],
+                self.start[name],
+                self.forms[name].banks(self.layers[name].weight),
+                sums,
+            )
             for name, sums in self._last.items()
         }
 
@@ -126,7 +144,13 @@ class HebbianLearner:
         def hook(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
             views = form.views(given[0].detach(), output.detach())
             new = [
-                observe(self.rule, *view, centre=self.centre, standardise=self.standardise, reduce=_over_processes)
+                observe(
+                    self.rule,
+                    *view,
+                    centre=self.centre,
+                    standardise=self.standardise,
+                    reduce=_over_processes,
+                )
                 for view in views
             ]
             old = self.sums.get(name)
@@ -136,27 +160,38 @@ class HebbianLearner:
 
     def _check(self) -> None:
         """One look at the device for all layers: are numbers finite, do layers see anything vary."""
-        flags = torch.stack([
-            torch.stack([torch.stack([one.finite for one in sums]).all(),
-                         torch.stack([one.variance > 0 for one in sums]).any()]) for sums in self.sums.values()
-        ]).tolist()  # fmt: skip
+        flags = torch.stack(
+            [
+                torch.stack(
+                    [
+                        torch.stack([one.finite for one in sums]).all(),
+                        torch.stack([one.variance > 0 for one in sums]).any(),
+                    ]
+                )
+                for sums in self.sums.values()
+            ]
+        ).tolist()
         for name, (finite, _) in zip(self.sums, flags, strict=True):
             if not finite:
                 raise ConfigError(
-                    f"layer {name} saw numbers that are not finite", expected="finite activations",
+                    f"layer {name} saw numbers that are not finite",
+                    expected="finite activations",
                     remedy="check the scans with monai-semiseg check, lower the rate, or leave the autocast out",
-                )  # fmt: skip
+                )
         silent = [name for name, (_, varies) in zip(self.sums, flags, strict=True) if not varies]
         if silent and not self._warned:
             self._warned = True
-            logger.warning("%d layers (%s first) saw constant input: is the batch empty or masked?",
-                           len(silent), silent[0])  # fmt: skip
+            logger.warning(
+                "%d layers (%s first) saw constant input: is the batch empty or masked?",
+                len(silent),
+                silent[0],
+            )
 
     def _bound(self, name: str) -> None:
         """Length 1 where the rule calls for it, else no more than at the start.
 
-        In the swapped form nothing else holds back a filter of SoftHebb that keeps losing: its length does not change
-        its response.
+        In the swapped form nothing else holds back a filter of SoftHebb that keeps losing: its
+        length does not change its response.
         """
         self._scale(name, 1.0 if self.rule.spherical else 0.0, self.rule.radius)
 
@@ -165,8 +200,14 @@ class HebbianLearner:
         layer, form = self.layers[name], self.forms[name]
         banks = []
         for bank in form.banks(layer.weight):
-            norm = torch.linalg.vector_norm(bank.flatten(1), dim=1).reshape(-1, *[1] * (bank.ndim - 1))
-            banks.append(torch.where(norm > 0, bank * (norm.clamp(least, most) / norm.clamp_min(1e-30)), bank))
+            norm = torch.linalg.vector_norm(bank.flatten(1), dim=1).reshape(
+                -1, *[1] * (bank.ndim - 1)
+            )
+            banks.append(
+                torch.where(
+                    norm > 0, bank * (norm.clamp(least, most) / norm.clamp_min(1e-30)), bank
+                )
+            )
         layer.weight.copy_(form.weight(banks))
 
 

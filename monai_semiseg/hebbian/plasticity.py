@@ -27,8 +27,10 @@ class Sums:
         correlation: ``sum_n r_n x_n``, ``(C, patch...)``.
         coupling: of :meth:`~monai_semiseg.hebbian.rules.Rule.coupling`.
         signal: ``sum_n r_n``, ``(C,)``.
-        wins: sites at which a filter responds most strongly, of every second one along each axis, ``(C,)``.
-        variance: of the responses before they were standardised, mean over the filters; 0 for constant images.
+        wins: sites at which a filter responds most strongly, of every second one along each axis,
+            ``(C,)``.
+        variance: of the responses before they were standardised, mean over the filters; 0 for
+            constant images.
     """
 
     count: Tensor
@@ -40,26 +42,42 @@ class Sums:
 
     def __add__(self, other: Sums) -> Sums:
         """The sums over both; the variance is the mean."""
-        return Sums(self.count + other.count, self.correlation + other.correlation, self.coupling + other.coupling,
-                    self.signal + other.signal, self.wins + other.wins,
-                    (self.variance + other.variance) / 2)  # fmt: skip
+        return Sums(
+            self.count + other.count,
+            self.correlation + other.correlation,
+            self.coupling + other.coupling,
+            self.signal + other.signal,
+            self.wins + other.wins,
+            (self.variance + other.variance) / 2,
+        )
 
     @property
     def finite(self) -> Tensor:
         """Whether every number is one."""
-        return torch.stack([self.correlation.sum(), self.coupling.sum(), self.variance]).isfinite().all()
+        return (
+            torch.stack([self.correlation.sum(), self.coupling.sum(), self.variance])
+            .isfinite()
+            .all()
+        )
 
 
 @torch.no_grad()
 def observe(
-    rule: Rule, geometry: Geometry, large: Tensor, small: Tensor, *, centre: bool = True, standardise: bool = True,
+    rule: Rule,
+    geometry: Geometry,
+    large: Tensor,
+    small: Tensor,
+    *,
+    centre: bool = True,
+    standardise: bool = True,
     reduce: Reduce = alone,
-) -> Sums:  # fmt: skip
+) -> Sums:
     """Sums of one batch, in the terms ``x' = (x - mean x) / s``, ``v' = (v - mean v) / s``.
 
-    The mean patch and the mean response over all sites are taken out (``centre``), because filters otherwise all turn
-    to the mean patch; ``s`` is the standard deviation of the responses over the layer (``standardise``), which makes
-    temperatures and rates mean the same in every layer. Both are done on the sums, not on the patches.
+    The mean patch and the mean response over all sites are taken out (``centre``), because filters
+    otherwise all turn to the mean patch; ``s`` is the standard deviation of the responses over the
+    layer (``standardise``), which makes temperatures and rates mean the same in every layer. Both
+    are done on the sums, not on the patches.
 
     Args:
         rule: the learning rule.
@@ -75,12 +93,18 @@ def observe(
         mean, patch, count = _means(geometry, large, small, kind, centre, reduce)
         responses = (v for _, _, v in geometry.slabs(large, small))
         variance = _variance(responses, mean, count, kind, reduce)
-        inverse = torch.where(variance > 0, variance.rsqrt(), 0.0) if standardise else torch.ones_like(variance)
+        inverse = (
+            torch.where(variance > 0, variance.rsqrt(), 0.0)
+            if standardise
+            else torch.ones_like(variance)
+        )
         parts = [
             _part(rule, part, some.to(kind), _shifted(v, mean, kind).mul_(inverse.to(kind)))
             for part, some, v in geometry.slabs(large, small)
         ]
-        total, coupling, wins, correlation = (torch.stack(same).sum(0) for same in zip(*parts, strict=True))
+        total, coupling, wins, correlation = (
+            torch.stack(same).sum(0) for same in zip(*parts, strict=True)
+        )
         reduce([total, coupling, wins, correlation])
         if centre:
             means = (patch / count).reshape(geometry.groups, 1, -1, *geometry.kernel)
@@ -100,21 +124,33 @@ def _part(rule: Rule, geometry: Geometry, large: Tensor, response: Tensor) -> tu
 
 
 def _means(
-    geometry: Geometry, large: Tensor, small: Tensor, kind: torch.dtype, centre: bool, reduce: Reduce
+    geometry: Geometry,
+    large: Tensor,
+    small: Tensor,
+    kind: torch.dtype,
+    centre: bool,
+    reduce: Reduce,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean response, sum of all patches, number of sites, over all processes; zeros where nothing is centred."""
     count = torch.tensor(float(small[:, 0].numel()), dtype=torch.float64, device=small.device)
-    first = torch.stack([v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]).sum(0)
+    first = torch.stack(
+        [v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]
+    ).sum(0)
     if not centre:
         reduce([count])
         return torch.zeros_like(first), torch.zeros_like(count), count
-    parts = [part.patch_sum(some.to(kind), tuple(v.shape[2:])) for part, some, v in geometry.slabs(large, small)]
+    parts = [
+        part.patch_sum(some.to(kind), tuple(v.shape[2:]))
+        for part, some, v in geometry.slabs(large, small)
+    ]
     patch = torch.stack(parts).sum(0)
     reduce([count, first, patch])
     return first / count, patch, count
 
 
-def _variance(parts: Iterable[Tensor], mean: Tensor, count: Tensor, kind: torch.dtype, reduce: Reduce) -> Tensor:
+def _variance(
+    parts: Iterable[Tensor], mean: Tensor, count: Tensor, kind: torch.dtype, reduce: Reduce
+) -> Tensor:
     """Mean over the filters of the variance about the mean; what rounding leaves of a constant is none."""
     norms = [torch.linalg.vector_norm(_shifted(v, mean, kind), dim=_sites(v)) for v in parts]
     second = torch.stack(norms).double().square().sum(0)
@@ -136,7 +172,11 @@ def terms(rule: Rule, sums: Sums, weight: Tensor) -> tuple[Tensor, Tensor, Tenso
     """Hebbian term, decay and gain of :mod:`monai_semiseg.hebbian.rules`, in float64."""
     filters = weight.double()
     hebbian = sums.correlation / sums.count
-    return hebbian, rule.decay(sums.coupling, sums.count, filters), rule.gain(sums.coupling, sums.count, filters)
+    return (
+        hebbian,
+        rule.decay(sums.coupling, sums.count, filters),
+        rule.gain(sums.coupling, sums.count, filters),
+    )
 
 
 def _wins(response: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """Local learning rules: what a filter takes from the patches that it sees. No labels, no gradients, no graph.
 
-All rules share one form. Site ``n`` shows the patch ``x_n`` (flattened: input channels of the group x taps) to the
-filters ``w_o``, which respond with ``v_{o,n}``. A rule turns the responses into a plasticity signal ``r_{o,n}``, and::
+All rules share one form. Site ``n`` shows the patch ``x_n`` (flattened: input channels of the group
+x taps) to the filters ``w_o``, which respond with ``v_{o,n}``. A rule turns the responses into a
+plasticity signal ``r_{o,n}``, and::
 
     dw_o = g_o ( 1/N sum_n r_{o,n} x_n  -  decay_o )
 
-The first term is the weight gradient of a convolution whose upstream gradient is ``r``; the decay needs one sum per
-channel, or one matrix of channels x channels. Nothing of the size sites x patch is built. Everything is a mean over
-the N sites, so an update's size depends neither on the batch nor on the resolution.
+The first term is the weight gradient of a convolution whose upstream gradient is ``r``; the decay
+needs one sum per channel, or one matrix of channels x channels. Nothing of the size sites x patch
+is built. Everything is a mean over the N sites, so an update's size depends neither on the batch
+nor on the resolution.
 
-Shapes: responses ``(B, C, sites...)``, weights ``(C, P...)`` with any patch shape ``P``; with ``groups``, the filters
+Shapes: responses ``(B, C, sites...)``, weights ``(C, P...)`` with any patch shape ``P``; with
+    ``groups``, the filters
 of one group compete, or are orthogonalised, among themselves.
 """
 
@@ -58,13 +61,14 @@ class Rule(Protocol):
 class SoftWinnerTakeAll:
     """SWTA: every site's patch is shared out among the filters, which become the centroids of what they win.
 
-    ``r_{o,n} = exp(k v_{o,n}) / sum_o' exp(k v_{o',n})``, ``decay_o = (1/N sum_n r_{o,n}) w_o``. With ``balanced``,
-    ``g_o = N / sum_n r_{o,n}``, so ``dw_o = centroid_o - w_o``: a filter that wins seldom moves as fast as one that
-    wins often, and none starves. Ciampi et al., arXiv 2412.03192; Nowlan, Maximum likelihood competitive learning
-    (NeurIPS 1989).
+    ``r_{o,n} = exp(k v_{o,n}) / sum_o' exp(k v_{o',n})``, ``decay_o = (1/N sum_n r_{o,n}) w_o``.
+    With ``balanced``, ``g_o = N / sum_n r_{o,n}``, so ``dw_o = centroid_o - w_o``: a filter that
+    wins seldom moves as fast as one that wins often, and none starves. Ciampi et al., arXiv
+    2412.03192; Nowlan, Maximum likelihood competitive learning (NeurIPS 1989).
 
     Args:
-        inverse_temperature: k above, for responses in units of their standard deviation over the layer.
+        inverse_temperature: k above, for responses in units of their standard deviation over the
+            layer.
         balanced: see above; without it g = 1.
     """
 
@@ -99,10 +103,10 @@ class SoftWinnerTakeAll:
 class HebbianPCA:
     """HPCA: filters become the leading principal components of the patches, in the order of the channels.
 
-    ``r = v``, ``decay_i = sum_{j <= i} (1/N sum_n v_{i,n} v_{j,n}) w_j``: each filter learns what those before it leave
-    over. Sanger, Optimal unsupervised learning in a single-layer linear feedforward neural network (Neural Networks
-    1989); Ciampi et al., arXiv 2412.03192. For centred patches; more filters than the patch has dimensions find
-    nothing.
+    ``r = v``, ``decay_i = sum_{j <= i} (1/N sum_n v_{i,n} v_{j,n}) w_j``: each filter learns what
+    those before it leave over. Sanger, Optimal unsupervised learning in a single-layer linear
+    feedforward neural network (Neural Networks 1989); Ciampi et al., arXiv 2412.03192. For centred
+    patches; more filters than the patch has dimensions find nothing.
     """
 
     spherical: bool = True
@@ -131,10 +135,10 @@ class HebbianPCA:
 class SoftHebb:
     """SoftHebb: the winner learns towards the patch, the others away from it; long filters learn fast.
 
-    With the shares ``p`` of :class:`SoftWinnerTakeAll`: ``r = p`` for the strongest filter of a site, ``r = -p`` for
-    all others; ``decay_o = (1/N sum_n r_{o,n} v_{o,n}) w_o``; ``g_o = |  ||w_o|| - 1 |^q``, which ends the learning of
-    a filter as its length comes to 1. Journe, Rodriguez, Guo, Moraitis, Hebbian deep learning without feedback
-    (ICLR 2023).
+    With the shares ``p`` of :class:`SoftWinnerTakeAll`: ``r = p`` for the strongest filter of a
+    site, ``r = -p`` for all others; ``decay_o = (1/N sum_n r_{o,n} v_{o,n}) w_o``; ``g_o = |
+    ||w_o|| - 1 |^q``, which ends the learning of a filter as its length comes to 1. Journe,
+    Rodriguez, Guo, Moraitis, Hebbian deep learning without feedback (ICLR 2023).
 
     Args:
         inverse_temperature: as in :class:`SoftWinnerTakeAll`.
@@ -161,7 +165,9 @@ class SoftHebb:
     def coupling(self, response: Tensor, signal: Tensor, groups: int) -> Tensor:
         """``sum_n r v``, ``(C,)``."""
         pairs = zip(signal.flatten(2), response.flatten(2), strict=True)
-        return torch.stack([(r * v).sum(1) for r, v in pairs]).sum(0).double()  # a scan at a time, to spare memory
+        return (
+            torch.stack([(r * v).sum(1) for r, v in pairs]).sum(0).double()
+        )  # a scan at a time, to spare memory
 
     def decay(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
         """Oja's decay, with the plasticity signal for the response."""
@@ -183,9 +189,10 @@ def _shares(response: Tensor, inverse_temperature: float, groups: int) -> Tensor
     """Softmax over the filters of a group; competition needs two."""
     if response.shape[1] == groups:
         raise ConfigError(
-            f"{groups} groups of one filter each", expected="a rule without competition, or more filters",
+            f"{groups} groups of one filter each",
+            expected="a rule without competition, or more filters",
             remedy="use HebbianPCA, or exclude this layer by its name",
-        )  # fmt: skip
+        )
     shares = response * inverse_temperature
     grouped = _grouped(shares, groups)
     # Softmax in place: this is the largest array of an update.

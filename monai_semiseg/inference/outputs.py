@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.data.discover import Case
+from monai_semiseg.datasets.discover import Case
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.measure import volumes_ml
 from monai_semiseg.export.nifti_mask import file_stem, write_map, write_mask
 from monai_semiseg.export.preview import Preview, draw_previews
-from monai_semiseg.inference.faults import CASE_ERRORS, one_line
+from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 
 
 class CaseOutputs:
@@ -32,12 +32,22 @@ class CaseOutputs:
     """
 
     def __init__(
-        self, folder: Path, names: Mapping[int, str], kinds: Sequence[str], codes: Mapping[int, Mapping[str, str]],
+        self,
+        folder: Path,
+        names: Mapping[int, str],
+        kinds: Sequence[str],
+        codes: Mapping[int, Mapping[str, str]],
         preview: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not kinds or set(kinds) - {"nifti", "dicom_seg"}:
             raise ConfigError(f"output_type {list(kinds)}", expected="nifti, dicom_seg, or both")
-        self.folder, self.names, self.kinds, self.codes, self.preview = folder, names, list(kinds), codes, preview
+        self.folder, self.names, self.kinds, self.codes, self.preview = (
+            folder,
+            names,
+            list(kinds),
+            codes,
+            preview,
+        )
 
     def clear(self, case: Case) -> None:
         """Remove what an earlier run wrote for the case: what is there afterwards is of this one."""
@@ -45,9 +55,15 @@ class CaseOutputs:
             stale.unlink(missing_ok=True)
 
     def write(
-        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int], model: str,
-        image: NDArray[Any] | None = None, doubt: NDArray[np.float32] | None = None,
-    ) -> tuple[Path, list[str]]:  # fmt: skip
+        self,
+        case: Case,
+        mask: NDArray[Any],
+        affine: NDArray[np.float64],
+        codes: tuple[int, int],
+        model: str,
+        image: NDArray[Any] | None = None,
+        doubt: NDArray[np.float32] | None = None,
+    ) -> tuple[Path, list[str]]:
         """Write everything that was asked for.
 
         Args:
@@ -79,20 +95,31 @@ class CaseOutputs:
         if doubt is not None:
             write_map(doubt, affine, self.doubt(case), codes)
         if self.preview:
-            notes += ["no preview: the scan was not read by our reader"] if image is None else self._draw(
-                case, mask, affine, image)  # fmt: skip
+            notes += (
+                ["no preview: the scan was not read by our reader"]
+                if image is None
+                else self._draw(case, mask, affine, image)
+            )
         return paths[0], notes
 
-    def _segmentation(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], model: str) -> Path:
+    def _segmentation(
+        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], model: str
+    ) -> Path:
         from monai_semiseg.export.dicom_seg import write_segmentation
 
         if case.kind != "dicom":
             raise UnsupportedError("the scan is not DICOM", path=case.source)
-        return write_segmentation(mask, affine, case.files, self.dicom(case), self.names, self.codes, model)
+        return write_segmentation(
+            mask, affine, case.files, self.dicom(case), self.names, self.codes, model
+        )
 
-    def _draw(self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], image: NDArray[Any]) -> list[str]:
+    def _draw(
+        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], image: NDArray[Any]
+    ) -> list[str]:
         """Draw the preview; why there is none is a remark, since the mask is good."""
-        title = ", ".join(f"{name} {ml:.2f} mL" for name, ml in volumes_ml(mask, affine, self.names).items())
+        title = ", ".join(
+            f"{name} {ml:.2f} mL" for name, ml in volumes_ml(mask, affine, self.names).items()
+        )
         spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
         names = {index: name for index, name in self.names.items() if index > 0}
         try:

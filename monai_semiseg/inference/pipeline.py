@@ -21,15 +21,17 @@ def overlapped(
 ) -> Iterator[Result]:
     """Yield ``write(compute(read(item)))`` for every item, in order.
 
-    One thread reads one item ahead, one writes one item behind, and the calling thread computes: at most three items
-    are held at a time. If computing raises, the item before it is still written and yielded.
+    One thread reads one item ahead, one writes one item behind, and the calling thread computes: at
+    most three items are held at a time. If computing raises, the item before it is still written
+    and yielded.
 
     Args:
         items: what to work on.
         read: run in a thread.
         compute: run in the calling thread.
         write: run in another thread.
-        stopped: asked before every item; if true, what is under way is finished and nothing more begun.
+        stopped: asked before every item; if true, what is under way is finished and nothing more
+            begun.
     """
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         ahead = reader.submit(read, items[0]) if items else None

@@ -16,20 +16,20 @@ from torch import nn
 from tqdm import tqdm
 
 from monai_semiseg import __version__
-from monai_semiseg.data.discover import Case, Found, find_cases
-from monai_semiseg.data.files import sha256_of
-from monai_semiseg.data.shard import parse_shard, shard_of
-from monai_semiseg.engines.precision import autocast_type
+from monai_semiseg.datasets.discover import Case, Found, find_cases
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import outliers
 from monai_semiseg.export.report import CaseResult, write_report
+from monai_semiseg.handlers.precision import autocast_type
 from monai_semiseg.inference.interrupt import stop_requests
-from monai_semiseg.inference.ledger import Ledger
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.pipeline import overlapped
+from monai_semiseg.inference.run_manifest import RunManifest
 from monai_semiseg.inference.segmenter import CaseSegmenter
 from monai_semiseg.networks.weights import load_weights
+from monai_semiseg.storage.files import sha256_of
+from monai_semiseg.storage.shard import parse_shard, shard_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,15 @@ logger = logging.getLogger(__name__)
 class BatchRunner:
     """Segment every scan under the inputs.
 
-    A scan that cannot be read right fails alone, with its reason in the report. A request that cannot be met
-    (weights that do not fit, output inside the input, an output that exists) is refused before any work.
+    A scan that cannot be read right fails alone, with its reason in the report. A request that
+    cannot be met (weights that do not fit, output inside the input, an output that exists) is
+    refused before any work.
 
-    The transforms work on the keys ``image`` and ``pred``: ``preprocessing`` loads and normalises, ``postprocessing``
-    turns ``pred`` into a label map on the scan's own grid
-    (:class:`~monai_semiseg.transforms.restore.LabelOnScanGridd`, or ``Invertd`` and argmax), and may leave
-    ``uncertainty`` beside it. Reading the next scan, computing this one and writing the last one overlap.
+    The transforms work on the keys ``image`` and ``pred``: ``preprocessing`` loads and normalises,
+    ``postprocessing`` turns ``pred`` into a label map on the scan's own grid
+    (:class:`~monai_semiseg.transforms.restore.LabelOnScanGridd`, or ``Invertd`` and argmax), and
+    may leave ``uncertainty`` beside it. Reading the next scan, computing this one and writing the
+    last one overlap.
 
     Args:
         network: on its device.
@@ -57,15 +59,17 @@ class BatchRunner:
         device: of the network.
         overwrite: replace masks that are there.
         preview: write a PNG beside every mask.
-        about: facts to keep in the report; with weights and labels they say whether a run that is found in the output
-            folder is this one, and goes on.
-        training_scans: what they were like, as a plan has it: scans unlike them in size are segmented and marked,
-            scans of another modality are refused.
+        about: facts to keep in the report; with weights and labels they say whether a run that is
+            found in the output folder is this one, and goes on.
+        training_scans: what they were like, as a plan has it: scans unlike them in size are
+            segmented and marked, scans of another modality are refused.
         any_modality: do not refuse them.
-        output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series only.
+        output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series
+            only.
         segment_codes: label index (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
-        autocast_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None is float32 throughout.
+        autocast_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None is float32
+            throughout.
     """
 
     def __init__(
@@ -91,7 +95,11 @@ class BatchRunner:
     ) -> None:
         self.precision = autocast_type(autocast_dtype)
         self.network, self.weights = network, weights
-        self.preprocessing, self.inferer, self.postprocessing = preprocessing, inferer, postprocessing
+        self.preprocessing, self.inferer, self.postprocessing = (
+            preprocessing,
+            inferer,
+            postprocessing,
+        )
         self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         self.output_dir = Path(output_dir)
         self.names = {int(index): name for index, name in label_names.items()}
@@ -119,29 +127,33 @@ class BatchRunner:
             One result per case and per skipped file.
 
         Raises:
-            ConfigError: If an input is absent, nothing is there to segment, or the output folder will not do.
+            ConfigError: If an input is absent, nothing is there to segment, or the output folder
+                will not do.
             CheckpointError: If the weights do not fit.
             OutputError: If the disk is full; what is done stays, and the report lists it.
             KeyboardInterrupt: On Ctrl-C or SIGTERM, after the case that is under way.
         """
-        ledger = Ledger(self.output_dir, self._identity(), self.shard)
-        self._check_output(ledger)
+        manifest = RunManifest(self.output_dir, self._identity(), self.shard)
+        self._check_output(manifest)
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
         segmenter = self._segmenter()
         with find_cases(self.inputs) as found:
-            self._check_found(found, ledger)
+            self._check_found(found, manifest)
             skipped = [CaseResult(str(s.source), "skipped", reason=s.reason) for s in found.skipped]
-            if self.overwrite and ledger.started:
-                ledger.clear()
-            ledger.open()
+            if self.overwrite and manifest.started:
+                manifest.clear()
+            manifest.open()
             try:
-                self._run_cases(shard_of(found.cases, *self.shard), ledger, segmenter)
+                self._run_cases(shard_of(found.cases, *self.shard), manifest, segmenter)
             finally:
-                finished = ledger.finished()
-                self.results = [*skipped, *(finished[case.id] for case in found.cases if case.id in finished)]
+                finished = manifest.finished()
+                self.results = [
+                    *skipped,
+                    *(finished[case.id] for case in found.cases if case.id in finished),
+                ]
                 self._report()
-                ledger.close()
+                manifest.close()
         return self.results
 
     def exit_code(self) -> int:
@@ -153,7 +165,7 @@ class BatchRunner:
         if code := self.exit_code():
             raise SystemExit(code)
 
-    def _check_output(self, ledger: Ledger) -> None:
+    def _check_output(self, manifest: RunManifest) -> None:
         target = self.output_dir.resolve()
         for source in map(Path, self.inputs):
             if source.is_dir() and target.is_relative_to(source.resolve()):
@@ -171,7 +183,9 @@ class BatchRunner:
                 remedy="choose another output folder",
                 path=self.output_dir,
             )
-        if not (self.overwrite or ledger.ours) and ((self.output_dir / "report.json").exists() or ledger.started):
+        if not (self.overwrite or manifest.ours) and (
+            (self.output_dir / "report.json").exists() or manifest.started
+        ):
             raise ConfigError(
                 "holds the results of another run",
                 expected="a new or empty folder",
@@ -179,13 +193,15 @@ class BatchRunner:
                 path=self.output_dir,
             )
 
-    def _check_found(self, found: Found, ledger: Ledger) -> None:
+    def _check_found(self, found: Found, manifest: RunManifest) -> None:
         if not found.cases:
             raise ConfigError(
-                "no scan found", expected="NIfTI, NRRD, MetaImage or DICOM files", path=Path(self.inputs[0])
+                "no scan found",
+                expected="NIfTI, NRRD, MetaImage or DICOM files",
+                path=Path(self.inputs[0]),
             )
         for case in found.cases:
-            if not (self.overwrite or ledger.ours) and self.outputs.mask(case).exists():
+            if not (self.overwrite or manifest.ours) and self.outputs.mask(case).exists():
                 raise ConfigError(
                     "exists",
                     expected="an output folder without masks of these scans",
@@ -193,15 +209,19 @@ class BatchRunner:
                     path=self.outputs.mask(case),
                 )
 
-    def _run_cases(self, cases: Sequence[Case], ledger: Ledger, work: CaseSegmenter) -> None:
-        rest = [case for case in cases if not ledger.still_good(case)]
-        with stop_requests() as stop, tqdm(total=len(cases), initial=len(cases) - len(rest), desc="Segmenting",
-                                           unit="scan") as bar:  # fmt: skip
+    def _run_cases(self, cases: Sequence[Case], manifest: RunManifest, work: CaseSegmenter) -> None:
+        rest = [case for case in cases if not manifest.still_good(case)]
+        with (
+            stop_requests() as stop,
+            tqdm(
+                total=len(cases), initial=len(cases) - len(rest), desc="Segmenting", unit="scan"
+            ) as bar,
+        ):
             left = len(rest)
             for done in overlapped(rest, work.read, work.compute, work.write, lambda: stop.wanted):
                 if (result := done.result) is None:
                     continue
-                ledger.add(done.case, result)
+                manifest.add(done.case, result)
                 bar.update()
                 left -= 1
                 if result.status == "failed":
@@ -209,17 +229,39 @@ class BatchRunner:
                 if isinstance(done.cause, OutputError):
                     raise done.cause from done.cause.__cause__  # the next scan would meet the same full disk
             if left:
-                raise KeyboardInterrupt(f"{left} of {len(cases)} scans are left; run the same command again to go on")
+                raise KeyboardInterrupt(
+                    f"{left} of {len(cases)} scans are left; run the same command again to go on"
+                )
 
     def _segmenter(self) -> CaseSegmenter:
-        return CaseSegmenter(self.network, self.preprocessing, self.inferer, self.postprocessing, self.outputs,
-                             self.names, self.device, self.training, self._digest(), self.precision)  # fmt: skip
+        return CaseSegmenter(
+            self.network,
+            self.preprocessing,
+            self.inferer,
+            self.postprocessing,
+            self.outputs,
+            self.names,
+            self.device,
+            self.training,
+            self._digest(),
+            self.precision,
+        )
 
     def _identity(self) -> dict[str, Any]:
         """What makes masks belong to one run."""
         outputs = {"preview": self.outputs.preview, "output": self.outputs.kinds}
-        steps = [_named(step) for whole in (self.preprocessing, self.postprocessing) for step in _flat(whole)]
-        return {"weights_sha256": self._digest(), "labels": self.names, "transforms": steps, **outputs, **self.about}
+        steps = [
+            _named(step)
+            for whole in (self.preprocessing, self.postprocessing)
+            for step in _flat(whole)
+        ]
+        return {
+            "weights_sha256": self._digest(),
+            "labels": self.names,
+            "transforms": steps,
+            **outputs,
+            **self.about,
+        }
 
     def _digest(self) -> str:
         if self._weights_sha256 is None and Path(self.weights).is_file():
@@ -248,4 +290,6 @@ def _flat(transform: Any) -> Sequence[Any]:
 
 def _named(step: Any) -> str:
     """A transform's kind, and what its results depend on if it can tell."""
-    return f"{getattr(step, '__name__', type(step).__name__)} {getattr(step, 'identity', '')}".strip()
+    return (
+        f"{getattr(step, '__name__', type(step).__name__)} {getattr(step, 'identity', '')}".strip()
+    )

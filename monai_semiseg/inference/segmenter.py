@@ -15,17 +15,17 @@ from monai.inferers import Inferer
 from numpy.typing import NDArray
 from torch import nn
 
-from monai_semiseg.data.discover import Case
-from monai_semiseg.data.files import resident_memory
-from monai_semiseg.data.reader import kept_voxels
-from monai_semiseg.data.volume import collected_notes
-from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError
+from monai_semiseg.datasets.discover import Case
+from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError, root_cause
 from monai_semiseg.export.measure import measure_labels, volumes_ml
 from monai_semiseg.export.report import CaseResult
-from monai_semiseg.inference.faults import CASE_ERRORS, code_of, one_line, root_of
-from monai_semiseg.inference.ladder import MemoryLadder
+from monai_semiseg.images.reader import kept_voxels
+from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
+from monai_semiseg.inference.out_of_distribution import require_modality, unlike_training
 from monai_semiseg.inference.outputs import CaseOutputs
-from monai_semiseg.inference.plausible import require_modality, unlike_training
+from monai_semiseg.inferers.out_of_memory import OutOfMemoryFallback
+from monai_semiseg.storage.files import resident_memory
 
 
 @dataclass
@@ -64,21 +64,36 @@ class CaseSegmenter:
         outputs: where results go.
         names: index -> label name.
         device: of the network.
-        training: what the training scans were like (:mod:`monai_semiseg.inference.plausible`); empty compares nothing.
+        training: what the training scans were like
+            (:mod:`monai_semiseg.inference.out_of_distribution`); empty compares nothing.
         model: hash of the weights.
-        precision: the network's number format where that does no harm (autocast); None is float32 throughout.
+        precision: the network's number format where that does no harm (autocast); None is float32
+            throughout.
     """
 
     def __init__(
-        self, network: nn.Module, preprocessing: Callable[[dict[str, Any]], dict[str, Any]], inferer: Inferer,
-        postprocessing: Callable[[dict[str, Any]], dict[str, Any]], outputs: CaseOutputs, names: Mapping[int, str],
-        device: torch.device, training: Mapping[str, Any], model: str, precision: torch.dtype | None = None,
-    ) -> None:  # fmt: skip
-        self.network, self.preprocessing, self.postprocessing = network, preprocessing, postprocessing
-        self.inferer = MemoryLadder(inferer, len(names))
+        self,
+        network: nn.Module,
+        preprocessing: Callable[[dict[str, Any]], dict[str, Any]],
+        inferer: Inferer,
+        postprocessing: Callable[[dict[str, Any]], dict[str, Any]],
+        outputs: CaseOutputs,
+        names: Mapping[int, str],
+        device: torch.device,
+        training: Mapping[str, Any],
+        model: str,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        self.network, self.preprocessing, self.postprocessing = (
+            network,
+            preprocessing,
+            postprocessing,
+        )
+        self.inferer = OutOfMemoryFallback(inferer, len(names))
         self.outputs, self.names, self.device = outputs, names, device
         self.training, self.model, self.precision = training, model, precision
-        # MONAI's Invertd switches tracing off in the very transforms that may be reading the next scan.
+        # MONAI's Invertd switches tracing off in the very transforms that may be reading the next
+        # scan.
         self._transforms = threading.Lock()
 
     def read(self, case: Case) -> Work:
@@ -94,8 +109,12 @@ class CaseSegmenter:
         self._take(self._write, work)
         work.item, work.voxels = {}, None
         if work.cause is not None:
-            reason = work.cause.reason if isinstance(work.cause, SemisegError) else one_line(work.cause)
-            work.result = CaseResult(str(work.case.source), "failed", "", reason, code_of(work.cause))
+            reason = (
+                work.cause.reason if isinstance(work.cause, SemisegError) else one_line(work.cause)
+            )
+            work.result = CaseResult(
+                str(work.case.source), "failed", "", reason, code_of(work.cause)
+            )
         if work.result is not None:
             work.result = replace(work.result, seconds=work.seconds, memory_mb=work.memory)
         return work
@@ -110,9 +129,13 @@ class CaseSegmenter:
                 step(work)
             work.notes += notes
         except CASE_ERRORS as error:
-            work.cause = root_of(error)  # MONAI wraps what a transform raises
+            work.cause = root_cause(error)  # MONAI wraps what a transform raises
         work.seconds += time.perf_counter() - begun
-        used = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else resident_memory()
+        used = (
+            torch.cuda.max_memory_allocated(self.device) / 2**20
+            if self.device.type == "cuda"
+            else resident_memory()
+        )
         work.memory = max(work.memory, used)
         return work
 
@@ -123,7 +146,9 @@ class CaseSegmenter:
         with self._transforms, kept_voxels() as voxels:
             work.item = self.preprocessing({"image": work.case.image})
         work.voxels = voxels[0] if len(voxels) == 1 else None
-        require_modality(str(work.item["image"].meta.get("modality", "")), self.training, work.case.source)
+        require_modality(
+            str(work.item["image"].meta.get("modality", "")), self.training, work.case.source
+        )
 
     def _compute(self, work: Work) -> None:
         image = work.item["image"]
@@ -154,8 +179,12 @@ class CaseSegmenter:
         if remark := unlike_training(mask.shape, affine, self.training):
             work.notes.append(remark)
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
-        doubt = np.asarray(item["uncertainty"].as_tensor().cpu())[0] if "uncertainty" in item else None
-        path, remarks = self.outputs.write(work.case, mask, affine, codes, self.model, work.voxels, doubt)
+        doubt = (
+            np.asarray(item["uncertainty"].as_tensor().cpu())[0] if "uncertainty" in item else None
+        )
+        path, remarks = self.outputs.write(
+            work.case, mask, affine, codes, self.model, work.voxels, doubt
+        )
         work.result = CaseResult(
             str(work.case.source),
             "done",

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.runner import BatchRunner
 
-_READER = "monai_semiseg.data.reader.ScanReader"
+_READER = "monai_semiseg.images.reader.ScanReader"
 
 
 def has_runner(bundle: Path) -> bool:
@@ -21,18 +21,24 @@ def has_runner(bundle: Path) -> bool:
 
 
 def open_zoo_bundle(
-    bundle: Path, settings: dict[str, Any], overlays: Sequence[Path] = (), *, inputs: Sequence[str], output: str,
+    bundle: Path,
+    settings: dict[str, Any],
+    overlays: Sequence[Path] = (),
+    *,
+    inputs: Sequence[str],
+    output: str,
     **options: Any,
-) -> BatchRunner:  # fmt: skip
+) -> BatchRunner:
     """Build a runner from ``configs/inference.json`` and ``metadata.json``.
 
-    Used are ``network`` (or ``network_def``), ``preprocessing``, ``inferer``, ``postprocessing`` and ``device``; label
-    names come from the metadata's ``channel_def``. Scans are read by our reader, and what the bundle would save itself
-    is left out: masks, report and pictures are ours.
+    Used are ``network`` (or ``network_def``), ``preprocessing``, ``inferer``, ``postprocessing``
+    and ``device``; label names come from the metadata's ``channel_def``. Scans are read by our
+    reader, and what the bundle would save itself is left out: masks, report and pictures are ours.
 
     Args:
         bundle: bundle folder.
-        settings: overrides of config keys; ``ckpt_path`` names other weights than ``models/model.pt``.
+        settings: overrides of config keys; ``ckpt_path`` names other weights than
+            ``models/model.pt``.
         overlays: files merged over the config.
         inputs: what to segment.
         output: folder for the results.
@@ -48,18 +54,30 @@ def open_zoo_bundle(
     parser.update({"bundle_root": str(bundle), **settings})
     for key in ("preprocessing", "inferer", "postprocessing"):
         if parser.get(key) is None:
-            raise ConfigError(f"configs/inference.json has no {key!r}", expected="a bundle as in the Model Zoo",
-                              path=bundle)  # fmt: skip
+            raise ConfigError(
+                f"configs/inference.json has no {key!r}",
+                expected="a bundle as in the Model Zoo",
+                path=bundle,
+            )
     parser["preprocessing"] = _reading(parser["preprocessing"], bundle)
     parser["postprocessing"] = _without_saving(parser["postprocessing"])
-    network = parser.get_parsed_content("network" if parser.get("network") is not None else "network_def")
+    network = parser.get_parsed_content(
+        "network" if parser.get("network") is not None else "network_def"
+    )
     device = parser.get_parsed_content("device") if parser.get("device") is not None else "cpu"
     get = parser.get_parsed_content
     return BatchRunner(
-        network=network.to(device), weights=weights, preprocessing=get("preprocessing"), inferer=get("inferer"),
-        postprocessing=get("postprocessing"), inputs=list(inputs), output_dir=output, device=device,
-        label_names=_names(parser, bundle), **options,
-    )  # fmt: skip
+        network=network.to(device),
+        weights=weights,
+        preprocessing=get("preprocessing"),
+        inferer=get("inferer"),
+        postprocessing=get("postprocessing"),
+        inputs=list(inputs),
+        output_dir=output,
+        device=device,
+        label_names=_names(parser, bundle),
+        **options,
+    )
 
 
 def _names(parser: ConfigParser, bundle: Path) -> dict[str, str]:
@@ -67,23 +85,32 @@ def _names(parser: ConfigParser, bundle: Path) -> dict[str, str]:
         names: dict[str, str] = dict(parser["_meta_#network_data_format#outputs#pred#channel_def"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            "configs/metadata.json names no labels", expected="network_data_format#outputs#pred#channel_def",
+            "configs/metadata.json names no labels",
+            expected="network_data_format#outputs#pred#channel_def",
             path=bundle,
-        ) from error  # fmt: skip
+        ) from error
     return names
 
 
 def _reading(preprocessing: dict[str, Any], bundle: Path) -> dict[str, Any]:
     steps = [dict(step) for step in preprocessing.get("transforms", [])]
-    loaders = [step for step in steps if str(step.get("_target_", "")).rsplit(".", 1)[-1] == "LoadImaged"]
+    loaders = [
+        step for step in steps if str(step.get("_target_", "")).rsplit(".", 1)[-1] == "LoadImaged"
+    ]
     if len(loaders) != 1 or loaders[0].get("keys") not in ("image", ["image"]):
-        raise ConfigError("preprocessing does not load one 'image'", expected="one LoadImaged with keys 'image'",
-                          path=bundle)  # fmt: skip
+        raise ConfigError(
+            "preprocessing does not load one 'image'",
+            expected="one LoadImaged with keys 'image'",
+            path=bundle,
+        )
     loaders[0]["reader"] = _READER
     return {**preprocessing, "transforms": steps}
 
 
 def _without_saving(postprocessing: dict[str, Any]) -> dict[str, Any]:
-    steps = [step for step in postprocessing.get("transforms", [])
-             if not isinstance(step, dict) or "SaveImage" not in str(step.get("_target_", ""))]  # fmt: skip
+    steps = [
+        step
+        for step in postprocessing.get("transforms", [])
+        if not isinstance(step, dict) or "SaveImage" not in str(step.get("_target_", ""))
+    ]
     return {**postprocessing, "transforms": steps}

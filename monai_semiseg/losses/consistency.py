@@ -13,8 +13,8 @@ _TINY = 1e-6  # keeps the logarithm of a probability of 0 finite, as in the pape
 def probability_mse(probability: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean squared difference of two class distributions: ``sum_p w_p |p_p - q_p|^2 / (C sum_p w_p)``.
 
-    Tarvainen and Valpola, Mean teachers are better role models (NeurIPS 2017); weighted as in Yu et al.,
-    Uncertainty-aware self-ensembling (MICCAI 2019). Where all weights are 0 the loss is 0.
+    Tarvainen and Valpola, Mean teachers are better role models (NeurIPS 2017); weighted as in Yu et
+    al., Uncertainty-aware self-ensembling (MICCAI 2019). Where all weights are 0 the loss is 0.
 
     Args:
         probability: ``(B, C, spatial...)``, gradients flow here.
@@ -42,8 +42,8 @@ def entropy(probability: Tensor) -> Tensor:
 def normalised_entropy(probability: Tensor) -> Tensor:
     """Mean entropy as a share of its maximum, ``mean_p H_p / ln C``.
 
-    Grandvalet and Bengio, Semi-supervised learning by entropy minimization (NeurIPS 2004); Vu et al., ADVENT
-    (CVPR 2019).
+    Grandvalet and Bengio, Semi-supervised learning by entropy minimization (NeurIPS 2004); Vu et
+    al., ADVENT (CVPR 2019).
 
     Args:
         probability: ``(B, C, spatial...)`` with two classes or more.
@@ -58,8 +58,8 @@ def pyramid_consistency(probabilities: list[Tensor]) -> Tensor:
 
         L = mean_k [ mean((q - p_k)^2 exp(-V_k)) / (mean(exp(-V_k)) + 1e-8) + mean(V_k) ]
 
-    Luo et al., Efficient semi-supervised gross target volume segmentation via uncertainty rectified pyramid
-    consistency (MICCAI 2021).
+    Luo et al., Efficient semi-supervised gross target volume segmentation via uncertainty rectified
+    pyramid consistency (MICCAI 2021).
 
     Args:
         probabilities: K predictions of shape ``(B, C, spatial...)``, all at full resolution.

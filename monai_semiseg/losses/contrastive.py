@@ -16,9 +16,14 @@ FORMS = ("out", "in")
 
 
 def contrast(
-    embeddings: Tensor, groups: Tensor, *, temperature: float, anchors: Tensor | None = None, form: str = "out",
+    embeddings: Tensor,
+    groups: Tensor,
+    *,
+    temperature: float,
+    anchors: Tensor | None = None,
+    form: str = "out",
     tile: int = 2048,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """Sum of the contrastive losses of all anchors, and how many anchors there are.
 
     With unit embeddings f, positives ``P(i)``: all others of i's group, ``s_iq = f_i . f_q / t``::
@@ -26,12 +31,12 @@ def contrast(
         out:  l_i = -1/|P(i)| sum_{q in P(i)} s_iq  +  log sum_{k != i} exp s_ik
         in:   l_i = -log sum_{q in P(i)} exp s_iq   +  log sum_{k not in group of i} exp s_ik
 
-    ``out`` averages outside of the logarithm and contrasts with everything; its positives need the groups' sums only.
-    An anchor without a positive (or, for ``in``, without anything to contrast with) is skipped. Under torchrun,
-    embeddings of all processes are contrasted, with gradients.
+    ``out`` averages outside of the logarithm and contrasts with everything; its positives need the
+    groups' sums only. An anchor without a positive (or, for ``in``, without anything to contrast
+    with) is skipped. Under torchrun, embeddings of all processes are contrasted, with gradients.
 
-    Khosla et al., Supervised contrastive learning (NeurIPS 2020): ``out``. Hu et al. (MICCAI 2021): ``out`` in the
-    authors' code, ``in`` in the paper.
+    Khosla et al., Supervised contrastive learning (NeurIPS 2020): ``out``. Hu et al. (MICCAI 2021):
+    ``out`` in the authors' code, ``in`` in the paper.
 
     Args:
         embeddings: ``(N, D)``, of this process; made unit length here.
@@ -48,7 +53,9 @@ def contrast(
         ConfigError: If there is no such form, or the temperature is not positive.
     """
     if form not in FORMS or temperature <= 0:
-        raise ConfigError(f"form {form!r}, temperature {temperature}", expected="'out' or 'in', more than 0")
+        raise ConfigError(
+            f"form {form!r}, temperature {temperature}", expected="'out' or 'in', more than 0"
+        )
     kind = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
     with torch.autocast(embeddings.device.type, enabled=False):
         unit = functional.normalize(embeddings.to(kind), dim=1, eps=1e-6)
@@ -59,7 +66,9 @@ def contrast(
         size = torch.bincount(their_groups)[group] - 1
         if form == "out":
             counts = size > 0
-            sums = everyone.new_zeros(int(their_groups.max()) + 1, f.shape[1]).index_add(0, their_groups, everyone)
+            sums = everyone.new_zeros(int(their_groups.max()) + 1, f.shape[1]).index_add(
+                0, their_groups, everyone
+            )
             pulled = (f * (sums[group] - everyone[own])).sum(1) / size.clamp_min(1) / temperature
             pushed = pair_logsumexp(f, everyone, temperature, own=own, tile=tile)
         else:
@@ -80,8 +89,8 @@ def _mean(total: Tensor, count: Tensor) -> Tensor:
 class GlobalContrast(nn.Module):
     """NT-Xent: two views of a scan belong together, all other scans of the batch are contrast.
 
-    ``l_i = -z_i . z_j(i) / t + log sum_{k != i} exp(z_i . z_k / t)``, mean over all 2 B views. Chen et al., A simple
-    framework for contrastive learning of visual representations (ICML 2020).
+    ``l_i = -z_i . z_j(i) / t + log sum_{k != i} exp(z_i . z_k / t)``, mean over all 2 B views. Chen
+    et al., A simple framework for contrastive learning of visual representations (ICML 2020).
 
     Args:
         temperature: t above.
@@ -106,18 +115,21 @@ class GlobalContrast(nn.Module):
             raise ConfigError("global contrast of one scan", expected="at least 2 scans in a batch")
         _, offset = gather_rows(first.detach())
         index = torch.arange(len(first), device=first.device) + offset
-        return _mean(*contrast(torch.cat([first, second]), index.repeat(2), temperature=self.temperature))
+        return _mean(
+            *contrast(torch.cat([first, second]), index.repeat(2), temperature=self.temperature)
+        )
 
 
 class LocalContrast(nn.Module):
     """Supervised contrast between pixels or voxels: those of one class belong together, in all scans and both views.
 
-    Background contrasts, but is never an anchor. The cost is bounded in three ways, which may be combined: ``stride``
-    takes every s-th voxel along each axis, from a place drawn anew every time (a network with transposed convolutions
-    would learn the voxels of a fixed grid, and none between them); ``block`` divides the map into cubes and contrasts
-    within each, over all scans and views; ``anchors`` draws that many anchors of each class, against all. A batch
-    without foreground gives 0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient
-    medical image segmentation (MICCAI 2021).
+    Background contrasts, but is never an anchor. The cost is bounded in three ways, which may be
+    combined: ``stride`` takes every s-th voxel along each axis, from a place drawn anew every time
+    (a network with transposed convolutions would learn the voxels of a fixed grid, and none between
+    them); ``block`` divides the map into cubes and contrasts within each, over all scans and views;
+    ``anchors`` draws that many anchors of each class, against all. A batch without foreground gives
+    0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient medical
+    image segmentation (MICCAI 2021).
 
     Args:
         temperature: of the similarities.
@@ -128,16 +140,32 @@ class LocalContrast(nn.Module):
     """
 
     def __init__(
-        self, temperature: float = 0.1, form: str = "out", stride: int = 1, block: int | None = None,
+        self,
+        temperature: float = 0.1,
+        form: str = "out",
+        stride: int = 1,
+        block: int | None = None,
         anchors: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
-        if form not in FORMS or temperature <= 0 or stride < 1 or (block or 1) < 1 or (anchors or 1) < 1:
+        if (
+            form not in FORMS
+            or temperature <= 0
+            or stride < 1
+            or (block or 1) < 1
+            or (anchors or 1) < 1
+        ):
             raise ConfigError(
                 f"form {form!r}, temperature {temperature}, stride {stride}, block {block}, anchors {anchors}",
                 expected="form 'out' or 'in', all numbers positive",
             )
-        self.temperature, self.form, self.stride, self.block, self.anchors = temperature, form, stride, block, anchors
+        self.temperature, self.form, self.stride, self.block, self.anchors = (
+            temperature,
+            form,
+            stride,
+            block,
+            anchors,
+        )
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss.
@@ -150,13 +178,20 @@ class LocalContrast(nn.Module):
             ConfigError: If shapes differ, or a block or the stride is larger than the map.
         """
         if embeddings.shape[2:] != labels.shape[2:] or len(embeddings) != len(labels):
-            raise ConfigError(f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)}",
-                              expected="the same scans and size")  # fmt: skip
+            raise ConfigError(
+                f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)}",
+                expected="the same scans and size",
+            )
         total, count = embeddings.new_zeros((), dtype=torch.float32) + 0.0 * embeddings.sum(), None
         for some, classes in self._parts(embeddings, labels):
             # Blocks are averaged over those that have an anchor; every block's own loss is a mean.
-            part, anchors = contrast(some, classes, temperature=self.temperature, form=self.form,
-                                     anchors=self._anchors(classes))  # fmt: skip
+            part, anchors = contrast(
+                some,
+                classes,
+                temperature=self.temperature,
+                form=self.form,
+                anchors=self._anchors(classes),
+            )
             total = total + _mean(part, anchors)
             count = (anchors > 0).long() if count is None else count + (anchors > 0)
         return total / (torch.ones(()) if count is None else count).clamp_min(1)
@@ -187,8 +222,8 @@ class LocalContrast(nn.Module):
 class SelfLocalContrast(nn.Module):
     """Contrast between places without labels: one place in two views belongs together, the scan's others are contrast.
 
-    Both views must share their geometry. Chaitanya et al., Contrastive learning of global and local features for
-    medical image segmentation with limited annotations (NeurIPS 2020).
+    Both views must share their geometry. Chaitanya et al., Contrastive learning of global and local
+    features for medical image segmentation with limited annotations (NeurIPS 2020).
 
     Args:
         temperature: of the similarities.
@@ -198,7 +233,9 @@ class SelfLocalContrast(nn.Module):
     def __init__(self, temperature: float = 0.1, stride: int = 4) -> None:
         super().__init__()
         if temperature <= 0 or stride < 1:
-            raise ConfigError(f"temperature {temperature}, stride {stride}", expected="both positive")
+            raise ConfigError(
+                f"temperature {temperature}, stride {stride}", expected="both positive"
+            )
         self.temperature, self.stride = temperature, stride
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -215,7 +252,9 @@ class SelfLocalContrast(nn.Module):
 def _drawn_grid(shape: Sequence[int], stride: int) -> list[int]:
     """Where a grid of every ``stride``-th voxel begins, on the CPU's generator, which checkpoints keep."""
     if any(stride > size for size in shape):
-        raise ConfigError(f"a stride of {stride} in a map of {tuple(shape)}", expected="a smaller stride")
+        raise ConfigError(
+            f"a stride of {stride} in a map of {tuple(shape)}", expected="a smaller stride"
+        )
     return [0] * len(shape) if stride == 1 else torch.randint(stride, (len(shape),)).tolist()
 
 
@@ -236,7 +275,9 @@ def _blocks(shape: Sequence[int], side: int | None) -> list[tuple[slice, ...]]:
     if side is None:
         return [tuple(slice(None) for _ in shape)]
     if any(side > size for size in shape):
-        raise ConfigError(f"blocks of {side} voxels in a map of {tuple(shape)}", expected="a block that fits")
+        raise ConfigError(
+            f"blocks of {side} voxels in a map of {tuple(shape)}", expected="a block that fits"
+        )
     boxes: list[tuple[slice, ...]] = [()]
     for size in shape:
         starts = [*range(0, size - side, side), size - side]

@@ -11,13 +11,15 @@ from torch.nn import functional
 def discretised(probabilities: Tensor) -> Tensor:
     """One-hot decisions whose gradient is that of the probabilities (straight-through).
 
-    A soft mask can carry the image through the cycle in its shades; a decision cannot. Bengio et al., Estimating or
-    propagating gradients through stochastic neurons (2013).
+    A soft mask can carry the image through the cycle in its shades; a decision cannot. Bengio et
+    al., Estimating or propagating gradients through stochastic neurons (2013).
 
     Args:
         probabilities: ``(B, classes, spatial...)``.
     """
-    decisions: Tensor = one_hot(probabilities.argmax(1, keepdim=True), probabilities.shape[1], probabilities.dtype)
+    decisions: Tensor = one_hot(
+        probabilities.argmax(1, keepdim=True), probabilities.shape[1], probabilities.dtype
+    )
     return decisions + probabilities - probabilities.detach()
 
 

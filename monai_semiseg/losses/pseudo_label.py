@@ -15,9 +15,9 @@ class WeightedDiceCELoss(nn.Module):
         CE   = mean_p w_p (-ln p_{p, y_p})
         Dice = 1 - mean_c (2 sum_p w_p p_pc y_pc + s) / (sum_p w_p (p_pc + y_pc) + s)      c > 0
 
-    The cross-entropy is averaged over all voxels, also those of weight 0: few confident voxels pull little, as in
-    FixMatch (Sohn et al., NeurIPS 2020). With all weights 1 this is MONAI's ``DiceCELoss(batch=True,
-    include_background=False)``.
+    The cross-entropy is averaged over all voxels, also those of weight 0: few confident voxels pull
+    little, as in FixMatch (Sohn et al., NeurIPS 2020). With all weights 1 this is MONAI's
+    ``DiceCELoss(batch=True, include_background=False)``.
 
     Args:
         smoothing: s above.

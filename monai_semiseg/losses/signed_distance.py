@@ -10,9 +10,10 @@ from torch import Tensor
 def normalised_signed_distance(label: Tensor, classes: int) -> Tensor:
     """Signed distance maps of every foreground class, from -1 (deepest inside) over 0 (surface) to 1 (farthest).
 
-    Outside the structure the distance to it over the largest such distance in the scan, inside minus the distance to
-    the background over the largest; 0 on the inner boundary. A class that is absent is 1 everywhere.
-    Xue et al., Shape-aware organ segmentation by predicting signed distance maps (AAAI 2020).
+    Outside the structure the distance to it over the largest such distance in the scan, inside
+    minus the distance to the background over the largest; 0 on the inner boundary. A class that is
+    absent is 1 everywhere. Xue et al., Shape-aware organ segmentation by predicting signed distance
+    maps (AAAI 2020).
 
     Args:
         label: class indices, ``(B, 1, spatial...)``.
@@ -31,7 +32,8 @@ def _signed_distance(mask: Tensor) -> Tensor:
         return torch.ones(mask.shape, device=mask.device)
     outside = torch.as_tensor(distance_transform_edt((~mask)[None].float())[0])
     inside = torch.as_tensor(distance_transform_edt(mask[None].float())[0])
-    # The distance transform of the mask is 1 on the voxels that touch the background: these are the surface.
+    # The distance transform of the mask is 1 on the voxels that touch the background: these are the
+    # surface.
     inside = (inside - 1).clamp_min(0)
     return outside / outside.max().clamp_min(1) - inside / inside.max().clamp_min(1)
 
@@ -39,7 +41,8 @@ def _signed_distance(mask: Tensor) -> Tensor:
 def distance_to_probability(distance: Tensor, steepness: float = 1500.0) -> Tensor:
     """Smooth inside function of a signed distance: ``1 / (1 + exp(k z))``, near 1 inside and near 0 outside.
 
-    Luo et al., Semi-supervised medical image segmentation through dual-task consistency (AAAI 2021), equation 2.
+    Luo et al., Semi-supervised medical image segmentation through dual-task consistency (AAAI
+    2021), equation 2.
 
     Args:
         distance: signed, negative inside; any shape.

@@ -11,19 +11,27 @@ from torch.autograd.function import once_differentiable
 
 
 def pair_logsumexp(
-    anchors: Tensor, contrast: Tensor, temperature: float, *, own: Tensor, same: tuple[Tensor, Tensor] | None = None,
-    other: tuple[Tensor, Tensor] | None = None, tile: int = 2048,
-) -> Tensor:  # fmt: skip
+    anchors: Tensor,
+    contrast: Tensor,
+    temperature: float,
+    *,
+    own: Tensor,
+    same: tuple[Tensor, Tensor] | None = None,
+    other: tuple[Tensor, Tensor] | None = None,
+    tile: int = 2048,
+) -> Tensor:
     """``out_i = log sum_k exp(a_i . b_k / t)`` over the pairs that count, with gradients to both sides.
 
-    The forward pass keeps a running log-sum-exp per anchor, stable at any temperature; the backward pass makes every
-    tile again instead of keeping it. Sums are in float32 under autocast, and in float64 for float64 embeddings.
+    The forward pass keeps a running log-sum-exp per anchor, stable at any temperature; the backward
+    pass makes every tile again instead of keeping it. Sums are in float32 under autocast, and in
+    float64 for float64 embeddings.
 
     Args:
         anchors: ``(M, D)``.
         contrast: ``(N, D)``.
         temperature: t above.
-        own: ``(M,)``, the index in ``contrast`` of the anchor itself, which does not count; -1 if it is not there.
+        own: ``(M,)``, the index in ``contrast`` of the anchor itself, which does not count; -1 if
+            it is not there.
         same: classes of anchors and contrast, ``(M,)`` and ``(N,)``: only pairs of one class count.
         other: likewise: only pairs of different classes count.
         tile: anchors and contrast that meet at a time.
@@ -41,9 +49,15 @@ def pair_logsumexp(
 class _PairLogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(
-        context: Any, anchors: Tensor, contrast: Tensor, own: Tensor, same: Any, other: Any, temperature: float,
+        context: Any,
+        anchors: Tensor,
+        contrast: Tensor,
+        own: Tensor,
+        same: Any,
+        other: Any,
+        temperature: float,
         tile: int,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         result = anchors.new_full((len(anchors),), -torch.inf)
         context.pairs = _Pairs(own, same, other, temperature, tile)
         with torch.autocast(anchors.device.type, enabled=False):
@@ -71,7 +85,13 @@ class _Pairs:
     """Which pairs count, and their logits tile by tile."""
 
     def __init__(self, own: Tensor, same: Any, other: Any, temperature: float, tile: int) -> None:
-        self.own, self.same, self.other, self.temperature, self.tile = own, same, other, temperature, tile
+        self.own, self.same, self.other, self.temperature, self.tile = (
+            own,
+            same,
+            other,
+            temperature,
+            tile,
+        )
 
     def tiles(self, anchors: Tensor, contrast: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
         """Rows, columns, and ``a b^T / t`` with minus infinity where a pair does not count."""
@@ -80,9 +100,13 @@ class _Pairs:
             for columns in _slices(len(contrast), self.tile):
                 logits = scaled[rows] @ contrast[columns].T
                 if self.same is not None:
-                    logits.masked_fill_(self.same[0][rows, None] != self.same[1][columns], -torch.inf)
+                    logits.masked_fill_(
+                        self.same[0][rows, None] != self.same[1][columns], -torch.inf
+                    )
                 if self.other is not None:
-                    logits.masked_fill_(self.other[0][rows, None] == self.other[1][columns], -torch.inf)
+                    logits.masked_fill_(
+                        self.other[0][rows, None] == self.other[1][columns], -torch.inf
+                    )
                 self._leave_out_own(logits, rows, columns)
                 yield rows, columns, logits
 

@@ -15,13 +15,14 @@ from monai_semiseg.networks.weights import unwrapped
 class PerturbedDecoders(nn.Module):
     """Further decoders of a network, each fed with perturbed features of the network's own encoder.
 
-    Perturbations, one decoder each (Ouali et al., CVPR 2020): feature noise ``f (1 + n)``, ``n ~ U(-0.3, 0.3)``;
-    dropout of whole channels with probability 0.3; and dropping the most active places, where the mean over channels
-    exceeds ``U(0.7, 0.9)`` of its maximum.
+    Perturbations, one decoder each (Ouali et al., CVPR 2020): feature noise ``f (1 + n)``, ``n ~
+    U(-0.3, 0.3)``; dropout of whole channels with probability 0.3; and dropping the most active
+    places, where the mean over channels exceeds ``U(0.7, 0.9)`` of its maximum.
 
     Args:
         network: any network in which encoder layers can be named.
-        encoder: names or shell patterns of the layers whose outputs the decoder reads (the skips included).
+        encoder: names or shell patterns of the layers whose outputs the decoder reads (the skips
+            included).
     """
 
     def __init__(self, network: nn.Module, encoder: Sequence[str]) -> None:
@@ -33,13 +34,17 @@ class PerturbedDecoders(nn.Module):
         self._replays = [replays for _, replays in copies]
         self.decoders.apply(_draw_again)
 
-    def forward(self, network: nn.Module, images: Tensor, first: int = 0) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, network: nn.Module, images: Tensor, first: int = 0
+    ) -> tuple[Tensor, list[Tensor]]:
         """Logits of the network for all images, and of every decoder for the images from ``first`` on."""
         with recorded(self._layers) as features:
             logits = network(images)
         rest = images[first:]
         outputs = []
-        for decoder, replays, perturb in zip(self.decoders, self._replays, self.perturbations, strict=True):
+        for decoder, replays, perturb in zip(
+            self.decoders, self._replays, self.perturbations, strict=True
+        ):
             for name, replay in replays.items():
                 replay.output = perturb(features[name][first:])
             outputs.append(decoder(rest))
@@ -55,7 +60,10 @@ def feature_noise(features: Tensor, limit: float = 0.3) -> Tensor:
 
 def feature_dropout(features: Tensor, probability: float = 0.3) -> Tensor:
     """Drop whole channels and scale up the rest."""
-    keep = torch.rand((*features.shape[:2], *[1] * (features.ndim - 2)), device=features.device) >= probability
+    keep = (
+        torch.rand((*features.shape[:2], *[1] * (features.ndim - 2)), device=features.device)
+        >= probability
+    )
     return features * keep / (1 - probability)
 
 
@@ -63,7 +71,9 @@ def feature_drop(features: Tensor) -> Tensor:
     """Blank the most active places of every sample."""
     attention = features.mean(1, keepdim=True)
     limit = attention.amax(tuple(range(1, features.ndim)), keepdim=True)
-    return features * (attention < limit * torch.empty((), device=features.device).uniform_(0.7, 0.9))
+    return features * (
+        attention < limit * torch.empty((), device=features.device).uniform_(0.7, 0.9)
+    )
 
 
 def _draw_again(module: nn.Module) -> None:
@@ -79,10 +89,17 @@ class PyramidHeads(nn.Module):
         network: any network.
         layers: names of the decoder layers, from coarse to fine.
         out_channels: classes.
-        image_size: ``(channels, spatial...)`` of an input, to learn the layers' channels from one forward pass.
+        image_size: ``(channels, spatial...)`` of an input, to learn the layers' channels from one
+            forward pass.
     """
 
-    def __init__(self, network: nn.Module, layers: Sequence[str], out_channels: int, image_size: Sequence[int]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: Sequence[str],
+        out_channels: int,
+        image_size: Sequence[int],
+    ) -> None:
         super().__init__()
         self._layers = named_layers(network, layers)
         parameter = next(network.parameters())
@@ -100,7 +117,9 @@ class PyramidHeads(nn.Module):
             logits = network(images)
         mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[images.ndim - 2]
         outputs = [
-            functional.interpolate(head(features[name]).float(), images.shape[2:], mode=mode, align_corners=False)
+            functional.interpolate(
+                head(features[name]).float(), images.shape[2:], mode=mode, align_corners=False
+            )
             for head, name in zip(self.heads, self._layers, strict=True)
         ]
         return logits, outputs

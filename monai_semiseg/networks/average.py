@@ -11,9 +11,10 @@ from monai_semiseg.networks.weights import unwrapped
 class MovingAverage:
     """Keeps one network as the moving average of another: ``t <- a t + (1 - a) s`` with ``a = min(1 - 1/(n+1), m)``.
 
-    ``n`` is the iteration, so that the average starts as a plain mean and forgets its random beginning. Running
-    statistics of normalisation layers are averaged as the weights are; counters are copied. All tensors move in one
-    fused call. Tarvainen and Valpola, Mean teachers are better role models (NeurIPS 2017).
+    ``n`` is the iteration, so that the average starts as a plain mean and forgets its random
+    beginning. Running statistics of normalisation layers are averaged as the weights are; counters
+    are copied. All tensors move in one fused call. Tarvainen and Valpola, Mean teachers are better
+    role models (NeurIPS 2017).
 
     Args:
         average: the teacher; its gradients are switched off, and it is put into evaluation mode.
@@ -22,7 +23,11 @@ class MovingAverage:
     """
 
     def __init__(self, average: nn.Module, source: nn.Module, momentum: float = 0.99) -> None:
-        self.average, self.source, self.momentum = average.eval().requires_grad_(False), unwrapped(source), momentum
+        self.average, self.source, self.momentum = (
+            average.eval().requires_grad_(False),
+            unwrapped(source),
+            momentum,
+        )
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -33,7 +38,9 @@ class MovingAverage:
     def update(self, iteration: int) -> None:
         """Take in the source after optimiser step ``iteration``, counted from 1."""
         keep = min(1 - 1 / (iteration + 1), self.momentum)
-        pairs = list(zip(self.average.state_dict().values(), self.source.state_dict().values(), strict=True))
+        pairs = list(
+            zip(self.average.state_dict().values(), self.source.state_dict().values(), strict=True)
+        )
         moving = [(mean, new) for mean, new in pairs if mean.is_floating_point()]
         torch._foreach_lerp_([mean for mean, _ in moving], [new for _, new in moving], 1 - keep)
         for mean, new in pairs:

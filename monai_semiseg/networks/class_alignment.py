@@ -20,7 +20,11 @@ def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
     """
     classes = probabilities.shape[1]
     pairs = probabilities.argmax(1) * classes + labels[:, 0].long()
-    return torch.bincount(pairs.flatten().cpu(), minlength=classes * classes).reshape(classes, classes).double()
+    return (
+        torch.bincount(pairs.flatten().cpu(), minlength=classes * classes)
+        .reshape(classes, classes)
+        .double()
+    )
 
 
 def best_order(counts: Tensor) -> tuple[list[int], list[float]]:
@@ -49,9 +53,15 @@ def reorder_classes(teacher: DiffusionTeacher, order: list[int]) -> None:
     mask_first, mask_last = _ends(teacher.mask_network)
     image_first, _ = _ends(teacher.image_network)
     channels = image_first.in_channels - classes
-    if mask_last.out_channels != classes or mask_first.in_channels != image_first.in_channels or channels < 1:
-        raise ConfigError("the teacher's first and last layers do not take and give the classes",
-                          expected="networks that begin and end with a convolution")  # fmt: skip
+    if (
+        mask_last.out_channels != classes
+        or mask_first.in_channels != image_first.in_channels
+        or channels < 1
+    ):
+        raise ConfigError(
+            "the teacher's first and last layers do not take and give the classes",
+            expected="networks that begin and end with a convolution",
+        )
     mask_last.weight.copy_(mask_last.weight[order])
     if mask_last.bias is not None:
         mask_last.bias.copy_(mask_last.bias[order])
@@ -62,5 +72,7 @@ def reorder_classes(teacher: DiffusionTeacher, order: list[int]) -> None:
 def _ends(network: nn.Module) -> tuple[_ConvNd, _ConvNd]:
     layers = [module for module in network.modules() if isinstance(module, _ConvNd)]
     if not layers:
-        raise ConfigError(f"{type(network).__name__} has no convolution", expected="a convolutional network")
+        raise ConfigError(
+            f"{type(network).__name__} has no convolution", expected="a convolutional network"
+        )
     return layers[0], layers[-1]

@@ -17,24 +17,29 @@ class DiffusionTeacher(nn.Module):
 
     With ``q(v, t) = sqrt(a_t) v + sqrt(1 - a_t) n``, ``n ~ N(0, I)``:
 
-    * ``M(m_t, x, t)`` gives logits of the clean mask; masks are class probabilities p, noised as ``2 p - 1``.
-    * ``G(x_t, p, t)`` gives the velocity ``sqrt(a_t) n - sqrt(1 - a_t) x``, from which the clean image follows
+    * ``M(m_t, x, t)`` gives logits of the clean mask; masks are class probabilities p, noised as
+    ``2 p - 1``. * ``G(x_t, p, t)`` gives the velocity ``sqrt(a_t) n - sqrt(1 - a_t) x``, from which
+    the clean image follows
       without a division (Salimans and Ho, Progressive distillation, ICLR 2022).
 
-    A mask always starts as pure noise at the last timestep, in training and in testing alike, and is made by
-    deterministic DDIM steps (Song et al., ICLR 2021). Ciampi et al., Semi-supervised biomedical image segmentation via
-    diffusion models and teacher-student co-training (arXiv 2504.01547); what differs from it is in the bundle's docs.
+    A mask always starts as pure noise at the last timestep, in training and in testing alike, and
+    is made by deterministic DDIM steps (Song et al., ICLR 2021). Ciampi et al., Semi-supervised
+    biomedical image segmentation via diffusion models and teacher-student co-training (arXiv
+    2504.01547); what differs from it is in the bundle's docs.
 
-    As a network of its own (``teacher(images)``) it gives the logarithm of the mean probability over ``samples``
-    masks, from noise of a fixed ``seed``: the same image gives the same mask.
+    As a network of its own (``teacher(images)``) it gives the logarithm of the mean probability
+    over ``samples`` masks, from noise of a fixed ``seed``: the same image gives the same mask.
 
     Args:
-        mask_network: ``(B, classes + channels, spatial...)`` and timesteps -> ``(B, classes, spatial...)``.
-        image_network: ``(B, channels + classes, spatial...)`` and timesteps -> ``(B, channels, spatial...)``.
+        mask_network: ``(B, classes + channels, spatial...)`` and timesteps -> ``(B, classes,
+            spatial...)``.
+        image_network: ``(B, channels + classes, spatial...)`` and timesteps -> ``(B, channels,
+            spatial...)``.
         classes: of the mask, background included.
         timesteps: of the noise schedule (cosine).
         steps: of DDIM, from noise to mask.
-        round_level: share of ``timesteps`` at which :meth:`rounds` reconstruct; more noise keeps less of the image.
+        round_level: share of ``timesteps`` at which :meth:`rounds` reconstruct; more noise keeps
+            less of the image.
         samples: masks that are averaged when it is called as a network.
         seed: of their noise.
 
@@ -43,16 +48,28 @@ class DiffusionTeacher(nn.Module):
     """
 
     def __init__(
-        self, mask_network: nn.Module, image_network: nn.Module, classes: int, timesteps: int = 1000, steps: int = 1,
-        round_level: float = 0.1, samples: int = 1, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        mask_network: nn.Module,
+        image_network: nn.Module,
+        classes: int,
+        timesteps: int = 1000,
+        steps: int = 1,
+        round_level: float = 0.1,
+        samples: int = 1,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         if classes < 2 or not 1 <= steps <= timesteps or samples < 1:
-            raise ConfigError(f"classes {classes}, steps {steps}, samples {samples}",
-                              expected=f"2 or more classes, 1 to {timesteps} steps, 1 or more samples")  # fmt: skip
+            raise ConfigError(
+                f"classes {classes}, steps {steps}, samples {samples}",
+                expected=f"2 or more classes, 1 to {timesteps} steps, 1 or more samples",
+            )
         if not 0 < round_level <= 0.6:
-            raise ConfigError(f"round_level {round_level}", expected="more than 0, at most 0.6: beyond it a "
-                              "reconstruction keeps nothing of the scan")  # fmt: skip
+            raise ConfigError(
+                f"round_level {round_level}",
+                expected="more than 0, at most 0.6: beyond it a "
+                "reconstruction keeps nothing of the scan",
+            )
         self.mask_network, self.image_network, self.classes = mask_network, image_network, classes
         self.steps, self.round_level, self.samples, self.seed = steps, round_level, samples, seed
         self.schedule = DDIMScheduler(timesteps, "cosine", prediction_type="sample")
@@ -84,22 +101,27 @@ class DiffusionTeacher(nn.Module):
         velocity = self.image_network(
             torch.cat([self.noised(images, timesteps, noise), masks.to(images.dtype)], 1), timesteps
         )
-        return functional.mse_loss(velocity.float(), self.schedule.get_velocity(images, noise, timesteps).float())
+        return functional.mse_loss(
+            velocity.float(), self.schedule.get_velocity(images, noise, timesteps).float()
+        )
 
     def random_timesteps(self, images: Tensor, lowest: float = 0.0) -> Tensor:
         """One timestep per image, uniform from the share ``lowest`` on."""
         first = int(lowest * self.last)
         return torch.randint(first, self.last + 1, (len(images),)).to(images.device)
 
-    def training_start(self, fresh: Tensor, clean: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def training_start(
+        self, fresh: Tensor, clean: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Where M starts in training: from pure noise as often as in testing, where one step in ``steps`` does.
 
-        The others start from a mask that is noised. With one step M meets no noised mask, neither here nor there.
+        The others start from a mask that is noised. With one step M meets no noised mask, neither
+        here nor there.
 
         Args:
             fresh: pure noise from :meth:`start`, ``(B, classes, spatial...)``.
-            clean: gives probabilities of the same shape to noise; asked only if there is more than one step, with
-                the timestep of pure noise, ``(B,)``.
+            clean: gives probabilities of the same shape to noise; asked only if there is more than
+                one step, with the timestep of pure noise, ``(B,)``.
 
         Returns:
             Noisy masks and their timesteps.
@@ -116,24 +138,32 @@ class DiffusionTeacher(nn.Module):
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Class probabilities by ``steps`` DDIM steps from pure noise, ``(B, classes, spatial...)``, float32."""
         stride = (self.last + 1) // self.steps
-        # set_timesteps puts the last step at 0, but step() goes by strides: what it is given must be noised alike.
+        # set_timesteps puts the last step at 0, but step() goes by strides: what it is given must
+        # be noised alike.
         self.schedule.num_inference_steps = self.steps
         noisy = self.start(images, generator)
         for step in range(self.steps):
             timestep = self.last - step * stride
-            logits = self.mask_logits(noisy, images, torch.full((len(images),), timestep, device=images.device))
+            logits = self.mask_logits(
+                noisy, images, torch.full((len(images),), timestep, device=images.device)
+            )
             probabilities = torch.softmax(logits, 1)
             noisy, _ = self.schedule.step(2 * probabilities - 1, timestep, noisy.float())
             noisy = noisy.to(images.dtype)
         return probabilities
 
-    def reconstruct(self, images: Tensor, masks: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def reconstruct(
+        self, images: Tensor, masks: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """The image that G makes of a mask and of the image noised at ``round_level``, within the image's own range."""
-        timesteps = torch.full((len(images),), int(self.round_level * self.last), device=images.device)
+        timesteps = torch.full(
+            (len(images),), int(self.round_level * self.last), device=images.device
+        )
         noise = torch.randn(images.shape, generator=generator).to(images.device, images.dtype)
         noisy = self.noised(images, timesteps, noise)
         velocity = self.image_network(torch.cat([noisy, masks.to(images.dtype)], 1), timesteps)
-        # sqrt(a) x_t - sqrt(1 - a) v is the clean image: the formula of the velocity, of other arguments.
+        # sqrt(a) x_t - sqrt(1 - a) v is the clean image: the formula of the velocity, of other
+        # arguments.
         clean: Tensor = self.schedule.get_velocity(velocity.to(images.dtype), noisy, timesteps)
         axes = tuple(range(1, images.ndim))
         return clean.clamp(images.amin(axes, keepdim=True), images.amax(axes, keepdim=True))

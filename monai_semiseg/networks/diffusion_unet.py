@@ -13,12 +13,13 @@ from torch import Tensor, nn
 class TimeConditionedUNet(BasicUNet):
     """A :class:`~monai.networks.nets.BasicUNet` whose every stage is scaled and shifted by the diffusion timestep.
 
-    With ``e(t)`` a sinusoidal embedding through two linear layers, stage s gives ``h (1 + a_s(e)) + b_s(e)``; ``a_s``
-    and ``b_s`` start at zero, so the network starts as the stock one. It has a quarter of the parameters of MONAI's
-    ``DiffusionModelUNet`` of the same widths and takes a third of its time on a CPU
-    (``python -m monai_semiseg.benchmarks.diffusion``).
+    With ``e(t)`` a sinusoidal embedding through two linear layers, stage s gives ``h (1 + a_s(e)) +
+    b_s(e)``; ``a_s`` and ``b_s`` start at zero, so the network starts as the stock one. It has a
+    quarter of the parameters of MONAI's ``DiffusionModelUNet`` of the same widths and takes a third
+    of its time on a CPU (``python -m monai_semiseg.benchmarks.diffusion``).
 
-    Perez et al., FiLM (AAAI 2018); Ho et al., Denoising diffusion probabilistic models (NeurIPS 2020).
+    Perez et al., FiLM (AAAI 2018); Ho et al., Denoising diffusion probabilistic models (NeurIPS
+    2020).
 
     Args:
         spatial_dims: 2 or 3.
@@ -44,9 +45,20 @@ class TimeConditionedUNet(BasicUNet):
             nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
         f = features
-        widths = {"conv_0": f[0], "down_1": f[1], "down_2": f[2], "down_3": f[3], "down_4": f[4],
-                  "upcat_4": f[3], "upcat_3": f[2], "upcat_2": f[1], "upcat_1": f[5]}  # fmt: skip
-        self.modulations = nn.ModuleDict({name: _no_change(embedding, width) for name, width in widths.items()})
+        widths = {
+            "conv_0": f[0],
+            "down_1": f[1],
+            "down_2": f[2],
+            "down_3": f[3],
+            "down_4": f[4],
+            "upcat_4": f[3],
+            "upcat_3": f[2],
+            "upcat_2": f[1],
+            "upcat_1": f[5],
+        }
+        self.modulations = nn.ModuleDict(
+            {name: _no_change(embedding, width) for name, width in widths.items()}
+        )
 
     def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
         """Predict from ``x``, ``(B, in_channels, spatial...)``, at ``timesteps``, ``(B,)``."""
@@ -61,7 +73,9 @@ class TimeConditionedUNet(BasicUNet):
         return prediction
 
     def _modulated(self, name: str, h: Tensor, time: Tensor) -> Tensor:
-        scale, shift = self.modulations[name](time).reshape(len(h), 2, -1, *[1] * (h.ndim - 2)).unbind(1)
+        scale, shift = (
+            self.modulations[name](time).reshape(len(h), 2, -1, *[1] * (h.ndim - 2)).unbind(1)
+        )
         modulated: Tensor = h * (1 + scale) + shift
         return modulated
 

@@ -11,12 +11,14 @@ from monai_semiseg.networks.taps import named_layers, until
 class Embedder(nn.Module):
     """A network up to one layer, and a projection head on what that layer puts out.
 
-    With h the layer's features: ``z = W2 relu(W1 h)``, one vector per place, ``(B, dimension, spatial...)``, by 1 x 1
-    convolutions; or, ``pooled``, one per scan, ``z = W2 relu(norm(W1 mean(h)))`` with h averaged over all places and
-    batch normalisation. Layers after the named one do not run, and get no gradient.
+    With h the layer's features: ``z = W2 relu(W1 h)``, one vector per place, ``(B, dimension,
+    spatial...)``, by 1 x 1 convolutions; or, ``pooled``, one per scan, ``z = W2 relu(norm(W1
+    mean(h)))`` with h averaged over all places and batch normalisation. Layers after the named one
+    do not run, and get no gradient.
 
-    Without that normalisation global contrast does not start to learn on a network with instance normalisation: what
-    it leaves of a scan in the mean over all places is small beside what all scans share.
+    Without that normalisation global contrast does not start to learn on a network with instance
+    normalisation: what it leaves of a scan in the mean over all places is small beside what all
+    scans share.
 
     Args:
         network: any network; it is trained in place, and keeps its own names and keys.
@@ -31,16 +33,30 @@ class Embedder(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, layer: str, channels: int, spatial_dims: int = 3, pooled: bool = True,
+        self,
+        network: nn.Module,
+        layer: str,
+        channels: int,
+        spatial_dims: int = 3,
+        pooled: bool = True,
         dimension: int = 128,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.network = network
-        self.layer, self.channels, self.pooled, self.spatial_dims = layer, channels, pooled, spatial_dims
+        self.layer, self.channels, self.pooled, self.spatial_dims = (
+            layer,
+            channels,
+            pooled,
+            spatial_dims,
+        )
         named_layers(network, [layer])
         if pooled:
-            self.head = nn.Sequential(nn.Linear(channels, channels), nn.BatchNorm1d(channels), nn.ReLU(inplace=True),
-                                      nn.Linear(channels, dimension))  # fmt: skip
+            self.head = nn.Sequential(
+                nn.Linear(channels, channels),
+                nn.BatchNorm1d(channels),
+                nn.ReLU(inplace=True),
+                nn.Linear(channels, dimension),
+            )
         else:
             point: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
             self.head = nn.Sequential(

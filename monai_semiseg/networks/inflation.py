@@ -14,10 +14,11 @@ from monai_semiseg.errors import CheckpointError
 def fitted(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Bring weights into the number of axes that a network has.
 
-    *Inflation*, 2-D to 3-D: every kernel is repeated along a new first spatial axis, and divided by how many of its
-    slices meet in one output voxel (the kernel's depth; for a transposed convolution depth / stride). On a volume
-    whose slices are all alike, the 3-D network gives the 2-D network's output in every slice away from the ends.
-    Carreira and Zisserman, Quo vadis, action recognition? (CVPR 2017).
+    *Inflation*, 2-D to 3-D: every kernel is repeated along a new first spatial axis, and divided by
+    how many of its slices meet in one output voxel (the kernel's depth; for a transposed
+    convolution depth / stride). On a volume whose slices are all alike, the 3-D network gives the
+    2-D network's output in every slice away from the ends. Carreira and Zisserman, Quo vadis,
+    action recognition? (CVPR 2017).
 
     *Deflation*, 3-D to 2-D, is its inverse: the sum over the kernel's depth, scaled likewise.
 
@@ -32,18 +33,28 @@ def fitted(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]
         CheckpointError: If nothing fits.
     """
     own = network.state_dict()
-    layers = {f"{name}.weight": module for name, module in network.named_modules() if isinstance(module, _ConvNd)}
+    layers = {
+        f"{name}.weight": module
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvNd)
+    }
     found: dict[str, Tensor] = {}
     for name, value in state.items():
         if name not in own:
             continue
         new = value
         if name in layers and abs(value.ndim - own[name].ndim) == 1:
-            new = _inflated(value, layers[name]) if value.ndim < own[name].ndim else _deflated(value, layers[name])
+            new = (
+                _inflated(value, layers[name])
+                if value.ndim < own[name].ndim
+                else _deflated(value, layers[name])
+            )
         if new.shape == own[name].shape:
             found[name] = new.to(own[name].dtype)
     if not found:
-        raise CheckpointError("no tensor fits the network", expected="weights of the same design in 2-D or 3-D")
+        raise CheckpointError(
+            "no tensor fits the network", expected="weights of the same design in 2-D or 3-D"
+        )
     return found
 
 
@@ -59,4 +70,6 @@ def _deflated(kernel: Tensor, layer: _ConvNd) -> Tensor:
 
 def _slices(depth: int, layer: _ConvNd) -> float:
     """How many slices of a kernel meet in one output voxel."""
-    return max(1.0, depth / layer.stride[0]) if isinstance(layer, _ConvTransposeNd) else float(depth)
+    return (
+        max(1.0, depth / layer.stride[0]) if isinstance(layer, _ConvTransposeNd) else float(depth)
+    )

@@ -23,9 +23,19 @@ def named_layers(network: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Mo
     for pattern in patterns:
         if not fnmatch.filter(modules, pattern):
             known = ", ".join(name for name, _ in unwrapped(network).named_children())
-            raise ConfigError(f"no layer {pattern!r}", expected="the name of a layer", remedy=f"top layers: {known}")
-    matches = {name: module for name, module in modules.items() if any(fnmatch.fnmatch(name, p) for p in patterns)}
-    return {name: module for name, module in matches.items() if not _ancestors(name) & matches.keys()}
+            raise ConfigError(
+                f"no layer {pattern!r}",
+                expected="the name of a layer",
+                remedy=f"top layers: {known}",
+            )
+    matches = {
+        name: module
+        for name, module in modules.items()
+        if any(fnmatch.fnmatch(name, p) for p in patterns)
+    }
+    return {
+        name: module for name, module in matches.items() if not _ancestors(name) & matches.keys()
+    }
 
 
 def _ancestors(name: str) -> set[str]:
@@ -75,7 +85,9 @@ def until(network: nn.Module, layer: str, images: Tensor) -> Tensor:
         return reached.output
     finally:
         handle.remove()
-    raise ConfigError(f"layer {layer!r} does not run", expected="a layer that the forward pass comes to")
+    raise ConfigError(
+        f"layer {layer!r} does not run", expected="a layer that the forward pass comes to"
+    )
 
 
 class Replay(nn.Module):
@@ -90,13 +102,17 @@ class Replay(nn.Module):
         return self.output
 
 
-def with_replayed(network: nn.Module, layers: dict[str, nn.Module]) -> tuple[nn.Module, dict[str, Replay]]:
+def with_replayed(
+    network: nn.Module, layers: dict[str, nn.Module]
+) -> tuple[nn.Module, dict[str, Replay]]:
     """Copy a network except for some layers, whose outputs are replayed instead of computed.
 
-    The copy of a U-Net with its encoder replayed is a decoder of its own: it holds the decoder's weights only.
+    The copy of a U-Net with its encoder replayed is a decoder of its own: it holds the decoder's
+    weights only.
 
     Returns:
-        The copy (a forward pass needs an input of the right shape, which nobody reads), and the replayed layers.
+        The copy (a forward pass needs an input of the right shape, which nobody reads), and the
+        replayed layers.
     """
     replays = {name: Replay() for name in layers}
     memo = {id(module): replays[name] for name, module in layers.items()}

@@ -13,8 +13,8 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import torch
 from torch import Tensor, nn
 
-from monai_semiseg.data.files import atomic_path, sha256_of
 from monai_semiseg.errors import CheckpointError
+from monai_semiseg.storage.files import atomic_path, sha256_of
 
 logger = logging.getLogger(__name__)
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
@@ -49,7 +49,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a .pt or .safetensors file as it is; no code in it is executed, and damaged bytes are noticed.
 
     Raises:
-        CheckpointError: If the file is absent, damaged, holds more than tensors and plain values, or is no dictionary.
+        CheckpointError: If the file is absent, damaged, holds more than tensors and plain values,
+            or is no dictionary.
     """
     file = Path(path)
     if not file.is_file():
@@ -69,7 +70,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             path=file,
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"holds a {type(content).__name__}", expected="a state dict", path=file)
+        raise CheckpointError(
+            f"holds a {type(content).__name__}", expected="a state dict", path=file
+        )
     return {str(key): value for key, value in content.items()}
 
 
@@ -79,7 +82,9 @@ def _read(file: Path) -> Any:
 
         return load_file(file)
     if is_zipfile(file):
-        with ZipFile(file) as archive:  # torch writes a checksum for every tensor, and never looks at it
+        with ZipFile(
+            file
+        ) as archive:  # torch writes a checksum for every tensor, and never looks at it
             if (damaged := archive.testzip()) is not None:
                 raise BadZipFile(f"{damaged} does not match its checksum")
     return torch.load(file, map_location="cpu", weights_only=True)
@@ -88,18 +93,23 @@ def _read(file: Path) -> Any:
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a .pt or .safetensors file; no code in it is executed.
 
-    A checkpoint with the network under ``network`` or ``model`` works as well as a plain state dict. Prefixes of
-    DistributedDataParallel and torch.compile are removed.
+    A checkpoint with the network under ``network`` or ``model`` works as well as a plain state
+    dict. Prefixes of DistributedDataParallel and torch.compile are removed.
 
     Raises:
-        CheckpointError: If the file is absent, damaged, holds more than tensors, or a tensor is not finite.
+        CheckpointError: If the file is absent, damaged, holds more than tensors, or a tensor is not
+            finite.
     """
     content = read_checkpoint(path)
     for key in ("network", "model", "state_dict"):
         if isinstance(content.get(key), dict):
             content = content[key]
-    state = {_plain(str(name)): value for name, value in content.items() if isinstance(value, Tensor)}
-    bad = next((n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()), None)
+    state = {
+        _plain(str(name)): value for name, value in content.items() if isinstance(value, Tensor)
+    }
+    bad = next(
+        (n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()), None
+    )
     if bad is not None:
         raise CheckpointError(f"{bad} holds NaN or Inf", expected="finite weights", path=path)
     return state
@@ -141,7 +151,8 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
 def check_published(path: str | Path) -> None:
     """Require that a bundle's weights are those that its ``configs/metadata.json`` names under ``weights_sha256``.
 
-    Weights that no metadata name pass, and so do those of an own training, whose ``checkpoint.pt`` lies beside them.
+    Weights that no metadata name pass, and so do those of an own training, whose ``checkpoint.pt``
+    lies beside them.
 
     Raises:
         CheckpointError: If the file's hash is another one.
@@ -153,7 +164,11 @@ def check_published(path: str | Path) -> None:
         meta = root / "configs" / "metadata.json"
         if not meta.is_file():
             continue
-        published = json.loads(meta.read_text()).get("weights_sha256", {}).get(file.relative_to(root).as_posix())
+        published = (
+            json.loads(meta.read_text())
+            .get("weights_sha256", {})
+            .get(file.relative_to(root).as_posix())
+        )
         if published is not None and published != (found := sha256_of(file)):
             raise CheckpointError(
                 f"sha256 is {found[:12]}..., not the published {published[:12]}...",
@@ -166,7 +181,9 @@ def check_published(path: str | Path) -> None:
 def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> Match:
     """What :func:`load_weights` would load: the tensors that agree in name and shape."""
     own = unwrapped(network).state_dict()
-    fitting = [name for name, value in state.items() if name in own and own[name].shape == value.shape]
+    fitting = [
+        name for name, value in state.items() if name in own and own[name].shape == value.shape
+    ]
     return Match(
         loaded=tuple(fitting),
         missing=tuple(name for name in own if name not in set(fitting)),
@@ -192,6 +209,8 @@ def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
 
 def unwrapped(network: nn.Module) -> nn.Module:
     """The network within DistributedDataParallel, torch.compile, both, or neither."""
-    while isinstance(inner := getattr(network, "_orig_mod", getattr(network, "module", None)), nn.Module):
+    while isinstance(
+        inner := getattr(network, "_orig_mod", getattr(network, "module", None)), nn.Module
+    ):
         network = inner
     return network

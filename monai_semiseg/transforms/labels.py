@@ -23,7 +23,9 @@ class CheckLabeld(MapTransform):
         allow_missing_keys: pass over absent keys.
     """
 
-    def __init__(self, keys: KeysCollection, out_channels: int, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, out_channels: int, allow_missing_keys: bool = False
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.out_channels = out_channels
 

@@ -48,8 +48,8 @@ def box_masks(batch: Tensor, low: float, high: float, probability: float = 1.0) 
 def paste_from_next(batch: Tensor, mask: Tensor) -> Tensor:
     """Replace each sample inside its mask by the next sample of the batch (the last one by the first).
 
-    Yun et al., CutMix (ICCV 2019); French et al., Semi-supervised semantic segmentation needs strong, varied
-    perturbations (BMVC 2020).
+    Yun et al., CutMix (ICCV 2019); French et al., Semi-supervised semantic segmentation needs
+    strong, varied perturbations (BMVC 2020).
 
     Args:
         batch: images, labels or weights, ``(B, C, spatial...)``.
@@ -63,9 +63,12 @@ def paste_from_donors(batch: Tensor, donors: Tensor, mask: Tensor, given: Tensor
 
     Args:
         batch: images, targets or weights, ``(B, C, spatial...)``.
-        donors: the same of other scans, ``(N, C, spatial...)``; sample i is offered number i modulo N.
+        donors: the same of other scans, ``(N, C, spatial...)``; sample i is offered number i modulo
+            N.
         mask: ``(B, 1, spatial...)`` from :func:`box_masks`.
         given: bool, ``(B,)``: whose box comes from its donor.
     """
     offered = donors[torch.arange(len(batch), device=donors.device) % len(donors)].to(batch.dtype)
-    return torch.where(mask & given.reshape(-1, *[1] * (mask.ndim - 1)), offered, paste_from_next(batch, mask))
+    return torch.where(
+        mask & given.reshape(-1, *[1] * (mask.ndim - 1)), offered, paste_from_next(batch, mask)
+    )

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 class DemonsRegistration:
     """An affine map that minimises the mean squared difference, then a field of displacements by demons.
 
-    Demons move every voxel along the gradients of both scans, weighted by their difference there, and smooth the whole
-    field after every iteration: Thirion (Medical Image Analysis 1998), with the symmetric force of Vercauteren et al.
-    (Diffeomorphic demons, NeuroImage 2009), as SimpleITK has them. Both steps need scans of like intensities, such
-    as z-scored scans of one sequence. Two dimensions or three; the same scans give the same map, whatever the number of
-    threads.
+    Demons move every voxel along the gradients of both scans, weighted by their difference there,
+    and smooth the whole field after every iteration: Thirion (Medical Image Analysis 1998), with
+    the symmetric force of Vercauteren et al. (Diffeomorphic demons, NeuroImage 2009), as SimpleITK
+    has them. Both steps need scans of like intensities, such as z-scored scans of one sequence. Two
+    dimensions or three; the same scans give the same map, whatever the number of threads.
 
     Attributes:
         affine_iterations: gradient steps at half the resolution.
@@ -39,7 +39,10 @@ class DemonsRegistration:
         Where the scans do not come to lie on each other, the map of centre on centre is kept.
         """
         start = sitk.CenteredTransformInitializer(
-            fixed, moving, sitk.AffineTransform(fixed.GetDimension()), sitk.CenteredTransformInitializerFilter.GEOMETRY
+            fixed,
+            moving,
+            sitk.AffineTransform(fixed.GetDimension()),
+            sitk.CenteredTransformInitializerFilter.GEOMETRY,
         )
         found = sitk.AffineTransform(start)
         method = sitk.ImageRegistrationMethod()
@@ -55,21 +58,27 @@ class DemonsRegistration:
         except RuntimeError:  # ITK's "all samples map outside the moving image"
             return start, float("inf")
 
-    def deformable(self, fixed: sitk.Image, moving: sitk.Image, affine: sitk.Transform) -> sitk.Transform:
+    def deformable(
+        self, fixed: sitk.Image, moving: sitk.Image, affine: sitk.Transform
+    ) -> sitk.Transform:
         """The affine map and, before it, the displacements that demons find."""
         moved = sitk.Resample(moving, fixed, affine, sitk.sitkLinear, _least(moving))
         field = self._demons(_halved(fixed), _halved(moved), self.coarse_iterations, None)
         field = self._demons(fixed, moved, self.fine_iterations, field)
         return sitk.CompositeTransform([affine, sitk.DisplacementFieldTransform(field)])
 
-    def _demons(self, fixed: sitk.Image, moving: sitk.Image, iterations: int, field: Any) -> sitk.Image:
+    def _demons(
+        self, fixed: sitk.Image, moving: sitk.Image, iterations: int, field: Any
+    ) -> sitk.Image:
         demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
         demons.SetNumberOfThreads(1)
         demons.SetNumberOfIterations(iterations)
         demons.SetStandardDeviations(self.smoothing)
         if field is None:
             return demons.Execute(fixed, moving)
-        return demons.Execute(fixed, moving, sitk.Resample(field, fixed, sitk.Transform(), sitk.sitkLinear, 0.0))
+        return demons.Execute(
+            fixed, moving, sitk.Resample(field, fixed, sitk.Transform(), sitk.sitkLinear, 0.0)
+        )
 
 
 def as_itk(array: NDArray[Any], spacing: Sequence[float]) -> sitk.Image:
@@ -79,7 +88,9 @@ def as_itk(array: NDArray[Any], spacing: Sequence[float]) -> sitk.Image:
     return image
 
 
-def carried_over(moving: sitk.Image, fixed: sitk.Image, transform: sitk.Transform) -> NDArray[np.float32]:
+def carried_over(
+    moving: sitk.Image, fixed: sitk.Image, transform: sitk.Transform
+) -> NDArray[np.float32]:
     """``moving`` on the grid of ``fixed``, interpolated linearly; its least value beyond its border."""
     moved = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, _least(moving))
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(moved).T)

@@ -28,8 +28,12 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
 
 def test_ways_are_timed() -> None:
     rows = compare({"slow": lambda: time.sleep(0.03), "fast": lambda: None}, repeat=3)
-    assert [row.name for row in rows] == ["slow", "fast"] and rows[0].seconds > 0.025 > rows[1].seconds
-    assert "| fast | 0.5000 | 10 | 0.250 | 0.500 |" in table([Row("slow", 2, 20), Row("fast", 0.5, 10)], "slow")
+    assert [row.name for row in rows] == ["slow", "fast"] and rows[0].seconds > 0.025 > rows[
+        1
+    ].seconds
+    assert "| fast | 0.5000 | 10 | 0.250 | 0.500 |" in table(
+        [Row("slow", 2, 20), Row("fast", 0.5, 10)], "slow"
+    )
 
 
 def test_the_textbook_form_is_the_same_update() -> None:
@@ -45,8 +49,21 @@ def test_the_textbook_form_is_the_same_update() -> None:
     torch.testing.assert_close((correlation - decay).flatten(1), slow, rtol=0, atol=1e-12)
 
 
-def test_tables_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--output", str(tmp_path), "--size", "8", "--network_size", "32", "--repeat", "1", "--device", "cpu"]
+def test_tables_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--output",
+        str(tmp_path),
+        "--size",
+        "8",
+        "--network_size",
+        "32",
+        "--repeat",
+        "1",
+        "--device",
+        "cpu",
+    ]
     monkeypatch.setattr(sys, "argv", ["hebbian", *arguments])
     hebbian.main()
     assert "| SoftHebb |" in capsys.readouterr().out
@@ -63,8 +80,21 @@ def test_the_dense_contrast_is_the_same_loss(
 ) -> None:
     value, gradient = contrastive.agreement(60, 8)
     assert value < 1e-10 and gradient < 1e-10
-    arguments = ["--output", str(tmp_path), "--size", "64", "--sizes", "32", "--repeat", "1", "--device", "cpu"]
+    arguments = [
+        "--output",
+        str(tmp_path),
+        "--size",
+        "64",
+        "--sizes",
+        "32",
+        "--repeat",
+        "1",
+        "--device",
+        "cpu",
+    ]
     monkeypatch.setattr(sys, "argv", ["contrastive", *arguments])
     contrastive.main()
     assert "| streamed |" in capsys.readouterr().out
-    assert (tmp_path / "contrastive.csv").is_file() and (tmp_path / "contrastive_sizes.csv").is_file()
+    assert (tmp_path / "contrastive.csv").is_file() and (
+        tmp_path / "contrastive_sizes.csv"
+    ).is_file()

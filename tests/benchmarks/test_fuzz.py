@@ -14,7 +14,9 @@ from monai_semiseg.benchmarks import fuzz
 @pytest.mark.parametrize("first", [0, 100_000])
 def test_damaged_scans_are_read_or_refused(first: int) -> None:
     found = fuzz.run(400, first, progress=False)
-    bad = {key: seeds[:5] for key, seeds in found.items() if "UNTYPED" in key[1] or key[1] == "hang"}
+    bad = {
+        key: seeds[:5] for key, seeds in found.items() if "UNTYPED" in key[1] or key[1] == "hang"
+    }
     assert not bad
     assert {kind for kind, _ in found} == {"nifti", "dicom"} and len(found) > 10
     assert any(outcome == "read" for _, outcome in found)

@@ -13,7 +13,7 @@ import yaml
 
 from monai_semiseg.benchmarks import inference
 from monai_semiseg.benchmarks.pseudo_labels import after_training, mean_dice, over_training, rows_of
-from monai_semiseg.inference.workflow import run_workflow
+from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
 
@@ -22,9 +22,16 @@ BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 
 
 def test_every_way_sees_every_scan(tmp_path: Path) -> None:
-    rows = inference.compare(BUNDLE, 3, (34, 40, 36), {"mirror_axes": [], "overlap": 0.25}, tmp_path)
-    assert [row.name for row in rows] == ["network alone", "folder run", "folder run, no previews",
-                                          "folder run, bfloat16", "plain MONAI loop"]  # fmt: skip
+    rows = inference.compare(
+        BUNDLE, 3, (34, 40, 36), {"mirror_axes": [], "overlap": 0.25}, tmp_path
+    )
+    assert [row.name for row in rows] == [
+        "network alone",
+        "folder run",
+        "folder run, no previews",
+        "folder run, bfloat16",
+        "plain MONAI loop",
+    ]
     assert all(row.seconds > 0 for row in rows)
     ours = sorted((tmp_path / "folder_run").glob("*_seg.nii.gz"))
     plain = sorted((tmp_path / "plain").glob("*.nii.gz"))
@@ -43,7 +50,10 @@ def test_pseudo_labels_by_round(rounds: int) -> None:
     torch.manual_seed(0)
     nets = [TimeConditionedUNet(2, 4, outputs, (4, 4, 4, 4, 8, 4)) for outputs in (3, 1)]
     teacher = DiffusionTeacher(nets[0], nets[1], 3).eval()
-    scan = {"image": torch.randn(1, 1, 32, 32), "label": torch.randint(0, 3, (1, 1, 32, 32)).float()}
+    scan = {
+        "image": torch.randn(1, 1, 32, 32),
+        "label": torch.randint(0, 3, (1, 1, 32, 32)).float(),
+    }
     rows = rows_of(teacher, [scan], rounds)
     assert [row[0] for row in rows] == list(range(rounds + 1))
     masks, _ = teacher.rounds(scan["image"], rounds, torch.Generator().manual_seed(0))
@@ -54,18 +64,43 @@ def test_pseudo_labels_by_round(rounds: int) -> None:
 def test_pseudo_labels_over_a_training_that_is_not_disturbed(tmp_path: Path) -> None:
     data, small = ROOT / "sample_data" / "dataset", tmp_path / "small.yaml"
     features = [4, 4, 4, 4, 8, 4]
-    small.write_text(yaml.safe_dump({"teacher_features": features, "network_def#features": features,
-                                     "epoch_iterations": 1, "rounds_every": 1}))  # fmt: skip
+    small.write_text(
+        yaml.safe_dump(
+            {
+                "teacher_features": features,
+                "network_def#features": features,
+                "epoch_iterations": 1,
+                "rounds_every": 1,
+            }
+        )
+    )
     args = argparse.Namespace(
-        dataset=data, datalist=data / "datalist.json", bundle=ROOT / "bundles" / "diffusion_cotrainer", plan=[small],
-        scans=2, rounds=1, steps=1, align=False, train=2, weights=None, output=tmp_path / "measured",
-    )  # fmt: skip
+        dataset=data,
+        datalist=data / "datalist.json",
+        bundle=ROOT / "bundles" / "diffusion_cotrainer",
+        plan=[small],
+        scans=2,
+        rounds=1,
+        steps=1,
+        align=False,
+        train=2,
+        weights=None,
+        output=tmp_path / "measured",
+    )
     rows = over_training(args)
     assert [row[:2] for row in rows] == [[1, 0], [1, 1], [2, 0], [2, 1]]
     settings = {name: str(tmp_path / "plain") for name in ("ckpt_dir", "output_dir")}
-    run_workflow(args.bundle, "train", {"iterations": 2, "device": "$torch.device('cpu')", **settings}, [small])
+    run_workflow(
+        args.bundle,
+        "train",
+        {"iterations": 2, "device": "$torch.device('cpu')", **settings},
+        [small],
+    )
     for file in ("model.pt", "teacher.pt"):
-        one, other = (torch.load(tmp_path / folder / file, weights_only=True) for folder in ("measured", "plain"))
+        one, other = (
+            torch.load(tmp_path / folder / file, weights_only=True)
+            for folder in ("measured", "plain")
+        )
         assert all(torch.equal(value, other[name]) for name, value in one.items())
     args.weights = tmp_path / "measured" / "teacher.pt"
     for row, last in zip(after_training(args), rows[2:], strict=True):
@@ -74,5 +109,9 @@ def test_pseudo_labels_over_a_training_that_is_not_disturbed(tmp_path: Path) -> 
 
 def test_mean_dice_by_hand() -> None:
     label = torch.tensor([[0, 1, 1, 2, 2, 2]]).reshape(1, 1, 1, 6)
-    found = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 2, 2, 0]), 3).float().T.reshape(1, 3, 1, 6)
+    found = (
+        torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 2, 2, 0]), 3)
+        .float()
+        .T.reshape(1, 3, 1, 6)
+    )
     assert mean_dice(found, label) == pytest.approx((2 * 1 / 3 + 2 * 2 / 6) / 2)

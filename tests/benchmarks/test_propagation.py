@@ -20,10 +20,20 @@ def test_every_way_is_measured() -> None:
     carried, first, second = (torch.softmax(torch.randn(1, 3, 6, 6), 1) for _ in range(3))
     networks = {"a": lambda _: first.log(), "b": lambda _: second.log()}
     scan = {"image": torch.zeros(1, 1, 6, 6), "label": label}
-    dice, seconds = propagation.measure(lambda item: {**item, "propagated": carried[0, 1:]}, networks, [scan, scan])
-    expected = {"propagated": carried, "a": first, "b": second, "mean of the networks": (first + second) / 2,
-                "mean of propagated and first network": (carried + first) / 2}  # fmt: skip
-    assert dice == {name: pytest.approx(mean_dice(p, label)) for name, p in expected.items()} and seconds >= 0
+    dice, seconds = propagation.measure(
+        lambda item: {**item, "propagated": carried[0, 1:]}, networks, [scan, scan]
+    )
+    expected = {
+        "propagated": carried,
+        "a": first,
+        "b": second,
+        "mean of the networks": (first + second) / 2,
+        "mean of propagated and first network": (carried + first) / 2,
+    }
+    assert (
+        dice == {name: pytest.approx(mean_dice(p, label)) for name, p in expected.items()}
+        and seconds >= 0
+    )
 
 
 def test_command(

@@ -13,9 +13,11 @@ import pytest
 import torch
 from monai.utils import set_determinism
 
-from monai_semiseg.inference.workflow import run_workflow
+from monai_semiseg.bundles.workflow import run_workflow
 
-BUNDLES = sorted(path.parent for path in (Path(__file__).resolve().parents[2] / "bundles").glob("*/configs"))
+BUNDLES = sorted(
+    path.parent for path in (Path(__file__).resolve().parents[2] / "bundles").glob("*/configs")
+)
 
 
 @pytest.hookimpl(trylast=True)  # whatever else a test is parametrised over comes first in its id
@@ -47,11 +49,20 @@ def raw() -> Callable[[Path, str], dict[str, Any]]:
 def settings(raw: Callable[[Path, str], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Bundle, name of a config, data, where to write -> overrides for a small run, those that the config knows."""
 
-    def small(bundle: Path, config: str, data: Path, folder: Path | None = None, **more: Any) -> dict[str, Any]:
+    def small(
+        bundle: Path, config: str, data: Path, folder: Path | None = None, **more: Any
+    ) -> dict[str, Any]:
         known = raw(bundle, config)
         where = {} if folder is None else {"ckpt_dir": str(folder), "output_dir": str(folder)}
-        asked = {"dataset_dir": str(data), **where, "patch_size": [32, 32, 32], "device": "$torch.device('cpu')",
-                 "num_workers": 0, "iterations": 2, **more}  # fmt: skip
+        asked = {
+            "dataset_dir": str(data),
+            **where,
+            "patch_size": [32, 32, 32],
+            "device": "$torch.device('cpu')",
+            "num_workers": 0,
+            "iterations": 2,
+            **more,
+        }
         return {key: value for key, value in asked.items() if key.split("#")[0] in known}
 
     return small

@@ -14,8 +14,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
 
+from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.errors import ConfigError, root_cause
-from monai_semiseg.inference.workflow import open_workflow, run_workflow
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE, BASELINES = ROOT / "contrastive_pretrainer", ROOT / "semisupervised_baselines"
@@ -35,8 +35,14 @@ def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Write) -> Path
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Stage, data, folder -> those of a small network and head."""
-    small = {"iterations": 3, "epoch_iterations": 1, "batch_size": 2, "init_weights": None, "dimension": 8,
-             "network_def#features": FEATURES}  # fmt: skip
+    small = {
+        "iterations": 3,
+        "epoch_iterations": 1,
+        "batch_size": 2,
+        "init_weights": None,
+        "dimension": 8,
+        "network_def#features": FEATURES,
+    }
     return lambda stage, data, folder, **more: settings(
         BUNDLE, stage, data, folder, **{**small, "channels": STAGES[stage], **more}
     )
@@ -54,16 +60,24 @@ def test_stages_follow_each_other(data: Path, tmp_path: Path, settings: Settings
     run_workflow(BUNDLE, "pretrain_global", settings("pretrain_global", data, tmp_path / "global"))
     first = weights(tmp_path / "global")
     start = {"init_weights": str(tmp_path / "global" / "model.pt")}
-    run_workflow(BUNDLE, "pretrain_local", settings("pretrain_local", data, tmp_path / "local", **start))
+    run_workflow(
+        BUNDLE, "pretrain_local", settings("pretrain_local", data, tmp_path / "local", **start)
+    )
     second = weights(tmp_path / "local")
-    assert {"conv_0", "down_4", "upcat_1"} <= moved(first, second) and "final_conv" not in moved(first, second)
+    assert {"conv_0", "down_4", "upcat_1"} <= moved(first, second) and "final_conv" not in moved(
+        first, second
+    )
     for state in (first, second):
         BasicUNet(3, 1, 3, FEATURES).load_state_dict(state)
-    assert (tmp_path / "local" / "embeddings.png").is_file() and (tmp_path / "local" / "learning_curve.png").is_file()
+    assert (tmp_path / "local" / "embeddings.png").is_file() and (
+        tmp_path / "local" / "learning_curve.png"
+    ).is_file()
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_and_resumed_gives_the_same_weights(stage: str, data: Path, tmp_path: Path, settings: Settings) -> None:
+def test_killed_and_resumed_gives_the_same_weights(
+    stage: str, data: Path, tmp_path: Path, settings: Settings
+) -> None:
     run_workflow(BUNDLE, stage, settings(stage, data, tmp_path / "whole"))
     broken = open_workflow(BUNDLE, stage, settings(stage, data, tmp_path / "broken"))
     broken.initialize()
@@ -100,16 +114,26 @@ def test_the_global_stage_needs_no_label_at_all(
 
 
 @pytest.mark.parametrize(
-    "more", [{"block": 16, "stride": 1}, {"anchors": 20, "stride": 2}, {"form": "in", "stride": 4}], ids=str
+    "more",
+    [{"block": 16, "stride": 1}, {"anchors": 20, "stride": 2}, {"form": "in", "stride": 4}],
+    ids=str,
 )
-def test_ways_to_bound_the_cost(more: dict[str, Any], data: Path, tmp_path: Path, settings: Settings) -> None:
-    run_workflow(BUNDLE, "pretrain_local", settings("pretrain_local", data, tmp_path, iterations=1, **more))
+def test_ways_to_bound_the_cost(
+    more: dict[str, Any], data: Path, tmp_path: Path, settings: Settings
+) -> None:
+    run_workflow(
+        BUNDLE, "pretrain_local", settings("pretrain_local", data, tmp_path, iterations=1, **more)
+    )
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
 def test_local_contrast_without_labels(data: Path, tmp_path: Path, settings: Settings) -> None:
-    run_workflow(BUNDLE, "pretrain_local", settings("pretrain_local", data, tmp_path, stride=8),
-                 [BUNDLE / "configs" / "self_local.yaml"])  # fmt: skip
+    run_workflow(
+        BUNDLE,
+        "pretrain_local",
+        settings("pretrain_local", data, tmp_path, stride=8),
+        [BUNDLE / "configs" / "self_local.yaml"],
+    )
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 

@@ -13,8 +13,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
 
+from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.errors import ConfigError, root_cause
-from monai_semiseg.inference.workflow import open_workflow, run_workflow
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE, BASELINES = ROOT / "diffusion_cotrainer", ROOT / "semisupervised_baselines"
@@ -26,9 +26,17 @@ Settings = Callable[..., dict[str, Any]]
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Stage, data, folder -> those of small networks, a student and a teacher."""
-    small = {"iterations": 3, "epoch_iterations": 1, "batch_size": 2, "rounds_every": 1, "teacher_features": FEATURES,
-             "network_def#features": FEATURES}  # fmt: skip
-    return lambda stage, data, folder, **more: settings(BUNDLE, stage, data, folder, **{**small, **more})
+    small = {
+        "iterations": 3,
+        "epoch_iterations": 1,
+        "batch_size": 2,
+        "rounds_every": 1,
+        "teacher_features": FEATURES,
+        "network_def#features": FEATURES,
+    }
+    return lambda stage, data, folder, **more: settings(
+        BUNDLE, stage, data, folder, **{**small, **more}
+    )
 
 
 def weights(folder: Path, name: str = "model") -> dict[str, torch.Tensor]:
@@ -47,13 +55,19 @@ def test_stages_follow_each_other(
     with caplog.at_level(logging.INFO):
         run_workflow(BUNDLE, "train", settings("train", data, tmp_path / "co", **start))
     assert "the teacher's classes" in caplog.text
-    BasicUNet(3, 1, 3, FEATURES).load_state_dict(weights(tmp_path / "co"))  # the student is a stock network
-    assert differs(weights(tmp_path / "pre"), weights(tmp_path / "co", "teacher")) == {"mask_network", "image_network"}
+    BasicUNet(3, 1, 3, FEATURES).load_state_dict(
+        weights(tmp_path / "co")
+    )  # the student is a stock network
+    assert differs(weights(tmp_path / "pre"), weights(tmp_path / "co", "teacher")) == {
+        "mask_network",
+        "image_network",
+    }
     assert (tmp_path / "co" / "learning_curve.png").is_file()
 
 
 @pytest.mark.parametrize(
-    ("stage", "overlays"), [("pretrain", []), ("train", []), ("train", ["cached"]), ("train", ["slices", "cached"])]
+    ("stage", "overlays"),
+    [("pretrain", []), ("train", []), ("train", ["cached"]), ("train", ["slices", "cached"])],
 )
 def test_killed_and_resumed_gives_the_same_weights(
     stage: str, overlays: list[str], data: Path, tmp_path: Path, settings: Settings
@@ -66,7 +80,11 @@ def test_killed_and_resumed_gives_the_same_weights(
         if "cached" in overlays:
             asked["refresh_every"] = 2  # at iterations 1 and 3, and killed after 2
         if "slices" in overlays:
-            asked = {key: value for key, value in asked.items() if key not in ("spatial_dims", "patch_size")}
+            asked = {
+                key: value
+                for key, value in asked.items()
+                if key not in ("spatial_dims", "patch_size")
+            }
         workflow = open_workflow(BUNDLE, stage, asked, files)
         workflow.initialize()
 
@@ -84,7 +102,9 @@ def test_killed_and_resumed_gives_the_same_weights(
     run("broken", None, resume=True)
     assert traces["whole"] == traces["broken"] and len(traces["whole"]) == 3
     names = ["model"] if stage == "pretrain" else ["model", "teacher"]
-    assert not any(differs(weights(tmp_path / "whole", n), weights(tmp_path / "broken", n)) for n in names)
+    assert not any(
+        differs(weights(tmp_path / "whole", n), weights(tmp_path / "broken", n)) for n in names
+    )
 
 
 def test_no_label_reaches_the_first_stage(
@@ -97,19 +117,26 @@ def test_no_label_reaches_the_first_stage(
 
 
 def test_batches_have_sizes_of_their_own(data: Path, tmp_path: Path, settings: Settings) -> None:
-    workflow = open_workflow(BUNDLE, "train", settings("train", data, tmp_path, unlabelled_batch_size=3))
+    workflow = open_workflow(
+        BUNDLE, "train", settings("train", data, tmp_path, unlabelled_batch_size=3)
+    )
     workflow.initialize()
     seen: list[dict[str, tuple[int, ...]]] = []
     trainer = workflow.trainer
     real = trainer.losses
-    trainer.losses = lambda batch: (seen.append({k: len(v) for k, v in batch.items()}), real(batch))[1]
+    trainer.losses = lambda batch: (
+        seen.append({k: len(v) for k, v in batch.items()}),
+        real(batch),
+    )[1]
     workflow.run()
     assert seen[0] == {"image": 2, "label": 2, "weak": 3, "strong": 3} and len(seen) == 3
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_rounds_are_a_setting(rounds: int, data: Path, tmp_path: Path, settings: Settings) -> None:
-    run_workflow(BUNDLE, "train", settings("train", data, tmp_path, rounds=rounds, sampling_steps=2))
+    run_workflow(
+        BUNDLE, "train", settings("train", data, tmp_path, rounds=rounds, sampling_steps=2)
+    )
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
@@ -119,7 +146,9 @@ def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path, settings: Se
     overlay = [BUNDLE / "configs" / "teacher.yaml"]
     scores = []
     for _ in range(2):
-        asked = settings("evaluate", data, tmp_path / "scores", ckpt_path=str(tmp_path / "teacher.pt"))
+        asked = settings(
+            "evaluate", data, tmp_path / "scores", ckpt_path=str(tmp_path / "teacher.pt")
+        )
         asked |= {"teacher_features": FEATURES, "samples": 2}  # known to the overlay
         del asked["network_def#features"]  # the overlay's network has none
         run_workflow(BUNDLE, "evaluate", asked, overlay)
@@ -131,7 +160,11 @@ def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path, settings: Se
     ("stage", "more", "words"),
     [
         ("train", {"datalist": {"training": [], "unlabeled": [0]}}, "no scans to train on"),
-        ("train", {"datalist": {"training": [1], "unlabeled": []}}, "at least one entry under unlabeled"),
+        (
+            "train",
+            {"datalist": {"training": [1], "unlabeled": []}},
+            "at least one entry under unlabeled",
+        ),
         ("train", {"rounds": -1}, "rounds -1"),
         ("train", {"unlabelled_batch_size": 0}, "unlabelled_batch_size 0"),
         ("train", {"teacher_weights": "gone.pt"}, "no weights there"),
@@ -144,9 +177,14 @@ def test_bad_settings(
     stage: str, more: dict[str, Any], words: str, data: Path, tmp_path: Path, settings: Settings
 ) -> None:
     if "datalist" in more:
-        kinds = {0: {"image": str(data / "images" / "2.nii.gz")},
-                 1: {name: str(data / f"{name}s" / "0.nii.gz") for name in ("image", "label")}}  # fmt: skip
-        content = {section: [kinds[kind] for kind in entries] for section, entries in more["datalist"].items()}
+        kinds = {
+            0: {"image": str(data / "images" / "2.nii.gz")},
+            1: {name: str(data / f"{name}s" / "0.nii.gz") for name in ("image", "label")},
+        }
+        content = {
+            section: [kinds[kind] for kind in entries]
+            for section, entries in more["datalist"].items()
+        }
         (tmp_path / "list.json").write_text(json.dumps({**content, "validation": [], "test": []}))
         more = {"datalist": str(tmp_path / "list.json")}
     with pytest.raises(Exception, match="") as caught:
@@ -161,11 +199,29 @@ def test_training_differs_from_the_baselines_in_what_the_method_needs(raw: Raw) 
         ours, theirs = (raw(bundle, file) for bundle in (BUNDLE, BASELINES))
         assert ours == theirs
     ours, theirs = (raw(bundle, "train") for bundle in (BUNDLE, BASELINES))
-    different = {key for key in ours.keys() | theirs.keys() if ours.get(key, "-") != theirs.get(key, "-")}
+    different = {
+        key for key in ours.keys() | theirs.keys() if ours.get(key, "-") != theirs.get(key, "-")
+    }
     assert different == {
-        "imports", "teacher_weights", "unlabelled_batch_size", "rounds", "rounds_every", "round_level",
-        "own_share", "labelled_boxes", "iterations", "sampling_steps", "teacher_features", "average_def", "average",
-        "teacher_def", "teacher", "optimizer", "train", "average_momentum", "teacher_momentum",
-    }  # fmt: skip
+        "imports",
+        "teacher_weights",
+        "unlabelled_batch_size",
+        "rounds",
+        "rounds_every",
+        "round_level",
+        "own_share",
+        "labelled_boxes",
+        "iterations",
+        "sampling_steps",
+        "teacher_features",
+        "average_def",
+        "average",
+        "teacher_def",
+        "teacher",
+        "optimizer",
+        "train",
+        "average_momentum",
+        "teacher_momentum",
+    }
     inner = {key for key in ours["train"] if ours["train"][key] != theirs["train"][key]}
-    assert inner == {"paired_draws", "dataloader", "handlers", "checkpoint", "trainer"}
+    assert inner == {"paired_samples", "dataloader", "handlers", "checkpoint", "trainer"}

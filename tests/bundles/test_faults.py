@@ -10,19 +10,31 @@ from typing import Any
 import pytest
 import torch
 
+from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.errors import CheckpointError, ConfigError, LabelError, root_cause
-from monai_semiseg.inference.workflow import run_workflow
 
 Settings = Callable[..., dict[str, Any]]
 Trained = Callable[[Path], Path]
 
 
-def test_faults_of_the_data_are_typed_errors(bundle: Path, data: Path, tmp_path: Path, settings: Settings) -> None:
+def test_faults_of_the_data_are_typed_errors(
+    bundle: Path, data: Path, tmp_path: Path, settings: Settings
+) -> None:
     """What the config parser wraps around them can be looked through."""
     for config, more, kind, words in (
         ("train", {"datalist": str(tmp_path / "nowhere.json")}, ConfigError, "no datalist there"),
-        ("train", {"dataset_dir": str(tmp_path), "datalist": str(data / "datalist.json")}, ConfigError, "not there"),
-        ("train", {"out_channels": 2, "label_names": {"0": "background", "1": "all"}}, LabelError, r"\[2.0\]"),
+        (
+            "train",
+            {"dataset_dir": str(tmp_path), "datalist": str(data / "datalist.json")},
+            ConfigError,
+            "not there",
+        ),
+        (
+            "train",
+            {"out_channels": 2, "label_names": {"0": "background", "1": "all"}},
+            LabelError,
+            r"\[2.0\]",
+        ),
         ("evaluate", {"section": "nobody"}, ConfigError, "no scan to evaluate"),
         ("evaluate", {"section": "tset"}, ConfigError, "no section 'tset'"),
     ):
@@ -45,15 +57,23 @@ def test_faults_of_the_data_are_typed_errors(bundle: Path, data: Path, tmp_path:
     ids=["absent", "other network", "no weights", "half of them"],
 )
 def test_weights_that_do_not_fit_are_typed_errors(
-    bundle: Path, data: Path, trained: Trained, tmp_path: Path, settings: Settings, config: str, content: Any,
+    bundle: Path,
+    data: Path,
+    trained: Trained,
+    tmp_path: Path,
+    settings: Settings,
+    config: str,
+    content: Any,
     words: str,
-) -> None:  # fmt: skip
+) -> None:
     state = torch.load(trained(bundle) / "model.pt", weights_only=True)
     half = dict(list(state.items())[: len(state) // 2])
     if content is not None:
         torch.save(half if content == "half" else content, tmp_path / "model.pt")
     dataset = data if config == "evaluate" else data / "images"
-    asked = settings(bundle, config, dataset, tmp_path / "out", ckpt_path=str(tmp_path / "model.pt"))
+    asked = settings(
+        bundle, config, dataset, tmp_path / "out", ckpt_path=str(tmp_path / "model.pt")
+    )
     with pytest.raises((RuntimeError, CheckpointError)) as caught:
         run_workflow(bundle, config, asked)
     assert isinstance(root_cause(caught.value), CheckpointError)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
+from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.errors import ConfigError, root_cause
-from monai_semiseg.inference.workflow import run_workflow
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE, BASELINES = ROOT / "hebbian_initializer", ROOT / "semisupervised_baselines"
@@ -33,13 +33,17 @@ def pretrain(settings: Settings, data: Path) -> Pretrain:
     small = {"iterations": 4, "epoch_iterations": 2, "network_def#features": FEATURES}
 
     def run(folder: Path, **more: Any) -> dict[str, torch.Tensor]:
-        run_workflow(BUNDLE, "pretrain", settings(BUNDLE, "pretrain", data, folder, **small, **more))
+        run_workflow(
+            BUNDLE, "pretrain", settings(BUNDLE, "pretrain", data, folder, **small, **more)
+        )
         return torch.load(folder / "model.pt", weights_only=True)  # type: ignore[no-any-return]
 
     return run
 
 
-def test_scans_without_labels_give_weights_of_a_stock_network(pretrain: Pretrain, tmp_path: Path) -> None:
+def test_scans_without_labels_give_weights_of_a_stock_network(
+    pretrain: Pretrain, tmp_path: Path
+) -> None:
     weights = pretrain(tmp_path)
     network = BasicUNet(3, 1, 3, FEATURES)
     assert all(torch.isfinite(value).all() for value in weights.values())
@@ -52,14 +56,19 @@ def test_scans_without_labels_give_weights_of_a_stock_network(pretrain: Pretrain
 @pytest.mark.parametrize(
     "more",
     [
-        {"rule": {"_target_": "monai_semiseg.hebbian.rules.SoftWinnerTakeAll"}, "transposed": "per_tap"},
+        {
+            "rule": {"_target_": "monai_semiseg.hebbian.rules.SoftWinnerTakeAll"},
+            "transposed": "per_tap",
+        },
         {"rule": {"_target_": "monai_semiseg.hebbian.rules.SoftHebb"}},
         {"learns": False},
         {"shuffled": True},
     ],
     ids=["SoftWinnerTakeAll", "SoftHebb", "calibration alone", "shuffled"],
 )
-def test_rules_and_controls_are_settings(pretrain: Pretrain, tmp_path: Path, more: dict[str, Any]) -> None:
+def test_rules_and_controls_are_settings(
+    pretrain: Pretrain, tmp_path: Path, more: dict[str, Any]
+) -> None:
     default, other = pretrain(tmp_path / "a"), pretrain(tmp_path / "b", **more)
     assert any(not torch.equal(default[key], other[key]) for key in default)
     assert (tmp_path / "b" / "filters.png").exists() == more.get("learns", True)
@@ -75,7 +84,9 @@ def test_rules_and_controls_are_settings(pretrain: Pretrain, tmp_path: Path, mor
     ],
     ids=str,
 )
-def test_bad_settings_end_before_any_work(pretrain: Pretrain, tmp_path: Path, more: dict[str, Any], words: str) -> None:
+def test_bad_settings_end_before_any_work(
+    pretrain: Pretrain, tmp_path: Path, more: dict[str, Any], words: str
+) -> None:
     with pytest.raises(Exception, match="") as caught:
         pretrain(tmp_path, **more)
     cause = root_cause(caught.value)
@@ -92,5 +103,7 @@ def test_training_is_the_baselines_but_for_where_it_starts(raw: Raw) -> None:
 
 def test_shipped_weights_fill_a_stock_network() -> None:
     network = BasicUNet(3, 1, 3, [16, 16, 32, 64, 128, 16])
-    network.load_state_dict(torch.load(BUNDLE / "models" / "initialized" / "model.pt", weights_only=True))
+    network.load_state_dict(
+        torch.load(BUNDLE / "models" / "initialized" / "model.pt", weights_only=True)
+    )
     assert sum(file.stat().st_size for file in (BUNDLE / "models").rglob("*.pt")) <= 6 << 20

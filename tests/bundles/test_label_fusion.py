@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.cli.main import main
-from monai_semiseg.inference.workflow import open_workflow, run_workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 FUSION = ROOT / "bundles" / "semisupervised_baselines" / "configs" / "label_fusion.yaml"
@@ -26,7 +26,9 @@ def scans(write_dataset: Write, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return write_dataset(tmp_path_factory.mktemp("scans"), scans=5, sizes=(2, 0, 1))
 
 
-def test_registration_measures_in_every_bundle(bundle: Path, scans: Path, settings: Settings, tmp_path: Path) -> None:
+def test_registration_measures_in_every_bundle(
+    bundle: Path, scans: Path, settings: Settings, tmp_path: Path
+) -> None:
     """Alone it finds the structures whatever the weights, so what is measured is what the labelled scans say."""
     asked = settings(bundle, "evaluate", scans, tmp_path)
     run_workflow(bundle, "evaluate", {**asked, "registration_share": 1.0}, [FUSION])
@@ -40,17 +42,37 @@ def test_what_is_measured_is_not_looked_up(
 ) -> None:
     """Scans for validation carry their labels over, too, unless they are measured themselves."""
     asked = settings(FUSION.parents[1], "evaluate", scans, tmp_path, section=section)
-    labelled = open_workflow(FUSION.parents[1], "evaluate", asked, [FUSION]).parser.get_parsed_content("labelled")
+    labelled = open_workflow(
+        FUSION.parents[1], "evaluate", asked, [FUSION]
+    ).parser.get_parsed_content("labelled")
     assert len(labelled) == count
     measured = json.loads((scans / "datalist.json").read_text())[section]
-    assert not {str(scans / one["image"]) for one in measured} & {one["image"] for one in labelled.data}
+    assert not {str(scans / one["image"]) for one in measured} & {
+        one["image"] for one in labelled.data
+    }
 
 
 def test_predict(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of scans on the command line; a run without fusion does not go on where this one ended."""
-    command = ["predict", str(scans / "images"), "--output", str(tmp_path / "out"), "--bundle", str(FUSION.parents[1]),
-               "--device", "cpu", "--no_preview"]  # fmt: skip
-    fused = ["--config", str(FUSION), "--set", f"labelled_dir={scans}", "--set", "registration_share=1.0"]
+    command = [
+        "predict",
+        str(scans / "images"),
+        "--output",
+        str(tmp_path / "out"),
+        "--bundle",
+        str(FUSION.parents[1]),
+        "--device",
+        "cpu",
+        "--no_preview",
+    ]
+    fused = [
+        "--config",
+        str(FUSION),
+        "--set",
+        f"labelled_dir={scans}",
+        "--set",
+        "registration_share=1.0",
+    ]
     assert main([*command, *fused]) == 0
     for n in range(5):
         mask = np.asarray(nib.load(tmp_path / "out" / f"{n}_seg.nii.gz").dataobj)
@@ -62,7 +84,16 @@ def test_predict(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert "holds the results of another run" in capsys.readouterr().err
 
 
-def test_predict_without_the_labelled_scans(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["predict", str(scans / "images"), "--output", str(tmp_path / "out"), "--bundle", str(FUSION.parents[1])]
+def test_predict_without_the_labelled_scans(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "predict",
+        str(scans / "images"),
+        "--output",
+        str(tmp_path / "out"),
+        "--bundle",
+        str(FUSION.parents[1]),
+    ]
     assert main([*command, "--device", "cpu", "--config", str(FUSION)]) == 2
     assert "no datalist there" in capsys.readouterr().err and not (tmp_path / "out").exists()

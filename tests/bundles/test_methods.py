@@ -12,7 +12,7 @@ import yaml
 from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
 
-from monai_semiseg.inference.workflow import open_workflow, run_workflow
+from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 METHODS = sorted((BUNDLE / "configs" / "methods").glob("*.yaml"))
@@ -54,12 +54,16 @@ def test_trains_and_resumes_bit_for_bit(method: Path, tmp_path: Path, settings: 
     run_workflow(BUNDLE, "train", settings(tmp_path / "twice", resume=True), [method])
     ends = [state(tmp_path / name) for name in ("whole", "twice")]
     for part in {"network", "student", "partner", "auxiliary"} & ends[0].keys():
-        assert all(torch.equal(value, ends[1][part][key]) for key, value in ends[0][part].items()), part
+        assert all(
+            torch.equal(value, ends[1][part][key]) for key, value in ends[0][part].items()
+        ), part
     assert ends[0]["iteration"] == 3 and ends[0]["curve"] == ends[1]["curve"]
     assert all(row[1] > 0 for row in ends[0]["curve"]["rows"])
 
 
-def test_everything_that_learns_is_in_the_checkpoint(method: Path, tmp_path: Path, settings: Settings) -> None:
+def test_everything_that_learns_is_in_the_checkpoint(
+    method: Path, tmp_path: Path, settings: Settings
+) -> None:
     """As many parameters as the optimizer has moments for, and a teacher has a student."""
     run_workflow(BUNDLE, "train", settings(tmp_path, iterations=1), [method])
     content = state(tmp_path)
@@ -91,10 +95,14 @@ def test_ships_a_stock_network(method: Path, tmp_path: Path, settings: Settings)
 def test_is_a_short_overlay_that_names_its_paper(method: Path) -> None:
     text = method.read_text()
     content = yaml.safe_load(text)
-    assert len(text.splitlines()) <= 30 and text.startswith("#") and f"methods/{method.stem}.yaml" in text
+    assert (
+        len(text.splitlines()) <= 30
+        and text.startswith("#")
+        and f"methods/{method.stem}.yaml" in text
+    )
     target = content["+train#trainer"]["_target_"]
     known = yaml.safe_load((BUNDLE / "configs" / "train.json").read_text())
     new = {key for key in content if key.lstrip("+").split("#")[0] not in known}
     used = {key for key in new if f"@{key}" in text}
     assert target.startswith("monai_semiseg.engines.") and new == used
-    assert content["train#dataloader#dataset"] == "@train#paired_draws"
+    assert content["train#dataloader#dataset"] == "@train#paired_samples"

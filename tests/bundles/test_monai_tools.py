@@ -19,9 +19,9 @@ from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from monai_semiseg.data.files import sha256_of
 from monai_semiseg.errors import CheckpointError
 from monai_semiseg.networks.weights import load_weights
+from monai_semiseg.storage.files import sha256_of
 
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
 Raw = Callable[[Path, str], dict[str, Any]]
@@ -34,10 +34,14 @@ def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
     schema = shutil.copy(SCHEMA, tmp_path / "schema.json")
     monai.bundle.verify_metadata(meta_file=str(meta), filepath=str(schema))
     for missing in ("version", "network_data_format"):
-        broken = {key: value for key, value in json.loads(meta.read_text()).items() if key != missing}
+        broken = {
+            key: value for key, value in json.loads(meta.read_text()).items() if key != missing
+        }
         (tmp_path / "broken.json").write_text(json.dumps(broken))
         with pytest.raises(ValueError, match=f"'{missing}' is a required property"):
-            monai.bundle.verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(schema))
+            monai.bundle.verify_metadata(
+                meta_file=str(tmp_path / "broken.json"), filepath=str(schema)
+            )
 
 
 def test_export_to_torchscript(bundle: Path, tmp_path: Path, raw: Raw) -> None:
@@ -45,27 +49,46 @@ def test_export_to_torchscript(bundle: Path, tmp_path: Path, raw: Raw) -> None:
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def").eval()
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     monai.bundle.ckpt_export(
-        net_id="network_def", filepath=str(tmp_path / "model.ts"), ckpt_file=str(bundle / "models" / "model.pt"),
-        meta_file=str(bundle / "configs" / "metadata.json"), config_file=str(bundle / "configs" / "inference.json"),
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(bundle / "models" / "model.pt"),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.json"),
         bundle_root=str(bundle),
-    )  # fmt: skip
+    )
     exported, image = torch.jit.load(tmp_path / "model.ts"), torch.randn(1, 1, 32, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(exported(image), network(image))
 
 
-def test_a_workflow_driven_by_its_properties(bundle: Path, data: Path, tmp_path: Path, settings: Settings) -> None:
+def test_a_workflow_driven_by_its_properties(
+    bundle: Path, data: Path, tmp_path: Path, settings: Settings
+) -> None:
     """As MONAI Label drives a training: other scans, another budget, its own handlers beside."""
     workflow = create_workflow(
-        workflow_type="train", config_file=str(bundle / "configs" / "train.json"), bundle_root=str(bundle),
-        meta_file=str(bundle / "configs" / "metadata.json"), logging_file=False,
-        **settings(bundle, "train", data, tmp_path, init_weights=None, iterations=6, epoch_iterations=2),
-    )  # fmt: skip
-    scans = [{name: str(data / f"{name}s" / f"{n}.nii.gz") for name in ("image", "label")} for n in (4, 5)]
-    workflow.train_dataset_data, workflow.val_dataset_data, workflow.max_epochs = scans, scans[:1], 1
+        workflow_type="train",
+        config_file=str(bundle / "configs" / "train.json"),
+        bundle_root=str(bundle),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        logging_file=False,
+        **settings(
+            bundle, "train", data, tmp_path, init_weights=None, iterations=6, epoch_iterations=2
+        ),
+    )
+    scans = [
+        {name: str(data / f"{name}s" / f"{n}.nii.gz") for name in ("image", "label")}
+        for n in (4, 5)
+    ]
+    workflow.train_dataset_data, workflow.val_dataset_data, workflow.max_epochs = (
+        scans,
+        scans[:1],
+        1,
+    )
     workflow.initialize()
     seen: list[int] = []
-    workflow.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.iteration))
+    workflow.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.iteration)
+    )
     workflow.run()
     assert seen == [1, 2] and workflow.train_dataset_data == scans
     assert workflow.evaluator.state.metrics["val_mean_dice"] >= 0
@@ -77,24 +100,38 @@ def test_what_monai_label_and_deploy_change(bundle: Path, raw: Raw) -> None:
     for name in ("inference", "evaluate"):
         config = raw(bundle, name)
         for key in ("preprocessing", "postprocessing"):
-            assert config[key]["_target_"] == "Compose" and isinstance(config[key]["transforms"], list)
+            assert config[key]["_target_"] == "Compose" and isinstance(
+                config[key]["transforms"], list
+            )
         assert config["preprocessing"]["transforms"][0]["_target_"] == "LoadImaged"
     handlers = raw(bundle, "train")["train"]["handlers"]
     assert isinstance(handlers, list) and all("_target_" in handler for handler in handlers)
 
 
 @pytest.mark.slow
-def test_a_round_of_federated_learning(bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw) -> None:
+def test_a_round_of_federated_learning(
+    bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
+) -> None:
     """Two clients train from the same weights, and their mean is a new start for both."""
     shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns("docs", "*.pt"))
     clients = []
     for name in ("one", "two"):
         # The budget is that of all rounds: the learning rate's schedule runs over them.
-        budget = {"init_weights": None, "iterations": 4, "epoch_iterations": 2, "seed": 1 if name == "one" else 2}
+        budget = {
+            "init_weights": None,
+            "iterations": 4,
+            "epoch_iterations": 2,
+            "seed": 1 if name == "one" else 2,
+        }
         kwargs = settings(bundle, "train", data, tmp_path / name, **budget)
         evaluation = settings(bundle, "evaluate", data, tmp_path / name)
-        client = MonaiAlgo(bundle_root=str(tmp_path / "bundle"), local_epochs=1, send_weight_diff=False,
-                           train_kwargs=kwargs, eval_kwargs={**kwargs, **evaluation})  # fmt: skip
+        client = MonaiAlgo(
+            bundle_root=str(tmp_path / "bundle"),
+            local_epochs=1,
+            send_weight_diff=False,
+            train_kwargs=kwargs,
+            eval_kwargs={**kwargs, **evaluation},
+        )
         client.initialize(extra={ExtraItems.CLIENT_NAME: name})
         clients.append(client)
     torch.manual_seed(0)
@@ -117,11 +154,15 @@ def test_a_round_of_federated_learning(bundle: Path, data: Path, tmp_path: Path,
 
 def test_shipped_weights_have_the_published_hash(bundle: Path, raw: Raw) -> None:
     published = raw(bundle, "metadata").get("weights_sha256", {})
-    shipped = {str(file.relative_to(bundle)): sha256_of(file) for file in bundle.glob("models/**/*.pt")}
+    shipped = {
+        str(file.relative_to(bundle)): sha256_of(file) for file in bundle.glob("models/**/*.pt")
+    }
     assert published == shipped
 
 
-def test_other_weights_under_a_published_name_are_refused(bundle: Path, tmp_path: Path, raw: Raw) -> None:
+def test_other_weights_under_a_published_name_are_refused(
+    bundle: Path, tmp_path: Path, raw: Raw
+) -> None:
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def")
     for folder in ("configs", "models"):
         (tmp_path / folder).mkdir()
@@ -140,15 +181,20 @@ def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path, settings
     """``--tracking mlflow`` of ``monai.bundle run``; needs the extra ``tracking``."""
     mlflow = pytest.importorskip("mlflow")
     workflow = monai.bundle.ConfigWorkflow(
-        config_file=str(bundle / "configs" / "train.json"), workflow_type="train", bundle_root=str(bundle),
-        logging_file=False, tracking="mlflow",
+        config_file=str(bundle / "configs" / "train.json"),
+        workflow_type="train",
+        bundle_root=str(bundle),
+        logging_file=False,
+        tracking="mlflow",
         **settings(bundle, "train", data, tmp_path, init_weights=None),
-    )  # fmt: skip
+    )
     workflow.initialize()
     workflow.run()
     client = mlflow.tracking.MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
     (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
-    assert run.info.status == "FINISHED" and {"train_loss", "val_mean_dice"} <= set(run.data.metrics)
+    assert run.info.status == "FINISHED" and {"train_loss", "val_mean_dice"} <= set(
+        run.data.metrics
+    )
 
 
 def test_export_to_onnx(bundle: Path, tmp_path: Path, raw: Raw) -> None:
@@ -158,12 +204,17 @@ def test_export_to_onnx(bundle: Path, tmp_path: Path, raw: Raw) -> None:
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def").eval()
     torch.save(network.state_dict(), tmp_path / "model.pt")
     monai.bundle.onnx_export(
-        net_id="network_def", filepath=str(tmp_path / "model.onnx"), ckpt_file=str(tmp_path / "model.pt"),
-        meta_file=str(bundle / "configs" / "metadata.json"), config_file=str(bundle / "configs" / "inference.json"),
-    )  # fmt: skip
+        net_id="network_def",
+        filepath=str(tmp_path / "model.onnx"),
+        ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.json"),
+    )
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
     (given,) = session.get_inputs()
     image = torch.randn([n if isinstance(n, int) else 1 for n in given.shape])
     with torch.no_grad():
         expected = network(image).numpy()
-    np.testing.assert_allclose(session.run(None, {given.name: image.numpy()})[0], expected, atol=1e-3)
+    np.testing.assert_allclose(
+        session.run(None, {given.name: image.numpy()})[0], expected, atol=1e-3
+    )

@@ -16,15 +16,17 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
+from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.errors import CheckpointError, root_cause
-from monai_semiseg.inference.workflow import open_workflow, run_workflow
 
 Raw = Callable[[Path, str], dict[str, Any]]
 Settings = Callable[..., dict[str, Any]]
 Trained = Callable[[Path], Path]
 
 
-def test_train_evaluate_predict(bundle: Path, data: Path, trained: Trained, tmp_path: Path, settings: Settings) -> None:
+def test_train_evaluate_predict(
+    bundle: Path, data: Path, trained: Trained, tmp_path: Path, settings: Settings
+) -> None:
     before = sorted(bundle.rglob("*"))
     folder = trained(bundle)
     for name in ("model.pt", "checkpoint.pt", "learning_curve.csv", "learning_curve.png"):
@@ -34,9 +36,16 @@ def test_train_evaluate_predict(bundle: Path, data: Path, trained: Trained, tmp_
     assert 0 <= float(rows[0]["validation"]) <= 1
     weights = {"ckpt_path": str(folder / "model.pt")}
 
-    run_workflow(bundle, "evaluate", settings(bundle, "evaluate", data, tmp_path / "eval", **weights))
+    run_workflow(
+        bundle, "evaluate", settings(bundle, "evaluate", data, tmp_path / "eval", **weights)
+    )
     scores = list(csv.DictReader((tmp_path / "eval" / "metrics.csv").open()))
-    assert [(row["case"], row["class"]) for row in scores] == [("4", "1"), ("4", "2"), ("5", "1"), ("5", "2")]
+    assert [(row["case"], row["class"]) for row in scores] == [
+        ("4", "1"),
+        ("4", "2"),
+        ("5", "1"),
+        ("5", "2"),
+    ]
     assert float(scores[0]["label_ml"]) == pytest.approx(6 * 12 * 10 / 1000)
     assert float(scores[2]["label_ml"]) == pytest.approx(6 * 12 * 10 * 1.2 / 1000, rel=1e-4)
     assert (tmp_path / "eval" / "worst_cases.png").stat().st_size > 1000
@@ -46,22 +55,33 @@ def test_train_evaluate_predict(bundle: Path, data: Path, trained: Trained, tmp_
     for n in (4, 5):
         shutil.copy(data / "images" / f"{n}.nii.gz", scans / f"{n}.nii.gz")
     (scans / "bad.nii.gz").write_text("no scan")
-    workflow = run_workflow(bundle, "inference", settings(bundle, "inference", scans, tmp_path / "masks", **weights))
+    workflow = run_workflow(
+        bundle, "inference", settings(bundle, "inference", scans, tmp_path / "masks", **weights)
+    )
     for n in (4, 5):
-        scan, mask = nib.load(scans / f"{n}.nii.gz"), nib.load(tmp_path / "masks" / f"{n}_seg.nii.gz")
+        scan, mask = (
+            nib.load(scans / f"{n}.nii.gz"),
+            nib.load(tmp_path / "masks" / f"{n}_seg.nii.gz"),
+        )
         assert mask.shape == scan.shape
         assert np.abs(mask.affine - scan.affine).max() < 1e-5
         # The same network on the same scan: the volumes of both workflows agree.
-        counted = [int((np.asanyarray(mask.dataobj) == c).sum()) * abs(np.linalg.det(scan.affine)) / 1000
-                   for c in (1, 2)]  # fmt: skip
-        assert [float(row["pred_ml"]) for row in scores if row["case"] == str(n)] == pytest.approx(counted, abs=2e-5)
+        counted = [
+            int((np.asanyarray(mask.dataobj) == c).sum()) * abs(np.linalg.det(scan.affine)) / 1000
+            for c in (1, 2)
+        ]
+        assert [float(row["pred_ml"]) for row in scores if row["case"] == str(n)] == pytest.approx(
+            counted, abs=2e-5
+        )
     with pytest.raises(SystemExit) as left:
         workflow.finalize()
     assert left.value.code == 3
     assert sorted(bundle.rglob("*")) == before, "nothing is written into the bundle"
 
 
-def test_weights_are_a_plain_state_dict_of_the_stock_network(bundle: Path, trained: Trained, raw: Raw) -> None:
+def test_weights_are_a_plain_state_dict_of_the_stock_network(
+    bundle: Path, trained: Trained, raw: Raw
+) -> None:
     state = torch.load(trained(bundle) / "model.pt", weights_only=True)
     assert raw(bundle, "train")["network_def"]["_target_"] in dir(monai.networks.nets)
     network = ConfigParser(raw(bundle, "train")).get_parsed_content("network_def")
@@ -74,7 +94,9 @@ def test_monai_bundle_load(bundle: Path, trained: Trained, tmp_path: Path, kind:
     shutil.copytree(bundle / "configs", tmp_path / bundle.name / "configs")
     (tmp_path / bundle.name / "models").mkdir()
     shutil.copy(trained(bundle) / "model.pt", tmp_path / bundle.name / "models" / "model.pt")
-    network = monai.bundle.load(bundle.name, bundle_dir=str(tmp_path), workflow_type=kind, device="cpu")
+    network = monai.bundle.load(
+        bundle.name, bundle_dir=str(tmp_path), workflow_type=kind, device="cpu"
+    )
     state = torch.load(trained(bundle) / "model.pt", weights_only=True)
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
@@ -93,36 +115,59 @@ def test_a_stopped_training_goes_on_as_if_it_never_stopped(
         if engine.state.iteration == 3:
             raise Stopped
 
-    workflow = open_workflow(bundle, "train", settings(bundle, "train", data, tmp_path / "twice", **budget))
+    workflow = open_workflow(
+        bundle, "train", settings(bundle, "train", data, tmp_path / "twice", **budget)
+    )
     workflow.initialize()
     workflow.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
     with pytest.raises(RuntimeError) as caught:
         workflow.run()
     assert isinstance(caught.value.__cause__, Stopped)
-    run_workflow(bundle, "train", settings(bundle, "train", data, tmp_path / "twice", resume=True, **budget))
+    run_workflow(
+        bundle, "train", settings(bundle, "train", data, tmp_path / "twice", resume=True, **budget)
+    )
     curves = [(tmp_path / name / "learning_curve.csv").read_text() for name in ("whole", "twice")]
     assert curves[0] == curves[1]
     assert len(curves[0].splitlines()) == 5
-    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "twice")]
-    assert all(torch.equal(value, states[1]["network"][name]) for name, value in states[0]["network"].items())
+    states = [
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        for name in ("whole", "twice")
+    ]
+    assert all(
+        torch.equal(value, states[1]["network"][name])
+        for name, value in states[0]["network"].items()
+    )
     assert states[0]["lr_scheduler"] == states[1]["lr_scheduler"]
 
 
-def test_every_stage_in_bfloat16(bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw) -> None:
+def test_every_stage_in_bfloat16(
+    bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
+) -> None:
     """On a CPU: losses and weights are finite, and what is saved is float32."""
     configs = bundle / "configs"
-    stages = [file.stem for file in (configs / "train.json", *sorted(configs.glob("pretrain*.json")))]
+    stages = [
+        file.stem for file in (configs / "train.json", *sorted(configs.glob("pretrain*.json")))
+    ]
     for stage in (name for name in stages if "autocast_dtype" in raw(bundle, name)):
         folder = tmp_path / stage
-        run_workflow(bundle, stage, settings(bundle, stage, data, folder, autocast_dtype="bfloat16"))
+        run_workflow(
+            bundle, stage, settings(bundle, stage, data, folder, autocast_dtype="bfloat16")
+        )
         weights = torch.load(folder / "model.pt", weights_only=True)
-        assert all(value.isfinite().all() and value.dtype is not torch.bfloat16 for value in weights.values()), stage
+        assert all(
+            value.isfinite().all() and value.dtype is not torch.bfloat16
+            for value in weights.values()
+        ), stage
         assert "nan" not in (folder / "learning_curve.csv").read_text(), stage
 
 
-def test_initial_weights(bundle: Path, data: Path, trained: Trained, tmp_path: Path, settings: Settings) -> None:
+def test_initial_weights(
+    bundle: Path, data: Path, trained: Trained, tmp_path: Path, settings: Settings
+) -> None:
     def train(init_weights: Path, **more: Any) -> None:
-        asked = settings(bundle, "train", data, tmp_path / "run", init_weights=str(init_weights), **more)
+        asked = settings(
+            bundle, "train", data, tmp_path / "run", init_weights=str(init_weights), **more
+        )
         run_workflow(bundle, "train", asked)
 
     torch.save({"nothing.fits": torch.ones(1)}, tmp_path / "other.pt")
@@ -130,5 +175,8 @@ def test_initial_weights(bundle: Path, data: Path, trained: Trained, tmp_path: P
         train(tmp_path / "other.pt")
     assert isinstance(root_cause(caught.value), CheckpointError)
     train(trained(bundle) / "model.pt", learning_rate=1e-12)
-    start, end = (torch.load(folder / "model.pt", weights_only=True) for folder in (trained(bundle), tmp_path / "run"))
+    start, end = (
+        torch.load(folder / "model.pt", weights_only=True)
+        for folder in (trained(bundle), tmp_path / "run")
+    )
     assert all(torch.allclose(value, end[name], atol=1e-6) for name, value in start.items())

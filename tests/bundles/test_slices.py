@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
-from monai_semiseg.inference.workflow import run_workflow
+from monai_semiseg.bundles.workflow import run_workflow
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BASELINES = ROOT / "semisupervised_baselines"
@@ -28,12 +28,19 @@ def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., 
 @pytest.fixture
 def run(settings: Callable[..., dict[str, Any]], data: Path) -> Run:
     """Bundle, config, overlays, where to write -> run it with a small network and the patch of the overlays."""
-    small = {"epoch_iterations": 1, "batch_size": 3, "init_weights": None, "network_def#features": FEATURES,
-             "dimension": 8}  # fmt: skip
+    small = {
+        "epoch_iterations": 1,
+        "batch_size": 3,
+        "init_weights": None,
+        "network_def#features": FEATURES,
+        "dimension": 8,
+    }
 
     def start(bundle: str, config: str, overlays: list[Path], folder: Path, **more: Any) -> None:
         asked = settings(ROOT / bundle, config, data, folder, **{**small, **more})
-        run_workflow(ROOT / bundle, config, {k: v for k, v in asked.items() if k != "patch_size"}, overlays)
+        run_workflow(
+            ROOT / bundle, config, {k: v for k, v in asked.items() if k != "patch_size"}, overlays
+        )
 
     return start
 
@@ -42,17 +49,23 @@ def overlay(bundle: str, name: str) -> Path:
     return ROOT / bundle / "configs" / f"{name}.yaml"
 
 
-@pytest.mark.parametrize("method", [None, "cutmix_mean_teacher", "cross_pseudo_supervision", "label_propagation"])
+@pytest.mark.parametrize(
+    "method", [None, "cutmix_mean_teacher", "cross_pseudo_supervision", "label_propagation"]
+)
 def test_train_measure_and_use(method: str | None, data: Path, run: Run, tmp_path: Path) -> None:
     name = "semisupervised_baselines"
     methods = [] if method is None else [BASELINES / "configs" / "methods" / f"{method}.yaml"]
     run(name, "train", [*methods, overlay(name, "slices")], tmp_path)
-    BasicUNet(2, 1, 3, FEATURES).load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    BasicUNet(2, 1, 3, FEATURES).load_state_dict(
+        torch.load(tmp_path / "model.pt", weights_only=True)
+    )
     after = [overlay(name, "slices_inference")]
     weights = {"ckpt_path": str(tmp_path / "model.pt")}
     run(name, "evaluate", after, tmp_path, **weights)
     assert json.loads((tmp_path / "metrics.json").read_text())["cases"] == 1
-    run(name, "inference", after, tmp_path, dataset_dir=str(data / "images" / "4.nii.gz"), **weights)
+    run(
+        name, "inference", after, tmp_path, dataset_dir=str(data / "images" / "4.nii.gz"), **weights
+    )
     assert nib.load(tmp_path / "4_seg.nii.gz").shape == (34, 30, 12)
 
 
@@ -79,7 +92,9 @@ def test_the_diffusion_stages(run: Run, tmp_path: Path) -> None:
     run(name, "pretrain", [overlay(name, "slices_pretrain")], tmp_path / "pre", **small)
     teacher = {"teacher_weights": str(tmp_path / "pre" / "model.pt")}
     run(name, "train", [overlay(name, "slices")], tmp_path / "co", **small, **teacher)
-    BasicUNet(2, 1, 3, FEATURES).load_state_dict(torch.load(tmp_path / "co" / "model.pt", weights_only=True))
+    BasicUNet(2, 1, 3, FEATURES).load_state_dict(
+        torch.load(tmp_path / "co" / "model.pt", weights_only=True)
+    )
     learnt = torch.load(tmp_path / "co" / "teacher.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in learnt.values())
 

@@ -16,35 +16,96 @@ from monai.bundle.properties import MetaProperties
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ("train", "evaluate", "inference")
-SHARED = ("spatial_dims", "in_channels", "out_channels", "label_names", "spacing", "patch_size", "intensity",
-          "network_def", "network", "inferer", "overlap", "mirror_axes", "preprocessing", "postprocessing")  # fmt: skip
-TARGETS = re.compile(r"(monai_semiseg\.[\w.]+|torch\.(optim|nn)\.[\w.]+|[A-Z]\w+|\$lambda: @[\w#]+)")
+SHARED = (
+    "spatial_dims",
+    "in_channels",
+    "out_channels",
+    "label_names",
+    "spacing",
+    "patch_size",
+    "intensity",
+    "network_def",
+    "network",
+    "inferer",
+    "overlap",
+    "mirror_axes",
+    "preprocessing",
+    "postprocessing",
+)
+TARGETS = re.compile(
+    r"(monai_semiseg\.[\w.]+|torch\.(optim|nn)\.[\w.]+|[A-Z]\w+|\$lambda: @[\w#]+)"
+)
 # One name to a line: of several, MONAI's parser imports the first.
-IMPORTS = re.compile(r"\$(import (torch|os|torch\.distributed as dist)|from (monai_semiseg[\w.]*|pathlib) import \w+)")
+IMPORTS = re.compile(
+    r"\$(import (torch|os|torch\.distributed as dist)|from (monai_semiseg[\w.]*|pathlib) import \w+)"
+)
 CALLS = re.compile(
     r"__|\b(eval|exec|compile|open|system|popen|getattr|input)\s*\(|\b(subprocess|requests|urllib|socket)\b"
 )
 Raw = Callable[[Path, str], dict[str, Any]]
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "docs/README.md", "docs/data_license.txt", "configs/metadata.json",
-                                  "configs/train.json", "configs/inference.json", "configs/evaluate.json",
-                                  "configs/multi_gpu_train.json", "configs/logging.conf"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LICENSE",
+        "docs/README.md",
+        "docs/data_license.txt",
+        "configs/metadata.json",
+        "configs/train.json",
+        "configs/inference.json",
+        "configs/evaluate.json",
+        "configs/multi_gpu_train.json",
+        "configs/logging.conf",
+    ],
+)
 def test_files(bundle: Path, name: str) -> None:
     assert (bundle / name).stat().st_size > 100
 
 
 def test_metadata(bundle: Path, raw: Raw) -> None:
     meta = raw(bundle, "metadata")
-    required = {"schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",
-                "required_packages_version", "name", "task", "description", "authors", "copyright", "data_source",
-                "data_type", "image_classes", "label_classes", "pred_classes", "intended_use", "references",
-                "network_data_format"}  # fmt: skip
+    required = {
+        "schema",
+        "version",
+        "changelog",
+        "monai_version",
+        "pytorch_version",
+        "numpy_version",
+        "required_packages_version",
+        "name",
+        "task",
+        "description",
+        "authors",
+        "copyright",
+        "data_source",
+        "data_type",
+        "image_classes",
+        "label_classes",
+        "pred_classes",
+        "intended_use",
+        "references",
+        "network_data_format",
+    }
     assert required <= set(meta)
-    assert all(prop["id"].split("::")[-1] in meta for prop in MetaProperties.values() if prop["required"])
+    assert all(
+        prop["id"].split("::")[-1] in meta for prop in MetaProperties.values() if prop["required"]
+    )
     assert meta["version"] in meta["changelog"]
-    image, pred = (meta["network_data_format"][way][name] for way, name in (("inputs", "image"), ("outputs", "pred")))
-    keys = {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range", "is_patch_data", "channel_def"}
+    image, pred = (
+        meta["network_data_format"][way][name]
+        for way, name in (("inputs", "image"), ("outputs", "pred"))
+    )
+    keys = {
+        "type",
+        "format",
+        "num_channels",
+        "spatial_shape",
+        "dtype",
+        "value_range",
+        "is_patch_data",
+        "channel_def",
+    }
     assert keys <= set(image) and keys <= set(pred)
     config = raw(bundle, "inference")
     assert image["num_channels"] == config["in_channels"]
@@ -53,11 +114,17 @@ def test_metadata(bundle: Path, raw: Raw) -> None:
 
 
 def test_metadata_names_the_versions_that_are_tested(bundle: Path, raw: Raw) -> None:
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    pins = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
+    )
     pins = {name.lower(): version for name, version in pins.items()}
     meta = raw(bundle, "metadata")
-    stated = {**meta["required_packages_version"], "monai": meta["monai_version"], "torch": meta["pytorch_version"],
-              "numpy": meta["numpy_version"]}  # fmt: skip
+    stated = {
+        **meta["required_packages_version"],
+        "monai": meta["monai_version"],
+        "torch": meta["pytorch_version"],
+        "numpy": meta["numpy_version"],
+    }
     assert {name: pins.get(name.lower()) for name in stated} == stated
 
 
@@ -65,15 +132,34 @@ def test_what_the_workflows_share_is_equal(bundle: Path, raw: Raw) -> None:
     configs = [raw(bundle, config) for config in WORKFLOWS]
     for key in SHARED:
         values = [config[key] for config in configs if key in config]
-        if key == "preprocessing":  # evaluation reads the label, too, and keeps a copy of the scan for pictures
-            values = [[step for step in value["transforms"] if "label" not in json.dumps(step)] for value in values]
-            values = [[step for step in value if isinstance(step, str) or step["_target_"] in (
-                "Orientationd", "Spacingd")] for value in values]  # fmt: skip
+        if (
+            key == "preprocessing"
+        ):  # evaluation reads the label, too, and keeps a copy of the scan for pictures
+            values = [
+                [step for step in value["transforms"] if "label" not in json.dumps(step)]
+                for value in values
+            ]
+            values = [
+                [
+                    step
+                    for step in value
+                    if isinstance(step, str) or step["_target_"] in ("Orientationd", "Spacingd")
+                ]
+                for value in values
+            ]
         if key == "postprocessing":  # inference may keep the uncertainty, too
             values = [[step["_target_"] for step in value["transforms"]] for value in values]
         assert all(value == values[0] for value in values), key
-    common = {"spatial_dims", "in_channels", "out_channels", "label_names", "spacing", "patch_size", "intensity",
-              "network_def"}  # fmt: skip
+    common = {
+        "spatial_dims",
+        "in_channels",
+        "out_channels",
+        "label_names",
+        "spacing",
+        "patch_size",
+        "intensity",
+        "network_def",
+    }
     assert all(common <= set(config) for config in configs)
     assert {"inferer", "postprocessing"} <= set(configs[1]) & set(configs[2])
 
@@ -112,6 +198,8 @@ def test_what_the_package_has_to_say_is_shown(bundle: Path) -> None:
     """Which weights matched, where a training goes on: INFO of ours, and of others no more than warnings."""
     log = configparser.ConfigParser(interpolation=None)
     log.read(bundle / "configs" / "logging.conf")
-    assert log["logger_semiseg"]["qualname"] == "monai_semiseg" and "semiseg" in log["loggers"]["keys"].split(",")
+    assert log["logger_semiseg"]["qualname"] == "monai_semiseg" and "semiseg" in log["loggers"][
+        "keys"
+    ].split(",")
     assert log["logger_semiseg"]["level"] == log["handler_consoleHandler"]["level"] == "INFO"
     assert log["logger_root"]["level"] == "WARNING"

@@ -23,9 +23,20 @@ Settings = Callable[..., dict[str, Any]]
 def torchrun(command: list[str], folder: Path, timeout: int) -> str:
     """Run a command in two processes on gloo; return what they say."""
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*start, *command], capture_output=True, text=True, env=environment, cwd=folder,
-                          timeout=timeout)  # fmt: skip
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [*start, *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
+        timeout=timeout,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stderr
 
@@ -35,36 +46,76 @@ def assert_plain_names(state: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes(bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw) -> None:
+def test_two_processes(
+    bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
+) -> None:
     """Through the command line: joint batches, one writer, weights without a prefix."""
     files = [str(bundle / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")]
     overrides = settings(bundle, "train", data, tmp_path / "run", epoch_iterations=1, batch_size=1)
     overrides.pop("device")
-    command = ["-m", "monai.bundle", "run", "--bundle_root", str(bundle), "--config_file", str(files)]
-    said = torchrun([*command, *(part for key, value in overrides.items() for part in (f"--{key}", str(value)))],
-                    tmp_path, 300)  # fmt: skip
+    command = [
+        "-m",
+        "monai.bundle",
+        "run",
+        "--bundle_root",
+        str(bundle),
+        "--config_file",
+        str(files),
+    ]
+    said = torchrun(
+        [
+            *command,
+            *(part for key, value in overrides.items() for part in (f"--{key}", str(value))),
+        ],
+        tmp_path,
+        300,
+    )
     state = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
-    ConfigParser(raw(bundle, "train")).get_parsed_content("network_def").load_state_dict(state, strict=True)
+    ConfigParser(raw(bundle, "train")).get_parsed_content("network_def").load_state_dict(
+        state, strict=True
+    )
     assert_plain_names(state)
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["iteration"] == 2
     assert len((tmp_path / "run" / "learning_curve.csv").read_text().splitlines()) == 3
     assert said.count("Training: 100%") >= 1
-    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2, "loss and validation of one process"
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2, (
+        "loss and validation of one process"
+    )
 
 
 def jobs() -> list[dict[str, str]]:
     """Every pretraining, every ``train.json`` of its own kind, every method."""
     baselines = BUNDLES / "semisupervised_baselines"
     found = [
-        {"name": f"method_{file.stem}", "bundle": str(baselines), "stage": "train", "several": "multi_gpu_train.json",
-         "method": str(file)} for file in sorted((baselines / "configs" / "methods").glob("*.yaml"))
-    ]  # fmt: skip
+        {
+            "name": f"method_{file.stem}",
+            "bundle": str(baselines),
+            "stage": "train",
+            "several": "multi_gpu_train.json",
+            "method": str(file),
+        }
+        for file in sorted((baselines / "configs" / "methods").glob("*.yaml"))
+    ]
     for file in sorted(BUNDLES.glob("*/configs/pretrain*.json")):
         bundle = file.parents[1]
-        found.append({"name": f"{bundle.name}_{file.stem}", "bundle": str(bundle), "stage": file.stem,
-                      "several": "multi_gpu_pretrain.json", "method": ""})  # fmt: skip
-    found.append({"name": "cotraining", "bundle": str(BUNDLES / "diffusion_cotrainer"), "stage": "train",
-                  "several": "multi_gpu_train.json", "method": ""})  # fmt: skip
+        found.append(
+            {
+                "name": f"{bundle.name}_{file.stem}",
+                "bundle": str(bundle),
+                "stage": file.stem,
+                "several": "multi_gpu_pretrain.json",
+                "method": "",
+            }
+        )
+    found.append(
+        {
+            "name": "cotraining",
+            "bundle": str(BUNDLES / "diffusion_cotrainer"),
+            "stage": "train",
+            "several": "multi_gpu_train.json",
+            "method": "",
+        }
+    )
     return found
 
 
@@ -74,7 +125,11 @@ def test_all_trainers_in_two_processes(tmp_path: Path, write_dataset: Callable[.
     (tmp_path / "jobs.json").write_text(json.dumps(jobs()))
     (tmp_path / "out").mkdir()
     script = Path(__file__).with_name("two_processes.py")
-    torchrun([str(script), str(tmp_path / "jobs.json"), str(tmp_path), str(tmp_path / "out")], tmp_path, 900)
+    torchrun(
+        [str(script), str(tmp_path / "jobs.json"), str(tmp_path), str(tmp_path / "out")],
+        tmp_path,
+        900,
+    )
     found = json.loads((tmp_path / "out" / "found.json").read_text())
     assert set(found) == {job["name"] for job in jobs()} and len(found) > 12
     assert {name: value for name, value in found.items() if not value <= 1e-6} == {}

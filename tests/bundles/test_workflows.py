@@ -14,9 +14,9 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.transforms import RandomizableTrait
 
-from monai_semiseg.data.fingerprint import Fingerprint
-from monai_semiseg.data.plan import plan
-from monai_semiseg.inference.workflow import open_workflow
+from monai_semiseg.bundles.workflow import open_workflow
+from monai_semiseg.datasets.fingerprint import Fingerprint
+from monai_semiseg.datasets.plan import plan
 
 WORKFLOWS = ("train", "evaluate", "inference")
 Raw = Callable[[Path, str], dict[str, Any]]
@@ -27,12 +27,17 @@ Settings = Callable[..., dict[str, Any]]
 def test_workflow_initialises_and_has_every_property(
     bundle: Path, data: Path, tmp_path: Path, config: str, settings: Settings
 ) -> None:
-    kind, properties = ("train", TrainProperties) if config == "train" else ("infer", InferProperties)
+    kind, properties = (
+        ("train", TrainProperties) if config == "train" else ("infer", InferProperties)
+    )
     workflow = ConfigWorkflow(
-        config_file=str(bundle / "configs" / f"{config}.json"), workflow_type=kind, bundle_root=str(bundle),
-        meta_file=str(bundle / "configs" / "metadata.json"), logging_file=False,
+        config_file=str(bundle / "configs" / f"{config}.json"),
+        workflow_type=kind,
+        bundle_root=str(bundle),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        logging_file=False,
         **settings(bundle, config, data, tmp_path),
-    )  # fmt: skip
+    )
     workflow.initialize()
     assert workflow.check_properties() == []
     for name, prop in properties.items():
@@ -41,7 +46,9 @@ def test_workflow_initialises_and_has_every_property(
             assert getattr(workflow, name) is not None, name
 
 
-def test_initialising_needs_no_data_and_no_weights(bundle: Path, tmp_path: Path, settings: Settings) -> None:
+def test_initialising_needs_no_data_and_no_weights(
+    bundle: Path, tmp_path: Path, settings: Settings
+) -> None:
     """monai.bundle.load, MONAI Label and MONAI FL initialise a bundle before they set paths."""
     for config in WORKFLOWS:
         open_workflow(bundle, config, settings(bundle, config, tmp_path / "nowhere")).initialize()
@@ -51,20 +58,30 @@ def test_everything_that_is_not_random_is_cached(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
 ) -> None:
     """A Compose within a Compose counts as random for CacheDataset: it and what follows would run at every draw."""
-    for file in [bundle / "configs" / "train.json", *sorted((bundle / "configs").glob("pretrain*.json"))]:
+    for file in [
+        bundle / "configs" / "train.json",
+        *sorted((bundle / "configs").glob("pretrain*.json")),
+    ]:
         workflow = open_workflow(bundle, file.stem, settings(bundle, file.stem, data, tmp_path))
         workflow.initialize()
         train = raw(bundle, file.stem)["train"]
-        for name in ["train#dataset", *(["train#unlabelled#dataset"] if "unlabelled" in train else [])]:
+        for name in [
+            "train#dataset",
+            *(["train#unlabelled#dataset"] if "unlabelled" in train else []),
+        ]:
             dataset = workflow.parser.get_parsed_content(name)
             assert len(dataset) > 0
-            assert not [step for step in dataset.transform.transforms if isinstance(step, RandomizableTrait)]
+            assert not [
+                step for step in dataset.transform.transforms if isinstance(step, RandomizableTrait)
+            ]
 
 
 @pytest.mark.parametrize("config", WORKFLOWS)
 def test_network_is_what_the_metadata_says(bundle: Path, config: str, raw: Raw) -> None:
-    files = {"meta_file": str(bundle / "configs" / "metadata.json"),
-             "config_file": str(bundle / "configs" / f"{config}.json")}  # fmt: skip
+    files = {
+        "meta_file": str(bundle / "configs" / "metadata.json"),
+        "config_file": str(bundle / "configs" / f"{config}.json"),
+    }
     monai.bundle.verify_net_in_out("network_def", device="cpu", **files)
     parser = ConfigParser(raw(bundle, config))
     image = torch.zeros(1, parser["in_channels"], *parser["patch_size"])
@@ -74,10 +91,16 @@ def test_network_is_what_the_metadata_says(bundle: Path, config: str, raw: Raw) 
     assert output.shape == (1, channels, *image.shape[2:])
 
 
-@pytest.mark.parametrize("shape", [(20, 18, 12), (9, 9, 9), (300, 300, 5), (24, 40, 24), (1, 40, 40)], ids=str)
-def test_network_takes_the_patch_of_any_plan(bundle: Path, shape: tuple[int, ...], raw: Raw) -> None:
+@pytest.mark.parametrize(
+    "shape", [(20, 18, 12), (9, 9, 9), (300, 300, 5), (24, 40, 24), (1, 40, 40)], ids=str
+)
+def test_network_takes_the_patch_of_any_plan(
+    bundle: Path, shape: tuple[int, ...], raw: Raw
+) -> None:
     """A patch that the network's downsamplings shrink to nothing (or to one voxel: instance norm) fails in training."""
-    fingerprint = Fingerprint("MRI", np.ones((1, 3)), np.array([shape]), np.ones((1, 3)), None, {0: "none", 1: "a"}, {})
+    fingerprint = Fingerprint(
+        "MRI", np.ones((1, 3)), np.array([shape]), np.ones((1, 3)), None, {0: "none", 1: "a"}, {}
+    )
     planned = plan(fingerprint, max_voxels=64**3)
     parser = ConfigParser({**raw(bundle, "train"), **planned})
     with torch.no_grad():

@@ -9,11 +9,17 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from monai_semiseg.inference.workflow import open_workflow
+from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.networks.weights import unwrapped
 
-SMALL = {"patch_size": [32, 32, 32], "num_workers": 0, "iterations": 2, "epoch_iterations": 1, "batch_size": 2,
-         "init_weights": None}  # fmt: skip
+SMALL = {
+    "patch_size": [32, 32, 32],
+    "num_workers": 0,
+    "iterations": 2,
+    "epoch_iterations": 1,
+    "batch_size": 2,
+    "init_weights": None,
+}
 FEATURES = [4, 4, 4, 4, 8, 4]
 
 
@@ -21,13 +27,20 @@ def run(job: dict[str, str], data: Path, folder: Path) -> float:
     """Train, and return by how much the processes' weights differ."""
     bundle, stage = Path(job["bundle"]), job["stage"]
     known = json.loads((bundle / "configs" / f"{stage}.json").read_text())
-    small = {**SMALL, "channels": FEATURES[4] if stage == "pretrain_global" else FEATURES[5], "dimension": 8,
-             "teacher_features": FEATURES}  # fmt: skip
+    small = {
+        **SMALL,
+        "channels": FEATURES[4] if stage == "pretrain_global" else FEATURES[5],
+        "dimension": 8,
+        "teacher_features": FEATURES,
+    }
     settings = {key: value for key, value in small.items() if key in known}
     if "network_def" in known:
         settings["network_def#features"] = FEATURES
     settings |= {"dataset_dir": str(data), "ckpt_dir": str(folder), "output_dir": str(folder)}
-    overlays = [bundle / "configs" / job["several"], *([Path(job["method"])] if job["method"] else [])]
+    overlays = [
+        bundle / "configs" / job["several"],
+        *([Path(job["method"])] if job["method"] else []),
+    ]
     workflow = open_workflow(bundle, stage, settings, overlays)
     workflow.initialize()
     workflow.run()
@@ -35,12 +48,18 @@ def run(job: dict[str, str], data: Path, folder: Path) -> float:
     mine = torch.cat([value.double().flatten() for value in network.state_dict().values()])
     both = [torch.empty_like(mine) for _ in range(2)]
     dist.all_gather(both, mine)
-    return float((both[0] - both[1]).abs().max()) if bool(torch.isfinite(mine).all()) else float("nan")
+    return (
+        float((both[0] - both[1]).abs().max()) if bool(torch.isfinite(mine).all()) else float("nan")
+    )
 
 
 def main() -> None:
     """Take jobs from a file, and let the first process write what came out."""
-    jobs, data, out = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]), Path(sys.argv[3])
+    jobs, data, out = (
+        json.loads(Path(sys.argv[1]).read_text()),
+        Path(sys.argv[2]),
+        Path(sys.argv[3]),
+    )
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     found = {job["name"]: run(job, data, out / job["name"]) for job in jobs}

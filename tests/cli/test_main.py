@@ -18,7 +18,9 @@ VERB_NAMES = [module.__name__.rsplit(".", 1)[-1] for module in VERBS]
 
 def write_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0]) if affine is None else affine), path)
+    nib.save(
+        nib.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0]) if affine is None else affine), path
+    )
 
 
 @pytest.fixture
@@ -42,27 +44,45 @@ def test_help_of_every_verb_loads_neither_torch_nor_monai() -> None:
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     for verb in VERB_NAMES:
-        done = subprocess.run([sys.executable, "-c", code, verb, "--help"], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, verb, "--help"], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         assert f"monai-semiseg {verb}" in done.stdout
 
 
 def test_import_of_the_package_is_light() -> None:
-    code = "import sys, monai_semiseg; sys.exit(len({'torch', 'monai', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, monai_semiseg; sys.exit(len({'torch', 'monai', 'numpy'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_verbs_are_the_promised_ones() -> None:
-    assert set(VERB_NAMES) == {"demo", "check", "split", "plan", "predict", "evaluate", "study", "weights", "doctor"}
+    assert set(VERB_NAMES) == {
+        "demo",
+        "check",
+        "split",
+        "plan",
+        "predict",
+        "evaluate",
+        "study",
+        "weights",
+        "doctor",
+    }
 
 
-def test_check_of_a_sound_dataset(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_of_a_sound_dataset(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["check", str(dataset), "--output", str(tmp_path / "report.json")]) == 0
     assert "10 scans, 10 with a label" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "report.json").read_text())["cases"]) == 10
 
 
-def test_check_names_the_bad_file_and_exits_with_2(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_the_bad_file_and_exits_with_2(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (dataset / "images" / "case_03.nii.gz").write_bytes(b"no scan at all")
     assert main(["check", str(dataset)]) == 2
     out = capsys.readouterr().out
@@ -72,9 +92,17 @@ def test_check_names_the_bad_file_and_exits_with_2(dataset: Path, capsys: pytest
 
 def test_split_and_plan_write_what_the_bundles_read(dataset: Path, tmp_path: Path) -> None:
     datalist, plan = tmp_path / "datalist.json", tmp_path / "plan.yaml"
-    assert main(["split", str(dataset), "--labelled", "4", "--test", "3", "--output", str(datalist)]) == 0
+    assert (
+        main(["split", str(dataset), "--labelled", "4", "--test", "3", "--output", str(datalist)])
+        == 0
+    )
     content = json.loads(datalist.read_text())
-    assert [len(content[key]) for key in ("training", "validation", "unlabeled", "test")] == [3, 1, 3, 3]
+    assert [len(content[key]) for key in ("training", "validation", "unlabeled", "test")] == [
+        3,
+        1,
+        3,
+        3,
+    ]
     assert all(set(entry) == {"image"} for entry in content["unlabeled"])
     assert main(["plan", str(dataset), "--datalist", str(datalist), "--output", str(plan)]) == 0
     import yaml
@@ -90,14 +118,27 @@ def test_split_and_plan_write_what_the_bundles_read(dataset: Path, tmp_path: Pat
     [
         (["check", "nowhere"], "E_CONFIG nowhere"),
         (["split", "nowhere", "--labelled", "2"], "E_CONFIG nowhere"),
-        (["evaluate", "x", "--datalist", "y", "--output", "z", "--bundle", "nowhere"], "E_CONFIG nowhere"),
+        (
+            ["evaluate", "x", "--datalist", "y", "--output", "z", "--bundle", "nowhere"],
+            "E_CONFIG nowhere",
+        ),
         (["predict", "x", "--output", "z", "--bundle", "nowhere"], "E_CONFIG nowhere"),
-        (["predict", "x", "--output", "z", "--bundle", ".", "--device", "cuda:77"], "--device cuda:77"),
-        (["predict", "x", "--output", "z", "--bundle", ".", "--plan", "nowhere.yaml"], "nowhere.yaml"),
+        (
+            ["predict", "x", "--output", "z", "--bundle", ".", "--device", "cuda:77"],
+            "--device cuda:77",
+        ),
+        (
+            ["predict", "x", "--output", "z", "--bundle", ".", "--plan", "nowhere.yaml"],
+            "nowhere.yaml",
+        ),
     ],
 )
 def test_a_bad_request_exits_with_2_in_a_few_lines(
-    argv: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    argv: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(argv) == 2
@@ -107,7 +148,9 @@ def test_a_bad_request_exits_with_2_in_a_few_lines(
     assert not list(tmp_path.iterdir())
 
 
-def test_too_many_labels_asked_for(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_many_labels_asked_for(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "datalist.json"
     assert main(["split", str(dataset), "--labelled", "50", "--output", str(output)]) == 2
     assert "50 of 8" in capsys.readouterr().err
@@ -124,8 +167,17 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize("buffered", [True, False])
 def test_a_reader_that_has_gone_is_no_error(dataset: Path, buffered: bool) -> None:
     """``monai-semiseg check DATASET | head -1`` shows no traceback."""
-    command = [sys.executable, *([] if buffered else ["-u"]), "-m", "monai_semiseg", "check", str(dataset)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [
+        sys.executable,
+        *([] if buffered else ["-u"]),
+        "-m",
+        "monai_semiseg",
+        "check",
+        str(dataset),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -133,7 +185,9 @@ def test_a_reader_that_has_gone_is_no_error(dataset: Path, buffered: bool) -> No
 
 
 def test_a_worker_whose_pipe_broke_is_one() -> None:
-    code = ("import sys\nfrom monai_semiseg.cli import check, main\ndef fail(args): raise BrokenPipeError('a worker')\n"
-            "check.run = fail\nsys.exit(main.main(['check', '.']))")  # fmt: skip
+    code = (
+        "import sys\nfrom monai_semiseg.cli import check, main\ndef fail(args): raise BrokenPipeError('a worker')\n"
+        "check.run = fail\nsys.exit(main.main(['check', '.']))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "BrokenPipeError: a worker" in done.stderr

@@ -19,8 +19,20 @@ BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 def predict(output: Path, *configs: Path) -> int:
     scan = ROOT / "sample_data" / "scans" / "plain.nii"
     more = [word for file in configs for word in ("--config", str(file))]
-    return main(["predict", str(scan), "--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu",
-                 "--no_preview", *more])  # fmt: skip
+    return main(
+        [
+            "predict",
+            str(scan),
+            "--output",
+            str(output),
+            "--bundle",
+            str(BUNDLE),
+            "--device",
+            "cpu",
+            "--no_preview",
+            *more,
+        ]
+    )
 
 
 def test_configs_are_merged_last(tmp_path: Path) -> None:
@@ -31,10 +43,15 @@ def test_configs_are_merged_last(tmp_path: Path) -> None:
 
 
 def test_leaving_out_background_as_documented_leaves_the_mask_as_it_is(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "bundles" / "docs" / "folder_runs.md").read_text(), re.S)
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "folder_runs.md").read_text(), re.S)
     (tmp_path / "foreground.yaml").write_text(text)
-    assert predict(tmp_path / "whole") == predict(tmp_path / "box", tmp_path / "foreground.yaml") == 0
-    masks = [np.asarray(nib.load(tmp_path / name / "plain_seg.nii.gz").dataobj) for name in ("whole", "box")]
+    assert (
+        predict(tmp_path / "whole") == predict(tmp_path / "box", tmp_path / "foreground.yaml") == 0
+    )
+    masks = [
+        np.asarray(nib.load(tmp_path / name / "plain_seg.nii.gz").dataobj)
+        for name in ("whole", "box")
+    ]
     assert masks[0].any() and np.array_equal(*masks)
 
 

@@ -13,11 +13,28 @@ from monai_semiseg.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASET, BUNDLE = ROOT / "sample_data" / "dataset", ROOT / "bundles" / "semisupervised_baselines"
-SMALL = {"patch_size": "[32,32,32]", "network_def#features": "[4,4,4,4,4,4]", "epoch_iterations": 1, "num_workers": 0}
+SMALL = {
+    "patch_size": "[32,32,32]",
+    "network_def#features": "[4,4,4,4,4,4]",
+    "epoch_iterations": 1,
+    "num_workers": 0,
+}
 
 
 def ask(output: Path, *more: str) -> int:
-    return main(["study", str(DATASET), "--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu", *more])
+    return main(
+        [
+            "study",
+            str(DATASET),
+            "--output",
+            str(output),
+            "--bundle",
+            str(BUNDLE),
+            "--device",
+            "cpu",
+            *more,
+        ]
+    )
 
 
 @pytest.mark.slow
@@ -25,7 +42,10 @@ def test_a_study_from_end_to_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    teacher = {"overlays": [str(BUNDLE / "configs" / "methods" / "mean_teacher.yaml")], "settings": SMALL}
+    teacher = {
+        "overlays": [str(BUNDLE / "configs" / "methods" / "mean_teacher.yaml")],
+        "settings": SMALL,
+    }
     arms = {"supervised": {"settings": SMALL}, "teacher": teacher}
     config = {"arms": arms, "labelled": [4], "seeds": [0], "budget": 2, "test": 2}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
@@ -36,18 +56,30 @@ def test_a_study_from_end_to_end(
     assert ask(tmp_path / "out", *options) == 0
     assert signal.getsignal(signal.SIGTERM) == before  # whoever calls it gets its own handler back
     assert "With 4 labelled scans the best mean Dice" in capsys.readouterr().out
-    names = {"results.csv", "summary.csv", "summary.md", "curve.png", "report.html", "protocol.json", "answer.txt"}
+    names = {
+        "results.csv",
+        "summary.csv",
+        "summary.md",
+        "curve.png",
+        "report.html",
+        "protocol.json",
+        "answer.txt",
+    }
     assert names <= {path.name for path in (tmp_path / "out").iterdir()}
     cells = json.loads((tmp_path / "out" / "protocol.json").read_text())["cells"]
     assert [cell["status"] for cell in cells.values()] == ["finished", "finished"]
     assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**config, "also": [{"arms": "supervised", "seeds": 1}]}))
+    (tmp_path / "study.yaml").write_text(
+        yaml.safe_dump({**config, "also": [{"arms": "supervised", "seeds": 1}]})
+    )
     capsys.readouterr()
     assert ask(tmp_path / "again", *options, "--known", str(tmp_path / "out"), "--dry_run") == 0
     told = capsys.readouterr()
     assert "2 cells are known from" in told.err and "1 of 3 cells to do" in told.out
     assert ask(tmp_path / "again", *options, "--report") == 0
-    assert (tmp_path / "again" / "results.csv").read_bytes() == (tmp_path / "out" / "results.csv").read_bytes()
+    assert (tmp_path / "again" / "results.csv").read_bytes() == (
+        tmp_path / "out" / "results.csv"
+    ).read_bytes()
     assert not (tmp_path / "again" / "cells" / "supervised__4_labelled__seed_1").exists()
 
 
@@ -63,7 +95,9 @@ def test_a_study_from_end_to_end(
     ],
     ids=lambda more: " ".join(more),
 )
-def test_refused_before_any_work(tmp_path: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_before_any_work(
+    tmp_path: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ask(tmp_path / "out", *more) == 2
     assert capsys.readouterr().err.startswith("E_CONFIG")
     assert not (tmp_path / "out" / "cells").exists()
@@ -77,7 +111,9 @@ def test_refused_before_any_work(tmp_path: Path, more: tuple[str, ...], capsys: 
         ("{methods: supervised, labelled: 4, also: [{arms: other}]}", "also names ['other']"),
     ],
 )
-def test_unknown_keys_of_a_config(content: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_keys_of_a_config(
+    content: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "s.yaml").write_text(content)
     assert ask(tmp_path / "out", "--config", str(tmp_path / "s.yaml")) == 2
     assert words in capsys.readouterr().err

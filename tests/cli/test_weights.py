@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 from safetensors.torch import load_file
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.data.files import sha256_of
+from monai_semiseg.storage.files import sha256_of
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 
@@ -23,14 +23,29 @@ def network(dims: int = 3, outputs: int = 3) -> torch.nn.Module:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    torch.save({f"module.{name}": value for name, value in network().state_dict().items()}, tmp_path / "model.pt")
+    torch.save(
+        {f"module.{name}": value for name, value in network().state_dict().items()},
+        tmp_path / "model.pt",
+    )
     return tmp_path / "model.pt"
 
 
 def test_inspect(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "inspect", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["conv_0.conv_0.conv.weight", "float32", "16", "x", "1", "x", "3", "x", "3", "x", "3"]
+    assert lines[0].split() == [
+        "conv_0.conv_0.conv.weight",
+        "float32",
+        "16",
+        "x",
+        "1",
+        "x",
+        "3",
+        "x",
+        "3",
+        "x",
+        "3",
+    ]
     assert f"{len(network().state_dict())} tensors" in lines[-1] and sha256_of(file) in lines[-1]
 
 
@@ -43,7 +58,9 @@ def test_convert_to_safetensors_and_back(file: Path, tmp_path: Path) -> None:
     assert all(torch.equal(value, plain[name]) for name, value in load_file(there).items())
 
 
-def test_convert_to_two_axes_and_half_precision(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_to_two_axes_and_half_precision(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "flat.pt"
     more = ["--bundle", str(BUNDLE), "--spatial_dims", "2", "--half"]
     assert main(["weights", "convert", str(file), "--output", str(out), *more]) == 0
@@ -56,7 +73,22 @@ def test_convert_to_two_axes_and_half_precision(file: Path, tmp_path: Path, caps
 
 def test_an_encoder_alone(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "encoder.pt"
-    assert main(["weights", "convert", str(file), "--output", str(out), "--only", "conv_0*", "--only", "down_*"]) == 0
+    assert (
+        main(
+            [
+                "weights",
+                "convert",
+                str(file),
+                "--output",
+                str(out),
+                "--only",
+                "conv_0*",
+                "--only",
+                "down_*",
+            ]
+        )
+        == 0
+    )
     kept = torch.load(out, weights_only=True)
     assert {name.split(".")[0] for name in kept} == {"conv_0", *(f"down_{n}" for n in range(1, 5))}
     whole = network().state_dict()
@@ -71,8 +103,22 @@ def test_match(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     torch.save(network(outputs=5).state_dict(), tmp_path / "five.pt")
     assert main(["weights", "match", str(tmp_path / "five.pt"), "--bundle", str(BUNDLE)]) == 0
     assert f"{total - 2} of {total}" in capsys.readouterr().out
-    assert main(["weights", "match", str(file), "--bundle", str(BUNDLE), "--rename", "conv_0.=stem.",
-                 "--rename", "stem.=conv_0."]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "weights",
+                "match",
+                str(file),
+                "--bundle",
+                str(BUNDLE),
+                "--rename",
+                "conv_0.=stem.",
+                "--rename",
+                "stem.=conv_0.",
+            ]
+        )
+        == 0
+    )
     assert f"{total} of {total}" in capsys.readouterr().out
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
     assert main(["weights", "match", str(tmp_path / "other.pt"), "--bundle", str(BUNDLE)]) == 3
@@ -87,6 +133,8 @@ def test_match(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["inspect", "--rename", "none.=x."], "no tensor begins so"),
     ],
 )
-def test_bad_requests(more: list[str], words: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_requests(
+    more: list[str], words: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["weights", more[0], str(file), *more[1:]]) == 2
     assert words in capsys.readouterr().err

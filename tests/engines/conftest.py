@@ -35,7 +35,13 @@ def batch() -> Callable[..., dict[str, Tensor]]:
         image = label - 0.8 + noise * torch.randn(label.shape, generator=generator)
         strong = 1.3 * image + noise * torch.randn(label.shape, generator=generator)
         beside = label[2:].roll(1, -1)  # what registration finds is near the truth
-        return {"image": image[:2], "label": label[:2], "weak": image[2:], "strong": strong[2:], "truth": label[2:],
-                "propagated": torch.cat([beside == 1, beside == 2], 1).float()}  # fmt: skip
+        return {
+            "image": image[:2],
+            "label": label[:2],
+            "weak": image[2:],
+            "strong": strong[2:],
+            "truth": label[2:],
+            "propagated": torch.cat([beside == 1, beside == 2], 1).float(),
+        }
 
     return make

@@ -28,8 +28,18 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.auxiliary import PerturbedDecoders, PyramidHeads
 
 CLASSES = 3
-TEACHERS = {"mean_teacher", "uncertainty_aware", "weak_to_strong", "copy_paste", "label_propagation"}
-HARD = {"cross_pseudo", "weak_to_strong", "copy_paste"}  # learn decisions, which entropy alone does not say
+TEACHERS = {
+    "mean_teacher",
+    "uncertainty_aware",
+    "weak_to_strong",
+    "copy_paste",
+    "label_propagation",
+}
+HARD = {
+    "cross_pseudo",
+    "weak_to_strong",
+    "copy_paste",
+}  # learn decisions, which entropy alone does not say
 Build = Callable[..., SemiSupervisedTrainer]
 Batch = Callable[..., dict[str, Tensor]]
 
@@ -50,17 +60,26 @@ def parts(name: str, net: nn.Module, dims: int) -> dict[str, Any]:
         "cross_pseudo": lambda: {"partner": network(dims)},
         "cross_consistency": lambda: {"decoders": PerturbedDecoders(net, ["conv_0", "down_*"])},
         "pyramid": lambda: {"heads": heads(net, dims, ["upcat_3", "upcat_2"], CLASSES)},
-        "dual_task": lambda: {"head": heads(net, dims, ["upcat_1"], CLASSES - 1), "steepness": 20.0},
+        "dual_task": lambda: {
+            "head": heads(net, dims, ["upcat_1"], CLASSES - 1),
+            "steepness": 20.0,
+        },
     }.get(name, dict)()
 
 
 METHODS: dict[str, Build] = {
-    "supervised": SemiSupervisedTrainer, "entropy": EntropyMinimisationTrainer, "mean_teacher": MeanTeacherTrainer,
-    "uncertainty_aware": UncertaintyAwareTrainer, "weak_to_strong": WeakToStrongTrainer,
-    "copy_paste": BidirectionalCopyPasteTrainer, "cross_pseudo": CrossPseudoSupervisionTrainer,
-    "cross_consistency": CrossConsistencyTrainer, "pyramid": PyramidConsistencyTrainer,
-    "dual_task": DualTaskConsistencyTrainer, "label_propagation": LabelPropagationTrainer,
-}  # fmt: skip
+    "supervised": SemiSupervisedTrainer,
+    "entropy": EntropyMinimisationTrainer,
+    "mean_teacher": MeanTeacherTrainer,
+    "uncertainty_aware": UncertaintyAwareTrainer,
+    "weak_to_strong": WeakToStrongTrainer,
+    "copy_paste": BidirectionalCopyPasteTrainer,
+    "cross_pseudo": CrossPseudoSupervisionTrainer,
+    "cross_consistency": CrossConsistencyTrainer,
+    "pyramid": PyramidConsistencyTrainer,
+    "dual_task": DualTaskConsistencyTrainer,
+    "label_propagation": LabelPropagationTrainer,
+}
 UNLABELLED = [name for name in METHODS if name != "supervised"]
 
 
@@ -70,12 +89,22 @@ def build(
     torch.manual_seed(0)
     net = settings.pop("network", None) or network(dims)
     more = parts(name, net, dims)
-    trained = [p for part in (net, *more.values()) if isinstance(part, nn.Module) for p in part.parameters()]
+    trained = [
+        p
+        for part in (net, *more.values())
+        if isinstance(part, nn.Module)
+        for p in part.parameters()
+    ]
     return METHODS[name](
-        device=torch.device("cpu"), max_epochs=settings.pop("max_epochs", 1), epoch_length=len(batches) or 1,
-        train_data_loader=batches, network=net, optimizer=torch.optim.Adam(trained, lr=settings.pop("lr", 3e-3)),
-        loss_function=DiceCELoss(to_onehot_y=True, softmax=True), **{**more, **settings},
-    )  # fmt: skip
+        device=torch.device("cpu"),
+        max_epochs=settings.pop("max_epochs", 1),
+        epoch_length=len(batches) or 1,
+        train_data_loader=batches,
+        network=net,
+        optimizer=torch.optim.Adam(trained, lr=settings.pop("lr", 3e-3)),
+        loss_function=DiceCELoss(to_onehot_y=True, softmax=True),
+        **{**more, **settings},
+    )
 
 
 def started(name: str, dims: int = 2, **settings: Any) -> SemiSupervisedTrainer:
@@ -104,9 +133,15 @@ def test_gradient_reaches_the_network_and_no_teacher(name: str, dims: int, batch
 @pytest.mark.parametrize("name", UNLABELLED)
 def test_labels_of_unlabelled_scans_are_not_there_to_be_used(name: str, batch: Batch) -> None:
     trainer = started(name)
-    known = {"image", "label", "weak", "strong", *({"propagated"} if name == "label_propagation" else ())}
+    known = {
+        "image",
+        "label",
+        "weak",
+        "strong",
+        *({"propagated"} if name == "label_propagation" else ()),
+    }
     trainer.losses({key: value for key, value in batch().items() if key in known})
-    with pytest.raises(ConfigError, match="paired_draws"):
+    with pytest.raises(ConfigError, match="paired_samples"):
         trainer.losses({key: value for key, value in batch().items() if key in ("image", "label")})
 
 
@@ -133,7 +168,9 @@ def test_the_unlabelled_loss_alone_goes_down(name: str, batch: Batch) -> None:
 def test_learns_the_toy_problem(name: str, batch: Batch) -> None:
     """Both losses together, through the engine: unlabelled scans are segmented in the end."""
     batches = [batch(2, seed) for seed in range(4)]
-    trainer = build(name, batches=batches, max_epochs=20, lr=1e-2, unlabelled_weight=0.3, ramp_iterations=30)
+    trainer = build(
+        name, batches=batches, max_epochs=20, lr=1e-2, unlabelled_weight=0.3, ramp_iterations=30
+    )
     trainer.run()
     judged = (trainer.teacher if name in TEACHERS else trainer.network).eval()
     truth = batch(2, 7)
@@ -159,13 +196,16 @@ def test_ramp(length: int) -> None:
     assert values == sorted(values) and values[length:] == [1.0] * 5
     if length:
         assert values[0] == pytest.approx(math.exp(-5)) and values[length // 2] == pytest.approx(
-            math.exp(-5 * (1 - (length // 2) / length) ** 2))  # fmt: skip
+            math.exp(-5 * (1 - (length // 2) / length) ** 2)
+        )
 
 
 def test_the_ramp_and_the_weight_are_what_is_added(batch: Batch) -> None:
     trainer = build("entropy", batches=[batch()] * 3, unlabelled_weight=0.7, ramp_iterations=4)
     seen = []
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output))
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output)
+    )
     trainer.run()
     for t, output in enumerate(seen, 1):
         total = output["supervised_loss"] + 0.7 * gaussian_ramp(t, 4) * output["unlabelled_loss"]
@@ -179,8 +219,16 @@ def test_supervised_is_monais_trainer(batch: Batch) -> None:
     batches, ends = [batch(2, seed) for seed in range(3)], []
     ours = build("supervised", batches=batches)
     theirs = build("supervised", batches=batches)
-    other = SupervisedTrainer(torch.device("cpu"), 1, batches, theirs.network, theirs.optimizer, theirs.loss_function,
-                              epoch_length=3, decollate=False)  # fmt: skip
+    other = SupervisedTrainer(
+        torch.device("cpu"),
+        1,
+        batches,
+        theirs.network,
+        theirs.optimizer,
+        theirs.loss_function,
+        epoch_length=3,
+        decollate=False,
+    )
     for trainer in (ours, other):
         trainer.run()
         ends.append(trainer.network.state_dict())
@@ -192,10 +240,13 @@ def test_teacher_starts_from_what_the_student_has_and_follows(batch: Batch) -> N
     with torch.no_grad():
         trainer.network.final_conv.bias.fill_(3.0)  # as if initial weights had been loaded
     means = []
-    trainer.add_event_handler(Events.STARTED, lambda _: means.append(trainer.teacher.final_conv.bias.mean().item()))
+    trainer.add_event_handler(
+        Events.STARTED, lambda _: means.append(trainer.teacher.final_conv.bias.mean().item())
+    )
     slow: list[Tensor] = []
     trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda _: slow.append(trainer.network.final_conv.weight.detach().clone())
+        Events.ITERATION_COMPLETED,
+        lambda _: slow.append(trainer.network.final_conv.weight.detach().clone()),
     )
     trainer.run()
     assert means == [3.0]
@@ -210,15 +261,21 @@ def test_uncertain_voxels_do_not_count(batch: Batch) -> None:
         for parameter in trainer.teacher.final_conv.parameters():
             parameter.zero_()
     images = batch()["strong"]
-    torch.testing.assert_close(trainer.uncertainty(images), torch.full((2, 1, 32, 32), math.log(3)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        trainer.uncertainty(images), torch.full((2, 1, 32, 32), math.log(3)), atol=1e-4, rtol=0
+    )
     trainer.state.iteration = 5
     assert float(trainer.losses(batch())[1]) == 0
 
 
-def test_confidence_and_cutmix_against_a_loop(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
+def test_confidence_and_cutmix_against_a_loop(
+    monkeypatch: pytest.MonkeyPatch, batch: Batch
+) -> None:
     trainer = started("weak_to_strong", threshold=0.4, box=(0.5, 0.5))
     data, seen = batch(), {}
-    monkeypatch.setattr(trainer, "pseudo_loss", lambda *args: seen.update(args=args) or args[0].sum())
+    monkeypatch.setattr(
+        trainer, "pseudo_loss", lambda *args: seen.update(args=args) or args[0].sum()
+    )
     inputs = []
     trainer.network.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
     trainer.losses(data)
@@ -242,7 +299,9 @@ def test_soft_targets_against_the_formula(batch: Batch) -> None:
     trainer, data = started("weak_to_strong", soft=True, box=(1.0, 1.0)), batch()
     loss = trainer.losses(data)[1]
     with torch.no_grad():
-        q = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)[[1, 0]]  # the box is the whole patch: samples swap
+        q = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)[
+            [1, 0]
+        ]  # the box is the whole patch: samples swap
         free = trainer.network(torch.cat([data["image"], data["strong"][[1, 0]]]))[2:]
     slow = -sum(q[:, c] * torch.log_softmax(free, 1)[:, c] for c in range(CLASSES))
     torch.testing.assert_close(loss, torch.as_tensor(slow).mean())
@@ -251,7 +310,9 @@ def test_soft_targets_against_the_formula(batch: Batch) -> None:
 @pytest.mark.parametrize("iteration", [1, 5, 10, 50])
 def test_label_propagation_against_the_formula(iteration: int, batch: Batch) -> None:
     """The target is carried over at first; in the end the teacher has its share of it."""
-    trainer = started("label_propagation", soft=True, teacher_share=0.4, teacher_ramp=10, box_probability=0.0)
+    trainer = started(
+        "label_propagation", soft=True, teacher_share=0.4, teacher_ramp=10, box_probability=0.0
+    )
     trainer.state.iteration, data = iteration, batch()
     loss = trainer.losses(data)[1]
     with torch.no_grad():
@@ -296,7 +357,9 @@ def test_cross_pseudo_supervision_against_the_formula(batch: Batch) -> None:
     images = torch.cat([data["image"], data["strong"]])
     a, b = trainer.network(images), trainer.partner(images)
     log_a, log_b = torch.log_softmax(a, 1), torch.log_softmax(b, 1)
-    slow = -(log_a.gather(1, b.argmax(1)[:, None]).mean() + log_b.gather(1, a.argmax(1)[:, None]).mean())
+    slow = -(
+        log_a.gather(1, b.argmax(1)[:, None]).mean() + log_b.gather(1, a.argmax(1)[:, None]).mean()
+    )
     torch.testing.assert_close(trainer.losses(data)[1], slow)
 
 
@@ -304,7 +367,10 @@ def test_two_networks_from_one_file_are_moved_apart() -> None:
     trainer = build("cross_pseudo")
     trainer.partner.load_state_dict(trainer.network.state_dict())
     trainer.before_first_step()
-    own, other = trainer.network.conv_0.conv_0.conv.weight, trainer.partner.conv_0.conv_0.conv.weight
+    own, other = (
+        trainer.network.conv_0.conv_0.conv.weight,
+        trainer.partner.conv_0.conv_0.conv.weight,
+    )
     assert 0.03 < float((own - other).std() / own.std()) < 0.3
     already = build("cross_pseudo")
     before = copy.deepcopy(already.partner.conv_0.conv_0.conv.weight)
@@ -335,7 +401,9 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("name", ["supervised", "mean_teacher"])
 def test_accumulated_gradients_are_those_of_the_joined_batch(name: str, batch: Batch) -> None:
     whole = [batch(seed=s) for s in range(3)]
-    halves = [{key: value[n : n + 1] for key, value in one.items()} for one in whole for n in range(2)]
+    halves = [
+        {key: value[n : n + 1] for key, value in one.items()} for one in whole for n in range(2)
+    ]
     ends = []
     for batches, steps in ((whole, 1), (halves, 2)):
         quiet = {"noise": 0.0} if name != "supervised" else {}
@@ -344,7 +412,10 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(name: str, batch: B
         trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), 0.1)
         trainer.ramp_iterations, updates = 0, []
         follow = trainer.after_step
-        trainer.after_step = lambda n, follow=follow, updates=updates: (updates.append(n), follow(n))[1]  # type: ignore[method-assign]
+        trainer.after_step = lambda n, follow=follow, updates=updates: (
+            updates.append(n),
+            follow(n),
+        )[1]  # type: ignore[method-assign]
         trainer.run()
         assert len(updates) == 3  # a teacher moves with the steps, not with the batches
         ends.append(trainer.network.state_dict())
@@ -354,7 +425,10 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(name: str, batch: B
 
 
 def test_the_last_batch_of_an_epoch_steps_in_any_case(batch: Batch) -> None:
-    trainer, steps = build("supervised", batches=[batch(seed=s) for s in range(3)], accumulation_steps=2), []
+    trainer, steps = (
+        build("supervised", batches=[batch(seed=s) for s in range(3)], accumulation_steps=2),
+        [],
+    )
     trainer.after_step = steps.append  # type: ignore[method-assign]
     trainer.run()
     assert steps == [2, 3]
@@ -362,7 +436,9 @@ def test_the_last_batch_of_an_epoch_steps_in_any_case(batch: Batch) -> None:
 
 def test_a_compiled_network_trains_and_its_state_has_plain_names(batch: Batch) -> None:
     trainer = build("mean_teacher", compiled=True, batches=[batch(seed=0)])
-    trainer.network = torch.compile(trainer.network._orig_mod, backend="eager")  # no compiler is needed for this
+    trainer.network = torch.compile(
+        trainer.network._orig_mod, backend="eager"
+    )  # no compiler is needed for this
     trainer.run()
     assert all(torch.isfinite(value).all() for value in trainer.teacher.state_dict().values())
     assert not any(key.startswith("_orig_mod") for key in trainer.teacher.state_dict())

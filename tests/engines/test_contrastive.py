@@ -11,7 +11,9 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor
 
 from monai_semiseg.engines.contrastive import ContrastTrainer, SupervisedContrastTrainer
-from monai_semiseg.engines.embedding_diagnostics import (
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.handlers.embedding_diagnostics import (
     EmbeddingDiagnostics,
     alignment,
     class_similarity,
@@ -19,8 +21,6 @@ from monai_semiseg.engines.embedding_diagnostics import (
     principal_picture,
     uniformity,
 )
-from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
-from monai_semiseg.errors import ConfigError
 from monai_semiseg.losses.contrastive import GlobalContrast, LocalContrast, SelfLocalContrast
 from monai_semiseg.networks.embedding import Embedder
 
@@ -35,23 +35,36 @@ def batches(count: int, labels: bool) -> list[dict[str, Tensor]]:
         for one in label[:, 0]:
             x, y = torch.randint(2, 14, (2,), generator=generator).tolist()
             one[x : x + 8, y : y + 8], one[x + 8 : x + 14, y : y + 8] = 1, 2
-        kind = torch.tensor([1.0, -0.2])[:, None, None, None]  # two kinds of scan, for the global contrast
-        views = [2.0 * (label == 1) - 2.0 * kind * (label == 2) + 0.3 * torch.randn(label.shape, generator=generator)
-                 for _ in range(2)]  # fmt: skip
+        kind = torch.tensor([1.0, -0.2])[
+            :, None, None, None
+        ]  # two kinds of scan, for the global contrast
+        views = [
+            2.0 * (label == 1)
+            - 2.0 * kind * (label == 2)
+            + 0.3 * torch.randn(label.shape, generator=generator)
+            for _ in range(2)
+        ]
         batch = {"image": views[0], "second": views[1]}
         found.append({**batch, "label": label, "second_label": label.clone()} if labels else batch)
     return found
 
 
-def trainer(kind: type[ContrastTrainer], loss: Any, pooled: bool, epochs: int = 4, **more: Any) -> ContrastTrainer:
+def trainer(
+    kind: type[ContrastTrainer], loss: Any, pooled: bool, epochs: int = 4, **more: Any
+) -> ContrastTrainer:
     torch.manual_seed(2)
     net = BasicUNet(2, 1, 3, (8, 8, 8, 8, 8, 8))
     embedder = Embedder(net, "down_4" if pooled else "upcat_1", 8, 2, pooled, 16)
     return kind(
-        device=torch.device("cpu"), max_epochs=epochs, epoch_length=5,
-        train_data_loader=batches(5, kind is SupervisedContrastTrainer), network=embedder, loss_function=loss,
-        optimizer=torch.optim.AdamW(embedder.parameters(), 0.01), **more,
-    )  # fmt: skip
+        device=torch.device("cpu"),
+        max_epochs=epochs,
+        epoch_length=5,
+        train_data_loader=batches(5, kind is SupervisedContrastTrainer),
+        network=embedder,
+        loss_function=loss,
+        optimizer=torch.optim.AdamW(embedder.parameters(), 0.01),
+        **more,
+    )
 
 
 CASES = [
@@ -69,12 +82,21 @@ def test_it_learns_encoder_and_head(kind: type[ContrastTrainer], loss: Any, pool
 
     engine, seen = trainer(kind, loss, pooled), []
     before = {name: value.clone() for name, value in engine.network.state_dict().items()}
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(float(e.state.output["loss"])))
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append(float(e.state.output["loss"]))
+    )
     engine.run()
     assert sum(seen[-5:]) < 0.97 * sum(seen[:5])
-    moved = {name.removeprefix("network.").split(".")[0] for name, value in engine.network.state_dict().items()
-             if not torch.equal(value, before[name])}  # fmt: skip
-    assert {"head", "conv_0", "down_4"} <= moved and ("upcat_1" in moved) == (not pooled) and "final_conv" not in moved
+    moved = {
+        name.removeprefix("network.").split(".")[0]
+        for name, value in engine.network.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert (
+        {"head", "conv_0", "down_4"} <= moved
+        and ("upcat_1" in moved) == (not pooled)
+        and "final_conv" not in moved
+    )
 
 
 def test_labels_follow_their_view() -> None:
@@ -93,9 +115,13 @@ def test_a_batch_without_a_second_view_is_refused() -> None:
 
 def test_diagnostics(tmp_path: Path) -> None:
     look = EmbeddingDiagnostics(str(tmp_path), str(tmp_path / "events"))
-    engine = trainer(SupervisedContrastTrainer, LocalContrast(0.1, stride=2), False, train_handlers=[look])
+    engine = trainer(
+        SupervisedContrastTrainer, LocalContrast(0.1, stride=2), False, train_handlers=[look]
+    )
     engine.run()
-    assert (tmp_path / "embeddings.png").read_bytes()[:4] == b"\x89PNG" and list((tmp_path / "events").iterdir())
+    assert (tmp_path / "embeddings.png").read_bytes()[:4] == b"\x89PNG" and list(
+        (tmp_path / "events").iterdir()
+    )
     assert look.latest["intra/1"] > look.latest["inter"]
     plain = EmbeddingDiagnostics(str(tmp_path / "none"))
     trainer(ContrastTrainer, GlobalContrast(), True, 1, train_handlers=[plain]).run()
@@ -104,7 +130,9 @@ def test_diagnostics(tmp_path: Path) -> None:
 
 def test_diagnostics_want_a_contrastive_trainer() -> None:
     engine = trainer(ContrastTrainer, GlobalContrast(), True, 1)
-    other = SemiSupervisedTrainer(torch.device("cpu"), 1, 1, [], engine.network, engine.optimizer, engine.loss_function)
+    other = SemiSupervisedTrainer(
+        torch.device("cpu"), 1, 1, [], engine.network, engine.optimizer, engine.loss_function
+    )
     with pytest.raises(ConfigError, match="expected: a contrastive trainer"):
         EmbeddingDiagnostics("x")._look(other)
 
@@ -123,7 +151,12 @@ def test_measures_against_pairs() -> None:
         assert found[f"intra/{c}"] == pytest.approx(sum(same) / len(same))
     between = []
     for a, b in ((0, 1), (0, 2), (1, 2)):
-        cross = [float(unit[i] @ unit[j]) for i in range(7) for j in range(7) if classes[i] == a and classes[j] == b]
+        cross = [
+            float(unit[i] @ unit[j])
+            for i in range(7)
+            for j in range(7)
+            if classes[i] == a and classes[j] == b
+        ]
         between.append(sum(cross) / len(cross))
     assert found["inter"] == pytest.approx(sum(between) / 3)
     assert uniformity(rows[:1]) == 0

@@ -36,29 +36,49 @@ def batch(batch: Batch) -> Batch:
 
 
 def teacher(dims: int = 2, steps: int = 1) -> DiffusionTeacher:
-    nets = [TimeConditionedUNet(dims, 1 + CLASSES, out, FEATURES, embedding=8) for out in (CLASSES, 1)]
+    nets = [
+        TimeConditionedUNet(dims, 1 + CLASSES, out, FEATURES, embedding=8) for out in (CLASSES, 1)
+    ]
     return DiffusionTeacher(nets[0], nets[1], CLASSES, steps=steps)
 
 
-def pretrainer(epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any) -> DiffusionPretrainer:
+def pretrainer(
+    epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any
+) -> DiffusionPretrainer:
     torch.manual_seed(0)
     made = settings.pop("diffusion", None) or teacher(settings.pop("dims", 2))
     return DiffusionPretrainer(
-        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches) or 1, network=made,
-        train_data_loader=batches, optimizer=torch.optim.Adam(made.parameters(), 3e-3), **settings,
-    )  # fmt: skip
+        device=torch.device("cpu"),
+        max_epochs=epochs,
+        epoch_length=len(batches) or 1,
+        network=made,
+        train_data_loader=batches,
+        optimizer=torch.optim.Adam(made.parameters(), 3e-3),
+        **settings,
+    )
 
 
-def cotrainer(dims: int = 2, epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any) -> Any:
+def cotrainer(
+    dims: int = 2, epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any
+) -> Any:
     torch.manual_seed(0)
-    student, made = BasicUNet(dims, 1, CLASSES, FEATURES), settings.pop("diffusion", None) or teacher(dims)
+    student, made = (
+        BasicUNet(dims, 1, CLASSES, FEATURES),
+        settings.pop("diffusion", None) or teacher(dims),
+    )
     trained = [*student.parameters(), *made.parameters()]
     settings = {"teacher": copy.deepcopy(student), "momentum": 0.9, "aligned": False, **settings}
     trainer = DiffusionCoTrainer(
-        device=torch.device("cpu"), max_epochs=epochs, epoch_length=len(batches) or 1, network=student,
-        train_data_loader=batches, optimizer=torch.optim.Adam(trained, 3e-3), loss_function=LOSS,
-        diffusion=made, **settings,
-    )  # fmt: skip
+        device=torch.device("cpu"),
+        max_epochs=epochs,
+        epoch_length=len(batches) or 1,
+        network=student,
+        train_data_loader=batches,
+        optimizer=torch.optim.Adam(trained, 3e-3),
+        loss_function=LOSS,
+        diffusion=made,
+        **settings,
+    )
     trainer.state.iteration = 1
     return trainer
 
@@ -84,27 +104,40 @@ def test_masks_start_as_often_from_noise_as_in_testing(steps: int) -> None:
     noisy, _, timesteps = trainer._beginning(torch.zeros(256, 1, 32, 32))
     fresh = timesteps == trainer.teacher.last
     assert float(fresh.float().mean()) == pytest.approx(1 / steps, abs=0.1)
-    assert float(noisy[fresh].std()) == pytest.approx(1.0, abs=0.05) and abs(float(noisy[fresh].mean())) < 0.05
+    assert (
+        float(noisy[fresh].std()) == pytest.approx(1.0, abs=0.05)
+        and abs(float(noisy[fresh].mean())) < 0.05
+    )
     for t in timesteps[~fresh][:5].tolist():  # the others are its own masks, noised by the schedule
         a = float(trainer.teacher.schedule.alphas_cumprod[t])
         assert 0.9 * (1 - a) < float(noisy[timesteps == t].var()) < 1.1
 
 
-def test_the_pretraining_learns_and_a_label_changes_nothing(caplog: pytest.LogCaptureFixture, batch: Batch) -> None:
+def test_the_pretraining_learns_and_a_label_changes_nothing(
+    caplog: pytest.LogCaptureFixture, batch: Batch
+) -> None:
     ends, seen = [], []  # type: list[dict[str, Tensor]], list[float]
     for labelled in (True, False):
-        batches = [{k: v for k, v in batch(seed=s).items() if labelled or k != "label"} for s in range(6)]
+        batches = [
+            {k: v for k, v in batch(seed=s).items() if labelled or k != "label"} for s in range(6)
+        ]
         trainer = pretrainer(8, batches, train_handlers=[CollapseMonitor()])
         if labelled:
-            trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(float(e.state.output["loss"])))
+            trainer.add_event_handler(
+                Events.ITERATION_COMPLETED, lambda e: seen.append(float(e.state.output["loss"]))
+            )
         trainer.run()
         ends.append(copy.deepcopy(trainer.teacher.state_dict()))
     assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
     assert sum(seen[-6:]) < 0.7 * sum(seen[:6])
 
 
-@pytest.mark.parametrize(("bias", "word"), [((9.0, 0.0, 0.0), "collapsed"), ((0.0, 0.0, 0.0), "undecided")])
-def test_the_monitor_warns(bias: tuple[float, ...], word: str, caplog: pytest.LogCaptureFixture, batch: Batch) -> None:
+@pytest.mark.parametrize(
+    ("bias", "word"), [((9.0, 0.0, 0.0), "collapsed"), ((0.0, 0.0, 0.0), "undecided")]
+)
+def test_the_monitor_warns(
+    bias: tuple[float, ...], word: str, caplog: pytest.LogCaptureFixture, batch: Batch
+) -> None:
     trainer = pretrainer(batches=[batch()], train_handlers=[CollapseMonitor()])
     with torch.no_grad():
         trainer.teacher.mask_network.final_conv.weight.zero_()
@@ -138,13 +171,17 @@ def test_the_losses_are_the_formulas(dims: int, labelled_boxes: float, batch: Ba
         mixed.append(torch.where(box, images, data["strong"][i]))
         wanted = [0.75 * said + 0.25 * own, 0.75 * own + 0.25 * said]
         for target, into in zip(wanted, (for_student, for_teacher), strict=True):
-            into.append(torch.where(box, truth[other] if labelled_boxes else target[other], target[i]))
+            into.append(
+                torch.where(box, truth[other] if labelled_boxes else target[other], target[i])
+            )
     expected = LOSS(student(data["image"]), data["label"])
     logits = torch.log_softmax(student(torch.stack(mixed)), 1)
     pull = -(torch.stack(for_student) * logits).sum(1).mean()
     labelled = made.mask_logits(made.start(data["image"]), data["image"], torch.full((known,), 999))
     start = made.start(data["strong"])
-    other = torch.log_softmax(made.mask_logits(start, torch.stack(mixed), torch.full((count,), 999)), 1)
+    other = torch.log_softmax(
+        made.mask_logits(start, torch.stack(mixed), torch.full((count,), 999)), 1
+    )
     push = -(torch.stack(for_teacher) * other).sum(1).mean()
     torch.testing.assert_close(supervised, expected + LOSS(labelled, data["label"]))
     torch.testing.assert_close(free, pull + push)
@@ -179,7 +216,10 @@ def test_the_students_loss_does_not_move_the_teacher(batch: Batch) -> None:
 def test_rounds_run_every_so_often(batch: Batch) -> None:
     trainer, counts = cotrainer(rounds=2, rounds_every=3), []  # type: Any, list[int]
     real = trainer.diffusion.rounds
-    trainer.diffusion.rounds = lambda images, count, *more: (counts.append(count), real(images, count, *more))[1]
+    trainer.diffusion.rounds = lambda images, count, *more: (
+        counts.append(count),
+        real(images, count, *more),
+    )[1]
     for iteration in range(1, 7):
         trainer.state.iteration = iteration
         trainer.losses(batch())
@@ -204,11 +244,17 @@ def dice(probability: Tensor, label: Tensor) -> float:
     return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
 
-@pytest.mark.parametrize("more", [{}, {"momentum": 0.0}, {"rounds": 0}, {"agreement": False}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"momentum": 0.0}, {"rounds": 0}, {"agreement": False}], ids=str
+)
 def test_it_learns(more: dict[str, Any], batch: Batch) -> None:
-    trainer = cotrainer(epochs=20, batches=[batch(seed=s) for s in range(3)], ramp_iterations=30, **more)
+    trainer = cotrainer(
+        epochs=20, batches=[batch(seed=s) for s in range(3)], ramp_iterations=30, **more
+    )
     losses: list[float] = []
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"]))
+    )
     trainer.run()
     assert sum(losses[-6:]) < 0.75 * sum(losses[:6])
     with torch.no_grad():
@@ -218,7 +264,13 @@ def test_it_learns(more: dict[str, Any], batch: Batch) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"rounds": -1}, {"rounds_every": 0}, {"alignment_batches": 0}, {"own_share": 2}, {"labelled_boxes": -1}],
+    [
+        {"rounds": -1},
+        {"rounds_every": 0},
+        {"alignment_batches": 0},
+        {"own_share": 2},
+        {"labelled_boxes": -1},
+    ],
     ids=str,
 )
 def test_bad_cotraining_settings(bad: dict[str, Any]) -> None:
@@ -226,7 +278,9 @@ def test_bad_cotraining_settings(bad: dict[str, Any]) -> None:
         cotrainer(**bad)
 
 
-@pytest.mark.parametrize("bad", [{"bottleneck": 0}, {"lowest_noise": 1.0}, {"least_share": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "bad", [{"bottleneck": 0}, {"lowest_noise": 1.0}, {"least_share": 0.5}], ids=str
+)
 def test_bad_pretraining_settings(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         pretrainer(**bad)

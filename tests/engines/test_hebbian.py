@@ -12,12 +12,12 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from monai_semiseg.data.draws import BudgetSampler
-from monai_semiseg.engines.checkpoint import TrainingCheckpoint
 from monai_semiseg.engines.hebbian import HebbianDiagnostics, HebbianTrainer
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.handlers.checkpoint import TrainingCheckpoint
 from monai_semiseg.hebbian.learner import HebbianLearner
 from monai_semiseg.hebbian.rules import HebbianPCA
+from monai_semiseg.samplers.seeded import BudgetSampler
 
 EPOCHS, LENGTH = 3, 4
 
@@ -26,26 +26,40 @@ class Scans(Dataset[dict[str, Tensor]]):
     """Position -> a scan without a label."""
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        return {"image": torch.randn(1, 32, 32, 32, generator=torch.Generator().manual_seed(position)) + 1}
+        return {
+            "image": torch.randn(1, 32, 32, 32, generator=torch.Generator().manual_seed(position))
+            + 1
+        }
 
 
-def trainer(folder: Path, learner: bool = True, resume: bool = False, **settings: Any) -> HebbianTrainer:
+def trainer(
+    folder: Path, learner: bool = True, resume: bool = False, **settings: Any
+) -> HebbianTrainer:
     torch.manual_seed(1)
     net = BasicUNet(3, 1, 2, (4, 4, 4, 4, 4, 4))
     sampler = BudgetSampler(EPOCHS * LENGTH, 2)
     checkpoint = TrainingCheckpoint(str(folder), net, {}, samplers=[sampler], resume=resume)
     return HebbianTrainer(
-        torch.device("cpu"), EPOCHS, LENGTH, DataLoader(Scans(), 2, sampler=sampler), net,
-        HebbianLearner(net, HebbianPCA()) if learner else None, calibration_scans=4,
-        train_handlers=[HebbianDiagnostics(str(folder), str(folder / "events")), checkpoint], **settings,
-    )  # fmt: skip
+        torch.device("cpu"),
+        EPOCHS,
+        LENGTH,
+        DataLoader(Scans(), 2, sampler=sampler),
+        net,
+        HebbianLearner(net, HebbianPCA()) if learner else None,
+        calibration_scans=4,
+        train_handlers=[HebbianDiagnostics(str(folder), str(folder / "events")), checkpoint],
+        **settings,
+    )
 
 
 def outputs(net: nn.Module) -> list[Tensor]:
     """What every convolution but the head gives on the last scans of the training."""
     found: list[Tensor] = []
-    handles = [m.register_forward_hook(lambda _, __, y: found.append(y)) for n, m in net.named_modules()
-               if isinstance(m, nn.Conv3d | nn.ConvTranspose3d) and n != "final_conv"]  # fmt: skip
+    handles = [
+        m.register_forward_hook(lambda _, __, y: found.append(y))
+        for n, m in net.named_modules()
+        if isinstance(m, nn.Conv3d | nn.ConvTranspose3d) and n != "final_conv"
+    ]
     with torch.no_grad():
         net(torch.stack([Scans()[p]["image"] for p in range(20, 24)]))
     for handle in handles:
@@ -56,7 +70,9 @@ def outputs(net: nn.Module) -> list[Tensor]:
 def test_scans_without_labels_in_calibrated_weights_out(tmp_path: Path) -> None:
     engine = trainer(tmp_path)
     changes = []
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: changes.append(float(e.state.output["loss"])))
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: changes.append(float(e.state.output["loss"]))
+    )
     engine.run()
     assert len(changes) == EPOCHS * LENGTH and changes[0] > changes[-1] > 0  # the rate falls
     fresh = BasicUNet(3, 1, 2, (4, 4, 4, 4, 4, 4))
@@ -78,7 +94,9 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         broken.run()
     trainer(tmp_path / "broken", resume=True).run()
-    whole, again = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "broken"))
+    whole, again = (
+        torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "broken")
+    )
     assert all(torch.equal(whole[key], again[key]) for key in whole)
     # A third call has nothing left to do, and changes nothing.
     trainer(tmp_path / "broken", resume=True).run()
@@ -93,7 +111,9 @@ def test_calibration_alone_is_the_control(tmp_path: Path) -> None:
     weights = engine.network.state_dict()
     name = "conv_0.conv_0.conv.weight"
     ratio = (weights[name] / start[name]).flatten(1)
-    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))  # directions are the random ones
+    torch.testing.assert_close(
+        ratio, ratio[:, :1].expand_as(ratio)
+    )  # directions are the random ones
     assert not torch.allclose(weights[name], start[name])
 
 

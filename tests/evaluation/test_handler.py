@@ -29,8 +29,13 @@ def item(name: str, offset: int = 0, shape: tuple[int, ...] = (12, 12, 8)) -> di
     label[:, 2:5, 2:6, 2:6], label[:, 2:5, 7:10, 2:6] = 1, 2
     pred = np.where(label == 2, 2, np.roll(label == 1, offset, axis=1))
     meta = {"filename_or_obj": f"/somewhere/labels/{name}.nii.gz"}
-    pred = np.pad(pred, [(0, 0), *((0, n - m) for n, m in zip(shape, label.shape[1:], strict=True))])
-    return {"pred": MetaTensor(torch.tensor(pred), AFFINE), "label": MetaTensor(torch.tensor(label), AFFINE, meta)}
+    pred = np.pad(
+        pred, [(0, 0), *((0, n - m) for n, m in zip(shape, label.shape[1:], strict=True))]
+    )
+    return {
+        "pred": MetaTensor(torch.tensor(pred), AFFINE),
+        "label": MetaTensor(torch.tensor(label), AFFINE, meta),
+    }
 
 
 def evaluate(folder: Path, items: list[dict[str, Any]], **settings: Any) -> Engine:
@@ -53,12 +58,19 @@ def evaluate(folder: Path, items: list[dict[str, Any]], **settings: Any) -> Engi
 
 
 def test_scores_are_in_mm_and_per_case(tmp_path: Path) -> None:
-    engine = evaluate(tmp_path, [item("good"), item("shifted", 2), item("gone", 6)], about={"section": "test"})
-    rows = {(row["case"], row["class"]): row for row in csv.DictReader((tmp_path / "metrics.csv").open())}
-    assert list(rows) == [(case, index) for case in ("good", "shifted", "gone") for index in ("1", "2")]
-    assert [float(rows[case, "1"]["dice"]) for case in ("good", "shifted", "gone")] == pytest.approx(
-        [1.0, 1 / 3, 0.0], abs=1e-5
+    engine = evaluate(
+        tmp_path, [item("good"), item("shifted", 2), item("gone", 6)], about={"section": "test"}
     )
+    rows = {
+        (row["case"], row["class"]): row
+        for row in csv.DictReader((tmp_path / "metrics.csv").open())
+    }
+    assert list(rows) == [
+        (case, index) for case in ("good", "shifted", "gone") for index in ("1", "2")
+    ]
+    assert [
+        float(rows[case, "1"]["dice"]) for case in ("good", "shifted", "gone")
+    ] == pytest.approx([1.0, 1 / 3, 0.0], abs=1e-5)
     assert float(rows["shifted", "1"]["hd95_mm"]) == 4.0, "2 voxels of 2 mm"
     assert all(float(rows[case, "2"]["dice"]) == 1 for case in ("good", "shifted", "gone"))
     assert float(rows["good", "1"]["label_ml"]) == pytest.approx(3 * 4 * 4 * 6 / 1000)
@@ -75,7 +87,9 @@ def test_an_absent_class_counts_as_the_scans_diagonal(tmp_path: Path) -> None:
     assert float(row["hd95_mm"]) == pytest.approx(math.dist((0, 0, 0), (24, 12, 24)), abs=1e-4)
 
 
-def test_the_worst_cases_are_pictured_worst_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worst_cases_are_pictured_worst_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     titles: list[str] = []
     draw = handler.draw_previews
 

@@ -53,29 +53,41 @@ def slow_surface(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:
     return np.array(places)
 
 
-def slow_distances(a: Mask, b: Mask, spacing: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def slow_distances(
+    a: Mask, b: Mask, spacing: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     a_places, b_places = slow_surface(a, spacing), slow_surface(b, spacing)
     return cKDTree(b_places).query(a_places)[0], cKDTree(a_places).query(b_places)[0]
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("seeds", [(0, 1), (2, 3), (4, 5)])
-def test_random_masks_against_slow_references(spacing: tuple[float, ...], seeds: tuple[int, int]) -> None:
+def test_random_masks_against_slow_references(
+    spacing: tuple[float, ...], seeds: tuple[int, int]
+) -> None:
     a, b = map(blob, seeds)
     score = score_class(a, b, spacing)
     there, back = slow_distances(a, b, spacing)
     assert score.dice == pytest.approx(slow_dice(a, b), abs=1e-12)
-    assert score.hd95_mm == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-5)
+    assert score.hd95_mm == pytest.approx(
+        max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-5
+    )
     assert score.asd_mm == pytest.approx(np.concatenate([there, back]).mean(), rel=1e-5)
     ml = math.prod(spacing) / 1000
-    assert (score.pred_ml, score.label_ml) == (pytest.approx(a.sum() * ml), pytest.approx(b.sum() * ml))
+    assert (score.pred_ml, score.label_ml) == (
+        pytest.approx(a.sum() * ml),
+        pytest.approx(b.sum() * ml),
+    )
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_order_of_the_masks_does_not_matter(spacing: tuple[float, ...]) -> None:
     a, b = blob(6), blob(7)
     one, other = score_class(a, b, spacing), score_class(b, a, spacing)
-    assert all(getattr(one, metric) == pytest.approx(getattr(other, metric), rel=1e-6) for metric in METRICS)
+    assert all(
+        getattr(one, metric) == pytest.approx(getattr(other, metric), rel=1e-6)
+        for metric in METRICS
+    )
 
 
 @pytest.mark.parametrize("mask", [blob(1), box((3, 3, 3), (1, 1, 1)), np.ones(SHAPE, dtype=bool)])
@@ -86,10 +98,16 @@ def test_equal_masks_are_perfect(mask: Mask) -> None:
 
 @pytest.mark.parametrize(
     ("step", "spacing", "distance"),
-    [((1, 0, 0), (1, 1, 1), 1.0), ((0, 0, 3), (1, 1, 2.5), 7.5), ((1, 2, 0), (1, 2, 9), math.sqrt(17)),
-     ((5, 5, 5), (0.2, 0.3, 0.6), 3.5)],
-)  # fmt: skip
-def test_two_single_voxels(step: tuple[int, ...], spacing: tuple[float, ...], distance: float) -> None:
+    [
+        ((1, 0, 0), (1, 1, 1), 1.0),
+        ((0, 0, 3), (1, 1, 2.5), 7.5),
+        ((1, 2, 0), (1, 2, 9), math.sqrt(17)),
+        ((5, 5, 5), (0.2, 0.3, 0.6), 3.5),
+    ],
+)
+def test_two_single_voxels(
+    step: tuple[int, ...], spacing: tuple[float, ...], distance: float
+) -> None:
     score = score_class(box((9, 9, 9), (1, 1, 1)), box(np.add((9, 9, 9), step), (1, 1, 1)), spacing)
     assert score.dice == 0.0
     assert score.hd95_mm == pytest.approx(distance)
@@ -122,13 +140,21 @@ TWIN = box((15, 14, 16), (4, 3, 2))  # the same shape, far away
         (BOX | TWIN, BOX | box((16, 4, 4), (4, 3, 2)), 1 / 2),
     ],
 )
-def test_surface_dice_of_equal_shapes(pred: Mask, label: Mask, share: float, spacing: tuple[float, ...]) -> None:
+def test_surface_dice_of_equal_shapes(
+    pred: Mask, label: Mask, share: float, spacing: tuple[float, ...]
+) -> None:
     assert score_class(pred, label, spacing).surface_dice_1mm == pytest.approx(share, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("shift", "spacing", "tolerance", "inside"),
-    [(1, 1.0, 1.0, True), (1, 1.01, 1.0, False), (2, 0.5, 1.0, True), (2, 1.5, 3.0, True), (2, 1.5, 2.9, False)],
+    [
+        (1, 1.0, 1.0, True),
+        (1, 1.01, 1.0, False),
+        (2, 0.5, 1.0, True),
+        (2, 1.5, 3.0, True),
+        (2, 1.5, 2.9, False),
+    ],
 )
 def test_surface_dice_counts_what_lies_within_the_tolerance(
     shift: int, spacing: float, tolerance: float, inside: bool
@@ -140,11 +166,16 @@ def test_surface_dice_counts_what_lies_within_the_tolerance(
 
 def test_surface_dice_weighs_by_area() -> None:
     """Both boxes have as many surface voxels; the one without a partner has twice the area, and counts for more."""
-    both, alone = box((2, 2, 2), (12, 12, 2), (36, 24, 24)), box((30, 2, 2), (2, 12, 12), (36, 24, 24))
+    both, alone = (
+        box((2, 2, 2), (12, 12, 2), (36, 24, 24)),
+        box((30, 2, 2), (2, 12, 12), (36, 24, 24)),
+    )
     areas = [2 * (12 * 12 + 2 * 12 * 2 * 4), 2 * (2 * 12 + 2 * 12 * 4 + 12 * 12 * 4)]
     expected = 2 * areas[0] / (2 * areas[0] + areas[1])
     assert expected < 0.5
-    assert score_class(both | alone, both, (1.0, 1.0, 4.0)).surface_dice_1mm == pytest.approx(expected, abs=0.02)
+    assert score_class(both | alone, both, (1.0, 1.0, 4.0)).surface_dice_1mm == pytest.approx(
+        expected, abs=0.02
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +186,7 @@ def test_surface_dice_weighs_by_area() -> None:
         (blob(0), np.zeros(SHAPE, dtype=bool), (0.0, 0.0, math.dist((0, 0, 0), (28, 8.5, 33)))),
     ],
     ids=["both empty", "missed", "invented"],
-)  # fmt: skip
+)
 def test_empty_masks(pred: Mask, label: Mask, expected: tuple[float, ...]) -> None:
     score = score_class(pred, label, (2.0, 0.5, 3.0))
     values = [getattr(score, metric) for metric in METRICS]

@@ -12,19 +12,35 @@ import pytest
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
-from monai_semiseg.evaluation.summary import ScoreRow, as_table, bootstrap_interval, summarise, write_scores
+from monai_semiseg.evaluation.summary import (
+    ScoreRow,
+    as_table,
+    bootstrap_interval,
+    summarise,
+    write_scores,
+)
 
 
 def row(case: str, index: int, dice: float, distance: float = 2.0) -> ScoreRow:
-    return ScoreRow(case, index, f"class{index}", CaseScore(dice, dice / 2, distance, distance / 4, 1.0, 1.5))
+    return ScoreRow(
+        case, index, f"class{index}", CaseScore(dice, dice / 2, distance, distance / 4, 1.0, 1.5)
+    )
 
 
-ROWS = [row("a", 1, 0.8), row("a", 2, 0.4), row("b", 1, 0.6, 6.0), row("b", 2, 1.0, 0.0), row("c", 1, 0.7)]
+ROWS = [
+    row("a", 1, 0.8),
+    row("a", 2, 0.4),
+    row("b", 1, 0.6, 6.0),
+    row("b", 2, 1.0, 0.0),
+    row("c", 1, 0.7),
+]
 
 
 def slow_interval(values: list[float], level: float) -> tuple[float, float]:
     rng = np.random.default_rng(123)
-    means = sorted(float(np.mean([values[rng.integers(len(values))] for _ in values])) for _ in range(4000))
+    means = sorted(
+        float(np.mean([values[rng.integers(len(values))] for _ in values])) for _ in range(4000)
+    )
     low, high = np.percentile(means, [50 * (1 - level), 100 - 50 * (1 - level)])
     return float(low), float(high)
 
@@ -69,8 +85,15 @@ def test_files(tmp_path: Path) -> None:
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [(r["case"], r["class"], r["name"]) for r in rows] == [
         (r.case, str(r.index), r.name) for r in ROWS
-    ]  # fmt: skip
-    assert list(rows[0])[3:] == ["dice", "surface_dice_1mm", "hd95_mm", "asd_mm", "label_ml", "pred_ml"]
+    ]
+    assert list(rows[0])[3:] == [
+        "dice",
+        "surface_dice_1mm",
+        "hd95_mm",
+        "asd_mm",
+        "label_ml",
+        "pred_ml",
+    ]
     assert [float(rows[2][name]) for name in list(rows[0])[3:]] == [0.6, 0.3, 6.0, 1.5, 1.0, 1.5]
     assert json.loads((tmp_path / "metrics.json").read_text()) == summary
     assert summary["weights"] == "w.pt"
@@ -96,6 +119,10 @@ def test_no_case_is_an_error(tmp_path: Path) -> None:
 
 def test_table() -> None:
     lines = as_table(summarise(ROWS)).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["class1", "class2", "mean foreground"]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [
+        "class1",
+        "class2",
+        "mean foreground",
+    ]
     assert lines[3].split("|")[2].strip() == "0.700 [0.400, 1.000]"
     assert {line.count("|") for line in lines} == {6}

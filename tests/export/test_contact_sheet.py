@@ -39,9 +39,14 @@ def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
     page = write_contact_sheet(results, tmp_path, {0: "background", 1: "left"}).read_text()
     links = Links()
     links.feed(page)
-    assert links.images == [preview_of(odd), "c_preview.png"]  # with a remark first; none has no picture
+    assert links.images == [
+        preview_of(odd),
+        "c_preview.png",
+    ]  # with a remark first; none has no picture
     assert all((tmp_path / image).is_file() for image in links.images)
-    assert "script" not in links.tags and "1.23 mL" in page and "3 done, 1 failed, 1 skipped" in page
+    assert (
+        "script" not in links.tags and "1.23 mL" in page and "3 done, 1 failed, 1 skipped" in page
+    )
     assert "ends too early" in page and "http" not in page
 
 

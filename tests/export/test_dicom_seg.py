@@ -12,9 +12,9 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from monai_semiseg.data.scan import read_scan
 from monai_semiseg.errors import ConfigError, UnsupportedError
 from monai_semiseg.export.dicom_seg import write_segmentation
+from monai_semiseg.images.scan import read_scan
 
 NAMES = {0: "background", 1: "Anterior", 2: "Posterior"}
 CODES = {1: {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}}
@@ -33,7 +33,13 @@ def series(folder: Path, orientation: list[float], missing: str = "") -> list[Pa
         d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = MRImageStorage
         d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = generate_uid()
         d.SeriesInstanceUID, d.StudyInstanceUID, d.FrameOfReferenceUID = series_uid, study, frame
-        d.Modality, d.SeriesNumber, d.InstanceNumber, d.PatientName, d.PatientID = "MR", 3, 5 - k, "A^B", "7"
+        d.Modality, d.SeriesNumber, d.InstanceNumber, d.PatientName, d.PatientID = (
+            "MR",
+            3,
+            5 - k,
+            "A^B",
+            "7",
+        )
         d.PatientBirthDate, d.PatientSex, d.StudyDate, d.StudyTime = "", "", "20200101", "120000"
         d.AccessionNumber, d.StudyID, d.ReferringPhysicianName = "", "1", ""
         d.Rows, d.Columns, d.PixelSpacing, d.SliceThickness = 6, 7, [1.5, 0.8], 2.0
@@ -57,7 +63,9 @@ def lps(affine: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-@pytest.mark.parametrize("orientation", [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [0, -1, 0, 1, 0, 0], TILTED], ids=str)
+@pytest.mark.parametrize(
+    "orientation", [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [0, -1, 0, 1, 0, 0], TILTED], ids=str
+)
 def test_read_back_voxel_by_voxel(tmp_path: Path, orientation: list[float]) -> None:
     files, mask = series(tmp_path / "in", [float(v) for v in orientation]), random_mask()
     affine = read_scan(files).affine
@@ -78,11 +86,16 @@ def test_read_back_voxel_by_voxel(tmp_path: Path, orientation: list[float]) -> N
 
 def test_it_names_its_source_and_its_segments(tmp_path: Path) -> None:
     files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
-    path = write_segmentation(random_mask(), read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES, CODES, "abc")
+    path = write_segmentation(
+        random_mask(), read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES, CODES, "abc"
+    )
     found, sources = pydicom.dcmread(path), [pydicom.dcmread(file) for file in files]
     assert found.Modality == "SEG" and found.StudyInstanceUID == sources[0].StudyInstanceUID
     assert found.SeriesInstanceUID != sources[0].SeriesInstanceUID
-    referenced = {i.ReferencedSOPInstanceUID for i in found.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    referenced = {
+        i.ReferencedSOPInstanceUID
+        for i in found.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    }
     assert referenced == {source.SOPInstanceUID for source in sources}
     assert [s.SegmentLabel for s in found.SegmentSequence] == ["Anterior", "Posterior"]
     kinds = [s.SegmentedPropertyTypeCodeSequence[0].CodeValue for s in found.SegmentSequence]
@@ -114,4 +127,6 @@ def test_a_source_that_cannot_be_referred_to_is_refused(tmp_path: Path, name: st
 def test_codes_are_whole(tmp_path: Path) -> None:
     files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
     with pytest.raises(ConfigError, match="has no \\['meaning', 'scheme'\\]"):
-        write_segmentation(random_mask(), np.eye(4), files, tmp_path / "s.dcm", NAMES, {1: {"value": "1"}})
+        write_segmentation(
+            random_mask(), np.eye(4), files, tmp_path / "s.dcm", NAMES, {1: {"value": "1"}}
+        )

@@ -26,7 +26,9 @@ def test_labels() -> None:
 
 def test_volumes() -> None:
     mask = np.array([[[0, 1], [1, 3]], [[3, 3], [0, 0]]])
-    affine = np.array([[0, -2.0, 0, 5], [0.5, 0, 0, 5], [0, 0, 3.0, 5], [0, 0, 0, 1]])  # voxels of 3 mm^3
+    affine = np.array(
+        [[0, -2.0, 0, 5], [0.5, 0, 0, 5], [0, 0, 3.0, 5], [0, 0, 0, 1]]
+    )  # voxels of 3 mm^3
     assert volumes_ml(mask, affine, NAMES) == pytest.approx({"a": 0.006, "b": 0.0, "c": 0.009})
 
 

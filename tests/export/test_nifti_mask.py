@@ -21,7 +21,9 @@ NAMES = {0: "background", 1: "Anterior", 2: "Linke Hälfte ✓"}
 MASK = np.random.default_rng(0).integers(0, 3, size=(7, 5, 4))
 
 
-def affine(spacing: tuple[float, ...], angles: tuple[float, ...] = (0, 0, 0), flip: int = 1) -> NDArray[np.float64]:
+def affine(
+    spacing: tuple[float, ...], angles: tuple[float, ...] = (0, 0, 0), flip: int = 1
+) -> NDArray[np.float64]:
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag(spacing)
     matrix[:3, 0] *= flip
@@ -58,7 +60,9 @@ def test_a_scan_without_xform_codes_keeps_none(tmp_path: Path) -> None:
     header = nib.Nifti1Header()
     header.set_data_shape(MASK.shape)
     header.set_zooms((1.0, 1.5, 2.0))
-    image = nib.load(write_mask(MASK, header.get_best_affine(), tmp_path / "a.nii.gz", NAMES, (0, 0)))
+    image = nib.load(
+        write_mask(MASK, header.get_best_affine(), tmp_path / "a.nii.gz", NAMES, (0, 0))
+    )
     assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (0, 0)
     assert np.allclose(image.affine, header.get_best_affine())
 
@@ -78,10 +82,14 @@ def test_itk_sees_the_same_geometry(tmp_path: Path, name: str) -> None:
         assert image.GetPixel(index) == MASK[index]
 
 
-@pytest.mark.parametrize(("highest", "dtype"), [(2, np.uint8), (255, np.uint8), (256, np.uint16), (1000, np.uint16)])
+@pytest.mark.parametrize(
+    ("highest", "dtype"), [(2, np.uint8), (255, np.uint8), (256, np.uint16), (1000, np.uint16)]
+)
 def test_smallest_type_that_holds_every_class(tmp_path: Path, highest: int, dtype: type) -> None:
     mask = np.array([[[0, 1, highest]]])
-    image = nib.load(write_mask(mask, np.eye(4), tmp_path / "a.nii.gz", {0: "background", highest: "last"}))
+    image = nib.load(
+        write_mask(mask, np.eye(4), tmp_path / "a.nii.gz", {0: "background", highest: "last"})
+    )
     assert image.get_data_dtype() == dtype
     assert image.dataobj.slope == 1.0
     assert np.asanyarray(image.dataobj).tolist() == [[[0, 1, highest]]]
@@ -91,7 +99,9 @@ def test_label_names_survive(tmp_path: Path) -> None:
     assert read_label_names(write_mask(MASK, np.eye(4), tmp_path / "a.nii.gz", NAMES)) == NAMES
 
 
-@pytest.mark.parametrize("comment", [None, b"a scanner's remark", b'["labels"]', b'{"other": 1}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "comment", [None, b"a scanner's remark", b'["labels"]', b'{"other": 1}', b"\xff\xfe"]
+)
 def test_files_without_label_names(tmp_path: Path, comment: bytes | None) -> None:
     image = nib.Nifti1Image(MASK.astype(np.uint8), np.eye(4))
     if comment is not None:
@@ -115,7 +125,9 @@ def test_the_header_says_what_it_is_and_in_which_unit(tmp_path: Path) -> None:
     assert b"research use" in bytes(header["descrip"])
 
 
-def test_a_write_that_fails_leaves_the_old_mask_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_old_mask_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_mask(MASK, np.eye(4), tmp_path / "sub" / "a.nii.gz", NAMES)
     before = path.read_bytes()
 
@@ -139,4 +151,7 @@ def test_long_names_are_cut_and_stay_apart() -> None:
     names = ["x" * 250 + end for end in "ab"] + ["患" * 80, "患" * 81]
     stems = [file_stem(name) for name in names]
     assert len(set(stems)) == 4
-    assert all(len(stem.encode()) <= 200 and stem[:50] == name[:50] for stem, name in zip(stems, names, strict=True))
+    assert all(
+        len(stem.encode()) <= 200 and stem[:50] == name[:50]
+        for stem, name in zip(stems, names, strict=True)
+    )

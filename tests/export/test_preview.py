@@ -52,10 +52,14 @@ def test_the_planes_go_through_the_mask(tmp_path: Path) -> None:
     """A small structure in a corner is seen, not only what lies in the middle."""
     mask = np.zeros(IMAGE.shape, dtype=np.uint8)
     mask[1:3, 20:23, 1:3] = 1
-    assert near(draw(tmp_path / "a.png", Preview("corner", IMAGE, mask, (1.0, 1.0, 1.0))), AMBER) > 20
+    assert (
+        near(draw(tmp_path / "a.png", Preview("corner", IMAGE, mask, (1.0, 1.0, 1.0))), AMBER) > 20
+    )
 
 
-def test_the_reference_is_drawn_and_leads_the_planes_where_nothing_was_found(tmp_path: Path) -> None:
+def test_the_reference_is_drawn_and_leads_the_planes_where_nothing_was_found(
+    tmp_path: Path,
+) -> None:
     label = np.zeros(IMAGE.shape, dtype=np.uint8)
     label[1:5, 18:23, 1:4] = 1
     without = draw(tmp_path / "a.png", Preview("a", IMAGE, block(0), (1.0, 1.0, 1.0)))
@@ -76,7 +80,9 @@ def test_voxels_keep_their_proportions(tmp_path: Path) -> None:
     mask[2:18, 2:18, 1:4] = 1
 
     def extent(spacing: tuple[float, ...]) -> float:
-        picture = draw(tmp_path / "a.png", Preview("a", np.zeros(mask.shape), mask, spacing))[:, :280]
+        picture = draw(tmp_path / "a.png", Preview("a", np.zeros(mask.shape), mask, spacing))[
+            :, :280
+        ]
         rows, columns = np.nonzero(np.abs(picture - AMBER).sum(axis=-1) < 60)
         keep = rows < 280
         return float(np.ptp(rows[keep]) / np.ptp(columns[keep]))
@@ -101,11 +107,19 @@ def test_odd_scans_are_drawn(tmp_path: Path, image: NDArray[Any], mask: NDArray[
     assert draw(tmp_path / "a.png", Preview("a", image, mask, (1.0, 1.0, 1.0))).std() > 0
 
 
-@pytest.mark.parametrize("title", ["$\\frac{$ and $x^$", "a_b^c {d} \\alpha", "", "Überfall/患者\n1.00 mL", "%s %d"])
+@pytest.mark.parametrize(
+    "title", ["$\\frac{$ and $x^$", "a_b^c {d} \\alpha", "", "Überfall/患者\n1.00 mL", "%s %d"]
+)
 def test_names_are_text_and_not_formulas(tmp_path: Path, title: str) -> None:
-    draw(tmp_path / "a.png", Preview(title, IMAGE, block(), (1.0, 1.0, 1.0)), names={1: title, 2: "$\\x$"})
+    draw(
+        tmp_path / "a.png",
+        Preview(title, IMAGE, block(), (1.0, 1.0, 1.0)),
+        names={1: title, 2: "$\\x$"},
+    )
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_no_names(tmp_path: Path) -> None:
-    assert draw(tmp_path / "a.png", Preview("a", IMAGE, block(), (1.0, 1.0, 1.0)), names={}).std() > 0
+    assert (
+        draw(tmp_path / "a.png", Preview("a", IMAGE, block(), (1.0, 1.0, 1.0)), names={}).std() > 0
+    )

@@ -10,11 +10,18 @@ from monai_semiseg.export.report import CaseResult, write_report
 
 NAMES = {0: "background", 1: "Anterior", 2: "Posterior"}
 RESULTS = [
-    CaseResult("in/a.nii.gz", "done", "a_seg.nii.gz", "W_CONSTANT: flat", "", {"Anterior": 1.23456, "Posterior": 0.0},
-               0.12345),
-    CaseResult("in/b, or \"not\".nii", "failed", "", "E_FORMAT größer\nthan expected", "E_FORMAT"),
+    CaseResult(
+        "in/a.nii.gz",
+        "done",
+        "a_seg.nii.gz",
+        "W_CONSTANT: flat",
+        "",
+        {"Anterior": 1.23456, "Posterior": 0.0},
+        0.12345,
+    ),
+    CaseResult('in/b, or "not".nii', "failed", "", "E_FORMAT größer\nthan expected", "E_FORMAT"),
     CaseResult("in/readme.txt", "skipped", "", "not a scan"),
-]  # fmt: skip
+]
 
 
 def test_json(tmp_path: Path) -> None:
@@ -24,24 +31,46 @@ def test_json(tmp_path: Path) -> None:
     assert content["counts"] == {"done": 1, "failed": 1, "skipped": 1}
     assert [case["input"] for case in content["cases"]] == [result.input for result in RESULTS]
     assert content["cases"][0] == {
-        "input": "in/a.nii.gz", "status": "done", "output": "a_seg.nii.gz", "reason": "W_CONSTANT: flat", "code": "",
-        "volumes_ml": {"Anterior": 1.2346, "Posterior": 0.0}, "seconds": 0.123, "memory_mb": 0,
-        "measures": {}, "marks": [],
-    }  # fmt: skip
+        "input": "in/a.nii.gz",
+        "status": "done",
+        "output": "a_seg.nii.gz",
+        "reason": "W_CONSTANT: flat",
+        "code": "",
+        "volumes_ml": {"Anterior": 1.2346, "Posterior": 0.0},
+        "seconds": 0.123,
+        "memory_mb": 0,
+        "measures": {},
+        "marks": [],
+    }
     assert content["cases"][1]["code"] == "E_FORMAT"
     assert "größer" in (tmp_path / "report.json").read_text()
 
 
-def test_csv_has_a_column_per_label_and_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
+def test_csv_has_a_column_per_label_and_survives_commas_quotes_and_line_breaks(
+    tmp_path: Path,
+) -> None:
     write_report(RESULTS, tmp_path, NAMES, {})
     rows = list(csv.DictReader((tmp_path / "report.csv").open(newline="")))
     assert list(rows[0]) == [
-        "input", "status", "output", "reason", "Anterior_ml", "Posterior_ml", "seconds", "memory_mb",
-        "Anterior_largest_share", "Posterior_largest_share", "marks",
-    ]  # fmt: skip
+        "input",
+        "status",
+        "output",
+        "reason",
+        "Anterior_ml",
+        "Posterior_ml",
+        "seconds",
+        "memory_mb",
+        "Anterior_largest_share",
+        "Posterior_largest_share",
+        "marks",
+    ]
     assert [row["input"] for row in rows] == [result.input for result in RESULTS]
     assert [row["reason"] for row in rows] == [result.reason for result in RESULTS]
-    assert (rows[0]["Anterior_ml"], rows[0]["Posterior_ml"], rows[1]["Anterior_ml"]) == ("1.2346", "0.0000", "")
+    assert (rows[0]["Anterior_ml"], rows[0]["Posterior_ml"], rows[1]["Anterior_ml"]) == (
+        "1.2346",
+        "0.0000",
+        "",
+    )
 
 
 def test_no_input_at_all(tmp_path: Path) -> None:
@@ -51,11 +80,21 @@ def test_no_input_at_all(tmp_path: Path) -> None:
 
 
 def test_measures_and_marks(tmp_path: Path) -> None:
-    result = CaseResult("in/a", "done", "a_seg.nii.gz", volumes_ml={"Anterior": 1.0},
-                        measures={"Anterior": {"box": [[0, 0, 0], [3, 2, 1]], "largest_share": 0.75}})  # fmt: skip
+    result = CaseResult(
+        "in/a",
+        "done",
+        "a_seg.nii.gz",
+        volumes_ml={"Anterior": 1.0},
+        measures={"Anterior": {"box": [[0, 0, 0], [3, 2, 1]], "largest_share": 0.75}},
+    )
     write_report([result], tmp_path, NAMES, {}, {"in/a": ["far off", "and small"]})
     (row,) = csv.DictReader((tmp_path / "report.csv").open(newline=""))
     assert (row["Anterior_largest_share"], row["Posterior_largest_share"]) == ("0.75", "")
-    assert row["marks"] == "far off; and small" and not [name for name in row if "intensity" in name]
+    assert row["marks"] == "far off; and small" and not [
+        name for name in row if "intensity" in name
+    ]
     (case,) = json.loads((tmp_path / "report.json").read_text())["cases"]
-    assert case["measures"]["Anterior"]["box"] == [[0, 0, 0], [3, 2, 1]] and case["marks"] == ["far off", "and small"]
+    assert case["measures"]["Anterior"]["box"] == [[0, 0, 0], [3, 2, 1]] and case["marks"] == [
+        "far off",
+        "and small",
+    ]

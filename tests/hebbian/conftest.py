@@ -20,11 +20,18 @@ SETTINGS = [
 ]
 
 
-def make(setting: tuple, transposed: bool = False, output_padding: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
+def make(
+    setting: tuple, transposed: bool = False, output_padding: int = 0
+) -> tuple[nn.Module, Tensor, Tensor]:
     """A layer in float64 with its input and output."""
     dims, given, out, kernel, stride, padding, dilation, groups = setting
     torch.manual_seed(7)
-    kind = {(2, False): nn.Conv2d, (3, False): nn.Conv3d, (2, True): nn.ConvTranspose2d, (3, True): nn.ConvTranspose3d}
+    kind = {
+        (2, False): nn.Conv2d,
+        (3, False): nn.Conv3d,
+        (2, True): nn.ConvTranspose2d,
+        (3, True): nn.ConvTranspose3d,
+    }
     more = {"output_padding": output_padding} if transposed else {}
     layer = kind[dims, transposed](
         given, out, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, **more
@@ -43,8 +50,12 @@ def patches(large: Tensor, sites: tuple[int, ...], layer: nn.Module) -> Tensor:
         for site in product(*map(range, sites)):
             row = torch.zeros(large.shape[1], len(taps), dtype=large.dtype)
             for t, tap in enumerate(taps):
-                place = [n * s + k * d - p for n, s, k, d, p in
-                         zip(site, layer.stride, tap, layer.dilation, layer.padding, strict=True)]  # fmt: skip
+                place = [
+                    n * s + k * d - p
+                    for n, s, k, d, p in zip(
+                        site, layer.stride, tap, layer.dilation, layer.padding, strict=True
+                    )
+                ]
                 if all(0 <= v < size for v, size in zip(place, large.shape[2:], strict=True)):
                     row[:, t] = sample[(slice(None), *place)]
             rows.append(row)

@@ -20,7 +20,9 @@ def test_outputs_are_standardised(name: str) -> None:
     found = calibrate(net, batch)
     outputs: dict[str, Tensor] = {}
     for key, layer in selected(net).items():
-        layer.register_forward_hook(lambda _, __, y, key=key: outputs.update({key: y.detach().clone()}))
+        layer.register_forward_hook(
+            lambda _, __, y, key=key: outputs.update({key: y.detach().clone()})
+        )
     net.train()
     for module in net.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -31,7 +33,9 @@ def test_outputs_are_standardised(name: str) -> None:
         layer = selected(net)[key]
         axes = (0, 2, 3, 4)
         if y[:, 0].numel() > 16:
-            torch.testing.assert_close(y.std(axes, correction=0), torch.ones(y.shape[1]), rtol=0, atol=2e-3)
+            torch.testing.assert_close(
+                y.std(axes, correction=0), torch.ones(y.shape[1]), rtol=0, atol=2e-3
+            )
             if layer.bias is not None:
                 torch.testing.assert_close(y.mean(axes), torch.zeros(y.shape[1]), rtol=0, atol=2e-3)
 

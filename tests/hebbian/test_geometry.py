@@ -21,8 +21,12 @@ def test_correlation_and_patch_sum(setting: tuple) -> None:
     per = images.shape[1] // layer.groups
     for o in range(output.shape[1]):
         group = o // (output.shape[1] // layer.groups)
-        torch.testing.assert_close(fast[o], slow[o, group * per : (group + 1) * per], rtol=0, atol=1e-10)
-    torch.testing.assert_close(geometry.patch_sum(images, sites).flatten(1), x.sum(0), rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            fast[o], slow[o, group * per : (group + 1) * per], rtol=0, atol=1e-10
+        )
+    torch.testing.assert_close(
+        geometry.patch_sum(images, sites).flatten(1), x.sum(0), rtol=0, atol=1e-10
+    )
 
 
 def test_tap_boxes(setting: tuple) -> None:
@@ -30,7 +34,9 @@ def test_tap_boxes(setting: tuple) -> None:
     sites = tuple(output.shape[2:])
     x = patches(torch.ones_like(images), sites, layer)[:, 0]
     values = patches(images, sites, layer)
-    for t, (voxels, places) in enumerate(Geometry.of(layer).tap_boxes(tuple(images.shape[2:]), sites)):
+    for t, (voxels, places) in enumerate(
+        Geometry.of(layer).tap_boxes(tuple(images.shape[2:]), sites)
+    ):
         inside = torch.zeros(len(images), *sites, dtype=torch.bool)
         inside[(slice(None), *places)] = True
         assert torch.equal(inside.flatten(), x[:, t].bool())
@@ -44,10 +50,16 @@ def test_slabs_add_up(setting: tuple, values: int) -> None:
     geometry = Geometry.of(layer)
     parts = list(geometry.slabs(images, output, values))
     whole = geometry.correlate(images, output)
-    torch.testing.assert_close(sum(g.correlate(x, v) for g, x, v in parts), whole, rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        sum(g.correlate(x, v) for g, x, v in parts), whole, rtol=0, atol=1e-10
+    )
     sums = sum(g.patch_sum(x, tuple(v.shape[2:])) for g, x, v in parts)
-    torch.testing.assert_close(sums, geometry.patch_sum(images, tuple(output.shape[2:])), rtol=0, atol=1e-10)
-    assert len(parts) == (1 if values == 10**9 else len(parts)) and (values > 1 or len(parts) > len(images))
+    torch.testing.assert_close(
+        sums, geometry.patch_sum(images, tuple(output.shape[2:])), rtol=0, atol=1e-10
+    )
+    assert len(parts) == (1 if values == 10**9 else len(parts)) and (
+        values > 1 or len(parts) > len(images)
+    )
 
 
 def test_same_padding() -> None:
@@ -55,7 +67,9 @@ def test_same_padding() -> None:
     assert Geometry.of(nn.Conv3d(1, 1, 3, padding="valid")).padding == (0, 0, 0)
 
 
-@pytest.mark.parametrize("settings", [{"padding": "same"}, {"padding": 1, "padding_mode": "reflect"}])
+@pytest.mark.parametrize(
+    "settings", [{"padding": "same"}, {"padding": 1, "padding_mode": "reflect"}]
+)
 def test_other_padding_is_refused(settings: dict) -> None:
     layer = nn.Conv2d(1, 1, 2, **settings)
     with pytest.raises(ConfigError, match="exclude this layer"):

@@ -22,12 +22,18 @@ from monai_semiseg.hebbian.layers import convolutions, head, selected
 NETWORKS = {
     "UNet": lambda: UNet(3, 1, 3, (4, 8, 16), (2, 2), num_res_units=1),
     "BasicUNet": lambda: BasicUNet(3, 1, 3, (4, 4, 8, 8, 8, 4)),
-    "DynUNet": lambda: DynUNet(3, 1, 3, (3, 3, 3), (1, 2, 2), (2, 2), (4, 8, 16), deep_supervision=True),
+    "DynUNet": lambda: DynUNet(
+        3, 1, 3, (3, 3, 3), (1, 2, 2), (2, 2), (4, 8, 16), deep_supervision=True
+    ),
     "SegResNet": lambda: SegResNet(3, 8, 1, 3, blocks_down=(1, 1), blocks_up=(1,)),
     "VNet": lambda: VNet(3, 1, 3),
     "AttentionUnet": lambda: AttentionUnet(3, 1, 3, (4, 8, 16), (2, 2)),
-    "SwinUNETR": lambda: SwinUNETR(1, 3, feature_size=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)),
-    "UNETR": lambda: UNETR(1, 3, (32, 32, 32), feature_size=4, hidden_size=24, mlp_dim=24, num_heads=2),
+    "SwinUNETR": lambda: SwinUNETR(
+        1, 3, feature_size=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)
+    ),
+    "UNETR": lambda: UNETR(
+        1, 3, (32, 32, 32), feature_size=4, hidden_size=24, mlp_dim=24, num_heads=2
+    ),
 }
 HEADS = {
     "UNet": ["model.2.0.conv", "model.2.1.conv.unit0.conv"],
@@ -55,7 +61,10 @@ def test_patterns() -> None:
     assert all(name.startswith("down_") for name in selected(network, include=["down_*"]))
     assert "final_conv" in selected(network, exclude=())
     without = selected(network, exclude=["upcat_1", "final_conv"])
-    assert not any(name.startswith("upcat_1.") for name in without) and "upcat_2.upsample.deconv" in without
+    assert (
+        not any(name.startswith("upcat_1.") for name in without)
+        and "upcat_2.upsample.deconv" in without
+    )
 
 
 @pytest.mark.parametrize("field", ["include", "exclude"])

@@ -25,7 +25,9 @@ SIZE = {"SwinUNETR": 64, "UNETR": 32, "BasicUNet": 32}
 def images(name: str = "BasicUNet", count: int = 2) -> Tensor:
     torch.manual_seed(3)
     size = SIZE.get(name, 16)
-    smooth = nn.functional.interpolate(torch.randn(count, 1, 4, 4, 4), (size,) * 3, mode="trilinear")
+    smooth = nn.functional.interpolate(
+        torch.randn(count, 1, 4, 4, 4), (size,) * 3, mode="trilinear"
+    )
     return smooth + 0.3 * torch.randn(count, 1, size, size, size)
 
 
@@ -34,7 +36,9 @@ def network(name: str = "BasicUNet") -> nn.Module:
     return NETWORKS[name]()
 
 
-def learn(net: nn.Module, rule: Rule, steps: int = 3, rate: float = 0.1, **settings: object) -> HebbianLearner:
+def learn(
+    net: nn.Module, rule: Rule, steps: int = 3, rate: float = 0.1, **settings: object
+) -> HebbianLearner:
     learner = HebbianLearner(net, rule, **settings)
     learner.prepare()
     learner.attach()
@@ -64,10 +68,16 @@ def test_stock_networks_keep_their_keys_and_every_chosen_layer_moves(name: str) 
     assert 0 < float(change) < 1
     for key, layer in learner.layers.items():
         moved = not torch.allclose(layer.weight, prepared[key], atol=1e-5)
-        one_dimensional = layer.in_channels * layer.weight[0, 0].numel() == 1  # such filters are 1 or -1
+        one_dimensional = (
+            layer.in_channels * layer.weight[0, 0].numel() == 1
+        )  # such filters are 1 or -1
         assert moved == (key in observed) or one_dimensional, key
-    learned = {id(p) for layer in learner.layers.values() for p in layer.parameters()}  # DynUNet names layers twice
-    untouched = [key for key, p in net.named_parameters(remove_duplicate=False) if id(p) not in learned]
+    learned = {
+        id(p) for layer in learner.layers.values() for p in layer.parameters()
+    }  # DynUNet names layers twice
+    untouched = [
+        key for key, p in net.named_parameters(remove_duplicate=False) if id(p) not in learned
+    ]
     assert all(torch.equal(before[key], net.state_dict()[key]) for key in untouched) and untouched
     assert not any(module._forward_hooks for module in net.modules())
 
@@ -78,14 +88,21 @@ def test_filters_stay_on_the_sphere(rule: Rule, transposed: str) -> None:
     learner = learn(network(), rule, transposed=transposed)
     for name, layer in learner.layers.items():
         for bank in learner.forms[name].banks(layer.weight):
-            torch.testing.assert_close(bank.flatten(1).norm(dim=1), torch.ones(len(bank)), rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                bank.flatten(1).norm(dim=1), torch.ones(len(bank)), rtol=0, atol=1e-5
+            )
         assert layer.bias is None or not layer.bias.any()
 
 
 def test_soft_hebb_comes_to_length_one_by_itself() -> None:
     learner = learn(network(), SoftHebb(radius=3.0), steps=100, rate=0.1)
-    lengths = torch.cat([layer.weight.detach().flatten(1).norm(dim=1)
-                         for name, layer in learner.layers.items() if "deconv" not in name])  # fmt: skip
+    lengths = torch.cat(
+        [
+            layer.weight.detach().flatten(1).norm(dim=1)
+            for name, layer in learner.layers.items()
+            if "deconv" not in name
+        ]
+    )
     assert lengths.mean() < 2.0 and lengths.max() <= 3.001
 
 
@@ -165,7 +182,9 @@ def test_activations_that_are_not_finite() -> None:
     with torch.no_grad():
         net(images() * float("nan"))
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    with pytest.raises(ConfigError, match=r"layer conv_0\.conv_0\.conv saw numbers that are not finite"):
+    with pytest.raises(
+        ConfigError, match=r"layer conv_0\.conv_0\.conv saw numbers that are not finite"
+    ):
         learner.step(0.1)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
 
@@ -201,6 +220,10 @@ def test_reports_and_collapse(tmp_path: Path) -> None:
 
 def test_mean_cosine_against_pairs() -> None:
     filters = torch.randn(5, 2, 3)
-    pairs = [abs(float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0)))
-             for i, a in enumerate(filters) for j, b in enumerate(filters) if i != j]  # fmt: skip
+    pairs = [
+        abs(float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0)))
+        for i, a in enumerate(filters)
+        for j, b in enumerate(filters)
+        if i != j
+    ]
     assert mean_cosine(filters) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)

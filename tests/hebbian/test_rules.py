@@ -16,12 +16,24 @@ from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTa
 
 from .conftest import make, patches, rows
 
-RULES = [SoftWinnerTakeAll(4.0), SoftWinnerTakeAll(2.0, balanced=False), HebbianPCA(), SoftHebb(1.5)]
-TRANSPOSED = [(2, 4, 4, 2, 2, 0, 1, 1), (3, 4, 4, 2, 2, 0, 1, 2), (2, 4, 6, 3, 2, 1, 1, 2), (3, 2, 3, 3, 2, 1, 1, 1),
-              (2, 2, 3, 4, 2, 1, 1, 1)]  # fmt: skip
+RULES = [
+    SoftWinnerTakeAll(4.0),
+    SoftWinnerTakeAll(2.0, balanced=False),
+    HebbianPCA(),
+    SoftHebb(1.5),
+]
+TRANSPOSED = [
+    (2, 4, 4, 2, 2, 0, 1, 1),
+    (3, 4, 4, 2, 2, 0, 1, 2),
+    (2, 4, 6, 3, 2, 1, 1, 2),
+    (3, 2, 3, 3, 2, 1, 1, 1),
+    (2, 2, 3, 4, 2, 1, 1, 1),
+]
 
 
-def slow_update(rule: Rule, x: Tensor, v: Tensor, w: Tensor, hebbian_only: bool = False) -> tuple[Tensor, Tensor]:
+def slow_update(
+    rule: Rule, x: Tensor, v: Tensor, w: Tensor, hebbian_only: bool = False
+) -> tuple[Tensor, Tensor]:
     """Hebbian and decay term of one group, gain included, from patches (N, P), responses (N, C), filters (C, P)."""
     hebbian, decay = torch.zeros_like(w), torch.zeros_like(w)
     won = torch.zeros(len(w), dtype=torch.float64)
@@ -66,9 +78,14 @@ def standardised(x: Tensor, v: Tensor, centre: bool, standardise: bool) -> tuple
 def test_convolutions(setting: tuple, rule: Rule, centre: bool, standardise: bool) -> None:
     layer, images, output = make(setting)
     form = form_of(layer, "swap")
-    sums = [observe(rule, *view, centre=centre, standardise=standardise) for view in form.views(images, output)]
+    sums = [
+        observe(rule, *view, centre=centre, standardise=standardise)
+        for view in form.views(images, output)
+    ]
     fast = form.update(rule, sums, layer.weight.detach()).flatten(1)
-    x, v = standardised(patches(images, tuple(output.shape[2:]), layer), rows(output), centre, standardise)
+    x, v = standardised(
+        patches(images, tuple(output.shape[2:]), layer), rows(output), centre, standardise
+    )
     w, groups = layer.weight.detach().flatten(1), layer.groups
     per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
     for g in range(groups):
@@ -102,19 +119,30 @@ def test_swap(case: tuple, rule: Rule, output_padding: int) -> None:
 def test_per_tap(case: tuple, rule: Rule, summed: bool) -> None:
     layer, images, output = make(case, transposed=True)
     form = form_of(layer, "per_tap_summed" if summed else "per_tap")
-    sums = [observe(rule, *view, centre=False, standardise=False) for view in form.views(images, output)]
+    sums = [
+        observe(rule, *view, centre=False, standardise=False) for view in form.views(images, output)
+    ]
     weight = layer.weight.detach()
     fast = form.update(rule, sums, weight).flatten(2)
     sites, groups = tuple(images.shape[2:]), layer.groups
-    y, inside = patches(output, sites, layer), patches(torch.ones_like(output), sites, layer)[:, 0].bool()
+    y, inside = (
+        patches(output, sites, layer),
+        patches(torch.ones_like(output), sites, layer)[:, 0].bool(),
+    )
     per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
     for g in range(groups):
         inputs, outputs = slice(g * per_in, (g + 1) * per_in), slice(g * per_out, (g + 1) * per_out)
         parts = []
         for t in range(y.shape[2]):
             w = weight.flatten(2)[inputs, :, t].T
-            parts.append(slow_update(rule, rows(images)[inside[:, t], inputs], y[inside[:, t], outputs, t], w))
-        if summed and (rule == HebbianPCA() or rule == SoftWinnerTakeAll(2.0, balanced=False)):  # gain 1: plain sums
+            parts.append(
+                slow_update(
+                    rule, rows(images)[inside[:, t], inputs], y[inside[:, t], outputs, t], w
+                )
+            )
+        if summed and (
+            rule == HebbianPCA() or rule == SoftWinnerTakeAll(2.0, balanced=False)
+        ):  # gain 1: plain sums
             total = sum(decay for _, decay in parts)
             parts = [(hebbian, total) for hebbian, _ in parts]
         elif summed:
@@ -127,12 +155,17 @@ def test_per_tap(case: tuple, rule: Rule, summed: bool) -> None:
 def test_swap_is_the_convolution_rule_on_space_to_depth(rule: Rule) -> None:
     layer, images, output = make((3, 4, 3, 2, 2, 0, 1, 1), transposed=True)
     form = form_of(layer, "swap")
-    swap = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+    swap = form.update(
+        rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
+    )
     blocks = output.unfold(2, 2, 2).unfold(3, 2, 2).unfold(4, 2, 2)  # B, C, sites..., 2, 2, 2
     depth = blocks.permute(0, 1, 5, 6, 7, 2, 3, 4).flatten(1, 4)
     point = form_of(nn.Conv3d(depth.shape[1], 4, 1).double(), "swap")
-    plain = point.update(rule, [observe(rule, *v) for v in point.views(depth, images)],
-                         layer.weight.detach().reshape(4, -1, 1, 1, 1))  # fmt: skip
+    plain = point.update(
+        rule,
+        [observe(rule, *v) for v in point.views(depth, images)],
+        layer.weight.detach().reshape(4, -1, 1, 1, 1),
+    )
     torch.testing.assert_close(swap.flatten(), plain.flatten(), rtol=0, atol=1e-10)
 
 
@@ -140,34 +173,47 @@ def test_swap_is_the_convolution_rule_on_space_to_depth(rule: Rule) -> None:
 def test_per_tap_is_independent_pointwise_layers(rule: Rule) -> None:
     layer, images, output = make((2, 3, 4, 2, 2, 0, 1, 1), transposed=True)
     form = form_of(layer, "per_tap")
-    together = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+    together = form.update(
+        rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
+    )
     for t, (i, j) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         point = nn.Conv2d(3, 4, 1).double()
         bank = layer.weight.detach()[:, :, i, j].T.reshape(4, 3, 1, 1)
         alone = form_of(point, "swap")
         views = alone.views(images, output[:, :, i::2, j::2])
         update = alone.update(rule, [observe(rule, *v) for v in views], bank)
-        torch.testing.assert_close(together.flatten(2)[:, :, t].T, update[:, :, 0, 0], rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            together.flatten(2)[:, :, t].T, update[:, :, 0, 0], rtol=0, atol=1e-10
+        )
 
 
 def test_soft_winner_take_all_equals_autograd() -> None:
     """Acceptance test of the specification: the gradient of sum r conv(x, W) less (sum r) W, r held fixed."""
     layer, images, output = make((3, 2, 4, 3, 2, 1, 1, 1))
-    rule, weight = SoftWinnerTakeAll(3.0, balanced=False), layer.weight.detach().clone().requires_grad_()
+    rule, weight = (
+        SoftWinnerTakeAll(3.0, balanced=False),
+        layer.weight.detach().clone().requires_grad_(),
+    )
     r = torch.softmax(3.0 * output, 1)
     count = r[:, 0].numel()
-    (gradient,) = torch.autograd.grad((r * functional.conv3d(images, weight, stride=2, padding=1)).sum(), weight)
+    (gradient,) = torch.autograd.grad(
+        (r * functional.conv3d(images, weight, stride=2, padding=1)).sum(), weight
+    )
     expected = (gradient - r.sum((0, 2, 3, 4)).reshape(-1, 1, 1, 1, 1) * weight.detach()) / count
     form = form_of(layer, "swap")
     sums = [observe(rule, *v, centre=False, standardise=False) for v in form.views(images, output)]
-    torch.testing.assert_close(form.update(rule, sums, layer.weight.detach()), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        form.update(rule, sums, layer.weight.detach()), expected, rtol=0, atol=1e-10
+    )
 
 
 def test_size_does_not_depend_on_batch() -> None:
     layer, images, output = make((2, 3, 4, 3, 1, 1, 1, 1))
     for rule in RULES:
         form = form_of(layer, "swap")
-        once = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+        once = form.update(
+            rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
+        )
         views = form.views(images.repeat(3, 1, 1, 1), output.repeat(3, 1, 1, 1))
         thrice = form.update(rule, [observe(rule, *v) for v in views], layer.weight.detach())
         torch.testing.assert_close(once, thrice, rtol=0, atol=1e-10)
@@ -176,7 +222,9 @@ def test_size_does_not_depend_on_batch() -> None:
 def test_half_precision_is_summed_in_float32() -> None:
     layer, images, output = make((2, 3, 4, 3, 1, 1, 1, 1))
     rule, form = HebbianPCA(), form_of(layer, "swap")
-    exact = form.update(rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach())
+    exact = form.update(
+        rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
+    )
     with torch.autocast("cpu", torch.bfloat16):
         views = form.views(images.bfloat16().float(), output.bfloat16())
         half = form.update(rule, [observe(rule, *v) for v in views], layer.weight.detach())

@@ -28,16 +28,24 @@ from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from torch import nn
 
-from monai_semiseg.data.reader import ScanReader
+from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.inference.runner import BatchRunner
 
 NAMES = {"0": "background", "1": "left", "2": "right"}
 PATIENT = {
-    "PatientName": "CANARY^NAME", "PatientID": "CANARY-4711", "PatientBirthDate": "19010203",
-    "AccessionNumber": "CANARYACC", "ReferringPhysicianName": "CANARY^DOCTOR", "StudyID": "CANARYSTUDY",
-    "InstitutionName": "CANARY HOSPITAL", "StudyDate": "19040506", "SeriesDescription": "CANARY^SERIES",
-    "StudyDescription": "CANARY^STUDY", "PatientComments": "CANARY comment", "ProtocolName": "CANARY protocol",
-}  # fmt: skip
+    "PatientName": "CANARY^NAME",
+    "PatientID": "CANARY-4711",
+    "PatientBirthDate": "19010203",
+    "AccessionNumber": "CANARYACC",
+    "ReferringPhysicianName": "CANARY^DOCTOR",
+    "StudyID": "CANARYSTUDY",
+    "InstitutionName": "CANARY HOSPITAL",
+    "StudyDate": "19040506",
+    "SeriesDescription": "CANARY^SERIES",
+    "StudyDescription": "CANARY^STUDY",
+    "PatientComments": "CANARY comment",
+    "ProtocolName": "CANARY protocol",
+}
 
 
 class Sides(nn.Module):
@@ -53,8 +61,12 @@ class Sides(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         above = (x - self.level) * 1000
-        first = (torch.arange(x.shape[2]) < x.shape[2] / (2 if self.split else 1)).reshape(1, 1, -1, 1, 1)
-        return torch.cat([-above, torch.where(first, above, -1e4), torch.where(first, -1e4, above)], 1)
+        first = (torch.arange(x.shape[2]) < x.shape[2] / (2 if self.split else 1)).reshape(
+            1, 1, -1, 1, 1
+        )
+        return torch.cat(
+            [-above, torch.where(first, above, -1e4), torch.where(first, -1e4, above)], 1
+        )
 
 
 def expected(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -74,7 +86,10 @@ def values(shape: Sequence[int], seed: int = 0) -> NDArray[np.float32]:
 
 
 def write_nifti(
-    path: Path, array: NDArray[Any], affine: NDArray[np.float64] | None = None, codes: tuple[int, int] = (1, 1)
+    path: Path,
+    array: NDArray[Any],
+    affine: NDArray[np.float64] | None = None,
+    codes: tuple[int, int] = (1, 1),
 ) -> Path:
     """Write a scan; the default affine is straight RAS with voxels of 1 mm."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +113,11 @@ def write_dicom(
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
-        dataset.SeriesInstanceUID, dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = series, study, frame
+        dataset.SeriesInstanceUID, dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = (
+            series,
+            study,
+            frame,
+        )
         dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "MR", 1, array.shape[2] - k
         dataset.Columns, dataset.Rows = array.shape[:2]
         dataset.PixelSpacing, dataset.SliceThickness = [spacing[1], spacing[0]], spacing[2]
@@ -119,8 +138,11 @@ def write_dicom(
 
 def orientations() -> list[NDArray[np.float64]]:
     """All 48 orders and directions of three axes, in nibabel's form."""
-    return [np.array(list(zip(axes, signs, strict=True)), dtype=float)
-            for axes in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)]  # fmt: skip
+    return [
+        np.array(list(zip(axes, signs, strict=True)), dtype=float)
+        for axes in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+    ]
 
 
 @pytest.fixture
@@ -134,17 +156,29 @@ def make_runner(tmp_path: Path, weights: Path) -> Callable[..., BatchRunner]:
     """A runner from ``tmp_path/in`` to ``tmp_path/out``, wired as the bundles' inference.json is."""
 
     def make(spacing: Sequence[float] | None = None, **settings: Any) -> BatchRunner:
-        steps: list[Any] = [LoadImaged("image", reader=ScanReader), EnsureChannelFirstd("image"),
-                            Orientationd("image", axcodes="RAS", labels=None)]  # fmt: skip
+        steps: list[Any] = [
+            LoadImaged("image", reader=ScanReader),
+            EnsureChannelFirstd("image"),
+            Orientationd("image", axcodes="RAS", labels=None),
+        ]
         steps += [Spacingd("image", pixdim=spacing)] if spacing else []
         preprocessing = Compose(steps)
-        back = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
+        back = Invertd(
+            "pred", preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True
+        )
         defaults: dict[str, Any] = {
-            "network": Sides(), "weights": str(weights), "preprocessing": preprocessing, "inferer": SimpleInferer(),
-            "postprocessing": Compose([Activationsd("pred", softmax=True), back, AsDiscreted("pred", argmax=True)]),
-            "inputs": str(tmp_path / "in"), "output_dir": str(tmp_path / "out"), "label_names": NAMES,
+            "network": Sides(),
+            "weights": str(weights),
+            "preprocessing": preprocessing,
+            "inferer": SimpleInferer(),
+            "postprocessing": Compose(
+                [Activationsd("pred", softmax=True), back, AsDiscreted("pred", argmax=True)]
+            ),
+            "inputs": str(tmp_path / "in"),
+            "output_dir": str(tmp_path / "out"),
+            "label_names": NAMES,
             "preview": False,
-        }  # fmt: skip
+        }
         return BatchRunner(**{**defaults, **settings})
 
     return make
@@ -153,5 +187,11 @@ def make_runner(tmp_path: Path, weights: Path) -> Callable[..., BatchRunner]:
 @pytest.fixture(scope="session")
 def kit() -> SimpleNamespace:
     """The functions above; test modules cannot import from each other (import mode importlib)."""
-    return SimpleNamespace(expected=expected, values=values, write_nifti=write_nifti, write_dicom=write_dicom,
-                           orientations=orientations, Sides=Sides)  # fmt: skip
+    return SimpleNamespace(
+        expected=expected,
+        values=values,
+        write_nifti=write_nifti,
+        write_dicom=write_dicom,
+        orientations=orientations,
+        Sides=Sides,
+    )

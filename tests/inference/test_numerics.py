@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.runner import BatchRunner
-from monai_semiseg.inference.workflow import open_workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 SCANS = sorted((ROOT / "sample_data" / "scans").glob("*.nii*"))
@@ -53,7 +53,9 @@ def other_flips(network: Any, inferer: Any, image: Tensor) -> Tensor:
     return torch.as_tensor(output)
 
 
-@pytest.mark.parametrize("way", [reduced, channels_last, traced, other_flips], ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", [reduced, channels_last, traced, other_flips], ids=lambda way: way.__name__
+)
 def test_row_50_same_labels(golden: Any, way: Callable[[Any, Any, Tensor], Tensor]) -> None:
     network, inferer, cases = golden
     assert len(cases) == 3
@@ -63,7 +65,8 @@ def test_row_50_same_labels(golden: Any, way: Callable[[Any, Any, Tensor], Tenso
             found = way(network, inferer, image).argmax(1)
         changed = found != labels
         assert changed.float().mean() <= 1e-3
-        # Only voxels on the edge between two classes change: float32 itself gives the best less than 60 to 40.
+        # Only voxels on the edge between two classes change: float32 itself gives the best less
+        # than 60 to 40.
         first, second = probabilities.topk(2, 1).values.unbind(1)
         assert not (changed & (first / (first + second) > 0.6)).any()
 

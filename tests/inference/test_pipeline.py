@@ -94,7 +94,9 @@ def test_a_stop_finishes_what_is_under_way() -> None:
         computed.append(n)
         return n
 
-    assert list(overlapped(range(9), lambda n: n, compute, lambda n: n, lambda: len(computed) == 4)) == [0, 1, 2, 3]
+    assert list(
+        overlapped(range(9), lambda n: n, compute, lambda n: n, lambda: len(computed) == 4)
+    ) == [0, 1, 2, 3]
 
 
 def test_a_consumer_may_leave() -> None:

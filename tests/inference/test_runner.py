@@ -30,7 +30,9 @@ LPS = np.diag([-1.0, -2.0, 1.5, 1.0])
 
 def oblique() -> NDArray[np.float64]:
     matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_euler("xyz", (11, -8, 23), degrees=True).as_matrix() @ np.diag([0.9, 1.1, 2.0])
+    matrix[:3, :3] = Rotation.from_euler("xyz", (11, -8, 23), degrees=True).as_matrix() @ np.diag(
+        [0.9, 1.1, 2.0]
+    )
     matrix[:3, 3] = (-31.5, 12.25, 7.125)
     return matrix
 
@@ -65,22 +67,43 @@ def test_mixed_folder(tmp_path: Path, mixed: Path, make_runner: Make, kit: Simpl
     runner = make_runner(preview=True)
     results = runner.run()
     out = tmp_path / "out"
-    assert tree(out) == sorted([
-        "a/oblique_preview.png", "a/oblique_seg.nii.gz", "b/series_preview.png", "b/series_seg.nii.gz",
-        "index.html", "ledger/1-of-1.jsonl", "ledger/run.json",
-        "lps_preview.png", "lps_seg.nii.gz", "report.csv", "report.json",
-    ])  # fmt: skip
+    assert tree(out) == sorted(
+        [
+            "a/oblique_preview.png",
+            "a/oblique_seg.nii.gz",
+            "b/series_preview.png",
+            "b/series_seg.nii.gz",
+            "index.html",
+            "manifest/1-of-1.jsonl",
+            "manifest/run.json",
+            "lps_preview.png",
+            "lps_seg.nii.gz",
+            "report.csv",
+            "report.json",
+        ]
+    )
     rows = by_input(out, mixed)
     assert {name: row["status"] for name, row in rows.items()} == {
-        "a/oblique.nii.gz": "done", "lps.nii": "done", "b/series": "done",
-        "a/cut.nii.gz": "failed", "text.nii.gz": "failed", "notes.txt": "skipped",
-    }  # fmt: skip
-    assert (rows["a/cut.nii.gz"]["code"], rows["text.nii.gz"]["code"]) == ("E_TRUNCATED", "E_NOT_NIFTI")
-    assert all(str(mixed / name) in rows[name]["reason"] for name in ("a/cut.nii.gz", "text.nii.gz"))
+        "a/oblique.nii.gz": "done",
+        "lps.nii": "done",
+        "b/series": "done",
+        "a/cut.nii.gz": "failed",
+        "text.nii.gz": "failed",
+        "notes.txt": "skipped",
+    }
+    assert (rows["a/cut.nii.gz"]["code"], rows["text.nii.gz"]["code"]) == (
+        "E_TRUNCATED",
+        "E_NOT_NIFTI",
+    )
+    assert all(
+        str(mixed / name) in rows[name]["reason"] for name in ("a/cut.nii.gz", "text.nii.gz")
+    )
     assert rows["notes.txt"]["reason"] == "not a scan"
     assert {name: row["output"] for name, row in rows.items() if row["output"]} == {
-        "a/oblique.nii.gz": "a/oblique_seg.nii.gz", "lps.nii": "lps_seg.nii.gz", "b/series": "b/series_seg.nii.gz",
-    }  # fmt: skip
+        "a/oblique.nii.gz": "a/oblique_seg.nii.gz",
+        "lps.nii": "lps_seg.nii.gz",
+        "b/series": "b/series_seg.nii.gz",
+    }
     assert report(out)["counts"] == {"done": 3, "failed": 2, "skipped": 1}
     assert len(results) == 6
     assert (runner.failed, runner.exit_code()) == (2, 3)
@@ -89,18 +112,27 @@ def test_mixed_folder(tmp_path: Path, mixed: Path, make_runner: Make, kit: Simpl
     assert left.value.code == 3
 
 
-def test_masks_lie_on_the_scans_grid(tmp_path: Path, mixed: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+def test_masks_lie_on_the_scans_grid(
+    tmp_path: Path, mixed: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
     make_runner().run()
-    for name, seed, shape, codes in (("a/oblique", 1, (9, 7, 5), (2, 4)), ("lps", 2, (8, 6, 4), (0, 1))):
+    for name, seed, shape, codes in (
+        ("a/oblique", 1, (9, 7, 5), (2, 4)),
+        ("lps", 2, (8, 6, 4), (0, 1)),
+    ):
         scan = nib.load(next(mixed.glob(f"{name}.nii*")))
         mask = nib.load(tmp_path / "out" / f"{name}_seg.nii.gz")
         assert mask.shape == shape
         assert np.abs(mask.affine - scan.affine).max() < 1e-5
         assert (int(mask.header["qform_code"]), int(mask.header["sform_code"])) == codes
-        assert np.array_equal(np.asanyarray(mask.dataobj), kit.expected(kit.values(shape, seed), scan.affine))
+        assert np.array_equal(
+            np.asanyarray(mask.dataobj), kit.expected(kit.values(shape, seed), scan.affine)
+        )
 
 
-def test_dicom_masks_lie_where_the_patient_is(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+def test_dicom_masks_lie_where_the_patient_is(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
     """Left is left: of the voxels above the level, those at smaller RAS x are class 1."""
     array = kit.values((10, 8, 6), 3)
     affine = kit.write_dicom(tmp_path / "in" / "series", array, (0.8, 1.2, 2.5))
@@ -129,13 +161,19 @@ def test_all_48_orders_and_flips(
     turns = kit.orientations()
     for number, turn in enumerate(turns):
         turned = base.as_reoriented(turn)
-        kit.write_nifti(tmp_path / "in" / f"{number:02}.nii", np.asanyarray(turned.dataobj), turned.affine)
+        kit.write_nifti(
+            tmp_path / "in" / f"{number:02}.nii", np.asanyarray(turned.dataobj), turned.affine
+        )
     assert all(result.status == "done" for result in make_runner(spacing).run())
     masks = [nib.load(tmp_path / "out" / f"{number:02}_seg.nii.gz") for number in range(48)]
-    straight = next(n for n, turn in enumerate(turns) if np.array_equal(turn, [[0, 1], [1, 1], [2, 1]]))
+    straight = next(
+        n for n, turn in enumerate(turns) if np.array_equal(turn, [[0, 1], [1, 1], [2, 1]])
+    )
     reference = nib.Nifti1Image(np.asanyarray(masks[straight].dataobj), oblique())
     if spacing is None:
-        assert np.array_equal(np.asanyarray(reference.dataobj), kit.expected(kit.values((5, 6, 7), 9), oblique()))
+        assert np.array_equal(
+            np.asanyarray(reference.dataobj), kit.expected(kit.values((5, 6, 7), 9), oblique())
+        )
     assert set(np.unique(np.asanyarray(reference.dataobj))) == {0, 1, 2}
     for mask, turn in zip(masks, turns, strict=True):
         turned = reference.as_reoriented(turn)
@@ -143,7 +181,9 @@ def test_all_48_orders_and_flips(
         assert np.abs(mask.affine - turned.affine).max() < 1e-4
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (20, 3, 30), (1, 9, 9), (9, 9, 1), (1, 1, 1), (17, 16, 15)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 5), (20, 3, 30), (1, 9, 9), (9, 9, 1), (1, 1, 1), (17, 16, 15)], ids=str
+)
 def test_volumes_smaller_than_the_patch(
     tmp_path: Path, make_runner: Make, kit: SimpleNamespace, shape: tuple[int, ...]
 ) -> None:
@@ -166,7 +206,10 @@ def test_a_constant_scan_is_segmented_with_a_remark(
     result = make_runner(preview=True).run()[0]
     assert result.status == "done"
     assert "W_CONSTANT" in result.reason
-    assert set(np.unique(np.asanyarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj))) == classes
+    assert (
+        set(np.unique(np.asanyarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj)))
+        == classes
+    )
 
 
 def test_volumes_are_in_ml(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
@@ -174,17 +217,32 @@ def test_volumes_are_in_ml(tmp_path: Path, make_runner: Make, kit: SimpleNamespa
     array[:3, :4, :5] = array[8:, :, :] = 1  # 60 voxels on the left, 200 on the right
     kit.write_nifti(tmp_path / "in" / "straight.nii", array, np.diag([2.0, 2.5, 3.0, 1.0]))
     kit.write_nifti(tmp_path / "in" / "turned.nii", array, oblique())
-    kit.write_nifti(tmp_path / "in" / "zero.nii", array * 0 + np.linspace(0, 0.1, 10, dtype=np.float32))
+    kit.write_nifti(
+        tmp_path / "in" / "zero.nii", array * 0 + np.linspace(0, 0.1, 10, dtype=np.float32)
+    )
     make_runner().run()
-    volumes = {name: row["volumes_ml"] for name, row in by_input(tmp_path / "out", tmp_path / "in").items()}
-    assert volumes["straight.nii"] == {"left": pytest.approx(60 * 15 / 1000), "right": pytest.approx(200 * 15 / 1000)}
+    volumes = {
+        name: row["volumes_ml"] for name, row in by_input(tmp_path / "out", tmp_path / "in").items()
+    }
+    assert volumes["straight.nii"] == {
+        "left": pytest.approx(60 * 15 / 1000),
+        "right": pytest.approx(200 * 15 / 1000),
+    }
     assert volumes["turned.nii"]["left"] == pytest.approx(60 * 0.9 * 1.1 * 2 / 1000, abs=1e-4)
     assert volumes["zero.nii"] == {"left": 0.0, "right": 0.0}
-    rows = {Path(row["input"]).name: row for row in csv.DictReader((tmp_path / "out" / "report.csv").open())}
-    assert (rows["straight.nii"]["left_ml"], rows["straight.nii"]["right_ml"]) == ("0.9000", "3.0000")
+    rows = {
+        Path(row["input"]).name: row
+        for row in csv.DictReader((tmp_path / "out" / "report.csv").open())
+    }
+    assert (rows["straight.nii"]["left_ml"], rows["straight.nii"]["right_ml"]) == (
+        "0.9000",
+        "3.0000",
+    )
 
 
-def test_report_names_weights_and_tool(tmp_path: Path, make_runner: Make, kit: SimpleNamespace, weights: Path) -> None:
+def test_report_names_weights_and_tool(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace, weights: Path
+) -> None:
     kit.write_nifti(tmp_path / "in" / "a.nii", kit.values((4, 4, 4)))
     make_runner(about={"bundle": "test 1.2"}).run()
     content = report(tmp_path / "out")
@@ -193,15 +251,29 @@ def test_report_names_weights_and_tool(tmp_path: Path, make_runner: Make, kit: S
     assert "research use only" in content["tool"]
 
 
-def test_names_never_collide_and_may_be_odd(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
-    names = ["scan.nii", "scan.nii.gz", "sub/scan.nii", "with space & ümläut 患者.nii", "$\\frac{$.nii",
-             "a" * 240 + ".nii", "a" * 241 + ".nii", "é" * 120 + ".nii", "1.2.84.45.nii", "1.2.84.46.nii"]  # fmt: skip
+def test_names_never_collide_and_may_be_odd(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
+    names = [
+        "scan.nii",
+        "scan.nii.gz",
+        "sub/scan.nii",
+        "with space & ümläut 患者.nii",
+        "$\\frac{$.nii",
+        "a" * 240 + ".nii",
+        "a" * 241 + ".nii",
+        "é" * 120 + ".nii",
+        "1.2.84.45.nii",
+        "1.2.84.46.nii",
+    ]
     for seed, name in enumerate(names):
         kit.write_nifti(tmp_path / "in" / name, kit.values((4, 4, 4), seed))
     runner = make_runner(preview=True)
     runner.run()
     rows = by_input(tmp_path / "out", tmp_path / "in")
-    assert [row["reason"] for row in rows.values() if row["status"] != "done" or row["reason"]] == []
+    assert [
+        row["reason"] for row in rows.values() if row["status"] != "done" or row["reason"]
+    ] == []
     assert len({rows[name]["output"].lower() for name in names}) == len(names)
     assert sum(name.endswith("_preview.png") for name in tree(tmp_path / "out")) == len(names)
     for seed, name in enumerate(names):
@@ -214,7 +286,11 @@ def test_several_inputs(tmp_path: Path, make_runner: Make, kit: SimpleNamespace)
     for folder in ("x", "y"):
         kit.write_nifti(tmp_path / folder / "scan.nii", kit.values((4, 4, 4), 2))
     results = make_runner(inputs=[str(one), str(tmp_path / "x"), str(tmp_path / "y")]).run()
-    assert sorted(result.output for result in results) == ["one_seg.nii.gz", "x/scan_seg.nii.gz", "y/scan_seg.nii.gz"]
+    assert sorted(result.output for result in results) == [
+        "one_seg.nii.gz",
+        "x/scan_seg.nii.gz",
+        "y/scan_seg.nii.gz",
+    ]
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path, mixed: Path, make_runner: Make) -> None:
@@ -222,16 +298,23 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path, mixed: Path, make_run
         make_runner(output_dir=str(tmp_path / name)).run()
     masks = [name for name in tree(tmp_path / "out") if name.endswith("_seg.nii.gz")]
     assert len(masks) == 3
-    assert all((tmp_path / "out" / m).read_bytes() == (tmp_path / "again" / m).read_bytes() for m in masks)
+    assert all(
+        (tmp_path / "out" / m).read_bytes() == (tmp_path / "again" / m).read_bytes() for m in masks
+    )
 
 
-def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path: Path, mixed: Path, make_runner: Make) -> None:
+def test_overwriting_leaves_nothing_of_the_earlier_run(
+    tmp_path: Path, mixed: Path, make_runner: Make
+) -> None:
     """A scan that fails now must not keep the mask, nor a new mask the picture, of another time."""
     make_runner(preview=True).run()
     (mixed / "lps.nii").write_bytes((mixed / "lps.nii").read_bytes()[:400])
     make_runner(overwrite=True).run()
-    assert [name for name in tree(tmp_path / "out") if not name.startswith(("report", "ledger", "index"))] == [
-        "a/oblique_seg.nii.gz", "b/series_seg.nii.gz"]  # fmt: skip
+    assert [
+        name
+        for name in tree(tmp_path / "out")
+        if not name.startswith(("report", "manifest", "index"))
+    ] == ["a/oblique_seg.nii.gz", "b/series_seg.nii.gz"]
     assert by_input(tmp_path / "out", mixed)["lps.nii"]["code"] == "E_TRUNCATED"
 
 
@@ -247,11 +330,17 @@ def test_dicom_seg_beside_or_instead_of_nifti(
     results = {Path(r.input).name: r for r in make_runner(output_type=asked).run()}
     out = tmp_path / "out"
     assert {r.status for r in results.values()} == {"done"}
-    assert (out / "series_seg.nii.gz").exists() == (asked != "dicom_seg") and (out / "plain_seg.nii.gz").exists()
+    assert (out / "series_seg.nii.gz").exists() == (asked != "dicom_seg") and (
+        out / "plain_seg.nii.gz"
+    ).exists()
     assert results["plain.nii.gz"].reason == "no DICOM SEG: the scan is not DICOM"
     volume = highdicom.seg.segread(out / "series_seg.dcm").get_volume(combine_segments=True)
     index = np.indices(volume.array.shape).reshape(3, -1)
-    places = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine @ np.vstack([index, np.ones(index.shape[1])])
+    places = (
+        np.diag([-1.0, -1.0, 1.0, 1.0])
+        @ volume.affine
+        @ np.vstack([index, np.ones(index.shape[1])])
+    )
     ours = np.rint(np.linalg.inv(affine) @ places)[:3].astype(int)
     assert np.array_equal(kit.expected(array, affine)[tuple(ours)], volume.array.reshape(-1))
     again = make_runner(output_type=asked)
@@ -260,9 +349,13 @@ def test_dicom_seg_beside_or_instead_of_nifti(
     assert (out / "series_seg.dcm").stat().st_mtime_ns == when
 
 
-def test_a_series_that_no_seg_can_refer_to(tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+def test_a_series_that_no_seg_can_refer_to(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
     kit.write_dicom(tmp_path / "in" / "series", kit.values((6, 7, 5), 3), StudyInstanceUID="")
-    (both,) = make_runner(output_type=["nifti", "dicom_seg"], output_dir=str(tmp_path / "both")).run()
+    (both,) = make_runner(
+        output_type=["nifti", "dicom_seg"], output_dir=str(tmp_path / "both")
+    ).run()
     assert both.status == "done" and both.reason.startswith("no DICOM SEG: no DICOM SEG can refer")
     (only,) = make_runner(output_type="dicom_seg").run()
     assert only.status == "failed" and only.code == "E_UNSUPPORTED"
@@ -275,7 +368,9 @@ def test_unknown_output_type(make_runner: Make) -> None:
 
 
 @pytest.mark.parametrize("dicom", [False, True])
-def test_a_map_of_the_uncertainty(dicom: bool, tmp_path: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+def test_a_map_of_the_uncertainty(
+    dicom: bool, tmp_path: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
     affine = np.diag([-1.0, 1.0, 2.0, 1.0])
     if dicom:
         affine = kit.write_dicom(tmp_path / "in" / "a", kit.values((7, 6, 5)))
@@ -284,22 +379,33 @@ def test_a_map_of_the_uncertainty(dicom: bool, tmp_path: Path, make_runner: Make
     network = kit.Sides()
     with torch.no_grad():
         torch.save(network.state_dict(), tmp_path / "weights.pt")
-    soft = Compose([Lambdad("pred", lambda x: x / 2000), LabelOnScanGridd("pred", uncertainty_key="uncertainty")])
+    soft = Compose(
+        [
+            Lambdad("pred", lambda x: x / 2000),
+            LabelOnScanGridd("pred", uncertainty_key="uncertainty"),
+        ]
+    )
     (result,) = make_runner(postprocessing=soft).run()
     image = nib.load(tmp_path / "out" / "a_uncertainty.nii.gz")
     values = np.asanyarray(image.dataobj)
-    assert image.get_data_dtype() == np.uint8 and 0 < values.max() <= 1 and values.shape == (7, 6, 5)
+    assert (
+        image.get_data_dtype() == np.uint8 and 0 < values.max() <= 1 and values.shape == (7, 6, 5)
+    )
     np.testing.assert_allclose(image.affine, affine)
     mask = np.asanyarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj)
     for index, name in ((1, "left"), (2, "right")):
         found = result.measures[name]
         assert found["mean_uncertainty"] == pytest.approx(values[mask == index].mean(), abs=0.003)
-        assert found["mean_intensity"] == pytest.approx(kit.values((7, 6, 5))[mask == index].mean(), abs=0.002)
+        assert found["mean_intensity"] == pytest.approx(
+            kit.values((7, 6, 5))[mask == index].mean(), abs=0.002
+        )
     make_runner(overwrite=True).run()
     assert not (tmp_path / "out" / "a_uncertainty.nii.gz").exists()
 
 
-def test_no_network_is_used(tmp_path: Path, mixed: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_used(
+    tmp_path: Path, mixed: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         pytest.fail("a socket was opened")
 

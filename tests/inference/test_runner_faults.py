@@ -37,7 +37,10 @@ def three(tmp_path: Path, kit: SimpleNamespace) -> Path:
 
 
 def rows(folder: Path) -> dict[str, dict[str, Any]]:
-    return {Path(row["input"]).stem: row for row in json.loads((folder / "report.json").read_text())["cases"]}
+    return {
+        Path(row["input"]).stem: row
+        for row in json.loads((folder / "report.json").read_text())["cases"]
+    }
 
 
 class Payload:
@@ -53,7 +56,10 @@ class Payload:
     [
         (lambda file: torch.save({"other": torch.ones(1)}, file), "0 of 1 tensors"),
         (lambda file: torch.save({"level": torch.ones(2)}, file), "another shape: level"),
-        (lambda file: torch.save({"level": torch.tensor([0.5]), "head": torch.ones(1)}, file), "not used: head"),
+        (
+            lambda file: torch.save({"level": torch.tensor([0.5]), "head": torch.ones(1)}, file),
+            "not used: head",
+        ),
         (lambda file: torch.save({"level": torch.tensor([float("nan")])}, file), "NaN"),
         (lambda file: file.write_bytes(file.read_bytes()[:500]), "damaged"),
         (lambda file: file.write_bytes(pickle.dumps(Payload(file.parent / "proof"))), "damaged"),
@@ -61,7 +67,12 @@ class Payload:
     ],
 )
 def test_unusable_weights_stop_before_any_work(
-    tmp_path: Path, three: Path, make_runner: Make, weights: Path, spoil: Callable[[Path], Any], words: str
+    tmp_path: Path,
+    three: Path,
+    make_runner: Make,
+    weights: Path,
+    spoil: Callable[[Path], Any],
+    words: str,
 ) -> None:
     spoil(weights)
     with pytest.raises(CheckpointError, match=words):
@@ -76,9 +87,17 @@ def test_unusable_weights_stop_before_any_work(
         ({"output_dir": "in/masks"}, None, "lies inside the input"),
         ({"output_dir": "in"}, None, "lies inside the input"),
         ({"output_dir": "in/../in/x"}, None, "lies inside the input"),
-        ({"output_dir": "link/x"}, lambda root: (root / "link").symlink_to(root / "in"), "lies inside the input"),
+        (
+            {"output_dir": "link/x"},
+            lambda root: (root / "link").symlink_to(root / "in"),
+            "lies inside the input",
+        ),
         ({}, lambda root: (root / "out").write_text("a file"), "cannot be written"),
-        ({"output_dir": "file/x/y"}, lambda root: (root / "file").write_text("a file"), "cannot be written"),
+        (
+            {"output_dir": "file/x/y"},
+            lambda root: (root / "file").write_text("a file"),
+            "cannot be written",
+        ),
         ({}, lambda root: _write(root / "out" / "b_seg.nii.gz"), "b_seg.nii.gz: exists"),
         ({}, lambda root: _write(root / "out" / "report.json"), "another run"),
         ({"inputs": "nowhere"}, None, "nowhere: does not exist"),
@@ -87,9 +106,14 @@ def test_unusable_weights_stop_before_any_work(
     ],
 )
 def test_a_bad_request_stops_before_any_work(
-    tmp_path: Path, three: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch,
-    settings: dict[str, str], prepare: Callable[[Path], Any] | None, words: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    three: Path,
+    make_runner: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    prepare: Callable[[Path], Any] | None,
+    words: str,
+) -> None:
     if prepare is not None:
         prepare(tmp_path)
     monkeypatch.setattr(CaseSegmenter, "read", lambda *_: pytest.fail("work was started"))
@@ -137,7 +161,10 @@ class Failing(SimpleInferer):
         (PermissionError(13, "Permission denied"), "E_INTERNAL"),
         (nib.spatialimages.HeaderDataError("header"), "E_INTERNAL"),
         (MemoryError(), "E_MEMORY"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "E_MEMORY"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "E_MEMORY",
+        ),
         (torch.OutOfMemoryError("CUDA out of memory"), "E_MEMORY"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
@@ -148,7 +175,10 @@ def test_whatever_one_scan_raises_fails_it_alone(
     runner = make_runner(inferer=Failing(error))
     runner.run()
     assert {name: row["status"] for name, row in rows(tmp_path / "out").items()} == {
-        "a": "done", "b": "failed", "c": "done"}  # fmt: skip
+        "a": "done",
+        "b": "failed",
+        "c": "done",
+    }
     failed = rows(tmp_path / "out")["b"]
     assert failed["code"] == code
     assert failed["reason"].startswith("E_MEMORY" if code == "E_MEMORY" else type(error).__name__)
@@ -157,7 +187,9 @@ def test_whatever_one_scan_raises_fails_it_alone(
     assert not list((tmp_path / "out").glob("b*"))
 
 
-def test_a_network_that_gives_nan_fails_the_case(tmp_path: Path, three: Path, make_runner: Make) -> None:
+def test_a_network_that_gives_nan_fails_the_case(
+    tmp_path: Path, three: Path, make_runner: Make
+) -> None:
     """argmax would make it background: an empty mask that nobody asked for."""
 
     class Overflowing(SimpleInferer):
@@ -172,7 +204,9 @@ def test_a_network_that_gives_nan_fails_the_case(tmp_path: Path, three: Path, ma
     assert rows(tmp_path / "out")["c"]["status"] == "done"
 
 
-def test_scans_with_nan_are_refused(tmp_path: Path, three: Path, make_runner: Make, kit: SimpleNamespace) -> None:
+def test_scans_with_nan_are_refused(
+    tmp_path: Path, three: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
     array = kit.values((6, 6, 6))
     array[2, 2, 2] = np.nan
     kit.write_nifti(tmp_path / "in" / "b.nii", array)
@@ -196,8 +230,14 @@ def test_a_full_disk_ends_the_run_and_the_report_lists_what_was_done(
         make_runner(preview=True).run()
     out = tmp_path / "out"
     assert {name: (row["status"], row["code"]) for name, row in rows(out).items()} == {
-        "a": ("done", ""), "b": ("failed", "E_DISK")}  # fmt: skip
-    assert not [path.name for path in out.iterdir() if path.name.startswith((".", "c")) or path.name == f"b{ending}"]
+        "a": ("done", ""),
+        "b": ("failed", "E_DISK"),
+    }
+    assert not [
+        path.name
+        for path in out.iterdir()
+        if path.name.startswith((".", "c")) or path.name == f"b{ending}"
+    ]
     assert nib.load(out / "a_seg.nii.gz").shape == (5, 5, 5)
 
 
@@ -206,7 +246,7 @@ def test_an_interrupt_leaves_the_report(tmp_path: Path, three: Path, make_runner
         make_runner(inferer=Failing(KeyboardInterrupt())).run()
     assert {name: row["status"] for name, row in rows(tmp_path / "out").items()} == {"a": "done"}
     there = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert there == ["a_seg.nii.gz", "ledger", "report.csv", "report.json"]
+    assert there == ["a_seg.nii.gz", "manifest", "report.csv", "report.json"]
 
 
 def test_a_preview_that_fails_is_a_remark(
@@ -243,9 +283,12 @@ def spoil_series(folder: Path, fault: str) -> None:
 
 
 def test_no_patient_is_named_anywhere(
-    tmp_path: Path, make_runner: Make, kit: SimpleNamespace, caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    make_runner: Make,
+    kit: SimpleNamespace,
+    caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """Names, ids, dates and free text of the DICOM header stay out of reports, masks, pictures, logs and messages."""
     faults = ["good", "gap", "cut pixels", "cut header", "odd codec", "wrong size", "no geometry"]
     for fault in faults:
@@ -253,7 +296,9 @@ def test_no_patient_is_named_anywhere(
         spoil_series(tmp_path / "in" / fault, fault)
     with caplog.at_level(logging.DEBUG):
         results = make_runner(preview=True).run()
-    assert {Path(result.input).name: result.status for result in results if result.status == "done"} == {"good": "done"}
+    assert {
+        Path(result.input).name: result.status for result in results if result.status == "done"
+    } == {"good": "done"}
     assert {name for name in faults for result in results if name in result.input} == set(faults)
     captured = capfd.readouterr()
     texts = [caplog.text.encode(), captured.out.encode(), captured.err.encode()]
@@ -263,4 +308,6 @@ def test_no_patient_is_named_anywhere(
     assert len(texts) == 3 + 2 * 7
     canaries = (b"CANARY", b"19010203", b"19040506")
     assert [text[:60] for text in texts for canary in canaries if canary in text] == []
-    assert any(b"CANARY" in path.read_bytes() for path in (tmp_path / "in" / "good").iterdir()), "it was there to leak"
+    assert any(b"CANARY" in path.read_bytes() for path in (tmp_path / "in" / "good").iterdir()), (
+        "it was there to leak"
+    )

@@ -39,16 +39,22 @@ class Ending(SimpleInferer):
 
 @pytest.mark.parametrize("end", ["success", "error", "SIGTERM", "SIGTERM twice"])
 def test_row_48_temporary_files(
-    tmp_path: Path, kit: SimpleNamespace, make_runner: Callable[..., BatchRunner], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kit: SimpleNamespace,
+    make_runner: Callable[..., BatchRunner],
+    monkeypatch: pytest.MonkeyPatch,
     end: str,
-) -> None:  # fmt: skip
+) -> None:
     private = tmp_path / "tmp"
     private.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(private))
     (tmp_path / "in").mkdir()
     with zipfile.ZipFile(tmp_path / "in" / "scans.zip", "w") as archive:
         for name in "abcdef":
-            archive.write(kit.write_nifti(tmp_path / f"{name}.nii", kit.values((5, 5, 5))), f"study/{name}.nii")
+            archive.write(
+                kit.write_nifti(tmp_path / f"{name}.nii", kit.values((5, 5, 5))),
+                f"study/{name}.nii",
+            )
     inferer = Ending(private, end)
     runner = make_runner(inferer=inferer)
     if end == "success":

@@ -16,13 +16,20 @@ import yaml
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 
+from monai_semiseg.bundles.foreign_code import foreign_code, known_expressions, require_trust
 from monai_semiseg.cli.main import main
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.inference.trust import foreign_code, known_expressions, require_trust
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
-UNET = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [4, 4, 8, 8, 8], "strides": [2, 2, 2, 2],
-        "num_res_units": 2, "norm": "batch"}  # fmt: skip
+UNET = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 2,
+    "channels": [4, 4, 8, 8, 8],
+    "strides": [2, 2, 2, 2],
+    "num_res_units": 2,
+    "norm": "batch",
+}
 
 
 def step(target: str, **more: Any) -> dict[str, Any]:
@@ -40,26 +47,62 @@ def spleen(**more: Any) -> dict[str, Any]:
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
         "network_def": step("UNet", **UNET),
         "network": "$@network_def.to(@device)",
-        "preprocessing": step("Compose", transforms=[
-            step("LoadImaged", keys="image"), step("EnsureChannelFirstd", keys="image"),
-            step("Orientationd", keys="image", axcodes="RAS"),
-            step("Spacingd", keys="image", pixdim=[1.5, 1.5, 2.0], mode="bilinear"),
-            step("ScaleIntensityRanged", keys="image", a_min=-57, a_max=164, b_min=0, b_max=1, clip=True),
-            step("EnsureTyped", keys="image")]),
-        "dataset": step("Dataset", data="$[{'image': i} for i in @datalist]", transform="@preprocessing"),
-        "dataloader": step("DataLoader", dataset="@dataset", batch_size=1, shuffle=False, num_workers=4),
-        "inferer": step("SlidingWindowInferer", roi_size=[32, 32, 32], sw_batch_size=4, overlap=0.5),
-        "postprocessing": step("Compose", transforms=[
-            step("Activationsd", keys="pred", softmax=True),
-            step("Invertd", keys="pred", transform="@preprocessing", orig_keys="image", nearest_interp=False,
-                 to_tensor=True),
-            step("AsDiscreted", keys="pred", argmax=True),
-            step("SaveImaged", keys="pred", output_dir="@output_dir")]),
-        "evaluator": step("SupervisedEvaluator", device="@device", val_data_loader="@dataloader", network="@network",
-                          inferer="@inferer", postprocessing="@postprocessing", amp=True),
+        "preprocessing": step(
+            "Compose",
+            transforms=[
+                step("LoadImaged", keys="image"),
+                step("EnsureChannelFirstd", keys="image"),
+                step("Orientationd", keys="image", axcodes="RAS"),
+                step("Spacingd", keys="image", pixdim=[1.5, 1.5, 2.0], mode="bilinear"),
+                step(
+                    "ScaleIntensityRanged",
+                    keys="image",
+                    a_min=-57,
+                    a_max=164,
+                    b_min=0,
+                    b_max=1,
+                    clip=True,
+                ),
+                step("EnsureTyped", keys="image"),
+            ],
+        ),
+        "dataset": step(
+            "Dataset", data="$[{'image': i} for i in @datalist]", transform="@preprocessing"
+        ),
+        "dataloader": step(
+            "DataLoader", dataset="@dataset", batch_size=1, shuffle=False, num_workers=4
+        ),
+        "inferer": step(
+            "SlidingWindowInferer", roi_size=[32, 32, 32], sw_batch_size=4, overlap=0.5
+        ),
+        "postprocessing": step(
+            "Compose",
+            transforms=[
+                step("Activationsd", keys="pred", softmax=True),
+                step(
+                    "Invertd",
+                    keys="pred",
+                    transform="@preprocessing",
+                    orig_keys="image",
+                    nearest_interp=False,
+                    to_tensor=True,
+                ),
+                step("AsDiscreted", keys="pred", argmax=True),
+                step("SaveImaged", keys="pred", output_dir="@output_dir"),
+            ],
+        ),
+        "evaluator": step(
+            "SupervisedEvaluator",
+            device="@device",
+            val_data_loader="@dataloader",
+            network="@network",
+            inferer="@inferer",
+            postprocessing="@postprocessing",
+            amp=True,
+        ),
         "run": ["$@evaluator.run()"],
         **more,
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -80,7 +123,19 @@ def write(root: Path, **more: Any) -> Path:
 
 
 def predict(bundle: Path, scans: Path, out: Path, *more: str) -> int:
-    return main(["predict", str(scans), "--output", str(out), "--bundle", str(bundle), "--device", "cpu", *more])
+    return main(
+        [
+            "predict",
+            str(scans),
+            "--output",
+            str(out),
+            "--bundle",
+            str(bundle),
+            "--device",
+            "cpu",
+            *more,
+        ]
+    )
 
 
 def test_our_bundles_need_no_trust() -> None:
@@ -93,12 +148,17 @@ def test_the_known_expressions_are_our_bundles() -> None:
     found: set[str] = set()
 
     def walk(node: Any) -> None:
-        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        for value in (
+            node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        ):
             walk(value)
         if isinstance(node, str) and node.startswith("$"):
             found.add(node)
 
-    for file in (*BUNDLES.glob("*/configs/inference.json"), *BUNDLES.glob("*/configs/label_fusion.yaml")):
+    for file in (
+        *BUNDLES.glob("*/configs/inference.json"),
+        *BUNDLES.glob("*/configs/label_fusion.yaml"),
+    ):
         walk(ConfigParser.load_config_file(str(file)))
     assert found == known_expressions()
 
@@ -107,15 +167,25 @@ def test_the_known_expressions_are_our_bundles() -> None:
     ("more", "words"),
     [
         ({"run": ["$__import__('os').system('touch proof')"]}, "run#0: $__import__"),
-        ({"network_def": {"_target_": "subprocess.Popen", "args": ["touch", "proof"]}}, "network_def#_target_"),
+        (
+            {"network_def": {"_target_": "subprocess.Popen", "args": ["touch", "proof"]}},
+            "network_def#_target_",
+        ),
         ({"device": "%/etc/other.json::device"}, "device: %/etc"),
-        ({"nested": [{"deep": {"_target_": "os.system", "command": "touch proof"}}]}, "nested#0#deep#_target_"),
+        (
+            {"nested": [{"deep": {"_target_": "os.system", "command": "touch proof"}}]},
+            "nested#0#deep#_target_",
+        ),
     ],
 )
 def test_foreign_code_is_listed_and_refused_before_it_runs(
-    more: dict[str, Any], words: str, tmp_path: Path, kit: SimpleNamespace, capsys: pytest.CaptureFixture[str],
+    more: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    kit: SimpleNamespace,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     bundle = write(tmp_path / "bundle", **more)
     kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
@@ -132,9 +202,15 @@ def test_a_model_zoo_bundle_runs_like_ours(tmp_path: Path, zoo: Path, kit: Simpl
     kit.write_dicom(tmp_path / "in" / "series", kit.values((30, 28, 9)), spacing=(1.2, 1.2, 4.0))
     (tmp_path / "in" / "broken.nii.gz").write_bytes(b"\x1f\x8bno")
     assert predict(zoo, tmp_path / "in", tmp_path / "out", "--trust") == 3
-    rows = {Path(row["input"]).name: row for row in csv.DictReader((tmp_path / "out" / "report.csv").open())}
+    rows = {
+        Path(row["input"]).name: row
+        for row in csv.DictReader((tmp_path / "out" / "report.csv").open())
+    }
     assert {name: row["status"] for name, row in rows.items()} == {
-        "a.nii.gz": "done", "series": "done", "broken.nii.gz": "failed"}  # fmt: skip
+        "a.nii.gz": "done",
+        "series": "done",
+        "broken.nii.gz": "failed",
+    }
     mask = nib.load(tmp_path / "out" / "a_seg.nii.gz")
     np.testing.assert_allclose(mask.affine, affine)
     assert mask.shape == (40, 38, 20) and "spleen_ml" in rows["a.nii.gz"]
@@ -145,7 +221,9 @@ def test_a_model_zoo_bundle_runs_like_ours(tmp_path: Path, zoo: Path, kit: Simpl
 
 def plain(bundle: Path, scan: Path, out: Path) -> Any:
     """The mask that MONAI's own engine gives with this configuration."""
-    parser = ConfigParser(spleen(bundle_root=str(bundle), device="$torch.device('cpu')", output_dir=str(out)))
+    parser = ConfigParser(
+        spleen(bundle_root=str(bundle), device="$torch.device('cpu')", output_dir=str(out))
+    )
     parser["datalist"], parser["dataloader#num_workers"] = [str(scan)], 0
     network = parser.get_parsed_content("network")
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
@@ -159,11 +237,18 @@ def plain(bundle: Path, scan: Path, out: Path) -> Any:
     [
         ({"inferer": None}, "no 'inferer'"),
         ({"preprocessing": step("Compose", transforms=[])}, "one LoadImaged"),
-        ({"preprocessing": step("Compose", transforms=[step("LoadImaged", keys="ct")])}, "one LoadImaged"),
+        (
+            {"preprocessing": step("Compose", transforms=[step("LoadImaged", keys="ct")])},
+            "one LoadImaged",
+        ),
     ],
 )
 def test_bundles_that_follow_no_convention(
-    more: dict[str, Any], words: str, tmp_path: Path, kit: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    more: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    kit: SimpleNamespace,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
     bundle = write(tmp_path / "b", **more)
@@ -173,7 +258,9 @@ def test_bundles_that_follow_no_convention(
 
 def test_a_yaml_that_repeats_itself_is_looked_at_once(tmp_path: Path) -> None:
     """Thirty anchors, each twice the one before: a thousand million strings, if each were visited."""
-    lines = ["a0: &a0 ['$import os']"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 31)]
+    lines = ["a0: &a0 ['$import os']"] + [
+        f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 31)
+    ]
     (tmp_path / "bomb.yaml").write_text("\n".join(lines))
     assert len(foreign_code([tmp_path / "bomb.yaml"])) == 1
 

@@ -13,7 +13,12 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.losses.contrastive import GlobalContrast, LocalContrast, SelfLocalContrast, contrast
+from monai_semiseg.losses.contrastive import (
+    GlobalContrast,
+    LocalContrast,
+    SelfLocalContrast,
+    contrast,
+)
 from monai_semiseg.losses.streamed import pair_logsumexp
 
 
@@ -21,7 +26,9 @@ def unit(rows: Tensor) -> Tensor:
     return rows / rows.norm(dim=1, keepdim=True)
 
 
-def slow(rows: Tensor, groups: list[int], anchors: list[int], temperature: float, form: str = "out") -> list[Tensor]:
+def slow(
+    rows: Tensor, groups: list[int], anchors: list[int], temperature: float, form: str = "out"
+) -> list[Tensor]:
     """The loss of every anchor that counts, pair by pair."""
     f, losses = unit(rows), []
     for i in anchors:
@@ -35,8 +42,10 @@ def slow(rows: Tensor, groups: list[int], anchors: list[int], temperature: float
             everything = torch.stack([s[k] for k in others]).logsumexp(0)
             losses.append(sum(everything - s[q] for q in positive) / len(positive))
         else:
-            losses.append(torch.stack([s[k] for k in negative]).logsumexp(0)
-                          - torch.stack([s[k] for k in positive]).logsumexp(0))  # fmt: skip
+            losses.append(
+                torch.stack([s[k] for k in negative]).logsumexp(0)
+                - torch.stack([s[k] for k in positive]).logsumexp(0)
+            )
     return losses
 
 
@@ -55,8 +64,14 @@ def test_contrast_against_pairs(tile: int, form: str, temperature: float) -> Non
     rows = torch.randn(13, 5, dtype=torch.float64, requires_grad=True)
     groups = [0, 1, 1, 2, 0, 1, 2, 3, 0, 0, 2, 1, 0]  # 3 is alone: skipped
     anchors = [i for i, g in enumerate(groups) if g > 0]
-    total, count = contrast(rows, torch.tensor(groups), temperature=temperature, form=form,
-                            anchors=torch.tensor(anchors), tile=tile)  # fmt: skip
+    total, count = contrast(
+        rows,
+        torch.tensor(groups),
+        temperature=temperature,
+        form=form,
+        anchors=torch.tensor(anchors),
+        tile=tile,
+    )
     losses = slow(rows, groups, anchors, temperature, form)
     assert int(count) == len(losses) == len(anchors) - 1
     equal_with_gradient(total, torch.stack(losses).sum(), rows)
@@ -70,7 +85,9 @@ def test_logsumexp_is_differentiable_to_both_sides() -> None:
     classes = (torch.tensor([0, 1, 0, 1, 2, 2]), torch.tensor([0, 1, 2] * 3))
     for settings in ({}, {"same": classes}, {"other": classes}):
         assert torch.autograd.gradcheck(
-            lambda x, y, s=settings: pair_logsumexp(x, y, 0.3, own=own, tile=4, **s), (a, b), atol=1e-7
+            lambda x, y, s=settings: pair_logsumexp(x, y, 0.3, own=own, tile=4, **s),
+            (a, b),
+            atol=1e-7,
         )
 
 
@@ -117,7 +134,8 @@ def test_local_contrast_against_pairs(dims: int, form: str, stride: int, block: 
     means = []
     for corner in product(starts, repeat=dims):
         box = tuple(
-            slice(b + c * stride, b + (c + side - 1) * stride + 1, stride) for b, c in zip(begin, corner, strict=True)
+            slice(b + c * stride, b + (c + side - 1) * stride + 1, stride)
+            for b, c in zip(begin, corner, strict=True)
         )
         rows, classes = flat(f, y, box)
         losses = slow(rows, classes, [i for i, c in enumerate(classes) if c > 0], 0.2, form)
@@ -147,7 +165,12 @@ def test_self_local_contrast_against_pairs() -> None:
     means = []
     for one, other in zip(first, second, strict=True):
         rows = torch.stack(
-            [v[:, i, j] for v in (one, other) for i in range(begin[0], 4, 2) for j in range(begin[1], 4, 2)]
+            [
+                v[:, i, j]
+                for v in (one, other)
+                for i in range(begin[0], 4, 2)
+                for j in range(begin[1], 4, 2)
+            ]
         )
         means.append(torch.stack(slow(rows, [0, 1, 2, 3] * 2, list(range(8)), 0.3)).mean())
     equal_with_gradient(loss, torch.stack(means).mean(), first)
@@ -196,8 +219,14 @@ def test_half_precision_and_low_temperature_are_finite() -> None:
         (lambda: LocalContrast(block=9)(*maps(2)), "blocks of 9"),
         (lambda: LocalContrast(form="inside"), "form 'inside'"),
         (lambda: LocalContrast(temperature=0), "temperature 0"),
-        (lambda: LocalContrast()(torch.randn(2, 3, 4, 4), torch.zeros(2, 1, 4, 5)), "same scans and size"),
-        (lambda: contrast(torch.randn(3, 2), torch.tensor([0, 0, 1]), temperature=-1), "temperature -1"),
+        (
+            lambda: LocalContrast()(torch.randn(2, 3, 4, 4), torch.zeros(2, 1, 4, 5)),
+            "same scans and size",
+        ),
+        (
+            lambda: contrast(torch.randn(3, 2), torch.tensor([0, 0, 1]), temperature=-1),
+            "temperature -1",
+        ),
         (lambda: SelfLocalContrast(stride=0), "stride 0"),
         (lambda: SelfLocalContrast(stride=5)(*maps(2)[:1] * 2), "stride of 5"),
         (lambda: LocalContrast(stride=5)(*maps(2)), "stride of 5"),
@@ -208,7 +237,9 @@ def test_bad_requests(call: object, words: str) -> None:
         call()  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("loss", [LocalContrast(stride=2), SelfLocalContrast(stride=2)], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "loss", [LocalContrast(stride=2), SelfLocalContrast(stride=2)], ids=lambda v: type(v).__name__
+)
 def test_no_voxel_is_left_out_for_ever(loss: torch.nn.Module) -> None:
     """On a fixed grid, a network with transposed convolutions learns the grid's voxels and no others."""
     f, y = maps(2)
@@ -282,7 +313,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(mean, alone.detach(), rtol=0, atol=1e-10)
         for rank in range(2):
             mine = [2 * rank, 2 * rank + 1, 4 + 2 * rank, 5 + 2 * rank]
-            torch.testing.assert_close(results[rank][name][1] / 2, leaf.grad[mine], rtol=0, atol=1e-10)
+            torch.testing.assert_close(
+                results[rank][name][1] / 2, leaf.grad[mine], rtol=0, atol=1e-10
+            )
 
 
 def test_temperature_one_is_a_plain_softmax() -> None:

@@ -9,14 +9,18 @@ from monai_semiseg.losses.cycle import class_shares, coarsened, discretised, mis
 
 
 def soft(dims: int, size: int = 6, seed: int = 0) -> torch.Tensor:
-    return torch.softmax(torch.randn((2, 3, *[size] * dims), generator=torch.Generator().manual_seed(seed)), 1)
+    return torch.softmax(
+        torch.randn((2, 3, *[size] * dims), generator=torch.Generator().manual_seed(seed)), 1
+    )
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_decisions_pass_the_gradient_of_the_probabilities(dims: int) -> None:
     p = soft(dims).requires_grad_()
     out = discretised(p)
-    assert torch.equal(out.argmax(1), p.argmax(1)) and set(out.detach().round(decimals=5).unique().tolist()) == {0, 1}
+    assert torch.equal(out.argmax(1), p.argmax(1)) and set(
+        out.detach().round(decimals=5).unique().tolist()
+    ) == {0, 1}
     weight = torch.randn_like(p)
     (out * weight).sum().backward()  # type: ignore[no-untyped-call]
     assert p.grad is not None
@@ -40,6 +44,8 @@ def test_missing_share(least: float) -> None:
     p = torch.cat([p[:, :1] * 0.01, p[:, 1:2], p[:, 2:] + 0.99 * p[:, :1]], 1)
     shares = [sum(float(v) for v in p[:, c].flatten()) / p[:, c].numel() for c in range(3)]
     torch.testing.assert_close(class_shares(p), torch.tensor(shares))
-    assert float(missing_share(p, least)) == pytest.approx(sum(max(0.0, 1 - s / least) for s in shares), abs=1e-5)
+    assert float(missing_share(p, least)) == pytest.approx(
+        sum(max(0.0, 1 - s / least) for s in shares), abs=1e-5
+    )
     gone = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4)
     assert float(missing_share(gone, least)) == pytest.approx(2.0)

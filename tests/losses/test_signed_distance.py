@@ -39,7 +39,9 @@ def test_against_a_search(shape: tuple[int, ...], seed: int) -> None:
     maps = normalised_signed_distance(torch.from_numpy(label), 4)
     assert maps.shape == (2, 3, *shape) and maps.dtype == torch.float32
     for sample, index in itertools.product(range(2), (1, 2, 3)):
-        np.testing.assert_allclose(maps[sample, index - 1], slow(label[sample, 0] == index), atol=1e-6)
+        np.testing.assert_allclose(
+            maps[sample, index - 1], slow(label[sample, 0] == index), atol=1e-6
+        )
 
 
 def test_bounds_and_sign() -> None:

@@ -27,7 +27,9 @@ def test_against_the_formula() -> None:
         keep = min(1 - 1 / (iteration + 1), 0.9)
         for name, value in student.state_dict().items():
             moves = value.is_floating_point()
-            slow[name] = keep * slow[name] + (1 - keep) * value.double() if moves else value.double().clone()
+            slow[name] = (
+                keep * slow[name] + (1 - keep) * value.double() if moves else value.double().clone()
+            )
     for name, value in teacher.state_dict().items():
         torch.testing.assert_close(value.double(), slow[name], atol=1e-5, rtol=1e-5)
 
@@ -47,4 +49,6 @@ def test_the_first_updates_are_a_plain_mean() -> None:
 def test_the_teacher_is_no_student() -> None:
     teacher = network()
     MovingAverage(teacher, network())
-    assert not teacher.training and not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert not teacher.training and not any(
+        parameter.requires_grad for parameter in teacher.parameters()
+    )

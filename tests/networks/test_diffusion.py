@@ -52,7 +52,10 @@ class Seen(nn.Module):
 
 def levels(timesteps: int = 1000) -> Tensor:
     """a_t of the cosine schedule (Nichol and Dhariwal, 2021), one product after the other."""
-    curve = [torch.cos(torch.tensor((t / timesteps + 0.008) / 1.008 * torch.pi / 2)) ** 2 for t in range(timesteps + 1)]
+    curve = [
+        torch.cos(torch.tensor((t / timesteps + 0.008) / 1.008 * torch.pi / 2)) ** 2
+        for t in range(timesteps + 1)
+    ]
     product, found = 1.0, []
     for t in range(timesteps):
         product *= 1 - min(0.999, max(0.0, 1 - float(curve[t + 1] / curve[t])))
@@ -64,7 +67,9 @@ def levels(timesteps: int = 1000) -> Tensor:
 def test_a_new_network_is_the_stock_one_whatever_the_time(dims: int) -> None:
     ours = TimeConditionedUNet(dims, 1 + CLASSES, 2, FEATURES)
     stock = BasicUNet(dims, 1 + CLASSES, 2, FEATURES)
-    stock.load_state_dict({key: value for key, value in ours.state_dict().items() if key in stock.state_dict()})
+    stock.load_state_dict(
+        {key: value for key, value in ours.state_dict().items() if key in stock.state_dict()}
+    )
     x = torch.randn((2, 1 + CLASSES, *[32] * dims))
     for time in (0, 999):
         torch.testing.assert_close(ours(x, torch.tensor([time, 3])), stock(x))
@@ -81,8 +86,12 @@ def test_noise_and_velocity_are_the_schedules() -> None:
     for times in ((0, 999), (250, 500)):
         t = torch.tensor(times)
         a = levels()[t].reshape(2, 1, 1, 1)
-        torch.testing.assert_close(made.noised(clean, t, noise), a.sqrt() * clean + (1 - a).sqrt() * noise)
-    assert float(levels()[-1]) < 1e-6  # the last timestep is pure noise: testing starts where training did
+        torch.testing.assert_close(
+            made.noised(clean, t, noise), a.sqrt() * clean + (1 - a).sqrt() * noise
+        )
+    assert (
+        float(levels()[-1]) < 1e-6
+    )  # the last timestep is pure noise: testing starts where training did
 
 
 def test_the_image_loss_is_the_velocitys() -> None:
@@ -111,7 +120,9 @@ def test_a_perfect_image_pathway_gives_the_image_back_and_a_bad_one_stays_in_ran
     torch.testing.assert_close(made.reconstruct(x, mask), x, atol=1e-4, rtol=1e-4)
     made.image_network = Seen(lambda seen, _: 1e4 * torch.ones_like(seen[:, :1]))
     back = made.reconstruct(x, mask)
-    assert bool((back.amin((1, 2, 3)) >= x.amin((1, 2, 3))).all()) and bool((back.amax() <= x.amax()).all())
+    assert bool((back.amin((1, 2, 3)) >= x.amin((1, 2, 3))).all()) and bool(
+        (back.amax() <= x.amax()).all()
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 5])
@@ -161,10 +172,15 @@ def test_rounds_are_chained() -> None:
     masks, seen = made.rounds(x, 3, torch.Generator().manual_seed(0))
     assert len(masks) == 4 and len(seen) == 3 and not masks[0].requires_grad
     shown = [given[:, CLASSES:] for given in drawn.inputs]
-    assert torch.equal(shown[0], x) and all(torch.equal(a, b) for a, b in zip(shown[1:], seen, strict=True))
+    assert torch.equal(shown[0], x) and all(
+        torch.equal(a, b) for a, b in zip(shown[1:], seen, strict=True)
+    )
     for j, given in enumerate(rebuilt.inputs):
         assert torch.equal(given[:, 1:], masks[j])  # each round starts from the mask before it
-    means = [aggregated(made.rounds(x, count, torch.Generator().manual_seed(0))[0])[0] for count in range(4)]
+    means = [
+        aggregated(made.rounds(x, count, torch.Generator().manual_seed(0))[0])[0]
+        for count in range(4)
+    ]
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(means))
 
 
@@ -179,17 +195,24 @@ def test_aggregation() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_classes_are_matched_as_by_trying_every_order(seed: int) -> None:
     torch.manual_seed(seed)
-    probability, label = torch.softmax(torch.randn(2, 4, 9, 9), 1), torch.randint(0, 4, (2, 1, 9, 9))
+    probability, label = (
+        torch.softmax(torch.randn(2, 4, 9, 9), 1),
+        torch.randint(0, 4, (2, 1, 9, 9)),
+    )
     counts = confusion(probability, label)
     for row, column in itertools.product(range(4), repeat=2):
-        assert counts[row, column] == ((probability.argmax(1) == row) & (label[:, 0] == column)).sum()
+        assert (
+            counts[row, column] == ((probability.argmax(1) == row) & (label[:, 0] == column)).sum()
+        )
     dice = 2 * counts / (counts.sum(0)[None] + counts.sum(1)[:, None])
-    scores = {order: sum(float(dice[row, column]) for column, row in enumerate(order))
-              for order in itertools.permutations(range(4))}  # fmt: skip
+    scores = {
+        order: sum(float(dice[row, column]) for column, row in enumerate(order))
+        for order in itertools.permutations(range(4))
+    }
     order, each = best_order(counts)
-    assert scores[tuple(order)] == pytest.approx(max(scores.values())) and sum(each) == pytest.approx(
-        scores[tuple(order)]
-    )
+    assert scores[tuple(order)] == pytest.approx(max(scores.values())) and sum(
+        each
+    ) == pytest.approx(scores[tuple(order)])
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -199,7 +222,9 @@ def test_classes_are_renamed_everywhere(dims: int) -> None:
     mask = torch.softmax(noisy, 1)
     before = made.mask_logits(noisy, x, t), made.image_network(torch.cat([x, mask], 1), t)
     reorder_classes(made, order)
-    torch.testing.assert_close(made.mask_logits(noisy[:, order], x, t), before[0][:, order], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        made.mask_logits(noisy[:, order], x, t), before[0][:, order], atol=1e-5, rtol=1e-4
+    )
     torch.testing.assert_close(
         made.image_network(torch.cat([x, mask[:, order]], 1), t), before[1], atol=1e-5, rtol=1e-4
     )
@@ -214,7 +239,11 @@ def test_classes_of_other_networks_are_not_renamed() -> None:
         reorder_classes(odd, [1, 0, 2])
 
 
-@pytest.mark.parametrize("bad", [{"classes": 1}, {"steps": 0}, {"steps": 2000}, {"samples": 0}, {"round_level": 0.8}])
+@pytest.mark.parametrize(
+    "bad", [{"classes": 1}, {"steps": 0}, {"steps": 2000}, {"samples": 0}, {"round_level": 0.8}]
+)
 def test_bad_settings(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
-        DiffusionTeacher(**{"mask_network": pathway(2, 3), "image_network": pathway(2, 1), "classes": 3, **bad})
+        DiffusionTeacher(
+            **{"mask_network": pathway(2, 3), "image_network": pathway(2, 1), "classes": 3, **bad}
+        )

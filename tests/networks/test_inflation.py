@@ -24,7 +24,9 @@ class Net(nn.Module):
         self.last = conv(4, 2, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.last(torch.relu(self.up(torch.relu(self.down(torch.relu(self.first(x)))))))
+        out: torch.Tensor = self.last(
+            torch.relu(self.up(torch.relu(self.down(torch.relu(self.first(x))))))
+        )
         return out
 
 

@@ -28,13 +28,17 @@ def basic(dims: int = 2) -> BasicUNet:
 NETWORKS: dict[str, tuple[Any, list[str]]] = {
     "BasicUNet": (basic, ["conv_0", "down_*"]),
     "BasicUNet 3-D": (lambda: basic(3), ["conv_0", "down_*"]),
-    "DynUNet": (lambda: DynUNet(2, 1, 3, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 8, 8]).eval(),
-                ["input_block", "downsamples.*", "bottleneck"]),
+    "DynUNet": (
+        lambda: DynUNet(2, 1, 3, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 8, 8]).eval(),
+        ["input_block", "downsamples.*", "bottleneck"],
+    ),
     "UNet": (lambda: UNet(2, 1, 3, [4, 8, 8], [2, 2]).eval(), ["model.0", "model.1.submodule.0"]),
-    "SegResNet": (lambda: SegResNet(2, 8, 1, 3, blocks_down=(1, 1), blocks_up=(1,)).eval(),
-                  ["convInit", "down_layers.*"]),
+    "SegResNet": (
+        lambda: SegResNet(2, 8, 1, 3, blocks_down=(1, 1), blocks_up=(1,)).eval(),
+        ["convInit", "down_layers.*"],
+    ),
     "AttentionUnet": (lambda: AttentionUnet(2, 1, 3, [4, 8], [2]).eval(), ["model.0"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -51,13 +55,22 @@ def test_a_copy_with_replayed_encoder_is_the_network(name: str) -> None:
             replay.output = features[layer]
         assert torch.equal(decoder(torch.zeros_like(image)), expected)
     inside = sum(p.numel() for layer in layers.values() for p in layer.parameters())
-    assert sum(p.numel() for p in decoder.parameters()) == sum(p.numel() for p in network.parameters()) - inside
+    assert (
+        sum(p.numel() for p in decoder.parameters())
+        == sum(p.numel() for p in network.parameters()) - inside
+    )
     assert list(network.state_dict()) == keys
     assert not any(module._forward_hooks for module in network.modules())
 
 
 def test_layers_by_pattern() -> None:
-    assert list(named_layers(basic(), ["down_*", "conv_0"])) == ["conv_0", "down_1", "down_2", "down_3", "down_4"]
+    assert list(named_layers(basic(), ["down_*", "conv_0"])) == [
+        "conv_0",
+        "down_1",
+        "down_2",
+        "down_3",
+        "down_4",
+    ]
     with pytest.raises(ConfigError, match="no layer 'encoder'") as caught:
         named_layers(basic(), ["down_1", "encoder"])
     assert "upcat_4" in str(caught.value)
@@ -77,7 +90,9 @@ def test_perturbed_decoders_reach_encoder_and_their_own_weights() -> None:
     main = network.upcat_4.upsample[0].weight
     assert all(weight.shape == main.shape and not torch.equal(weight, main) for weight in weights)
     logits, outputs = decoders(network, torch.randn(4, 1, 32, 32), first=1)
-    assert logits.shape == (4, 3, 32, 32) and [tuple(o.shape) for o in outputs] == [(3, 3, 32, 32)] * 3
+    assert (
+        logits.shape == (4, 3, 32, 32) and [tuple(o.shape) for o in outputs] == [(3, 3, 32, 32)] * 3
+    )
     sum(output.square().mean() for output in outputs).backward()  # type: ignore[union-attr]
     assert network.conv_0.conv_0.conv.weight.grad is not None
     assert main.grad is None
@@ -96,11 +111,15 @@ def test_perturbations() -> None:
     torch.manual_seed(0)
     ones = torch.ones(50, 40, 6, 6)
     noisy = feature_noise(ones)
-    assert 0.7 <= noisy.min() < 0.72 and 1.28 < noisy.max() <= 1.3 and torch.equal(noisy[0], noisy[1])
+    assert (
+        0.7 <= noisy.min() < 0.72 and 1.28 < noisy.max() <= 1.3 and torch.equal(noisy[0], noisy[1])
+    )
     dropped = feature_dropout(ones)
     assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.7])
     assert float((dropped == 0).float().mean()) == pytest.approx(0.3, abs=0.03)
-    assert set((dropped == 0).flatten(2).float().mean(-1).unique().tolist()) == {0.0, 1.0}, "whole channels"
+    assert set((dropped == 0).flatten(2).float().mean(-1).unique().tolist()) == {0.0, 1.0}, (
+        "whole channels"
+    )
     active = torch.rand(3, 4, 8, 8)
     blank = feature_drop(active)
     mean = active.mean(1)

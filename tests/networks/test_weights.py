@@ -22,7 +22,9 @@ State = dict[str, Tensor]
 
 
 def net(channels: int = 3) -> nn.Module:
-    return nn.Sequential(nn.Conv3d(1, channels, 3), nn.BatchNorm3d(channels), nn.Conv3d(channels, 2, 1))
+    return nn.Sequential(
+        nn.Conv3d(1, channels, 3), nn.BatchNorm3d(channels), nn.Conv3d(channels, 2, 1)
+    )
 
 
 @pytest.fixture
@@ -105,7 +107,10 @@ def test_partial_match_is_loaded_counted_and_logged(
     assert set(match.unused) == {"2.weight", "extra"}
     assert all(torch.equal(after[name], source.state_dict()[name]) for name in match.loaded)
     assert all(torch.equal(after[name], before[name]) for name in match.missing)
-    assert "7 of 9 tensors loaded; missing or of another shape: 1.running_mean, 2.weight" in caplog.text
+    assert (
+        "7 of 9 tensors loaded; missing or of another shape: 1.running_mean, 2.weight"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +118,11 @@ def test_partial_match_is_loaded_counted_and_logged(
     [
         (lambda state: prefixed(state, "student."), False, "0 of 9 tensors"),
         (lambda state: {}, False, "0 of 9 tensors"),
-        (lambda state: {name: value for name, value in state.items() if name != "2.bias"}, True, "8 of 9.*2.bias"),
+        (
+            lambda state: {name: value for name, value in state.items() if name != "2.bias"},
+            True,
+            "8 of 9.*2.bias",
+        ),
         (lambda state: {**state, "3.weight": torch.ones(1)}, True, "not used: 3.weight"),
         (lambda state: {**state, "0.bias": torch.ones(7)}, True, "another shape: 0.bias"),
     ],
@@ -131,7 +140,9 @@ def test_weights_of_another_network_are_refused(
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_with_their_name(tmp_path: Path, source: nn.Module, bad: float) -> None:
+def test_weights_that_are_not_finite_are_refused_with_their_name(
+    tmp_path: Path, source: nn.Module, bad: float
+) -> None:
     state = source.state_dict()
     state["2.weight"][0, 1] = bad
     torch.save(state, tmp_path / "w.pt")
@@ -143,7 +154,9 @@ def test_weights_that_are_not_finite_are_refused_with_their_name(tmp_path: Path,
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9, 0.999])
-def test_torn_files_are_refused(tmp_path: Path, source: nn.Module, suffix: str, share: float) -> None:
+def test_torn_files_are_refused(
+    tmp_path: Path, source: nn.Module, suffix: str, share: float
+) -> None:
     file = tmp_path / f"w{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(source.state_dict(), file)
     content = file.read_bytes()
@@ -162,7 +175,9 @@ def test_a_flipped_bit_in_any_tensor_is_noticed(tmp_path: Path, source: nn.Modul
         heads = [info.header_offset for info in archive.infolist() if "/data/" in info.filename]
     assert len(heads) == len(source.state_dict())
     for head in heads:
-        place = head + 30 + sum(struct.unpack("<HH", whole[head + 26 : head + 30]))  # after name and extra field
+        place = (
+            head + 30 + sum(struct.unpack("<HH", whole[head + 26 : head + 30]))
+        )  # after name and extra field
         content = bytearray(whole)
         content[place] ^= 1
         file.write_bytes(content)
@@ -204,7 +219,10 @@ def test_code_in_weights_is_refused_and_not_executed(
 ) -> None:
     proof, file = tmp_path / "executed", tmp_path / name
     payload = Payload(proof)
-    torch.save({"network": source.state_dict(), "optimizer": {"state": payload}} if nested else payload, file)
+    torch.save(
+        {"network": source.state_dict(), "optimizer": {"state": payload}} if nested else payload,
+        file,
+    )
     with pytest.raises(CheckpointError):
         load_weights(net(), file)
     file.write_bytes(pickle.dumps(payload))

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from monai_semiseg.data.discover import find_cases
-from monai_semiseg.data.scan import read_case
+from monai_semiseg.datasets.discover import find_cases, read_case
 
 FOLDER = Path(__file__).resolve().parents[2] / "sample_data"
 DESCRIPTION = json.loads((FOLDER / "dataset" / "dataset.json").read_text())
@@ -53,7 +52,10 @@ def test_two_runs_write_the_same_bytes(maker: ModuleType, tmp_path: Path) -> Non
     first = sorted(path for path in (tmp_path / "first").rglob("*") if path.is_file())
     assert len(first) == 1 + scan.image.shape[2]
     for path in first:
-        assert path.read_bytes() == (tmp_path / "second" / path.relative_to(tmp_path / "first")).read_bytes()
+        assert (
+            path.read_bytes()
+            == (tmp_path / "second" / path.relative_to(tmp_path / "first")).read_bytes()
+        )
 
 
 @pytest.mark.parametrize("item", LABELLED, ids=lambda item: Path(item["label"]).name)
@@ -77,7 +79,9 @@ def test_folder_to_segment() -> None:
     found = find_cases(FOLDER / "scans", progress=False)
     assert [case.kind for case in found.cases].count("dicom") == 2
     assert len(found.cases) == 5
-    assert len(found.skipped) == 3 and all("LOC" in str(skipped.source) for skipped in found.skipped)
+    assert len(found.skipped) == 3 and all(
+        "LOC" in str(skipped.source) for skipped in found.skipped
+    )
 
 
 def test_series_hold_the_scan_that_was_drawn(maker: ModuleType) -> None:
@@ -85,13 +89,19 @@ def test_series_hold_the_scan_that_was_drawn(maker: ModuleType) -> None:
     volume = read_case(found.cases[0])
     scan = maker.Scan.draw(110, "bright_core", "LPS", oblique=True)
     as_drawn = nib.as_closest_canonical(nib.Nifti1Image(scan.image.astype(np.int16), scan.affine))
-    as_read = nib.as_closest_canonical(nib.Nifti1Image(volume.array.astype(np.int16), volume.affine))
+    as_read = nib.as_closest_canonical(
+        nib.Nifti1Image(volume.array.astype(np.int16), volume.affine)
+    )
     np.testing.assert_allclose(as_read.affine, as_drawn.affine, atol=1e-3)
     assert np.mean(np.asarray(as_read.dataobj) != np.asarray(as_drawn.dataobj)) < 1e-3
 
 
 def test_small() -> None:
-    size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    size = sum(
+        path.stat().st_size
+        for path in FOLDER.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    )
     assert size <= 4_000_000
 
 

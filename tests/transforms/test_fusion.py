@@ -12,8 +12,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_semiseg.data.volume import ScanWarning, collected_notes
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.volume import ScanWarning, collected_notes
 from monai_semiseg.transforms.fusion import FusedLabelOnScanGridd
 from monai_semiseg.transforms.restore import LabelOnScanGridd
 
@@ -26,15 +26,19 @@ def item(agree: bool = False, seed: int = 0) -> dict[str, Any]:
     logits = 2 * torch.randn((3, *SHAPE), generator=rng)
     carried = torch.softmax(2 * torch.randn((3, *SHAPE), generator=rng), 0)[1:]
     if agree:
-        logits = 9.0 * torch.nn.functional.one_hot(torch.randint(3, SHAPE, generator=rng), 3).movedim(-1, 0)
+        logits = 9.0 * torch.nn.functional.one_hot(
+            torch.randint(3, SHAPE, generator=rng), 3
+        ).movedim(-1, 0)
         carried = torch.softmax(logits, 0)[1:]
     meta = {"original_affine": np.eye(4), "spatial_shape": SHAPE, "filename_or_obj": "x.nii"}
-    image = MetaTensor(torch.zeros((1, *SHAPE)), affine=torch.eye(4, dtype=torch.float64), meta=meta)
+    image = MetaTensor(
+        torch.zeros((1, *SHAPE)), affine=torch.eye(4, dtype=torch.float64), meta=meta
+    )
     return {"image": image, "pred": MetaTensor(logits), "propagated": carried}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
-@pytest.mark.filterwarnings("ignore::monai_semiseg.data.volume.ScanWarning")
+@pytest.mark.filterwarnings("ignore::monai_semiseg.images.volume.ScanWarning")
 def test_against_the_formula(share: float) -> None:
     data = item()
     out = FusedLabelOnScanGridd("pred", share, uncertainty_key="doubt")(data)
@@ -42,13 +46,15 @@ def test_against_the_formula(share: float) -> None:
         z = [float(data["pred"][(c, *place)]) for c in range(3)]
         p = [float(data["propagated"][(c, *place)]) for c in range(2)]
         network = [math.exp(value) / sum(map(math.exp, z)) for value in z]
-        mixed = [(1 - share) * a + share * b for a, b in zip(network, [1 - sum(p), *p], strict=True)]
+        mixed = [
+            (1 - share) * a + share * b for a, b in zip(network, [1 - sum(p), *p], strict=True)
+        ]
         assert int(out["pred"][(0, *place)]) == mixed.index(max(mixed))
         entropy = -sum(value * math.log(value) for value in mixed) / math.log(3)
         assert float(out["doubt"][(0, *place)]) == pytest.approx(entropy, abs=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore::monai_semiseg.data.volume.ScanWarning")
+@pytest.mark.filterwarnings("ignore::monai_semiseg.images.volume.ScanWarning")
 def test_no_share_is_the_network_alone() -> None:
     data = item(seed=3)
     alone = LabelOnScanGridd("pred")(data)["pred"]
@@ -61,7 +67,10 @@ def test_certain_labels_leave_no_nan() -> None:
     data = item(agree=True)
     data["pred"], data["propagated"] = 1e4 * data["pred"], data["propagated"].round()
     out = FusedLabelOnScanGridd("pred", uncertainty_key="doubt")(data)
-    assert torch.equal(out["pred"][0], data["pred"].argmax(0)) and 0 <= float(out["doubt"].max()) < 1e-5
+    assert (
+        torch.equal(out["pred"][0], data["pred"].argmax(0))
+        and 0 <= float(out["doubt"].max()) < 1e-5
+    )
 
 
 def test_a_scan_on_which_they_differ_is_marked() -> None:

@@ -14,7 +14,15 @@ from monai_semiseg.transforms.labels import CheckLabeld
 
 
 @pytest.mark.parametrize(
-    "values", [[0, 1, 2], [0], [2], [0.0, 2.0], np.array([0, 1], dtype=np.uint8), np.array([0, 2], dtype=np.int64)]
+    "values",
+    [
+        [0, 1, 2],
+        [0],
+        [2],
+        [0.0, 2.0],
+        np.array([0, 1], dtype=np.uint8),
+        np.array([0, 2], dtype=np.int64),
+    ],
 )
 def test_declared_values_pass_unchanged(values: object) -> None:
     label = torch.as_tensor(values).reshape(1, 1, -1)
@@ -26,11 +34,20 @@ def test_declared_values_pass_unchanged(values: object) -> None:
 
 @pytest.mark.parametrize(
     ("values", "named"),
-    [([0, 3], "3.0"), ([0, 255], "255.0"), ([-1, 0], "-1.0"), ([0.0, 0.5], "0.5"), ([1.0, 1.9], "1.9"),
-     ([0.0, float("nan")], "nan"), ([float("inf"), 0.0], "inf")],
-)  # fmt: skip
+    [
+        ([0, 3], "3.0"),
+        ([0, 255], "255.0"),
+        ([-1, 0], "-1.0"),
+        ([0.0, 0.5], "0.5"),
+        ([1.0, 1.9], "1.9"),
+        ([0.0, float("nan")], "nan"),
+        ([float("inf"), 0.0], "inf"),
+    ],
+)
 def test_other_values_are_refused_and_named(values: list[float], named: str) -> None:
-    label = MetaTensor(torch.tensor(values).reshape(1, 1, -1), meta={"filename_or_obj": "some/label_7.nii.gz"})
+    label = MetaTensor(
+        torch.tensor(values).reshape(1, 1, -1), meta={"filename_or_obj": "some/label_7.nii.gz"}
+    )
     with pytest.raises(LabelError, match=re.escape(named)) as caught:
         CheckLabeld("label", out_channels=3)({"label": label})
     assert "some/label_7.nii.gz" in str(caught.value)
@@ -39,7 +56,9 @@ def test_other_values_are_refused_and_named(values: list[float], named: str) -> 
 
 def test_nearly_whole_values_become_whole() -> None:
     """As monai-semiseg check accepts them; a loss would cut 0.99999994 to class 0."""
-    label = MetaTensor(torch.tensor([0.0, 0.99999994, 2.0002]).reshape(1, 1, -1), affine=torch.eye(4) * 2)
+    label = MetaTensor(
+        torch.tensor([0.0, 0.99999994, 2.0002]).reshape(1, 1, -1), affine=torch.eye(4) * 2
+    )
     checked = CheckLabeld("label", out_channels=3)({"label": label})["label"]
     assert checked.flatten().long().tolist() == [0, 1, 2]
     assert torch.equal(checked.affine, label.affine)
@@ -52,7 +71,9 @@ def test_every_key_is_checked_and_an_absent_one_only_on_request() -> None:
         CheckLabeld(["a", "b"], out_channels=2)({"a": good, "b": bad})
     with pytest.raises(KeyError):
         CheckLabeld(["a", "b"], out_channels=2)({"a": good})
-    assert CheckLabeld(["a", "b"], out_channels=2, allow_missing_keys=True)({"a": good})["a"] is good
+    assert (
+        CheckLabeld(["a", "b"], out_channels=2, allow_missing_keys=True)({"a": good})["a"] is good
+    )
 
 
 def test_many_wrong_values_stay_a_short_message() -> None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_semiseg.transforms.mixing import box_masks, paste_from_donors, paste_from_next, random_box
+from monai_semiseg.transforms.mixing import (
+    box_masks,
+    paste_from_donors,
+    paste_from_next,
+    random_box,
+)
 
 
 @pytest.mark.parametrize("shape", [(10,), (9, 12), (7, 8, 30)])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (0.3, 0.8), (1.0, 1.0)])
-def test_boxes_lie_inside_and_have_the_size_asked_for(shape: tuple[int, ...], low: float, high: float) -> None:
+def test_boxes_lie_inside_and_have_the_size_asked_for(
+    shape: tuple[int, ...], low: float, high: float
+) -> None:
     torch.manual_seed(0)
     starts = set()
     for _ in range(50):
@@ -36,7 +43,9 @@ def test_masks_hold_one_box_each() -> None:
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
 def test_probability(probability: float) -> None:
     torch.manual_seed(2)
-    share = box_masks(torch.zeros(200, 1, 4, 4), 0.5, 0.5, probability).flatten(1).any(1).float().mean()
+    share = (
+        box_masks(torch.zeros(200, 1, 4, 4), 0.5, 0.5, probability).flatten(1).any(1).float().mean()
+    )
     assert float(share) == pytest.approx(probability, abs=0.1)
 
 
@@ -58,7 +67,10 @@ def test_donors_against_a_loop() -> None:
     masks, given = box_masks(batch, 0.3, 0.8), torch.tensor([True, False, True, True, False])
     pasted = paste_from_donors(batch, donors, masks, given)
     for n in range(5):
-        inside, source = masks[n].expand(2, -1, -1), donors[n % 2] if given[n] else batch[(n + 1) % 5]
+        inside, source = (
+            masks[n].expand(2, -1, -1),
+            donors[n % 2] if given[n] else batch[(n + 1) % 5],
+        )
         assert torch.equal(pasted[n][inside], source[inside])
         assert torch.equal(pasted[n][~inside], batch[n][~inside])
 

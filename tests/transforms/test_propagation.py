@@ -20,7 +20,9 @@ from monai_semiseg.transforms.propagation import PropagateLabelsd
 from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, carried_over
 
 
-def scene(shape: tuple[int, ...], moved: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def scene(
+    shape: tuple[int, ...], moved: float = 0.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Two bright structures side by side, and their labels; ``moved`` voxels out of shape, by the seed."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in shape], indexing="ij"))
@@ -28,22 +30,35 @@ def scene(shape: tuple[int, ...], moved: float = 0.0, seed: int = 0) -> tuple[np
         wave = gaussian_filter(rng.normal(size=shape), 6.0)
         grid[axis] += moved * wave / np.abs(wave).max()
     middle = [(n - 1) / 2 for n in shape]
-    radius = np.sqrt(sum(((g - m) / (0.3 * n)) ** 2 for g, m, n in zip(grid, middle, shape, strict=True)))
+    radius = np.sqrt(
+        sum(((g - m) / (0.3 * n)) ** 2 for g, m, n in zip(grid, middle, shape, strict=True))
+    )
     label = np.where(radius < 1, np.where(grid[0] < middle[0], 1, 2), 0)
     texture = gaussian_filter(np.random.default_rng(99).normal(size=shape), 1.5)
     image = label * 1.0 + 3 * map_coordinates(texture, grid, order=1, mode="nearest")
     noise = gaussian_filter(rng.normal(size=shape), 0.7)
-    return ((image - image.mean()) / image.std() + 0.1 * noise).astype(np.float32), label.astype(np.int64)
+    return ((image - image.mean()) / image.std() + 0.1 * noise).astype(np.float32), label.astype(
+        np.int64
+    )
 
 
-def item(image: np.ndarray, label: np.ndarray | None = None, spacing: float = 1.0) -> dict[str, Any]:
+def item(
+    image: np.ndarray, label: np.ndarray | None = None, spacing: float = 1.0
+) -> dict[str, Any]:
     affine = torch.diag(torch.tensor([*[spacing] * 3, 1.0], dtype=torch.float64))
     found: dict[str, Any] = {"image": MetaTensor(torch.from_numpy(image)[None], affine=affine)}
-    return found if label is None else {**found, "label": MetaTensor(torch.from_numpy(label)[None], affine=affine)}
+    return (
+        found
+        if label is None
+        else {**found, "label": MetaTensor(torch.from_numpy(label)[None], affine=affine)}
+    )
 
 
 def dice(found: np.ndarray, label: np.ndarray) -> float:
-    scores = [2 * ((found == c) & (label == c)).sum() / ((found == c).sum() + (label == c).sum()) for c in (1, 2)]
+    scores = [
+        2 * ((found == c) & (label == c)).sum() / ((found == c).sum() + (label == c).sum())
+        for c in (1, 2)
+    ]
     return float(np.mean(scores))
 
 
@@ -61,7 +76,8 @@ def test_labels_follow_the_anatomy(shape: tuple[int, ...]) -> None:
     """Far better than an atlas laid on as it is; a probability everywhere; the item is otherwise as it was."""
     kept = tuple(n for n in shape if n > 1)
     atlases = [
-        item(image.reshape(shape), label.reshape(shape)) for image, label in (scene(kept, 4.0, s) for s in (1, 2))
+        item(image.reshape(shape), label.reshape(shape))
+        for image, label in (scene(kept, 4.0, s) for s in (1, 2))
     ]
     image, label = (array.reshape(shape) for array in scene(kept, 4.0, 7))
     data = item(image)
@@ -83,12 +99,17 @@ def test_fusion_is_the_formula() -> None:
     for atlas in transform.atlases:
         moving = as_itk(np.asarray(atlas["image"][0]), [1.0] * 3)
         chain = method.deformable(fixed, moving, method.affine(fixed, moving)[0])
-        hot = [carried_over(as_itk(np.asarray(atlas["label"][0]) == c, [1.0] * 3), fixed, chain) for c in (1, 2)]
+        hot = [
+            carried_over(as_itk(np.asarray(atlas["label"][0]) == c, [1.0] * 3), fixed, chain)
+            for c in (1, 2)
+        ]
         laid.append((gaussian_filter((carried_over(moving, fixed, chain) - image) ** 2, 2.0), hot))
     for voxel in itertools.product(*(range(0, n, 5) for n in shape)):
         weights = [1 / (error[voxel] + 0.02) ** 2 for error, _ in laid]
         for c in range(2):
-            slow = sum(w * hot[c][voxel] for w, (_, hot) in zip(weights, laid, strict=True)) / sum(weights)
+            slow = sum(w * hot[c][voxel] for w, (_, hot) in zip(weights, laid, strict=True)) / sum(
+                weights
+            )
             assert found[c][voxel] == pytest.approx(float(slow), abs=1e-5)
 
 
@@ -126,7 +147,9 @@ def test_a_scan_too_large_for_the_atlases_is_refused() -> None:
     transform = with_atlases((20, 20, 20))
     large, small = item(scene((45, 45, 32))[0]), item(scene((45, 45, 32))[0], spacing=0.5)
     large["image"].meta["filename_or_obj"] = "head.nii"
-    with pytest.raises(GeometryError, match="45 x 45 x 32 mm, labelled scans of at most 20 x 20 x 20 mm") as caught:
+    with pytest.raises(
+        GeometryError, match="45 x 45 x 32 mm, labelled scans of at most 20 x 20 x 20 mm"
+    ) as caught:
         transform(large)
     assert "head.nii" in str(caught.value)
     assert transform(small)["propagated"].shape == (2, 45, 45, 32)
@@ -139,7 +162,9 @@ def test_only_the_best_atlases_are_registered() -> None:
     image, label = scene(shape, 4.0, 7)
     rng = np.random.default_rng(3)
     strange = item(rng.normal(size=shape).astype(np.float32), rng.integers(0, 3, shape))
-    both = PropagateLabelsd("image", [strange, item(image, label)], 3, most=1)(item(image))["propagated"]
+    both = PropagateLabelsd("image", [strange, item(image, label)], 3, most=1)(item(image))[
+        "propagated"
+    ]
     assert dice(decided(both), label) > 0.99
 
 
@@ -155,16 +180,23 @@ def test_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert torch.equal(again(data)["propagated"], first)
     nowhere = with_atlases(shape)(data)["propagated"]
     assert torch.equal(nowhere, first)
-    for other in (with_atlases(shape, 3, folder=str(tmp_path)), with_atlases(shape, folder=str(tmp_path), window=3.0)):
+    for other in (
+        with_atlases(shape, 3, folder=str(tmp_path)),
+        with_atlases(shape, folder=str(tmp_path), window=3.0),
+    ):
         other(data)
     again(item(scene(shape, 2.0, 8)[0]))
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize("wrong", [{"keys": ["image", "second"]}, {"out_channels": 1}, {"most": 0}, {"atlases": []}])
+@pytest.mark.parametrize(
+    "wrong", [{"keys": ["image", "second"]}, {"out_channels": 1}, {"most": 0}, {"atlases": []}]
+)
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        PropagateLabelsd(**{"keys": "image", "atlases": [item(*scene((8, 8, 8)))], "out_channels": 3, **wrong})
+        PropagateLabelsd(
+            **{"keys": "image", "atlases": [item(*scene((8, 8, 8)))], "out_channels": 3, **wrong}
+        )
 
 
 @pytest.mark.parametrize("alike", [True, False])
@@ -172,16 +204,23 @@ def test_says_how_well_it_serves(alike: bool, caplog: pytest.LogCaptureFixture) 
     """Dice of a labelled scan by the others, before the first scan; a warning if labels are not carried over well."""
     shape = (20, 24, 18)
     rng = np.random.default_rng(0)
-    strange = [item(rng.normal(size=shape).astype(np.float32), rng.integers(0, 3, shape)) for _ in range(2)]
+    strange = [
+        item(rng.normal(size=shape).astype(np.float32), rng.integers(0, 3, shape)) for _ in range(2)
+    ]
     transform = with_atlases(shape) if alike else PropagateLabelsd("image", strange, 3)
     with caplog.at_level("INFO"):
         for seed in (7, 8):
             transform(item(scene(shape, 4.0, seed)[0]))
     said = [record for record in caplog.records if "left out" in record.message]
     assert len(said) == 1 and ("W_PROPAGATION" in caplog.text) is not alike
-    (a, b), labels = transform.atlases, [np.asarray(atlas["label"][0]) for atlas in transform.atlases]
-    pairs = [(PropagateLabelsd("image", [one], 3)(other)["propagated"], label)
-             for one, other, label in ((b, a, labels[0]), (a, b, labels[1]))]  # fmt: skip
+    (a, b), labels = (
+        transform.atlases,
+        [np.asarray(atlas["label"][0]) for atlas in transform.atlases],
+    )
+    pairs = [
+        (PropagateLabelsd("image", [one], 3)(other)["propagated"], label)
+        for one, other, label in ((b, a, labels[0]), (a, b, labels[1]))
+    ]
     slow = np.mean([dice(decided(soft), label) for soft, label in pairs])
     assert np.mean(transform.leave_one_out()) == pytest.approx(slow, abs=2e-3)
 
@@ -196,7 +235,9 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
     (file,) = tmp_path.iterdir()
     for content in (b"", b"no tensor", file.read_bytes()[:200]):
         file.write_bytes(content)
-        assert torch.equal(with_atlases((16, 16, 16), folder=str(tmp_path))(data)["propagated"], first)
+        assert torch.equal(
+            with_atlases((16, 16, 16), folder=str(tmp_path))(data)["propagated"], first
+        )
     assert torch.load(file, weights_only=True).dtype == torch.float16
 
 

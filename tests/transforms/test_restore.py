@@ -31,7 +31,9 @@ CLASSES = 3
 
 def scan(folder: Path, shape: tuple[int, ...], affine: np.ndarray[Any, Any]) -> str:
     rng = np.random.default_rng(0)
-    nib.save(nib.Nifti1Image(rng.normal(size=shape).astype(np.float32), affine), folder / "scan.nii")
+    nib.save(
+        nib.Nifti1Image(rng.normal(size=shape).astype(np.float32), affine), folder / "scan.nii"
+    )
     return str(folder / "scan.nii")
 
 
@@ -54,24 +56,34 @@ AFFINES = {
     "straight": np.diag([1.0, 1.0, 1.0, 1.0]),
     "coarse": np.diag([-1.3, 0.9, 2.0, 1.0]),
     "permuted": np.array([[0, 0, 1.2, -3], [-0.7, 0, 0, 4], [0, 1.0, 0, 9], [0, 0, 0, 1.0]]),
-    "oblique": oblique(17),  # against a straight grid, each axis of which then runs across two of the scan's
+    "oblique": oblique(
+        17
+    ),  # against a straight grid, each axis of which then runs across two of the scan's
 }
 
 
 @pytest.mark.parametrize("name", AFFINES)
 @pytest.mark.parametrize("spacing", [None, 1.0])
 def test_labels_are_invertds(name: str, spacing: float | None, tmp_path: Path) -> None:
-    steps: list[Any] = [LoadImaged("image"), EnsureChannelFirstd("image"), Orientationd("image", "RAS", labels=None)]
+    steps: list[Any] = [
+        LoadImaged("image"),
+        EnsureChannelFirstd("image"),
+        Orientationd("image", "RAS", labels=None),
+    ]
     steps += [Spacingd("image", [spacing] * 3)] if spacing else []
     preprocessing = Compose(steps)
     item = preprocessing({"image": scan(tmp_path, (17, 14, 11), AFFINES[name])})
     item["pred"] = MetaTensor(logits_for(item["image"]), meta=item["image"].meta)
     invert = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
-    usual = Compose([Activationsd("pred", softmax=True), invert, AsDiscreted("pred", argmax=True)])(dict(item))
+    usual = Compose([Activationsd("pred", softmax=True), invert, AsDiscreted("pred", argmax=True)])(
+        dict(item)
+    )
     ours = LabelOnScanGridd("pred", slab_mb=0.01)(item)
     same = (ours["pred"].as_tensor() == usual["pred"].as_tensor()).float().mean()
     assert ours["pred"].shape == (1, 17, 14, 11) and ours["pred"].dtype == torch.uint8
-    assert float(same) == 1.0 if spacing is None else float(same) > 0.995  # ties within rounding may fall either way
+    assert (
+        float(same) == 1.0 if spacing is None else float(same) > 0.995
+    )  # ties within rounding may fall either way
     np.testing.assert_allclose(ours["pred"].affine, AFFINES[name])
 
 
@@ -112,7 +124,11 @@ def test_all_orders_and_flips_are_exact() -> None:
     logits = torch.randn(CLASSES, 4, 5, 6)
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1, -1), repeat=3):
-            turned = logits.argmax(0).permute(order).flip([n for n, sign in enumerate(signs) if sign < 0])
+            turned = (
+                logits.argmax(0)
+                .permute(order)
+                .flip([n for n, sign in enumerate(signs) if sign < 0])
+            )
             native = np.zeros((4, 4))
             native[3, 3] = 1
             for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):

@@ -1,0 +1,1 @@
+"""Open, check and run MONAI bundles."""

@@ -1,0 +1,72 @@
+"""What code a bundle's configs would run, before any of it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_semiseg.errors import ConfigError
+
+# Classes of MONAI by their short names, of this package and of torch's layers: what a config may
+# build unasked.
+_TARGETS = re.compile(r"[A-Z]\w*|monai\.[\w.]+|monai_semiseg\.[\w.]+|torch\.nn\.[\w.]+")
+
+
+def known_expressions() -> frozenset[str]:
+    """The expressions of our own bundles' ``inference.json``, each of which has been read."""
+    text = resources.files("monai_semiseg.bundles").joinpath("known_expressions.txt").read_text()
+    return frozenset(text.splitlines())
+
+
+def foreign_code(configs: Sequence[str | Path]) -> list[str]:
+    """What would run that is not ours or MONAI's, as ``key: text``: expressions, other classes, and other files.
+
+    The files are read as text; nothing in them is evaluated.
+
+    Args:
+        configs: JSON or YAML files.
+    """
+    known, found = known_expressions(), []
+    for file in configs:
+        for key, text in _strings(ConfigParser.load_config_file(str(file)), ""):
+            is_code = text.startswith("$") and text not in known
+            is_class = (
+                key.endswith("_target_")
+                and not text.startswith("$")
+                and not _TARGETS.fullmatch(text)
+            )
+            is_file = text.startswith("%") and "::" in text
+            if is_code or is_class or is_file:
+                found.append(f"{Path(file).name} {key}: {text}")
+    return found
+
+
+def require_trust(code: Sequence[str], bundle: str | Path) -> None:
+    """Refuse a bundle that would run foreign code, as :func:`foreign_code` found it.
+
+    Raises:
+        ConfigError: If there is any.
+    """
+    if code:
+        raise ConfigError(
+            f"{len(code)} pieces of foreign code would run, the first is {code[0]}",
+            expected="a bundle of this project, or one that you trust",
+            remedy="read the list above, then say --trust",
+            path=bundle,
+        )
+
+
+def _strings(node: Any, key: str, seen: set[int] | None = None) -> Iterator[tuple[str, str]]:
+    """All strings with their keys; what YAML anchors repeat is looked at once, or a small file could take for ever."""
+    seen = set() if seen is None else seen
+    if isinstance(node, str):
+        yield key, node
+    elif isinstance(node, dict | list) and id(node) not in seen:
+        seen.add(id(node))
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _strings(value, f"{key}#{name}" if key else str(name), seen)

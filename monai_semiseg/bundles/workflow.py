@@ -1,0 +1,70 @@
+"""Drive a bundle the way ``python -m monai.bundle run`` does, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_semiseg.bundles.session import hush, refuse_unknown
+from monai_semiseg.errors import ConfigError
+
+
+def open_workflow(
+    bundle: str | Path,
+    config: str,
+    settings: dict[str, Any] | None = None,
+    overlays: Sequence[str | Path] = (),
+) -> ConfigWorkflow:
+    """Open one workflow of a bundle, not yet initialised.
+
+    Args:
+        bundle: bundle folder.
+        config: name in ``configs/`` without suffix (``train``, ``evaluate``, ``inference``).
+        settings: overrides of config keys; a key that the config does not have is refused.
+        overlays: further config files that are merged over it (a plan, a method).
+
+    Raises:
+        ConfigError: If the bundle, a config or an overlay is absent, or a key is unknown.
+    """
+    root = Path(bundle).resolve()
+    file = root / "configs" / f"{config}.json"
+    if not file.is_file():
+        raise ConfigError(
+            f"no configs/{config}.json",
+            expected="a MONAI bundle folder",
+            remedy="name the folder that holds configs/ and models/",
+            path=Path(bundle),
+        )
+    files = [str(file), *(str(Path(overlay).resolve()) for overlay in overlays)]
+    absent = next((name for name in files if not Path(name).is_file()), None)
+    if absent is not None:
+        raise ConfigError(
+            "no such file", expected="a config to merge over the bundle's", path=absent
+        )
+    settings = dict(settings or {})
+    hush()
+    refuse_unknown(settings, {key for name in files for key in ConfigParser.load_config_file(name)})
+    return ConfigWorkflow(
+        config_file=files,
+        meta_file=str(root / "configs" / "metadata.json"),
+        logging_file=False,
+        workflow_type="train" if config.startswith(("train", "pretrain")) else "infer",
+        bundle_root=str(root),
+        **settings,
+    )
+
+
+def run_workflow(
+    bundle: str | Path,
+    config: str,
+    settings: dict[str, Any] | None = None,
+    overlays: Sequence[str | Path] = (),
+) -> ConfigWorkflow:
+    """Open, initialise and run one workflow of a bundle; its ``finalize`` (which ends the process) is left out."""
+    workflow = open_workflow(bundle, config, settings, overlays)
+    workflow.initialize()
+    workflow.run()
+    return workflow

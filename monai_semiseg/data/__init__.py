@@ -1,1 +1,0 @@
-"""Scans on disk -> checked cases; datalists, splits, plans."""

@@ -1,0 +1,1 @@
+"""A folder or table becomes cases: check, measure, plan, split."""

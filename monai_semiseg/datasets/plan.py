@@ -1,0 +1,145 @@
+"""From measurements to settings: a small YAML that is merged over any bundle's config."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from monai_semiseg.datasets.fingerprint import Fingerprint
+from monai_semiseg.datasets.geometry_statistics import extremes
+from monai_semiseg.storage.files import available_memory, write_atomically
+
+
+def plan(
+    fingerprint: Fingerprint,
+    *,
+    memory: int | None = None,
+    bytes_per_voxel: int = 1200,
+    multiple: int = 8,
+    max_voxels: int = 128 * 128 * 96,
+    max_batch: int = 2,
+) -> dict[str, Any]:
+    """Choose spacing, patch, batch, intensity window and channels.
+
+    Args:
+        fingerprint: the dataset's measurements.
+        memory: bytes that training may use; by default half of what is free.
+        bytes_per_voxel: training memory of the default network per patch voxel.
+        multiple: what every patch axis must be divisible by (two to the power of the network's
+            downsamplings).
+        max_voxels: the largest patch that a CPU trains in reasonable time.
+        max_batch: the largest batch.
+
+    Returns:
+        Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels),
+        ``batch_size``, ``out_channels``, ``label_names``, ``intensity``, no mirroring where classes
+        have sides, and ``training_scans``, which scans to be segmented are compared with: least and
+        greatest ``extent`` (field of view) and ``spacing`` (mm along right, anterior, superior),
+        and DICOM's name of the ``modality``, or None.
+    """
+    budget = (memory or available_memory() // 2) // bytes_per_voxel
+    spacing = target_spacing(fingerprint.spacings)
+    shapes = fingerprint.shapes * fingerprint.spacings / spacing
+    patch = patch_size(np.median(shapes, axis=0), multiple, min(max_voxels, budget))
+    sided = has_sides(fingerprint.labels)
+    extents = fingerprint.shapes * fingerprint.spacings
+    return {
+        "spacing": [float(s) for s in spacing],
+        "patch_size": patch,
+        "batch_size": max(1, min(max_batch, budget // math.prod(patch))),
+        "out_channels": max(fingerprint.labels) + 1,
+        "label_names": {str(index): name for index, name in sorted(fingerprint.labels.items())},
+        "intensity": intensity(fingerprint),
+        "flip_left_right": 0.0 if sided else 0.5,
+        "mirror_axes": [] if sided else [0],
+        "training_scans": {
+            "extent": extremes(extents, 1),
+            "spacing": extremes(fingerprint.spacings, 3),
+            "modality": dicom_modality(fingerprint.modality),
+        },
+    }
+
+
+def dicom_modality(name: str) -> str | None:
+    """DICOM's code for what a dataset calls its modality, such as MRI or CT; None if that is not clear."""
+    words = re.split(r"[^a-z]+", name.lower())
+    codes = {"mr": "MR", "mri": "MR", "ct": "CT", "computed": "CT", "pet": "PT", "pt": "PT"}
+    found = {codes[word] for word in words if word in codes}
+    return found.pop() if len(found) == 1 else None
+
+
+def has_sides(labels: dict[int, str]) -> bool:
+    """Whether a class is named by its side (left kidney): mirrored scans would then teach the wrong class."""
+    words = {word for name in labels.values() for word in re.split(r"[^a-z]+", name.lower())}
+    pairs = {"left", "right", "l", "r", "lh", "rh", "links", "rechts"}
+    return len(words & pairs) > 1
+
+
+def target_spacing(spacings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The median voxel size in mm per axis; a finer one along a slice axis three times coarser than the others.
+
+    Downsampling everything to the median of thick slices would throw detail away that half of the
+    scans have.
+    """
+    target = np.median(spacings, axis=0)
+    coarse = int(np.argmax(target))
+    if target[coarse] > 3 * target.min():
+        target[coarse] = max(float(np.percentile(spacings[:, coarse], 10)), target.min())
+    return np.asarray(np.round(target, 4))
+
+
+def patch_size(shape: np.ndarray[Any, Any], multiple: int, max_voxels: int) -> list[int]:
+    """The usual volume, every axis rounded up to ``multiple``; the longest axis shrinks until it fits.
+
+    No axis is shorter than 16 and not all are: four downsamplings have to leave more than one
+    voxel.
+    """
+    patch = [max(16, math.ceil(round(float(n), 3) / multiple) * multiple) for n in shape]
+    longest = int(np.argmax(patch))
+    patch[longest] = max(32, patch[longest])
+    while math.prod(patch) > max_voxels and max(patch) > 32:
+        patch[int(np.argmax(patch))] -= multiple
+    return patch
+
+
+def intensity(fingerprint: Fingerprint) -> dict[str, Any]:
+    """A transform for the image: CT keeps its physical scale (one window for all), other modalities do not have one."""
+    if fingerprint.modality.upper().strip() in ("CT", "COMPUTED TOMOGRAPHY"):
+        whole = np.median(fingerprint.intensity_percentiles, axis=0)
+        low, _, high = fingerprint.foreground_percentiles or tuple(float(p) for p in whole)
+        return {
+            "_target_": "ScaleIntensityRanged",
+            "keys": "image",
+            "a_min": round(low, 2),
+            "a_max": round(high, 2),
+            "b_min": -1.0,
+            "b_max": 1.0,
+            "clip": True,
+        }
+    clip = {
+        "_target_": "ScaleIntensityRangePercentilesd",
+        "keys": "image",
+        "lower": 0.5,
+        "upper": 99.5,
+        "b_min": 0.0,
+        "b_max": 1.0,
+        "clip": True,
+    }
+    return {
+        "_target_": "Compose",
+        "transforms": [clip, {"_target_": "NormalizeIntensityd", "keys": "image"}],
+    }
+
+
+def write_plan(settings: dict[str, Any], path: Path, *, source: str) -> Path:
+    """Write a plan as YAML and return its path."""
+    head = f"# Measured on {source} by monai-semiseg plan. Merged over a bundle's config:\n"
+    head += "#   --config_file \"['BUNDLE/configs/train.json','plan.yaml']\"\n"
+    return write_atomically(
+        path, head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
+    )

@@ -1,0 +1,241 @@
+"""Who is labelled: a dataset and a labelled budget -> one datalist that every bundle reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_semiseg.datasets.dataset import ScanDataset
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.storage.files import write_atomically
+
+SECTIONS = ("training", "unlabeled", "validation", "test")
+
+
+def seeded_order(ids: Iterable[str], *, salt: str) -> list[str]:
+    """Sort case ids by the SHA-256 of ``salt`` and id.
+
+    A hash order, unlike a shuffled list, is the same on every machine, Python and library version,
+    and the order of two cases does not change when a third one joins the dataset.
+    """
+    return sorted(ids, key=lambda case_id: hashlib.sha256(f"{salt}/{case_id}".encode()).hexdigest())
+
+
+def count_of(value: float, total: int, name: str) -> int:
+    """Read ``value`` as a count (1, 20, ...) or as a fraction of ``total`` (0.1, rounded up).
+
+    Raises:
+        ConfigError: If it is neither, or more than ``total``.
+    """
+    count = math.ceil(value * total - 1e-9) if 0 < value < 1 else int(value)
+    if count != value and not 0 < value < 1:
+        raise ConfigError(
+            f"--{name} is {value}",
+            expected="a whole number of scans, or a fraction between 0 and 1",
+        )
+    if not 0 <= count <= total:
+        raise ConfigError(
+            f"--{name} asks for {count} of {total} labelled scans",
+            expected=f"at most {total}",
+            remedy=f"lower --{name}, or label more scans",
+        )
+    return count
+
+
+def split(
+    dataset: ScanDataset,
+    *,
+    labelled: float,
+    test: float = 0.2,
+    validation: float = 0.1,
+    seed: int = 0,
+    test_seed: int = 0,
+) -> dict[str, Any]:
+    """Divide a dataset into labelled training, unlabelled training, validation and test.
+
+    Test scans come first and depend on ``test_seed`` alone, so that every ``seed`` and every budget
+    is measured on the same scans. The labelled budgets of one seed are nested: the first 4 labelled
+    scans are among the first 10. Validation is taken from the labelled budget, never from scans
+    that a user with that budget would not have.
+
+    Args:
+        dataset: scans, of which those with a label can be labelled training, validation or test.
+        labelled: labelled scans that training and validation may use, as a count or as a fraction
+            of the scans that are not test.
+        test: test scans, as a count or a fraction of all labelled scans.
+        validation: share of the labelled budget that is held back for validation (rounded, at least
+            one scan when the budget is two or more).
+        seed: which scans are labelled.
+        test_seed: which scans are test.
+
+    Returns:
+        A datalist in MONAI's decathlon form with the sections ``training``, ``unlabeled``,
+        ``validation`` and ``test``. Paths are relative to the dataset's folder. Entries of
+        ``unlabeled`` hold an image and nothing else.
+
+    Raises:
+        ConfigError: If the budget cannot be met.
+    """
+    pairs = {case.id: case for case in dataset.cases if case.label is not None}
+    n_test = count_of(test, len(pairs), "test")
+    order = seeded_order(pairs, salt=f"test/{test_seed}")
+    test_ids, rest = order[:n_test], order[n_test:]
+    budget = count_of(labelled, len(rest), "labelled")
+    if budget < 1:
+        raise ConfigError(
+            "no labelled scan is left for training", expected="--labelled of at least 1 scan"
+        )
+    if not 0 <= validation < 1:
+        raise ConfigError(
+            f"--validation is {validation}", expected="a share of the labelled budget, 0 to below 1"
+        )
+    order = seeded_order(rest, salt=f"labelled/{seed}")
+    n_validation = max(1, round(validation * budget)) if validation > 0 and budget > 1 else 0
+    validation_ids, training_ids = order[:n_validation], order[n_validation:budget]
+    unlabelled = sorted(
+        set(order[budget:]) | {case.id for case in dataset.cases if case.label is None}
+    )
+    entries = {case.id: case.entry() for case in dataset.cases}
+    return {
+        "name": dataset.name,
+        "modality": dataset.modality,
+        "labels": {str(index): name for index, name in dataset.labels.items()},
+        "split": {
+            "labelled": budget,
+            "seed": seed,
+            "test_seed": test_seed,
+            "validation_share": validation,
+        },
+        "training": [entries[case_id] for case_id in sorted(training_ids)],
+        "unlabeled": [{"image": entries[case_id]["image"]} for case_id in unlabelled],
+        "validation": [entries[case_id] for case_id in sorted(validation_ids)],
+        "test": [entries[case_id] for case_id in sorted(test_ids)],
+    }
+
+
+def write_datalist(datalist: dict[str, Any], path: Path) -> Path:
+    """Write a datalist as sorted, indented JSON (the same bytes for the same split) and return its path."""
+    return write_atomically(
+        path, (json.dumps(datalist, indent=1, ensure_ascii=False) + "\n").encode()
+    )
+
+
+def load_datalist(path: str | Path) -> dict[str, Any]:
+    """Read a whole datalist, paths as they stand in it.
+
+    Raises:
+        ConfigError: If there is no such file, or it is no datalist.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(
+            "no datalist there",
+            expected="a datalist that says which scans are labelled",
+            remedy=f"monai-semiseg split DATASET --labelled 20 --output {file}",
+            path=file,
+        )
+    try:
+        content = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"no JSON ({error})", expected="a MONAI decathlon datalist", path=file
+        ) from error
+    if not isinstance(content, dict) or "training" not in content:
+        raise ConfigError("no section training", expected="a MONAI decathlon datalist", path=file)
+    return content
+
+
+def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> list[dict[str, Any]]:
+    """Read one section of a datalist, with paths made absolute under ``dataset_dir``; what the bundles' configs call.
+
+    Args:
+        path: the datalist, as ``monai-semiseg split`` writes it (any MONAI decathlon datalist
+            does).
+        dataset_dir: the folder that the datalist's paths are relative to.
+        section: ``training``, ``unlabeled``, ``validation`` or ``test``.
+
+    Raises:
+        ConfigError: If the file, the section or a scan is not there.
+    """
+    content = load_datalist(path)
+    if section not in content:
+        known = ", ".join(key for key, value in content.items() if isinstance(value, list))
+        raise ConfigError(
+            f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
+        )
+    root = Path(dataset_dir)
+    entries = [{key: str(root / name) for key, name in entry.items()} for entry in content[section]]
+    absent = [name for entry in entries for name in entry.values() if not Path(name).exists()]
+    if absent:
+        raise ConfigError(
+            f"{len(absent)} scans of section {section!r} are not there, the first is {absent[0]}",
+            expected="paths relative to dataset_dir",
+            remedy="set --dataset_dir to the folder that was split",
+            path=Path(path),
+        )
+    return entries
+
+
+def read_labelled(
+    path: str | Path, dataset_dir: str | Path, measured: str = "test"
+) -> list[dict[str, Any]]:
+    """All labelled scans of the budget: those for training and those for validation.
+
+    Args:
+        path: as in :func:`read_datalist`.
+        dataset_dir: likewise.
+        measured: a section that is left out, since results are measured on it.
+
+    Raises:
+        ConfigError: If the file or a scan is not there, or no labelled scan is left.
+    """
+    content = load_datalist(path)
+    there = [
+        section
+        for section in ("training", "validation")
+        if section in content and section != measured
+    ]
+    found = [
+        entry
+        for name in there
+        for entry in read_datalist(path, dataset_dir, name)
+        if "label" in entry
+    ]
+    if not found:
+        raise ConfigError(
+            "no labelled scan",
+            expected="entries with a label under training or validation",
+            path=Path(path),
+        )
+    return found
+
+
+def read_images(
+    path: str | Path, dataset_dir: str | Path, sections: Sequence[str] = ("training", "unlabeled")
+) -> list[dict[str, Any]]:
+    """Images of several sections of a datalist without their labels: what learning without labels may look at.
+
+    Args:
+        path: as in :func:`read_datalist`; no entry needs a label.
+        dataset_dir: likewise.
+        sections: by default all that is neither validation nor test; those that are not in the file
+            add nothing.
+
+    Raises:
+        ConfigError: If the file or a scan is not there, or there is no image at all.
+    """
+    there = [section for section in sections if section in load_datalist(path)]
+    images = [
+        {"image": entry["image"]}
+        for name in there
+        for entry in read_datalist(path, dataset_dir, name)
+    ]
+    if not images:
+        raise ConfigError(
+            "no image", expected=f"entries under {' or '.join(sections)}", path=Path(path)
+        )
+    return images

@@ -1,0 +1,223 @@
+"""A training that survives a kill: complete, atomic checkpoints, and the best weights kept beside the last."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_semiseg.errors import CheckpointError
+from monai_semiseg.networks.weights import load_weights, read_checkpoint, unwrapped
+from monai_semiseg.samplers.seeded import BudgetSampler
+from monai_semiseg.storage.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingCheckpoint:
+    """MONAI handler: ``checkpoint.pt`` (everything, last) and ``model.pt`` (plain state dict, best on validation).
+
+    ``checkpoint.pt`` holds the state of every object in ``state`` (network, optimizer, schedule,
+    curve, ...), the iteration and the random generators; it is written after every epoch, after
+    validation. ``model.pt`` holds the weights of the best validation so far, or the last ones where
+    there is no validation. Both are replaced atomically, so a kill leaves the previous file.
+
+    "Best" is judged by a moving average of the metric, ``m <- s m + (1 - s) metric``, as in
+    nnU-Net: validation on one or two scans is noisy, and the raw maximum picks a lucky early
+    moment.
+
+    Put it after ``ValidationHandler`` in the list of handlers.
+
+    Args:
+        folder: where both files go.
+        network: the network whose weights are the product; a DDP wrapper is looked through.
+        state: further objects with ``state_dict`` and ``load_state_dict``, by name.
+        evaluator: the validation engine; its key metric, higher being better, decides what is best.
+        samplers: draws to continue at the iteration that was reached.
+        resume: continue from ``checkpoint.pt`` if it is there; a first run may say so too.
+        write: whether this process writes (rank 0 only, under DDP).
+        smoothing: s above, 0 (the metric as it is) to below 1.
+        companions: further networks by name, written as plain state dicts ``NAME.pt`` whenever
+            ``model.pt`` is.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        network: nn.Module,
+        state: dict[str, Any],
+        evaluator: Engine | None = None,
+        samplers: list[BudgetSampler] | None = None,
+        resume: bool = False,
+        write: bool = True,
+        smoothing: float = 0.7,
+        companions: dict[str, nn.Module] | None = None,
+    ) -> None:
+        self.companions = companions or {}
+        self.folder, self.network, self.objects = Path(folder), network, state
+        self.evaluator, self.samplers, self.resume, self.write = (
+            evaluator,
+            samplers or [],
+            resume,
+            write,
+        )
+        self.smoothing = smoothing
+        self.average: float | None = None
+        self.best: float | None = None
+        self._random: dict[str, Any] | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Restore at the start; save after every epoch."""
+        engine.add_event_handler(Events.STARTED, self._restore)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._restore_random)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def _save(self, engine: Engine) -> None:
+        better = self._better(engine)
+        if not self.write:
+            return
+        weights = unwrapped(self.network).state_dict()
+        if better:
+            products = {
+                "model": weights,
+                **{name: unwrapped(n).state_dict() for name, n in self.companions.items()},
+            }
+            for name, product in products.items():
+                with atomic_path(self.folder / f"{name}.pt") as part:
+                    torch.save(product, part)
+        content = {
+            "network": weights,
+            "iteration": engine.state.iteration,
+            "epoch": engine.state.epoch,
+            "best": [self.average, self.best],
+            "budget": _budget(engine),
+            "random": _random_state(),
+            "scaler": _scaler(engine).state_dict(),
+            **{name: _plain(item).state_dict() for name, item in self.objects.items()},
+        }
+        with atomic_path(self.folder / "checkpoint.pt") as part:
+            torch.save(content, part)
+
+    def _better(self, engine: Engine) -> bool:
+        """Take in this epoch's validation, if there was one, and say whether it is the best so far."""
+        if self.evaluator is None:
+            return True
+        if self.evaluator.state.epoch != engine.state.epoch:
+            return False
+        metric = float(self.evaluator.state.metrics[self.evaluator.state.key_metric_name])
+        old = metric if self.average is None else self.average
+        self.average = self.smoothing * old + (1 - self.smoothing) * metric
+        better = self.best is None or self.average > self.best
+        self.best = self.average if better else self.best
+        return better
+
+    def _restore(self, engine: Engine) -> None:
+        file = self.folder / "checkpoint.pt"
+        if not self.resume or not file.is_file():
+            return
+        content = read_checkpoint(file)
+        try:
+            self._take(content, engine)
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            reason = (
+                " ".join(line.strip() for line in str(error).splitlines()[:2])
+                or type(error).__name__
+            )
+            raise CheckpointError(
+                f"does not fit this training ({reason})",
+                expected="a checkpoint of the same configuration",
+                remedy="resume with the configuration it was started with, or choose another folder",
+                path=file,
+            ) from error
+        logger.info("%s: continuing after iteration %d", file, content["iteration"])
+
+    def _take(self, content: dict[str, Any], engine: Engine) -> None:
+        if content.get("budget", _budget(engine)) != _budget(engine):
+            was, now = (
+                " x ".join(map(str, budget)) for budget in (content["budget"], _budget(engine))
+            )
+            raise ValueError(f"epochs x iterations were {was}, now {now}")
+        unwrapped(self.network).load_state_dict(content["network"])
+        for name, item in self.objects.items():
+            _plain(item).load_state_dict(content[name])
+        if content.get("scaler"):  # empty without mixed precision
+            _scaler(engine).load_state_dict(content["scaler"])
+        engine.state.iteration, engine.state.epoch = content["iteration"], content["epoch"]
+        self.average, self.best = content["best"]
+        for sampler in self.samplers:
+            sampler.iteration = content["iteration"]
+        self._random = content["random"]
+
+    def _restore_random(self, _: Engine) -> None:
+        """Once, at the first batch: making the loader's iterator after the start draws a number, too."""
+        if self._random is not None:
+            _set_random_state(self._random)
+            self._random = None
+
+
+def _plain(item: Any) -> Any:
+    """What holds the state: a network without its wrapper, so that one process can go on with what several began."""
+    return unwrapped(item) if isinstance(item, nn.Module) else item
+
+
+def _budget(engine: Engine) -> list[int]:
+    return [int(engine.state.max_epochs), int(engine.state.epoch_length)]
+
+
+def _scaler(engine: Engine) -> Any:
+    """The trainer's gradient scaler (mixed precision), or one that has no state."""
+    return getattr(engine, "scaler", None) or torch.amp.GradScaler("cpu", enabled=False)
+
+
+class InitialWeights:
+    """MONAI handler that starts a training from given weights; what matched is logged, nothing matching is an error.
+
+    Args:
+        network: the network to initialise.
+        path: .pt or .safetensors; None leaves the network as it is.
+        strict: require exactly the tensors of the network, as an evaluation has to.
+    """
+
+    def __init__(self, network: nn.Module, path: str | None, strict: bool = False) -> None:
+        self.network, self.path, self.strict = network, path, strict
+
+    def attach(self, engine: Engine) -> None:
+        """Load before the first iteration. A checkpoint that is resumed wins: put this handler before it."""
+        engine.add_event_handler(Events.STARTED, self._load)
+
+    def _load(self, _: Engine) -> None:
+        if self.path is not None:
+            load_weights(self.network, self.path, strict=self.strict)
+
+
+def _random_state() -> dict[str, Any]:
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            position,
+            has_gauss,
+            cached,
+        ],
+        "python": [version, list(words), gauss],
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))

@@ -1,0 +1,147 @@
+"""What a person watches during training: one bar over the whole budget, and a curve beside the weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.storage.files import atomic_path, write_atomically
+
+
+class TrainingProgress:
+    """MONAI handler: a bar over all iterations with loss, last validation metric and time left.
+
+    Args:
+        evaluator: the validation engine, if there is one.
+        description: the bar's name.
+    """
+
+    def __init__(self, evaluator: Engine | None = None, description: str = "Training") -> None:
+        self.evaluator, self.description = evaluator, description
+        self.bar: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Follow the engine from start to end."""
+        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._describe)
+        engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
+
+    def _open(self, engine: Engine) -> None:
+        total = engine.state.max_epochs * engine.state.epoch_length
+        self.bar = tqdm(
+            total=total,
+            initial=engine.state.iteration,
+            desc=self.description,
+            unit="it",
+            mininterval=1.0,
+            dynamic_ncols=True,
+        )
+
+    def _step(self, engine: Engine) -> None:
+        self.bar.update(engine.state.iteration - self.bar.n)
+
+    def _describe(self, engine: Engine) -> None:
+        # Once per epoch only: reading the loss waits for the device.
+        shown = {"loss": f"{float(engine.state.output['loss'].detach()):.3f}"}
+        metric = last_metric(self.evaluator)
+        if metric is not None:
+            shown["validation"] = f"{metric:.4f}"
+        self.bar.set_postfix(shown)
+
+    def _close(self, _: Engine, *error: BaseException) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if error:
+            raise error[0]
+
+
+class LearningCurve:
+    """MONAI handler: ``learning_curve.csv`` and ``.png``, one row per epoch; part of the checkpoint, so it resumes.
+
+    Args:
+        folder: where both files go.
+        evaluator: the validation engine, if there is one.
+        write: whether this process writes.
+    """
+
+    def __init__(self, folder: str, evaluator: Engine | None = None, write: bool = True) -> None:
+        self.folder, self.evaluator, self.write = Path(folder), evaluator, write
+        self.rows: list[list[float]] = []  # iteration, mean loss of the epoch, validation metric
+        self._sum: torch.Tensor | float = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Sum up losses without waiting for the device; write after every epoch."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the given rows."""
+        self.rows = [list(row) for row in state["rows"]]
+
+    def _add(self, engine: Engine) -> None:
+        self._sum = self._sum + engine.state.output["loss"].detach()
+
+    def _write(self, engine: Engine) -> None:
+        validated = self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch
+        metric = last_metric(self.evaluator) if validated else None
+        mean = float(self._sum) / engine.state.epoch_length
+        self._sum = 0.0
+        if mean != mean or mean in (float("inf"), float("-inf")):
+            raise ConfigError(
+                f"the loss is {mean} after {engine.state.iteration} iterations",
+                expected="a finite loss",
+                remedy="lower learning_rate, or check the scans' intensities",
+            )
+        self.rows.append([engine.state.iteration, mean, float("nan") if metric is None else metric])
+        if self.write:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(["iteration", "loss", "validation"])
+            writer.writerows(
+                [int(i), f"{loss:.6f}", "" if m != m else f"{m:.6f}"] for i, loss, m in self.rows
+            )
+            write_atomically(self.folder / "learning_curve.csv", text.getvalue())
+            draw_curve(self.rows, self.folder / "learning_curve.png")
+
+
+def last_metric(evaluator: Engine | None) -> float | None:
+    """The evaluator's key metric; None before its first run."""
+    name = getattr(evaluator.state, "key_metric_name", None) if evaluator is not None else None
+    value = evaluator.state.metrics.get(name) if evaluator is not None and name else None
+    return None if value is None else float(value)
+
+
+def draw_curve(rows: list[list[float]], path: Path) -> None:
+    """Draw loss (left axis) and validation metric (right axis) over iterations."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    iterations = [row[0] for row in rows]
+    axes.plot(iterations, [row[1] for row in rows], color="tab:blue", label="training loss")
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("loss", color="tab:blue")
+    points = [(row[0], row[2]) for row in rows if row[2] == row[2]]
+    if points:
+        right = axes.twinx()
+        right.plot(
+            *zip(*points, strict=True), color="tab:orange", marker=".", label="validation Dice"
+        )
+        best = max(points, key=lambda point: point[1])
+        right.set_ylabel(
+            f"validation Dice (best {best[1]:.4f} at {int(best[0])})", color="tab:orange"
+        )
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=110)

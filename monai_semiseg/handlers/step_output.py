@@ -1,0 +1,22 @@
+"""What a training step leaves for handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+class StepOutput(list[dict[str, Tensor]]):
+    """What a step leaves in ``engine.state.output``: a list of one dictionary whose entries can be asked for by name.
+
+    MONAI's handlers expect the list that decollating a batch gives (``from_engine(['loss'],
+    first=True)``, as MLflow tracking has it); losses of a whole batch have nothing to decollate.
+    """
+
+    def __init__(self, entries: dict[str, Tensor]) -> None:
+        super().__init__([entries])
+
+    def __getitem__(self, key: Any) -> Any:
+        """An entry by its name, or the dictionary by its number."""
+        return super().__getitem__(0)[key] if isinstance(key, str) else super().__getitem__(key)

@@ -1,0 +1,1 @@
+"""A file becomes one image or label, with its grid and what is odd about it."""

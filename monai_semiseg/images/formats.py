@@ -1,0 +1,70 @@
+"""Tell a file's kind by its content, and list the files of a folder."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from monai_semiseg.images.archive import is_zip
+from monai_semiseg.images.dicom_header import looks_like_dicom
+from monai_semiseg.images.itk_file import is_meta_image, is_nrrd
+from monai_semiseg.images.nifti import GZIP_MAGIC, nifti_version
+
+Kind = Literal["nifti", "itk", "dicom", "zip", ""]
+SCAN_SUFFIXES: dict[str, Kind] = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".nrrd": "itk",
+    ".nhdr": "itk",
+    ".mha": "itk",
+    ".mhd": "itk",
+}
+
+
+def sniff(path: Path) -> Kind:
+    """Tell a file's kind by its first bytes; empty if they are none of ours.
+
+    A name that promises a scan counts when the content says nothing: such a file is a case that
+    fails with a reason, not a file to pass over.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(2048)
+    if looks_like_dicom(head):
+        return "dicom"
+    if is_zip(head):
+        return "zip"
+    if nifti_version(head) or (head.startswith(GZIP_MAGIC) and nifti_version(_unzipped_head(path))):
+        return "nifti"
+    if is_nrrd(head) or is_meta_image(head):
+        return "itk"
+    return next(
+        (kind for suffix, kind in SCAN_SUFFIXES.items() if path.name.lower().endswith(suffix)), ""
+    )
+
+
+def _unzipped_head(path: Path) -> bytes:
+    try:
+        with gzip.open(path) as stream:
+            return stream.read(540)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def files_under(root: Path) -> Iterator[Path]:
+    """All files below ``root`` in sorted order (or the file itself); links to folders are followed once each."""
+    if root.is_file():
+        yield root
+        return
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))

@@ -1,0 +1,167 @@
+"""NRRD and MetaImage, with the length check that ITK leaves out (it fills a truncated file with zeros)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from monai_semiseg.errors import (
+    ChecksumError,
+    DtypeError,
+    FormatError,
+    SizeError,
+    TruncatedError,
+    UnsupportedError,
+)
+from monai_semiseg.images.volume import Volume, check_affine, check_size, spatial_shape
+
+_HEADER_LIMIT = 1 << 20
+
+
+def is_nrrd(head: bytes) -> bool:
+    """Whether the first bytes are those of an NRRD file."""
+    return head.startswith(b"NRRD000")
+
+
+def is_meta_image(head: bytes) -> bool:
+    """Whether the first bytes are those of a MetaImage header (.mha, .mhd)."""
+    return head.lstrip().startswith((b"ObjectType", b"NDims")) and b"=" in head
+
+
+def read_itk(path: Path) -> Volume:
+    """Read NRRD or MetaImage: header by SimpleITK, length and checksum here, voxels by MONAI's ITK reader.
+
+    Raises:
+        InputError: One of its kinds, if the file is damaged or not one 3-D volume of real numbers.
+    """
+    import SimpleITK as sitk
+    from monai.data import ITKReader
+
+    header = sitk.ImageFileReader()
+    header.SetFileName(str(path))
+    try:
+        header.ReadImageInformation()
+    except RuntimeError as error:
+        raise FormatError(
+            "the header cannot be read", expected="a valid NRRD or MetaImage file", path=path
+        ) from error
+    shape = spatial_shape(tuple(header.GetSize()), path)
+    if header.GetNumberOfComponents() != 1:
+        raise DtypeError(
+            f"{header.GetNumberOfComponents()} values per voxel",
+            expected="one per voxel",
+            path=path,
+        )
+    itemsize = _itemsize(sitk.GetPixelIDValueAsString(header.GetPixelID()), path)
+    check_size(shape, itemsize, path)
+    _check_length(path, math.prod(header.GetSize()) * itemsize)
+    reader = ITKReader(affine_lps_to_ras=True)
+    try:
+        array, meta = reader.get_data(reader.read(str(path)))
+    except RuntimeError as error:
+        raise FormatError(
+            "the voxels cannot be read", expected="a whole file", path=path
+        ) from error
+    affine = check_affine(np.asarray(meta["affine"]), path)
+    return Volume(np.ascontiguousarray(np.asarray(array).reshape(shape)), affine, {"format": "itk"})
+
+
+def _itemsize(pixel_type: str, path: Path) -> int:
+    for name, size in (("8-bit", 1), ("16-bit", 2), ("32-bit", 4), ("64-bit", 8)):
+        if name in pixel_type and "complex" not in pixel_type:
+            return size
+    raise DtypeError(f"voxels of type {pixel_type}", expected="integers or real numbers", path=path)
+
+
+def _check_length(path: Path, expected: int) -> None:
+    """Require exactly the voxel bytes that the header claims, in a stream whose checksum is right."""
+    data_file, start, encoding = _layout(path)
+    try:
+        found = sum(_lengths(data_file, start, encoding, limit=expected + _HEADER_LIMIT))
+    except (EOFError, FileNotFoundError) as error:
+        raise TruncatedError(
+            "the voxel data end early", expected=f"{expected} bytes", path=data_file
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise ChecksumError(
+            f"damaged voxel data ({error})",
+            expected="data that match their checksum",
+            path=data_file,
+        ) from error
+    if found < expected:
+        raise TruncatedError(
+            f"{found} bytes of voxels",
+            expected=f"{expected} bytes by the header",
+            remedy="copy or download the file again",
+            path=data_file,
+        )
+    if found > expected + _HEADER_LIMIT:
+        raise SizeError(
+            f"more than {found} bytes of voxels",
+            expected=f"{expected} bytes by the header",
+            path=path,
+        )
+
+
+def _lengths(path: Path, start: int, encoding: str, limit: int) -> Iterator[int]:
+    with path.open("rb") as stream:
+        stream.seek(start)
+        if encoding == "raw":
+            yield path.stat().st_size - start
+            return
+        inflate = zlib.decompressobj(wbits=47)  # zlib or gzip, by their headers
+        total = 0
+        while total <= limit and (chunk := stream.read(1 << 20)):
+            while chunk and total <= limit:
+                block = inflate.decompress(chunk, 1 << 22)
+                total += len(block)
+                yield len(block)
+                chunk = inflate.unconsumed_tail
+        if total <= limit and not inflate.eof:
+            raise EOFError(path)
+
+
+def _layout(path: Path) -> tuple[Path, int, str]:
+    """Where the voxels lie: file, first byte, ``raw`` or ``gzip`` (any deflate stream)."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEADER_LIMIT)
+    if is_nrrd(head):
+        fields, start = _fields(head, b":", until=b"\n\n")
+        encoding = fields.get("encoding", "raw").lower()
+        name = fields.get("data file", fields.get("datafile", ""))
+    else:
+        fields, start = _fields(head, b"=", until=None)
+        encoding = "gzip" if fields.get("compresseddata", "false").lower() == "true" else "raw"
+        name = (
+            ""
+            if fields.get("elementdatafile", "LOCAL").upper() == "LOCAL"
+            else fields["elementdatafile"]
+        )
+    encoding = {"gz": "gzip", "gzip": "gzip", "raw": "raw"}.get(encoding, encoding)
+    if encoding not in ("raw", "gzip") or "%" in name or name.upper().startswith("LIST"):
+        raise UnsupportedError(
+            f"encoding {encoding!r}, data in {name or 'this file'!r}",
+            expected="raw or gzip voxels in one file",
+            path=path,
+        )
+    return (path.parent / name, 0, encoding) if name else (path, start, encoding)
+
+
+def _fields(head: bytes, sign: bytes, until: bytes | None) -> tuple[dict[str, str], int]:
+    """Header fields, lower-case names, and the offset of the first byte after the header."""
+    if until is not None:  # NRRD: a blank line ends the header
+        ends = [at + len(mark) for mark in (until, b"\r\n\r\n") if (at := head.find(mark)) >= 0]
+        end = min(ends) if ends else len(head)
+    else:  # MetaImage: ElementDataFile is the last line
+        at = head.find(b"ElementDataFile")
+        end = head.find(b"\n", at) + 1 if at >= 0 else len(head)
+    pairs = (line.split(sign, 1) for line in head[:end].splitlines() if sign in line)
+    return {
+        key.strip().decode("latin1").lower(): value.strip(b" =\r").decode("latin1")
+        for key, value in pairs
+    }, end

@@ -1,0 +1,82 @@
+"""One MONAI reader for every format: a path in, a checked volume with its affine out, or a typed error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+from monai.utils import MetaKeys, SpaceKeys
+
+from monai_semiseg.images.scan import read_scan
+
+_kept: ContextVar[list[np.ndarray[Any, Any]] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def kept_voxels() -> Iterator[list[np.ndarray[Any, Any]]]:
+    """Within the block, in this thread, copies of the voxels of every scan that :class:`ScanReader` reads.
+
+    For what needs them beside the network's input: nobody has to read the scan twice.
+    """
+    voxels: list[np.ndarray[Any, Any]] = []
+    token = _kept.set(voxels)
+    try:
+        yield voxels
+    finally:
+        _kept.reset(token)
+
+
+class ScanReader(ImageReader):
+    """Read NIfTI, NRRD, MetaImage and DICOM for ``LoadImaged``, with the checks of :func:`read_scan`.
+
+    In a config: ``{"_target_": "LoadImaged", "keys": "image", "reader":
+    "monai_semiseg.images.reader.ScanReader"}``. The item may be a file, a folder with one DICOM
+    series, or the list of a series' files.
+
+    ``read`` only takes note of the path and ``get_data`` reads: ``LoadImage`` catches every error
+    of ``read`` and falls back to readers that accept damaged files, so a refusal has to come from
+    ``get_data``.
+
+    Args:
+        nonfinite: value that replaces NaN and Inf voxels; by default they are refused.
+    """
+
+    def __init__(self, nonfinite: float | None = None) -> None:
+        super().__init__()
+        self.nonfinite = nonfinite
+
+    def verify_suffix(self, filename: Sequence[str] | str) -> bool:
+        """True for every name: formats are told apart by content."""
+        return True
+
+    def read(self, data: Sequence[str] | str, **_: Any) -> list[Path]:
+        """Take note of the file, folder or list of slice files."""
+        names = [data] if isinstance(data, str | Path) else data
+        return [Path(name) for name in names]
+
+    def get_data(self, img: list[Path]) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+        """Read the volume.
+
+        Returns:
+            Voxels of shape ``(i, j, k)`` and metadata with the RAS ``affine`` in mm.
+
+        Raises:
+            InputError: If the scan cannot be read right.
+        """
+        volume = read_scan(img[0] if len(img) == 1 else img, nonfinite=self.nonfinite)
+        if (kept := _kept.get()) is not None:
+            kept.append(volume.array.copy())  # a transform may work in place
+        meta = {
+            **volume.meta,
+            str(MetaKeys.AFFINE): volume.affine,
+            str(MetaKeys.ORIGINAL_AFFINE): volume.affine.copy(),
+            str(MetaKeys.SPACE): SpaceKeys.RAS,
+            str(MetaKeys.SPATIAL_SHAPE): np.asarray(volume.array.shape),
+            str(MetaKeys.ORIGINAL_CHANNEL_DIM): float("nan"),
+        }
+        return volume.array, meta

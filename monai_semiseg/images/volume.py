@@ -1,0 +1,185 @@
+"""One scan in memory, and the checks that hold for every file format."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_semiseg.errors import (
+    DimensionError,
+    DtypeError,
+    GeometryError,
+    NonFiniteError,
+    SizeError,
+)
+from monai_semiseg.storage.files import available_memory
+
+
+class ScanWarning(UserWarning):
+    """A scan was read, but something about it deserves a look."""
+
+
+@dataclass
+class Volume:
+    """A 3-D scan.
+
+    Attributes:
+        array: voxels, shape ``(i, j, k)``.
+        affine: 4x4, voxel index to mm in RAS.
+        meta: format-specific facts worth keeping (NIfTI xform codes, DICOM series UID, ...).
+    """
+
+    array: NDArray[Any]
+    affine: NDArray[np.float64]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along i, j, k."""
+        a, b, c = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(a), float(b), float(c)
+
+
+_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def collected_notes() -> Iterator[list[str]]:
+    """Within the block, what :func:`warn` says of scans is put into a list; threads have lists of their own.
+
+    Python's warning filters belong to the whole process: a thread that changes them loses another
+    one's warnings.
+    """
+    notes: list[str] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
+
+
+def warn(path: Path, code: str, message: str) -> None:
+    """Issue a :class:`ScanWarning` that names the file, or note it in :func:`collected_notes`."""
+    text, notes = f"{code} {path}: {message}", _notes.get()
+    if notes is None:
+        warnings.warn(text, ScanWarning, stacklevel=3)
+    else:
+        notes.append(text)
+
+
+def spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
+    """Drop trailing axes of length one and require three axes.
+
+    Raises:
+        DimensionError: If what is left is not 3-D.
+    """
+    kept = list(shape)
+    while len(kept) > 3 and kept[-1] == 1:
+        kept.pop()
+    if len(kept) != 3:
+        raise DimensionError(
+            f"{len(kept)}-D, shape {'x'.join(map(str, shape))}",
+            expected="one 3-D volume",
+            remedy="extract one volume (a time point, an echo) into a file of its own",
+            path=path,
+        )
+    if min(kept) < 1:
+        raise DimensionError(
+            f"empty, shape {'x'.join(map(str, shape))}", expected="at least one voxel", path=path
+        )
+    return kept[0], kept[1], kept[2]
+
+
+def check_dtype(dtype: np.dtype[Any], path: Path) -> None:
+    """Refuse colour and complex voxels.
+
+    Raises:
+        DtypeError: If voxels are not plain integers or floats.
+    """
+    if dtype.kind not in "iufb":
+        raise DtypeError(
+            f"voxels of type {dtype}", expected="integers or real numbers, one per voxel", path=path
+        )
+
+
+def check_size(shape: tuple[int, ...], itemsize: int, path: Path) -> None:
+    """Refuse a volume that cannot fit, before anything is allocated.
+
+    Raises:
+        SizeError: If voxels and a float32 copy exceed three quarters of the free memory.
+    """
+    need = math.prod(int(n) for n in shape) * (itemsize + 4)
+    have = available_memory()
+    if need > 0.75 * have:
+        raise SizeError(
+            f"the header claims {'x'.join(map(str, shape))} voxels, {need / 2**30:.1f} GiB to read",
+            expected=f"at most {0.75 * have / 2**30:.1f} GiB on this machine",
+            remedy="check the file; if the size is real, use a machine with more memory",
+            path=path,
+        )
+
+
+def check_affine(affine: NDArray[Any], path: Path) -> NDArray[np.float64]:
+    """Require an affine that maps voxels to space one to one.
+
+    Raises:
+        GeometryError: If it is not finite, or singular, or an axis has no length.
+    """
+    matrix = np.asarray(affine, dtype=np.float64)
+    axes = matrix[:3, :3]
+    if not np.isfinite(matrix).all():
+        found = "the affine holds NaN or Inf"
+    elif np.linalg.norm(axes, axis=0).min() < 1e-6:
+        found = "an axis has zero voxel size"
+    elif abs(np.linalg.det(axes / np.linalg.norm(axes, axis=0))) < 1e-3:
+        found = "the affine is singular"
+    else:
+        return matrix
+    raise GeometryError(
+        found,
+        expected="an invertible affine in mm",
+        remedy="export the scan again from its source, or mend the header",
+        path=path,
+    )
+
+
+def check_finite(volume: Volume, path: Path, nonfinite: float | None) -> None:
+    """Refuse NaN and Inf voxels, or replace them in place by ``nonfinite`` with a warning.
+
+    One NaN is not a small fault: instance normalisation spreads it over the whole patch, and the
+    prediction becomes all background without an error.
+
+    Raises:
+        NonFiniteError: If there are any and ``nonfinite`` is None.
+    """
+    if volume.array.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(volume.array)
+    count = int(bad.sum())
+    if not count:
+        return
+    share = f"{count} of {bad.size} voxels are NaN or Inf"
+    if nonfinite is None:
+        raise NonFiniteError(
+            share,
+            expected="finite voxels",
+            remedy="mend the file, or set the reader's nonfinite value to replace them",
+            path=path,
+        )
+    volume.array[bad] = nonfinite
+    warn(path, "W_NONFINITE", f"{share}; replaced by {nonfinite:g}")
+
+
+def check_constant(volume: Volume, path: Path) -> None:
+    """Warn about a volume without any contrast."""
+    if volume.array.size > 1 and volume.array.min() == volume.array.max():
+        warn(path, "W_CONSTANT", f"every voxel is {volume.array.flat[0]}")

@@ -1,0 +1,34 @@
+"""What one scan can make transforms, network and writers raise: it fails that case and no other."""
+
+from __future__ import annotations
+
+from nibabel.spatialimages import HeaderDataError
+
+from monai_semiseg.errors import SemisegError
+from monai_semiseg.inferers.out_of_memory import out_of_memory
+
+CASE_ERRORS = (
+    SemisegError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    OSError,
+    HeaderDataError,
+)
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and first line of an error, for a table."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def code_of(error: BaseException) -> str:
+    """The stable code that reports carry."""
+    if isinstance(error, SemisegError):
+        return error.code
+    return "E_MEMORY" if out_of_memory(error) else "E_INTERNAL"

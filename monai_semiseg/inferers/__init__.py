@@ -1,0 +1,1 @@
+"""From a network to the probabilities of one image."""

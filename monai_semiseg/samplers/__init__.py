@@ -1,0 +1,1 @@
+"""Which case, which patch, in which order."""

@@ -1,0 +1,1 @@
+"""Keeping files safe: whole or absent, one writer at a time."""

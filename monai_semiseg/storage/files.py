@@ -1,0 +1,111 @@
+"""Files that are whole or absent: atomic writes, and hashes."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import platform
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from monai_semiseg.errors import OutputError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` to write to; rename it into place when the block ends well.
+
+    The data reach the disk before the rename, so a kill or a power cut leaves the old file or the
+    new one, never a part. On an error the temporary file is removed; what a killed process left for
+    this target goes when it is written again on the same machine. Threads, processes and machines
+    that write one target at once do not meet: the last one's file stays. The temporary name keeps
+    the suffixes, since writers choose the format by them.
+
+    Raises:
+        OutputError: If the disk is full or the folder cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(
+        f".part-{_machine()}-{os.getpid()}-{threading.get_native_id()}-{target.name}"
+    )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(target)
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            expected="a folder that can be written, with room",
+            remedy="free disk space or choose another output folder, then run again",
+            path=target,
+        ) from error
+    finally:
+        with suppress(OSError):  # it is not there, or its folder could not be made
+            part.unlink()
+
+
+def _remove_orphans(target: Path) -> None:
+    """Remove the temporary files that processes of this machine which no longer run left for a target."""
+    for part in target.parent.glob(f".part-{_machine()}-*-*-{glob.escape(target.name)}"):
+        owner = part.name.split("-")[2]
+        if owner.isdigit() and not _runs(int(owner)):
+            part.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """This machine's name, for a folder that several share: a process number means nothing on another one.
+
+    The start of it, as file names have a greatest length, and without the hyphens that part the
+    temporary name.
+    """
+    return re.sub(r"\W", "_", platform.node())[:16]
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> Path:
+    """Write ``content`` to ``path`` as a whole or not at all; return the path."""
+    with atomic_path(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def available_memory() -> int:
+    """Bytes of memory that a new allocation can count on (free and reclaimable), or 8 GiB where unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
+    except (OSError, StopIteration, ValueError):
+        return 8 * 2**30
+
+
+def resident_memory() -> float:
+    """Megabytes of this process in memory; 0 where unknown."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

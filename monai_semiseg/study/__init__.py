@@ -1,0 +1,1 @@
+"""Compare methods and label budgets on a user's own data."""

@@ -1,0 +1,126 @@
+"""From measurements to settings that a bundle can train with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from monai_semiseg.datasets.dataset import open_dataset
+from monai_semiseg.datasets.fingerprint import Fingerprint, measure
+from monai_semiseg.datasets.plan import has_sides, patch_size, plan, target_spacing, write_plan
+from monai_semiseg.errors import ConfigError
+
+
+def fingerprint(
+    modality: str = "MRI", shape: tuple[int, ...] = (35, 50, 36), spacing: float = 1.0
+) -> Fingerprint:
+    return Fingerprint(
+        modality,
+        np.full((5, 3), spacing),
+        np.tile(shape, (5, 1)),
+        np.tile([0.0, 50, 100], (5, 1)),
+        (-50.0, 40.0, 200.0),
+        {0: "background", 1: "a", 2: "b"},
+        {},
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_patches_can_be_trained(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape, limit = rng.uniform(3, 400, 3), int(rng.integers(40**3, 160**3))
+    patch = patch_size(shape, 8, limit)
+    assert all(side % 8 == 0 and side >= 16 for side in patch) and max(patch) >= 32
+    assert np.prod(patch) <= limit or max(patch) == 32
+    if np.prod(np.maximum(32, np.ceil(shape / 8) * 8)) <= limit:
+        assert all(side >= size for side, size in zip(patch, shape, strict=True))
+
+
+def test_hippocampus_is_trained_whole() -> None:
+    settings = plan(fingerprint(), memory=8 << 30)
+    assert (
+        settings["patch_size"] == [40, 56, 40]
+        and settings["batch_size"] == 2
+        and settings["out_channels"] == 3
+    )
+
+
+def test_little_memory_gives_small_patches() -> None:
+    small = plan(fingerprint(shape=(512, 512, 300)), memory=1 << 30)
+    assert np.prod(small["patch_size"]) * 1200 <= 1 << 30
+
+
+def test_thick_slices_keep_a_finer_axis() -> None:
+    spacings = np.array([[1.0, 1.0, z] for z in (2.5, 5, 5, 6, 6)])
+    assert target_spacing(spacings).tolist() == [1.0, 1.0, 3.5]
+    assert target_spacing(np.array([[1.0, 1.0, 2.0]] * 3)).tolist() == [1.0, 1.0, 2.0]
+
+
+def test_ct_keeps_its_scale_and_mr_does_not() -> None:
+    assert plan(fingerprint("CT"))["intensity"]["a_min"] == -50
+    assert (
+        plan(fingerprint("MRI"))["intensity"]["transforms"][1]["_target_"] == "NormalizeIntensityd"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "sided"),
+    [
+        (["left kidney", "right kidney"], True),
+        (["hippocampus_l", "hippocampus_r"], True),
+        (["left atrium"], False),
+        (["anterior", "posterior"], False),
+        (["Leber", "links", "rechts"], True),
+    ],
+)
+def test_sides(names: list[str], sided: bool) -> None:
+    assert has_sides(dict(enumerate(names))) is sided
+
+
+def test_yaml_is_what_was_planned(tmp_path: Path) -> None:
+    settings = plan(fingerprint())
+    assert (
+        yaml.safe_load(write_plan(settings, tmp_path / "p.yaml", source="x").read_text())
+        == settings
+    )
+
+
+def test_measuring_leaves_held_back_scans_alone(make: SimpleNamespace, tmp_path: Path) -> None:
+    """Test and validation scans, and labels of unlabelled ones, are not even opened."""
+    for n, size in enumerate((1.0, 2.0, 9.0, 9.0)):
+        make.nifti(tmp_path / "images" / f"{n}.nii", np.diag([size, size, size, 1.0]))
+        make.nifti(
+            tmp_path / "labels" / f"{n}.nii", np.diag([size, size, size, 1.0]), dtype=np.int32
+        )
+    (tmp_path / "labels" / "1.nii").write_bytes(b"broken")
+    pairs = [{"image": f"images/{n}.nii", "label": f"labels/{n}.nii"} for n in range(4)]
+    datalist = {
+        "training": pairs[:1],
+        "unlabeled": [{"image": "images/1.nii"}],
+        "validation": pairs[2:3],
+        "test": pairs[3:],
+    }
+    found = measure(open_dataset(tmp_path), datalist, progress=False)
+    assert found.spacings.tolist() == [[1, 1, 1], [2, 2, 2]] and found.unread == {}
+
+
+def test_axes_are_anatomical(make: SimpleNamespace, tmp_path: Path) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0, 0, 2.5], [-1.5, 0, 0], [0, 2.0, 0]])  # stored P, S, R
+    make.nifti(tmp_path / "images" / "a.nii", affine)
+    found = measure(open_dataset(tmp_path), progress=False)
+    assert found.spacings.tolist() == [[2.5, 1.5, 2.0]] and found.shapes.tolist() == [[5, 7, 6]]
+
+
+def test_unreadable_scans_are_left_out_and_named(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.nifti(tmp_path / "images" / "a.nii")
+    (tmp_path / "images" / "b.nii").write_bytes(b"")
+    found = measure(open_dataset(tmp_path), progress=False)
+    assert len(found.spacings) == 1 and list(found.unread) == ["b"]
+    (tmp_path / "images" / "a.nii").unlink()
+    with pytest.raises(ConfigError, match="no scan can be read"):
+        measure(open_dataset(tmp_path), progress=False)

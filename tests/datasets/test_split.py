@@ -1,0 +1,165 @@
+"""Who is labelled: the same on every machine, nothing in two sections, no label that nobody may see."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.split import (
+    load_datalist,
+    read_datalist,
+    read_labelled,
+    split,
+    write_datalist,
+)
+from monai_semiseg.errors import ConfigError
+
+SECTIONS = ("training", "unlabeled", "validation", "test")
+
+
+def dataset(count: int = 50, unlabelled: int = 10) -> ScanDataset:
+    cases = [
+        DatasetCase(
+            f"c{n:03}",
+            f"imagesTr/c{n:03}.nii.gz",
+            f"labelsTr/c{n:03}.nii.gz" if n < count else None,
+        )
+        for n in range(count + unlabelled)
+    ]
+    return ScanDataset(Path("x"), "d", "MRI", {0: "background", 1: "a"}, cases)
+
+
+def images(content: dict[str, object], section: str) -> set[str]:
+    return {entry["image"] for entry in content[section]}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("labelled", [1, 2, 4, 10, 0.1, 0.5, 1.0 - 1e-9, 40])
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_sections_are_disjoint_and_whole(labelled: float, seed: int) -> None:
+    content = split(dataset(), labelled=labelled, test=10, seed=seed)
+    found = [images(content, section) for section in SECTIONS]
+    assert sum(map(len, found)) == len(set().union(*found)) == 60
+    budget = len(found[0]) + len(found[2])
+    assert budget == (labelled if labelled >= 1 else -int(-labelled * 40 // 1))
+    assert len(found[2]) == (0 if budget == 1 else max(1, round(0.1 * budget)))
+    assert all(set(entry) == {"image"} for entry in content["unlabeled"])
+    assert all(
+        "label" in entry
+        for section in ("training", "validation", "test")
+        for entry in content[section]
+    )
+    assert all(
+        content[section] == sorted(content[section], key=lambda e: e["image"])
+        for section in SECTIONS
+    )
+
+
+def test_test_scans_depend_on_the_test_seed_alone() -> None:
+    tests = [images(split(dataset(), labelled=n, seed=s), "test") for n in (2, 20) for s in (0, 5)]
+    assert all(one == tests[0] for one in tests)
+    assert images(split(dataset(), labelled=2, test_seed=1), "test") != tests[0]
+
+
+def test_budgets_are_nested() -> None:
+    small, large = (split(dataset(), labelled=n, seed=3) for n in (4, 20))
+    assert images(small, "training") <= images(large, "training") | images(large, "validation")
+
+
+def test_other_seeds_label_other_scans() -> None:
+    assert (
+        len({frozenset(images(split(dataset(), labelled=5, seed=s), "training")) for s in range(5)})
+        == 5
+    )
+
+
+def test_the_order_is_a_hash_and_the_bytes_are_pinned(tmp_path: Path) -> None:
+    """The same file on every machine and Python: a changed digest means that published splits are gone."""
+    path = write_datalist(split(dataset(), labelled=6, test=5, seed=0), tmp_path / "d.json")
+    slow = sorted(
+        (f"c{n:03}" for n in range(50)),
+        key=lambda c: hashlib.sha256(f"test/0/{c}".encode()).hexdigest(),
+    )
+    assert images(json.loads(path.read_text()), "test") == {
+        f"imagesTr/{c}.nii.gz" for c in slow[:5]
+    }
+    assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] == "75381e4e386c3aa8"
+
+
+def test_a_new_scan_does_not_reorder_the_others() -> None:
+    before = images(split(dataset(50, 0), labelled=40, test=10), "test")
+    after = images(split(dataset(51, 0), labelled=40, test=10), "test")
+    assert len(before & after) >= 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"labelled": 0}, "no labelled scan"),
+        ({"labelled": 41, "test": 10}, "41 of 40"),
+        ({"labelled": 2.5}, "whole number"),
+        ({"labelled": -1}, "-1"),
+        ({"labelled": 5, "test": 51}, "51 of 50"),
+        ({"labelled": 5, "validation": 1.0}, "share"),
+    ],
+)
+def test_impossible_budgets(settings: dict[str, float], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        split(dataset(), **settings)  # type: ignore[arg-type]
+
+
+def test_reading(tmp_path: Path) -> None:
+    for name in ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    file = tmp_path / "d.json"
+    file.write_text(
+        json.dumps(
+            {
+                "training": [{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}],
+                "test": [{"image": "imagesTr/gone.nii.gz"}],
+            }
+        )
+    )
+    entry = read_datalist(file, tmp_path, "training")[0]
+    assert entry == {key: str(tmp_path / f"{key}sTr/a.nii.gz") for key in ("image", "label")}
+    with pytest.raises(ConfigError, match=r"gone\.nii\.gz"):
+        read_datalist(file, tmp_path, "test")
+    with pytest.raises(ConfigError, match="no section 'nobody'; it has training, test"):
+        read_datalist(file, tmp_path, "nobody")
+
+
+def test_labelled_scans_of_the_budget(tmp_path: Path) -> None:
+    """Those for training and validation, but what is measured; entries without a label add nothing."""
+    pairs = [{"image": f"{n}.nii", "label": f"{n}_seg.nii"} for n in range(4)]
+    for file in (name for pair in pairs for name in pair.values()):
+        (tmp_path / file).touch()
+    content = {
+        "training": [*pairs[:2], {"image": "3.nii"}],
+        "validation": pairs[2:3],
+        "test": pairs[3:],
+    }
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps(content))
+
+    def named(**more: str) -> list[str]:
+        return [Path(entry["image"]).stem for entry in read_labelled(file, tmp_path, **more)]
+
+    assert named() == ["0", "1", "2"] and named(measured="validation") == ["0", "1"]
+    assert named(measured="training") == ["2"]
+    file.write_text(json.dumps({"training": [{"image": "3.nii"}]}))
+    with pytest.raises(ConfigError, match="no labelled scan"):
+        named()
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", "{"])
+def test_no_datalist(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "d.json"
+    with pytest.raises(ConfigError, match="no datalist there"):
+        load_datalist(file)
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=str(file)):
+        load_datalist(file)

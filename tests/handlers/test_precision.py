@@ -1,0 +1,114 @@
+"""Training in bfloat16 on a CPU: gradients are right, also where oneDNN's are not, and a training stays close."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import BasicUNet
+from torch import Tensor, nn
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.handlers.precision import SafeConvolutions, autocast_type, training_precision
+
+CPU = torch.device("cpu")
+
+# In a process of its own, whose freed memory glibc fills: what reads memory that nobody wrote gets
+# 1e13 there.
+GRADIENTS = """
+import sys
+from tests.engines.test_precision import largest_error
+sys.exit(largest_error())
+"""
+
+
+def gradients(
+    layer: nn.Module, image: Tensor, upstream: Tensor, dtype: torch.dtype | None
+) -> list[Tensor]:
+    leaf = image.clone().requires_grad_()
+    with training_precision(CPU, dtype):
+        out = layer(leaf)
+    return [
+        g.float()
+        for g in torch.autograd.grad(out, [leaf, *layer.parameters()], upstream.to(out.dtype))
+    ]
+
+
+def largest_error() -> str | None:
+    """None, or the first convolution whose bfloat16 gradients differ from those in float32 by more than 3 %."""
+    torch.manual_seed(0)
+    for size, kernel in itertools.product(
+        itertools.product((1, 2, 3, 4), (2, 5), (1, 3)), (1, 3, 5)
+    ):
+        layer, image = nn.Conv3d(16, 16, kernel, padding=kernel // 2), torch.randn(2, 16, *size)
+        upstream = torch.randn(2, 16, *size)
+        exact, found = (
+            gradients(layer, image, upstream, dtype) for dtype in (None, torch.bfloat16)
+        )
+        for true, value in zip(exact, found, strict=True):
+            if not float((true - value).abs().max()) <= 0.03 * float(true.abs().max()):
+                return f"{size} kernel {kernel}"
+    return None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="MALLOC_PERTURB_ is glibc's")
+def test_gradients_of_short_inputs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GRADIENTS],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=Path(__file__).resolve().parents[2],
+        env={"MALLOC_PERTURB_": "85", "OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 8])
+def test_only_short_convolutions_stay_in_float32(depth: int) -> None:
+    layer, image = nn.Conv3d(4, 8, 3, padding=1), torch.randn(2, 4, depth, 6, 5)
+    with torch.autocast("cpu", torch.bfloat16), SafeConvolutions():
+        assert layer(image).dtype is (torch.float32 if depth < 3 else torch.bfloat16)
+        by_name = nn.functional.conv3d(
+            image.bfloat16(), weight=layer.weight, bias=layer.bias, padding=1
+        )
+        assert by_name.dtype is layer(image).dtype
+        assert nn.Conv2d(4, 8, 3)(image[:, :, 0]).dtype is torch.bfloat16
+
+
+def test_no_precision_is_no_autocast() -> None:
+    with training_precision(CPU, None):
+        assert not torch.is_autocast_enabled("cpu")
+    with training_precision(CPU, torch.bfloat16):
+        assert torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_network_trains_alike() -> None:
+    """A U-Net whose lowest stage has 2 x 2 x 2 voxels: the loss falls as it does in float32."""
+    ends = []
+    for dtype in (None, torch.bfloat16):
+        torch.manual_seed(0)
+        network = BasicUNet(3, 1, 2, features=(4, 4, 8, 8, 16, 4))
+        optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+        image = torch.randn(2, 1, 32, 32, 32)
+        label = (nn.functional.avg_pool3d(image, 5, 1, 2) > 0)[:, 0].long()
+        for _ in range(12):
+            optimizer.zero_grad()
+            with training_precision(CPU, dtype):
+                logits = network(image)
+            loss = nn.functional.cross_entropy(logits.float(), label)
+            loss.backward()
+            optimizer.step()
+        ends.append(float(loss))
+    assert ends[0] < 0.5 and abs(ends[1] - ends[0]) < 0.1 * ends[0]
+
+
+def test_names() -> None:
+    assert autocast_type(None) is None and autocast_type("bfloat16") is torch.bfloat16
+    with pytest.raises(ConfigError, match="int8"):
+        autocast_type("int8")

@@ -1,0 +1,77 @@
+"""MONAI's LoadImaged through ScanReader: geometry in the MetaTensor, faults not papered over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from monai.transforms import LoadImage, LoadImaged
+
+from monai_semiseg.errors import InputError
+from monai_semiseg.images.reader import ScanReader
+
+NAME = "monai_semiseg.images.reader.ScanReader"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_geometry_of_every_format(make: SimpleNamespace, tmp_path: Path, seed: int) -> None:
+    """One random grid, stored four ways, is one MetaTensor: voxels lie where the affine says."""
+    rng = np.random.default_rng(seed)
+    axes, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    axes[:, 2] = np.cross(
+        axes[:, 0], axes[:, 1]
+    )  # right-handed in LPS: a DICOM stack cannot be left-handed
+    spacing, origin, shape = rng.uniform(0.5, 3, 3), rng.uniform(-80, 80, 3), (7, 6, 8)
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = axes * spacing, origin
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    make.nifti(tmp_path / "a.nii.gz", ras, shape, np.float32)
+    image = sitk.GetImageFromArray(make.at(make.places(shape, ras)).astype(np.float32).T)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(origin.tolist())
+    image.SetDirection(axes.ravel().tolist())
+    sitk.WriteImage(image, tmp_path / "a.nrrd")
+    sitk.WriteImage(image, tmp_path / "a.mha", useCompression=True)
+    make.series(
+        tmp_path / "dicom",
+        count=8,
+        orientation=(*axes[:, 0], *axes[:, 1]),
+        gap=spacing[2],
+        origin=origin,
+        size=(6, 7),
+        spacing=(spacing[1], spacing[0]),
+    )
+    for name in ("a.nii.gz", "a.nrrd", "a.mha", "dicom"):
+        tensor = LoadImage(reader=NAME)(str(tmp_path / name))
+        assert tensor.shape == shape
+        np.testing.assert_allclose(tensor.affine, ras, atol=2e-4)
+        np.testing.assert_allclose(tensor.numpy(), make.at(make.places(shape, ras)), atol=0.52)
+
+
+def test_a_fault_does_not_fall_back_to_another_reader(
+    make: SimpleNamespace, tmp_path: Path
+) -> None:
+    path = make.nifti(tmp_path / "a.nii.gz")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match="E_TRUNCATED"):
+        LoadImaged("image", reader=NAME)({"image": str(path)})
+
+
+def test_list_of_slices(make: SimpleNamespace, tmp_path: Path) -> None:
+    files = [str(file) for file in make.series(tmp_path)]
+    item = LoadImaged("image", reader=NAME)({"image": files})
+    assert item["image"].shape == (7, 6, 8)
+
+
+def test_nonfinite_is_a_setting(make: SimpleNamespace, tmp_path: Path) -> None:
+    path = make.nifti(tmp_path / "a.nii")
+    content = bytearray(path.read_bytes())
+    content[352:356] = np.float32(np.nan).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="E_NONFINITE"):
+        LoadImage(reader=ScanReader())(str(path))
+    with pytest.warns(UserWarning, match="W_NONFINITE"):
+        assert LoadImage(reader=ScanReader(nonfinite=0.0))(str(path))[0, 0, 0] == 0

@@ -1,0 +1,213 @@
+"""A run that was killed goes on; several processes share a folder; two runs do not meet in one."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from monai.inferers import SimpleInferer
+
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.inference.run_manifest import RunManifest
+from monai_semiseg.inference.runner import BatchRunner
+from monai_semiseg.storage.files import sha256_of
+
+Make = Callable[..., BatchRunner]
+
+
+class Counting(SimpleInferer):
+    """Counts the scans that it sees, and may do something at one of them."""
+
+    def __init__(self, at: int = 0, action: Callable[[], Any] = lambda: None) -> None:
+        super().__init__()
+        self.seen, self.at, self.action = 0, at, action
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        self.seen += 1
+        if self.seen == self.at:
+            self.action()
+        return super().__call__(inputs, network, *args, **kwargs)
+
+
+@pytest.fixture
+def scans(tmp_path: Path, kit: SimpleNamespace) -> Path:
+    for n in range(6):
+        kit.write_nifti(tmp_path / "in" / f"s{n}.nii.gz", kit.values((6 + n, 5, 4), n))
+    return tmp_path / "in"
+
+
+def tree(out: Path) -> dict[str, Any]:
+    """Content of the whole output, but for how long things took."""
+    found: dict[str, Any] = {}
+    for path in sorted(
+        path for path in out.rglob("*") if path.is_file() and path.suffix not in (".jsonl", ".csv")
+    ):
+        found[str(path.relative_to(out))] = sha256_of(path)
+    report = json.loads((out / "report.json").read_text())
+    for case in report["cases"]:
+        case.pop("seconds"), case.pop("memory_mb")
+    return {**found, "report.json": report}
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, scans: Path, make_runner: Make) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    make_runner(output_dir=str(tmp_path / "whole"), preview=True).run()
+    with pytest.raises(
+        KeyboardInterrupt, match="3 of 6 scans are left; run the same command again"
+    ):
+        make_runner(
+            preview=True, inferer=Counting(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        ).run()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*_seg.nii.gz")}
+    assert len(before) == 3  # the case that was under way is whole
+    again = Counting()
+    assert [r.status for r in make_runner(preview=True, inferer=again).run()] == ["done"] * 6
+    assert again.seen == 3 and all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+def test_a_finished_run_has_nothing_left_to_do(
+    tmp_path: Path, scans: Path, make_runner: Make
+) -> None:
+    make_runner().run()
+    before, again = tree(tmp_path / "out"), Counting()
+    assert len(make_runner(inferer=again).run()) == 6 and again.seen == 0
+    assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("change", ["scan", "mask", "gone", "failed"])
+def test_what_is_not_as_it_was_left_is_done_again(
+    change: str, tmp_path: Path, scans: Path, make_runner: Make, kit: SimpleNamespace
+) -> None:
+    if change == "failed":
+        good = (scans / "s2.nii.gz").read_bytes()
+        (scans / "s2.nii.gz").write_bytes(good[:60])
+    make_runner().run()
+    mask = tmp_path / "out" / "s2_seg.nii.gz"
+    if change == "scan":
+        kit.write_nifti(scans / "s2.nii.gz", kit.values((9, 5, 4), 77))
+    elif change == "mask":
+        mask.write_bytes(b"damaged")
+    elif change == "gone":
+        mask.unlink()
+    else:
+        (scans / "s2.nii.gz").write_bytes(good)
+    again = Counting()
+    assert [r.status for r in make_runner(inferer=again).run()] == ["done"] * 6
+    assert again.seen == 1 and mask.stat().st_size > 50
+
+
+@pytest.mark.parametrize(
+    "settings", [{"about": {"overlap": 0.7}}, {"label_names": {"0": "b", "1": "l", "2": "other"}}]
+)
+def test_results_of_other_settings_are_not_mixed(
+    settings: dict[str, Any], scans: Path, make_runner: Make, tmp_path: Path
+) -> None:
+    make_runner().run()
+    with pytest.raises(ConfigError, match="another run"):
+        make_runner(**settings).run()
+    again = Counting()
+    make_runner(**settings, overwrite=True, inferer=again).run()
+    assert again.seen == 6
+    make_runner(**settings).run()
+
+
+def test_overwrite_does_everything_again(scans: Path, make_runner: Make) -> None:
+    make_runner().run()
+    again = Counting()
+    make_runner(overwrite=True, inferer=again).run()
+    assert again.seen == 6
+
+
+def test_a_torn_line_is_no_line(tmp_path: Path, scans: Path, make_runner: Make) -> None:
+    make_runner().run()
+    (lines,) = (tmp_path / "out" / "manifest").glob("*.jsonl")
+    lines.write_bytes(lines.read_bytes()[:-40])
+    again = Counting()
+    assert len(make_runner(inferer=again).run()) == 6 and again.seen == 1
+    last = Counting()
+    make_runner(inferer=last).run()
+    assert last.seen == 0
+
+
+def test_two_runs_do_not_meet_in_one_folder(tmp_path: Path, scans: Path, make_runner: Make) -> None:
+    refused: list[str] = []
+
+    def second() -> None:
+        for settings in ({}, {"shard": "1/2"}):
+            with pytest.raises(ConfigError, match="another process writes") as caught:
+                make_runner(**settings).run()
+            refused.append(str(caught.value))
+
+    thread = threading.Thread(target=second)
+    make_runner(inferer=Counting(2, lambda: (thread.start(), thread.join()))).run()
+    assert len(refused) == 2
+    assert not list((tmp_path / "out").rglob("*.lock"))
+
+
+def test_shards_share_a_folder(tmp_path: Path, scans: Path, make_runner: Make) -> None:
+    make_runner(output_dir=str(tmp_path / "whole")).run()
+    counts = [Counting(), Counting()]
+    make_runner(shard="1/2", inferer=counts[0]).run()
+    results = make_runner(shard="2/2", inferer=counts[1]).run()
+    assert [c.seen for c in counts] == [3, 3] and len(results) == 6
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_the_cases_of_a_dead_shard_are_done_by_the_next_run(
+    tmp_path: Path, scans: Path, make_runner: Make
+) -> None:
+    make_runner(shard="2/3").run()
+    rest = Counting()
+    assert len(make_runner(inferer=rest).run()) == 6 and rest.seen == 4
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path: Path, scans: Path, make_runner: Make) -> None:
+    make_runner(output_dir=str(tmp_path / "whole"), preview=True).run()
+
+    def again() -> None:
+        torch.set_num_threads(
+            1
+        )  # OpenMP's threads do not survive a fork: the first parallel loop would wait for them
+        make_runner(preview=True).run()
+
+    random.seed(0)
+    kills = 0
+    for attempt in range(40):
+        child = mp.get_context("fork").Process(target=again)
+        child.start()
+        child.join(
+            random.uniform(0.005, 0.05) * 1.15**attempt
+        )  # some chance at last on a slow machine as well
+        if child.is_alive():
+            os.kill(child.pid or 0, signal.SIGKILL)
+            kills += 1
+        child.join()
+        if child.exitcode == 0:
+            break
+    assert kills >= 1 and child.exitcode == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert not list((tmp_path / "out").rglob(".part*")) and not list(
+        (tmp_path / "out").rglob("*.lock")
+    )
+
+
+def test_finished_cases_of_all_files(tmp_path: Path) -> None:
+    manifest = RunManifest(tmp_path, {"a": 1})
+    assert not manifest.started and manifest.open() == {}
+    assert manifest.ours and not RunManifest(tmp_path, {"a": 2}).ours
+    time.sleep(0)
+    manifest.close()

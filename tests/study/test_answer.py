@@ -1,0 +1,79 @@
+"""The answer in words ranks arms fairly, names what it compared, and says once what was not run."""
+
+from __future__ import annotations
+
+import pytest
+
+from monai_semiseg.study.answer import answer
+from monai_semiseg.study.results import Row, summarise
+
+
+def rows_of(dice: dict[str, dict[int, float]], labelled: int = 4, cases: int = 12) -> list[Row]:
+    """Rows of arms whose Dice is told by seed; cases differ by 0.001, and arms by a little in each case."""
+    return [
+        Row(
+            arm,
+            labelled,
+            seed,
+            f"c{case:02}",
+            "1",
+            "x",
+            (value + 1e-3 * case + 1e-4 * (case % 3) * number, 0.9, 2, 1),
+        )
+        for number, (arm, seeds) in enumerate(dice.items())
+        for seed, value in seeds.items()
+        for case in range(cases)
+    ]
+
+
+def said(dice: dict[str, dict[int, float]], full: int = 160) -> list[str]:
+    rows = rows_of(dice)
+    return answer(rows, summarise(rows), full)
+
+
+def test_an_easy_seed_makes_no_best_arm() -> None:
+    """An arm whose only seed is an easy one has the larger mean, and is no better there than another."""
+    first, *_ = said(
+        {"supervised": {0: 0.80, 1: 0.86}, "cutmix": {1: 0.865}, "propagation": {0: 0.82, 1: 0.87}}
+    )
+    assert (
+        "from propagation (ranked on split seed 1, which every arm has; 0.8507 over its own 2)"
+        in first
+    )
+    assert "the best mean Dice is 0.8757," in first  # of that seed, as the ranking is
+    assert "over 2 split seeds (better on 2)" in first and "against supervised" in first
+
+
+def test_nothing_shared_is_said() -> None:
+    first, *_ = said({"supervised": {0: 0.80}, "cutmix": {1: 0.865}})
+    assert "no split seed was finished by every arm" in first
+
+
+@pytest.mark.parametrize(
+    ("better", "words"), [(0.0, "no method that was tried is better"), (0.03, "more than chance")]
+)
+def test_supervised_learning_from_another_start_is_compared(better: float, words: str) -> None:
+    """What a start is worth is a difference to random weights, with its interval."""
+    first, *_ = said(
+        {
+            "supervised": {0: 0.80, 1: 0.81},
+            "supervised+hebbian": {0: 0.79 + better, 1: 0.80 + better},
+        }
+    )
+    assert words in first
+
+
+def test_what_was_not_run_is_said_once() -> None:
+    sentences = said({"supervised": {0: 0.80}, "cutmix": {0: 0.81}})
+    assert len(sentences) == 2 and "with all 160 labels was not run" in sentences[1]
+
+
+def test_arms_without_a_curve_are_named_in_one_sentence() -> None:
+    rows = rows_of({"supervised": {0: 0.754}, "cutmix": {0: 0.81}, "other": {0: 0.79}})
+    rows += rows_of({"supervised": {0: 0.848}}, labelled=16) + rows_of(
+        {"supervised": {0: 0.932}}, labelled=160
+    )
+    *_, first, second = answer(rows, summarise(rows), 160)
+    assert first.startswith("supervised: about ") and second.endswith(
+        "fits them: cutmix (1), other (1)."
+    )

@@ -1,0 +1,149 @@
+"""A study is checked before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.study.grid import Arm, Stage, arms_from, arms_of_file, make_grid, methods_of
+
+BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
+DATASET = ScanDataset(
+    Path("d"), "d", "MRI", {}, [DatasetCase(str(n), f"{n}", f"l{n}") for n in range(50)]
+)
+
+
+def grid(arms: list[Arm] | None = None, **settings: Any) -> Any:
+    asked = {
+        "labelled": ["4", "0.5", "all"],
+        "seeds": [0, 1],
+        "test": 10,
+        "iterations": 5,
+        **settings,
+    }
+    return make_grid(
+        DATASET, Path("o"), [Arm("supervised", BUNDLE)] if arms is None else arms, **asked
+    )
+
+
+def test_cells() -> None:
+    found = grid(arms_from(["supervised", "mean_teacher"], ["random"], BUNDLE))
+    assert found.labelled == (4, 20, 40) and len(found.cells) == 12
+    arms, seeds = ("supervised", "mean_teacher"), (0, 1)
+    assert [c.id for c in found.cells[:4]] == [
+        f"{arm}__4_labelled__seed_{seed}" for seed in seeds for arm in arms
+    ]
+    assert len({cell.id for cell in found.cells}) == 12
+
+
+def test_further_cells() -> None:
+    """Beside the product of arms, budgets and seeds; a cell of both is one."""
+    arms = arms_from(["supervised", "mean_teacher"], ["random"], BUNDLE)
+    also = [
+        {"arms": ["supervised"], "labelled": ["all"], "seeds": ["0"]},
+        {"labelled": ["4", "2"], "seeds": ["1"]},
+    ]
+    found = grid(arms, labelled=["4"], also=also)
+    names = [cell.id for cell in found.cells]
+    assert len(names) == len(set(names)) == 4 + 1 + 2 and found.labelled == (4,)
+    assert names[4:] == [
+        "supervised__40_labelled__seed_0",
+        "supervised__2_labelled__seed_1",
+        "mean_teacher__2_labelled__seed_1",
+    ]
+    for bad in ({"arms": ["nobody"]}, {"budget": ["4"]}, {"labelled": ["0"]}, {"seeds": ["x"]}):
+        with pytest.raises(ConfigError):
+            grid(also=[bad])
+
+
+def test_every_overlay_of_the_bundle_is_a_method() -> None:
+    assert set(methods_of(BUNDLE)) == {"supervised"} | {
+        f.stem for f in (BUNDLE / "configs" / "methods").iterdir()
+    }
+
+
+def test_initialisations_multiply(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").touch()
+    arms = arms_from(["supervised", "mean_teacher"], ["random", f"own={tmp_path / 'w.pt'}"], BUNDLE)
+    assert [arm.name for arm in arms] == [
+        "supervised",
+        "mean_teacher",
+        "supervised+own",
+        "mean_teacher+own",
+    ]
+    assert [arm.initialisation is None for arm in arms] == [True, True, False, False]
+
+
+def test_arms_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "o.yaml").touch()
+    overlays = {
+        "overlays": [str(tmp_path / "o.yaml")],
+        "evaluate_overlays": [str(tmp_path / "o.yaml")],
+    }
+    (arm,) = arms_of_file({"mine": {**overlays, "settings": {"learning_rate": 0.1}}}, BUNDLE)
+    assert arm.overlays == arm.evaluate_overlays == (tmp_path / "o.yaml",)
+    assert (arm.name, arm.settings, arm.bundle) == ("mine", {"learning_rate": 0.1}, BUNDLE)
+    assert arms_of_file({"plain": None}, BUNDLE)[0].overlays == ()
+    hebbian = str(BUNDLE.parent / "hebbian_initializer")
+    pretraining = [
+        {"bundle": hebbian, "config": "gone.json"},
+        {"bundle": hebbian, "to": 1},
+        {"bundle": "nowhere"},
+    ]
+    files = [
+        {"overlay": []},
+        {"overlays": ["gone.yaml"]},
+        {"bundle": "nowhere"},
+        {"initialisation": "gone.pt"},
+    ]
+    for bad in (*files, *({"pretrain": [stage]} for stage in pretraining)):
+        with pytest.raises(ConfigError):
+            arms_of_file({"bad": bad}, BUNDLE)
+
+
+def test_pretraining_of_a_file() -> None:
+    bundle = BUNDLE.parent / "hebbian_initializer"
+    (arm,) = arms_of_file(
+        {"a": {"pretrain": [{"bundle": str(bundle), "settings": {"iterations": 7}}]}}, BUNDLE
+    )
+    assert arm.stages == (Stage(bundle, "pretrain.json", (), {"iterations": 7}),)
+    with pytest.raises(ConfigError, match="no later step has 'teacher_weights'"):
+        arms_of_file(
+            {"a": {"pretrain": [{"bundle": str(bundle), "hands_to": "teacher_weights"}]}}, BUNDLE
+        )
+
+
+@pytest.mark.parametrize(
+    ("methods", "starts", "words"),
+    [
+        (["mean_techer"], ["random"], "did you mean 'mean_teacher'"),
+        (["supervised"], ["own=gone.pt"], "own=gone.pt"),
+        (["supervised"], ["own"], "NAME=FILE"),
+        (["supervised"], ["random=x"], "random=x"),
+    ],
+)
+def test_bad_arms(methods: list[str], starts: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        arms_from(methods, starts, BUNDLE)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"labelled": value} for value in (["41"], ["0"], ["many"], [])),
+        {"seeds": []},
+        {"iterations": 0},
+        {"test": 60},
+        {"arms": []},
+        {"arms": [Arm("a", BUNDLE), Arm("a", BUNDLE)]},
+        {"arms": [Arm("../a", BUNDLE)]},
+    ],
+    ids=str,
+)
+def test_bad_grids(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        grid(**settings)

@@ -1,0 +1,112 @@
+"""Paired statistics against loops and scipy; the power law against known parameters."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from monai_semiseg.study.statistics import (
+    bootstrap_means,
+    compare,
+    fit_power_law,
+    holm,
+    interval_of,
+    labels_needed,
+)
+
+
+def test_bootstrap_against_a_loop() -> None:
+    values = np.random.default_rng(0).normal(size=(7, 2))
+    draws = np.random.default_rng(5).integers(0, 7, (40, 7))
+    slow = np.array([np.mean([values[case] for case in draw], axis=0) for draw in draws])
+    np.testing.assert_allclose(bootstrap_means(values, resamples=40, seed=5), slow, atol=1e-12)
+
+
+def test_interval_covers_the_mean_as_often_as_it_says() -> None:
+    hits = 0
+    for seed in range(200):
+        low, high = interval_of(
+            bootstrap_means(np.random.default_rng(seed).normal(1, 2, 60), resamples=500)
+        )
+        hits += low <= 1 <= high
+    assert 180 <= hits <= 199
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, -0.05])
+def test_comparison(shift: float) -> None:
+    rng = np.random.default_rng(1)
+    reference = rng.uniform(0.6, 0.9, 40)
+    arm = reference + shift + rng.normal(0, 0.01, 40)
+    found = compare(arm, reference)
+    assert found.difference == pytest.approx(
+        np.mean([a - b for a, b in zip(arm, reference, strict=True)])
+    )
+    assert found.p == pytest.approx(wilcoxon(arm - reference).pvalue)
+    assert found.wins == sum(a > b for a, b in zip(arm, reference, strict=True)) / 40
+    assert found.interval[0] < found.difference < found.interval[1]
+    assert (found.interval[0] > 0) is (shift > 0) and (found.interval[1] < 0) is (shift < 0)
+
+
+def test_pairing_removes_what_cases_share() -> None:
+    """Hard and easy cases differ by 0.5, the arms by 0.01: only a paired interval sees it."""
+    reference = np.linspace(0.4, 0.9, 30)
+    low, high = compare(reference + 0.01, reference).interval
+    assert low == pytest.approx(0.01) and high == pytest.approx(0.01)
+
+
+def test_equal_arms() -> None:
+    same = np.linspace(0, 1, 10)
+    found = compare(same, same)
+    assert (found.difference, found.p, found.wins, found.interval) == (0, 1, 0, (0, 0))
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_against_its_definition(seed: int) -> None:
+    p = np.random.default_rng(seed).uniform(0, 0.2, 6)
+    order = sorted(range(6), key=lambda i: p[i])
+    slow = {
+        i: max(min(1.0, (6 - j) * p[order[j]]) for j in range(rank + 1))
+        for rank, i in enumerate(order)
+    }
+    assert holm(list(p)) == pytest.approx([slow[i] for i in range(6)])
+
+
+@pytest.mark.parametrize(("a", "b"), list(itertools.product((0.1, 0.5), (0.2, 1.0))))
+def test_power_law_is_recovered(a: float, b: float) -> None:
+    labels = [2, 4, 8, 16, 64]
+    law = fit_power_law(labels, [1 - a * n**-b for n in labels])
+    assert law is not None
+    assert (law.a, law.b, law.r2) == pytest.approx((a, b, 1.0))
+    assert law.labels_for(1 - a * 30.0**-b) == pytest.approx(30)
+
+
+def test_no_law_where_there_is_none() -> None:
+    assert fit_power_law([4, 8], [0.7, 0.8]) is None
+    assert fit_power_law([4, 8, 16], [0.8, 0.8, 0.8]) is None
+    assert fit_power_law([4, 8, 16], [0.8, 0.75, 0.7]) is None
+    assert fit_power_law([4, 8, 16], [0.8, 0.9, 1.0]) is None
+
+
+def test_labels_needed() -> None:
+    labels, rng = [2, 4, 8, 16], np.random.default_rng(3)
+    sound = (
+        1
+        - 0.4 * np.array(labels) ** -0.4
+        + rng.normal(0, 0.02, (40, 1))
+        + rng.normal(0, 0.005, (40, 4))
+    )
+    found = labels_needed(labels, sound, 0.85)
+    assert found is not None
+    expected = (0.4 / 0.15) ** 2.5
+    assert found[0] == pytest.approx(expected, rel=0.2)
+    assert found[1][0] < expected < found[1][1]
+    noisy = rng.uniform(0.5, 0.9, (6, 4))
+    assert labels_needed(labels, noisy, 0.95) is None
