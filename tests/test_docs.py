@@ -188,6 +188,18 @@ def test_every_fault_has_its_tests() -> None:
             assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (file, name)
 
 
+def test_every_outside_fault_has_its_tests_and_its_exit_code() -> None:
+    page = (ROOT / "docs" / "robustness.md").read_text().split("# Faults found from outside")[1]
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "| test |" not in line]
+    for row in rows:
+        *_, code, tests = (cell.strip() for cell in row.strip("|").split("|"))
+        assert re.fullmatch(r"\d(, \d)*", code), row
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
+        assert named, row
+        for file, name in named:
+            assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (file, name)
+
+
 def small(words: list[str]) -> list[str]:
     """The command with the reader's files in their places, two iterations where it trains, few cells in a study."""
     words = [
