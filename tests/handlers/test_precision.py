@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 # 1e13 there.
 GRADIENTS = """
 import sys
-from tests.engines.test_precision import largest_error
+from tests.handlers.test_precision import largest_error
 sys.exit(largest_error())
 """
 
