@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_semiseg.bundles.command import bundle_command
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import measure
 from monai_semiseg.datasets.plan import plan, write_plan
@@ -169,21 +169,9 @@ class Job:
         self, config: Path, overlays: Sequence[Path], settings: Mapping[str, Any]
     ) -> list[str]:
         # Overlays come last: one that asks for another patch than the plan's was asked for by name.
-        files = [str(config.resolve()), str(self.plan), *map(str, overlays)]
         if self.device != "auto":
             settings = {**settings, "device": f"$torch.device('{self.device}')"}
-        options = [part for key, value in settings.items() for part in (f"--{key}", _text(value))]
-        return [
-            sys.executable,
-            "-m",
-            "monai.bundle",
-            "run",
-            "--config_file",
-            str(files),
-            "--bundle_root",
-            str(config.resolve().parents[1]),
-            *options,
-        ]
+        return bundle_command(config.resolve(), [self.plan, *overlays], settings)
 
     def identity(self) -> dict[str, Any]:
         """What makes a result this cell's: budget, seed, settings, and the content of every file that it reads."""
@@ -288,10 +276,6 @@ def _stage_identity(stage: Stage) -> dict[str, Any]:
         "settings": dict(stage.settings),
         **into,
     }
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
 
 
 def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list[Job]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_semiseg.bundles.locate import SUPERVISED, method_overlay
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.split import count_of
 from monai_semiseg.errors import ConfigError
 
-REFERENCE = "supervised"
+REFERENCE = SUPERVISED
 
 
 @dataclass(frozen=True)
@@ -117,17 +117,11 @@ def _unique(cells: Sequence[Cell]) -> list[Cell]:
     return list({cell.id: cell for cell in cells}.values())
 
 
-def methods_of(bundle: Path) -> dict[str, Path | None]:
-    """Method name -> overlay in ``configs/methods``; ``supervised`` is ``train.json`` alone."""
-    found = {file.stem: file for file in sorted((bundle / "configs" / "methods").glob("*.yaml"))}
-    return {REFERENCE: None, **found}
-
-
 def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Path) -> list[Arm]:
     """One arm per method and initialisation.
 
     Args:
-        methods: names as in :func:`methods_of`.
+        methods: names as in :func:`~monai_semiseg.bundles.locate.methods_of`.
         initialisations: ``random``, or ``NAME=FILE``.
         bundle: bundle folder.
 
@@ -136,7 +130,6 @@ def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Pa
     """
     if not (bundle / "configs" / "train.json").is_file():
         raise ConfigError("no configs/train.json", expected="a bundle folder", path=bundle)
-    known = methods_of(bundle)
     arms = []
     for start in initialisations:
         label, _, file = start.partition("=")
@@ -146,15 +139,7 @@ def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Pa
                 expected="random, or NAME=FILE with weights that are there",
             )
         for method in methods:
-            if method not in known:
-                near = difflib.get_close_matches(method, known, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise ConfigError(
-                    f"no method {method!r}",
-                    expected=f"one of {', '.join(known)}",
-                    remedy=hint or "-",
-                )
-            overlay = known[method]
+            overlay = method_overlay(bundle, method)
             overlays = () if overlay is None else (overlay,)
             name = f"{method}+{label}" if file else method
             arms.append(Arm(name, bundle, overlays, {}, Path(file).resolve() if file else None))
