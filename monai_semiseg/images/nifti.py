@@ -27,6 +27,7 @@ from monai_semiseg.errors import (
     TruncatedError,
     UnsupportedError,
 )
+from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.volume import (
     Volume,
     check_affine,
@@ -77,6 +78,26 @@ def read_nifti(path: Path) -> Volume:
     )
 
 
+def nifti_grid(path: Path) -> Grid:
+    """Return where the voxels of a .nii or .nii.gz file lie, from its header alone.
+
+    Raises:
+        InputError: If the header is damaged, or describes no 3-D volume.
+    """
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        try:
+            head = gzip.open(raw).read(_HEADER_BYTES) if zipped else raw.read(_HEADER_BYTES)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise TruncatedError(
+                f"the header cannot be unpacked ({error})", expected="a whole file", path=path
+            ) from error
+    _claimed_bytes(_require_nifti(head, path), path)
+    image = _parse(head, path)
+    return Grid(spatial_shape(tuple(int(n) for n in image.shape), path), _affine(image, path))
+
+
 def _native(array: NDArray[Any]) -> NDArray[Any]:
     """The same values in the machine's byte order, which torch insists on; float64 from scaling becomes float32."""
     if array.dtype == np.float64:
@@ -115,12 +136,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read_checked(stream: IO[bytes], path: Path) -> bytes:
-    head = stream.read(_HEADER_BYTES)
-    if not nifti_version(head):
-        found = "an empty file" if not head else "no NIfTI header"
-        raise NotNiftiError(
-            found, expected="NIfTI-1 or NIfTI-2", remedy="check what the file really is", path=path
-        )
+    head = _require_nifti(stream.read(_HEADER_BYTES), path)
     total = _claimed_bytes(head, path)
     rest = stream.read(max(0, total - len(head)))
     if len(head) + len(rest) < total:
@@ -143,6 +159,15 @@ def _read_checked(stream: IO[bytes], path: Path) -> bytes:
                 path=path,
             )
     return head + rest
+
+
+def _require_nifti(head: bytes, path: Path) -> bytes:
+    if not nifti_version(head):
+        found = "an empty file" if not head else "no NIfTI header"
+        raise NotNiftiError(
+            found, expected="NIfTI-1 or NIfTI-2", remedy="check what the file really is", path=path
+        )
+    return head
 
 
 def _claimed_bytes(head: bytes, path: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -17,12 +18,15 @@ from monai.bundle import ConfigParser
 
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import measure
+from monai_semiseg.datasets.grids import without_misfits
 from monai_semiseg.datasets.plan import plan, write_plan
 from monai_semiseg.datasets.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import sha256_of, write_atomically
 from monai_semiseg.study.grid import Cell, Grid, Stage
 from monai_semiseg.study.provenance import UNKNOWN
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -299,7 +303,10 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
 
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
     """
-    jobs, dataset = [], open_dataset(grid.dataset)
+    jobs: list[Job] = []
+    dataset, left_out = without_misfits(open_dataset(grid.dataset))
+    for case, reason in left_out.items():
+        logger.warning("left out: %s: %s", case, reason)
     for cell in cells:
         folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"
         if not (folder / "plan.yaml").is_file():
