@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import logging
 import os
 import shutil
 import sys
@@ -25,8 +24,6 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import sha256_of, write_atomically
 from monai_semiseg.study.grid import Cell, Grid, Stage
 from monai_semiseg.study.provenance import UNKNOWN
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -304,9 +301,7 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
     """
     jobs: list[Job] = []
-    dataset, left_out = without_misfits(open_dataset(grid.dataset))
-    for case, reason in left_out.items():
-        logger.warning("left out: %s: %s", case, reason)
+    dataset, _ = without_misfits(open_dataset(grid.dataset))  # the command line has named the others
     for cell in cells:
         folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"
         if not (folder / "plan.yaml").is_file():
