@@ -170,7 +170,7 @@ def test_every_order_gives_one_training_item(dataset: Path) -> None:
 
 
 def test_every_order_gives_one_score(dataset: Path, tmp_path: Path) -> None:
-    """A linear network that takes the nearest mean of the classes, so that the scores say something."""
+    """A linear network that takes the nearest mean of the classes, so that scores mean something."""
     means = torch.tensor([0.0, 100.0, 200.0])
     weights = {"weight": means.reshape(3, 1, 1, 1, 1), "bias": -(means**2) / 2}
     torch.save(weights, tmp_path / "model.pt")

@@ -1,4 +1,4 @@
-"""Warnings are silenced by their message, never a whole category at once: what nobody foresaw must be heard."""
+"""Warnings are silenced by their message, never a category at once: the unforeseen is heard."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ def too_wide(source: str) -> Iterator[int]:
             yield call.lineno
         if call.func.attr == "filterwarnings" and first == "ignore" and not named:
             yield call.lineno
-        if call.func.attr == "filterwarnings" and first.startswith("ignore:"):
-            if not first.split(":")[1]:  # a mark of pytest's
-                yield call.lineno
+        if call.func.attr == "filterwarnings" and first.startswith("ignore::"):  # pytest's mark
+            yield call.lineno
 
 
 @pytest.mark.parametrize(

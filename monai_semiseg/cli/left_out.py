@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 
 
 def report_left_out(left_out: Mapping[str, str], notes: Iterable[str] = ()) -> int:
-    """Write remarks and left-out cases to stderr, each once, and return the exit code: 3 if there are any such cases.
+    """Write remarks and left-out cases to stderr, each once.
 
     Args:
         left_out: case -> reason.
         notes: what the readers had to say of the others.
+
+    Returns:
+        The exit code: 3 if a case was left out, else 0.
     """
     for note in dict.fromkeys(notes):
         sys.stderr.write(f"{note}\n")

@@ -183,7 +183,7 @@ def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFact
 
 
 def _pixel_hash(volume: Volume) -> str:
-    """Hash the voxels in one order of axes: a scan that was stored in another one is still the same."""
+    """Hash the voxels in one order of axes: stored in another one, a scan is still the same."""
     ordered = in_ras_order(volume.array, volume.affine)
     voxels = np.ascontiguousarray(ordered, dtype=np.float32)
     return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Evaluation that outlives a bad case: it is handed on with its reason, and the others are scored."""
+"""Let an evaluation outlive a bad case: it is named with its reason, the others are scored."""
 
 from __future__ import annotations
 
@@ -61,7 +61,5 @@ def failed_cases(batch: Any) -> list[FailedCase]:
     fields = batch["failed"]
     return [
         FailedCase(case, code, reason)
-        for case, code, reason in zip(
-            fields["case"], fields["code"], fields["reason"], strict=True
-        )
+        for case, code, reason in zip(fields["case"], fields["code"], fields["reason"], strict=True)
     ]

@@ -102,7 +102,10 @@ class CaseMetrics:
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
 
     def finish(self) -> None:
-        """Name the failed cases on stderr and leave the process with 3; the last step of the workflow's ``finalize``."""
+        """Name the failed cases on stderr and leave the process with 3 if there are any.
+
+        The last step of the workflow's ``finalize``.
+        """
         for failed in self.failed:
             sys.stderr.write(f"{failed.reason}\n")
         if self.failed:

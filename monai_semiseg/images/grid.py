@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import GeometryError
@@ -92,14 +93,14 @@ def in_ras_order(voxels: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[A
 def _corners(grid: Grid) -> NDArray[np.float64]:
     """Centres of the eight voxels at the corners, mm, ``(8, 3)``."""
     index = np.array(list(itertools.product(*((0, size - 1) for size in grid.shape))))
-    return np.asarray(nib.affines.apply_affine(grid.affine, index))
+    return np.asarray(apply_affine(grid.affine, index))
 
 
 def _other_voxels(label: Grid, image: Grid) -> str:
     """How many voxels of which size each has, if that differs."""
     texts = [
         f"{'x'.join(map(str, grid.shape))} voxels of "
-        + " x ".join(f"{size:.4g}" for size in nib.affines.voxel_sizes(grid.affine))
+        + " x ".join(f"{size:.4g}" for size in voxel_sizes(grid.affine))
         + " mm"
         for grid in (label, image)
     ]

@@ -53,6 +53,26 @@ def nifti_version(head: bytes) -> int:
     return 0
 
 
+def nifti_head(path: Path) -> bytes:
+    """Return a file's first bytes, unpacked if it is gzip: as many as a header may have.
+
+    Raises:
+        TruncatedError: If they cannot be unpacked.
+    """
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == GZIP_MAGIC
+    try:
+        with gzip.open(path) if zipped else path.open("rb") as stream:
+            return bytes(stream.read(_HEADER_BYTES))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise TruncatedError(
+            f"the header cannot be unpacked ({error})",
+            expected="a whole file",
+            remedy="copy or download the file again",
+            path=path,
+        ) from error
+
+
 def read_nifti(path: Path) -> Volume:
     """Read a .nii or .nii.gz file whole, told apart by content and not by name.
 
@@ -84,15 +104,7 @@ def nifti_grid(path: Path) -> Grid:
     Raises:
         InputError: If the header is damaged, or describes no 3-D volume.
     """
-    with path.open("rb") as raw:
-        zipped = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        try:
-            head = gzip.open(raw).read(_HEADER_BYTES) if zipped else raw.read(_HEADER_BYTES)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise TruncatedError(
-                f"the header cannot be unpacked ({error})", expected="a whole file", path=path
-            ) from error
+    head = nifti_head(path)
     _claimed_bytes(_require_nifti(head, path), path)
     image = _parse(head, path)
     return Grid(spatial_shape(tuple(int(n) for n in image.shape), path), _affine(image, path))

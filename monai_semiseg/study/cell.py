@@ -301,7 +301,9 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
     """
     jobs: list[Job] = []
-    dataset, _ = without_misfits(open_dataset(grid.dataset))  # the command line has named the others
+    dataset, _ = without_misfits(
+        open_dataset(grid.dataset)
+    )  # the command line has named the others
     for cell in cells:
         folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"
         if not (folder / "plan.yaml").is_file():

@@ -1,4 +1,4 @@
-"""A folder in which some labels do not lie on their image: every verb names these cases and goes on with the others."""
+"""Some labels do not lie on their image: every verb names these cases and does the others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shifted_by(offset: float) -> np.ndarray[Any, Any]:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Scans of one box in noise. One label is stored in reversed order with its affine, which is sound."""
+    """Scans of one box in noise. One label is stored backwards with its affine, which is sound."""
     root, rng = tmp_path / "data", np.random.default_rng(0)
     for name in (*SOUND, *BAD):
         label = np.zeros((20, 18, 16), np.uint8)
@@ -74,13 +74,18 @@ def test_split_leaves_them_out_and_names_them(
 ) -> None:
     """By the headers: a file that is cut within its voxels looks sound."""
     out = tmp_path / "datalist.json"
-    assert main(["split", str(dataset), "--labelled", "3", "--test", "2", "--output", str(out)]) == 3
+    assert (
+        main(["split", str(dataset), "--labelled", "3", "--test", "2", "--output", str(out)]) == 3
+    )
     said = capsys.readouterr().err
     assert [line.split(": ")[1] for line in said.splitlines()] == list(NAMED)
     assert "E_GEOMETRY" in said and "3 mm off the image" in said and "E_NOT_NIFTI" in said
     content = load_datalist(out)
-    images = [entry["image"] for section in ("training", "unlabeled", "validation", "test")
-              for entry in content[section]]
+    images = [
+        entry["image"]
+        for section in ("training", "unlabeled", "validation", "test")
+        for entry in content[section]
+    ]
     assert sorted(images) == sorted(f"images/{name}.nii.gz" for name in (*SOUND, "cut"))
 
 
@@ -125,9 +130,7 @@ SMALL = {"patch_size": [32, 32, 32], "device": "$torch.device('cpu')", "num_work
 
 
 @pytest.mark.parametrize("bad", ["shifted", "turned", "wide"])
-def test_training_stops_before_the_first_iteration(
-    bad: str, dataset: Path, tmp_path: Path
-) -> None:
+def test_training_stops_before_the_first_iteration(bad: str, dataset: Path, tmp_path: Path) -> None:
     names = datalist(dataset, ("plain_0", bad, "plain_1"), ("plain_2",))
     out = str(tmp_path / "out")
     asked = {**SMALL, "dataset_dir": str(dataset), "datalist": str(names), "iterations": 1}

@@ -229,7 +229,7 @@ def test_a_label_in_another_order_of_axes_is_sound(dataset: Path) -> None:
 
 
 def test_what_the_readers_remark_is_a_finding(dataset: Path, make: SimpleNamespace) -> None:
-    """W_ORIENT of an image and W_NAME of a label, and of a DICOM series W_MONOCHROME1; none is lost in a thread."""
+    """Of an image, a label and a DICOM series; none is lost in a thread."""
     image = nib.load(dataset / "imagesTr" / "c0.nii.gz")
     image.header.set_qform(shifted(5), code=1)
     nib.save(image, dataset / "imagesTr" / "c0.nii.gz")

@@ -1,4 +1,4 @@
-"""A label lies on its image's voxels in any order of axes, or it is refused with the distance in mm."""
+"""A label lies on its image's voxels in any order of axes, or is refused with the distance."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def reordered(grid: Grid, order: NDArray[np.float64]) -> Grid:
 
 def places(grid: Grid) -> NDArray[np.float64]:
     """Where every voxel lies, ``(i, j, k, 3)``; the slow way."""
-    return np.array(
-        [grid.affine @ [*index, 1.0] for index in np.ndindex(*grid.shape)]
-    )[:, :3].reshape(*grid.shape, 3)
+    return np.array([grid.affine @ [*index, 1.0] for index in np.ndindex(*grid.shape)])[
+        :, :3
+    ].reshape(*grid.shape, 3)
 
 
 @pytest.mark.parametrize("number", range(48))
