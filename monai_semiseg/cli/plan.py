@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from monai_semiseg.cli.left_out import report_left_out
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, plan and show the plan."""
+    """Measure, plan and show the plan; return 3 if cases were left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.fingerprint import measure
     from monai_semiseg.datasets.plan import plan, write_plan
@@ -30,9 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     fingerprint = measure(open_dataset(args.dataset), datalist)
-    for case, reason in fingerprint.unread.items():
-        sys.stderr.write(f"left out: {case}: {reason}\n")
+    code = report_left_out(fingerprint.unread, fingerprint.notes)
     settings = plan(fingerprint, memory=int(args.memory * 2**30) if args.memory else None)
     write_plan(settings, args.output, source=args.dataset.resolve().name)
     sys.stdout.write(args.output.read_text())
-    return 0
+    return code

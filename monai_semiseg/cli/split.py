@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from monai_semiseg.cli.left_out import report_left_out
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -35,12 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Split and say what was written."""
+    """Split and say what was written; return 3 if cases were left out."""
     from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.grids import without_misfits
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
+    from monai_semiseg.images.volume import collected_notes
 
+    with collected_notes() as notes:
+        dataset, left_out = without_misfits(open_dataset(args.dataset))
+    code = report_left_out(left_out, notes)
     datalist = split(
-        open_dataset(args.dataset),
+        dataset,
         labelled=args.labelled,
         test=args.test,
         validation=args.validation,
@@ -50,4 +57,4 @@ def run(args: argparse.Namespace) -> int:
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     sys.stdout.write(f"{args.output}: {counts}\n")
-    return 0
+    return code
