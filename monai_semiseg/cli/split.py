@@ -37,17 +37,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Split and say what was written."""
     from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.label_sections import read_label_scans, untrained_lines
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
 
+    dataset = open_dataset(args.dataset)
     datalist = split(
-        open_dataset(args.dataset),
+        dataset,
         labelled=args.labelled,
         test=args.test,
         validation=args.validation,
         seed=args.seed,
         test_seed=args.test_seed,
     )
-    write_datalist(datalist, args.output)
+    scans, unread = read_label_scans(dataset, datalist)
+    sys.stderr.writelines(f"not read: {name}: {reason}\n" for name, reason in unread.items())
+    sys.stderr.writelines(f"{line}\n" for line in untrained_lines(scans, dataset.labels).values())
+    write_datalist({**datalist, "label_scans": scans}, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     sys.stdout.write(f"{args.output}: {counts}\n")
     return 0

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.check import whole_labels
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import in_ras
+from monai_semiseg.datasets.label_sections import scans_showing
+from monai_semiseg.datasets.label_values import (
+    count_values,
+    names_of,
+    require_classes,
+    require_values,
+    whole_labels,
+)
 from monai_semiseg.errors import ConfigError, InputError
 from monai_semiseg.images.scan import read_scan
 
@@ -29,8 +36,9 @@ class Fingerprint:
         intensity_percentiles: 0.5, 50 and 99.5 % over all voxels of a scan, shape ``(scans, 3)``.
         foreground_percentiles: 0.5, 50 and 99.5 % over labelled voxels of all scans; None without
             labels.
-        labels: index -> name, background included.
+        labels: number in the label files -> name, background included, in ascending order.
         unread: scans that could not be read, with the reason.
+        label_scans: number in the label files -> labelled scans that show it.
     """
 
     modality: str
@@ -40,6 +48,7 @@ class Fingerprint:
     foreground_percentiles: tuple[float, float, float] | None
     labels: dict[int, str]
     unread: dict[str, str]
+    label_scans: dict[int, int] = field(default_factory=dict)
 
 
 def measure(
@@ -57,6 +66,8 @@ def measure(
 
     Raises:
         ConfigError: If no scan can be read.
+        LabelError: If the labels cannot be trained, see
+            :func:`~monai_semiseg.datasets.label_values.require_classes`.
     """
     cases = dataset.cases if datalist is None else _training_cases(datalist)
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
@@ -84,16 +95,22 @@ def measure(
         if foreground.size
         else None
     )
-    seen = sorted({0} | {int(value) for row in good for value in row[4]})
+    counts = {
+        str(case.label): row[4]
+        for case, row in zip(cases, rows, strict=True)
+        if case.label is not None and not isinstance(row, InputError)
+    }
+    require_classes(dataset.labels, counts, dataset.root)
+    scans = scans_showing(counts.values())
     return Fingerprint(
         modality=dataset.modality,
         spacings=np.array([row[0] for row in good]),
         shapes=np.array([row[1] for row in good]),
         intensity_percentiles=np.array([row[2] for row in good]),
         foreground_percentiles=percentiles,  # type: ignore[arg-type]
-        labels=dataset.labels
-        or {value: "background" if value == 0 else f"label_{value}" for value in seen},
+        labels=names_of(dataset.labels, list(scans)),
         unread=unread,
+        label_scans=scans,
     )
 
 
@@ -107,7 +124,7 @@ _Row = tuple[
     NDArray[np.int64],
     NDArray[np.float64],
     NDArray[np.float32],
-    NDArray[np.int64],
+    dict[int, int],
 ]
 
 
@@ -118,8 +135,10 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
         values = (
             np.zeros(0, dtype=np.int64)
             if label is None
-            else whole_labels(label, dataset.root / str(case.label))
+            else whole_labels(label.array, dataset.root / str(case.label))
         )
+        counts = count_values(values)
+        require_values(counts, dataset.labels, dataset.root / str(case.label))
     except InputError as error:
         return error
     inside = np.zeros(0, dtype=np.float32)
@@ -132,5 +151,5 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
         in_ras(image.array.shape, image.affine).astype(np.int64),
         np.percentile(image.array, (0.5, 50, 99.5)),
         inside,
-        np.unique(values),
+        counts,
     )
