@@ -86,10 +86,10 @@ def _draw_row(sheet: Image.Image, top: int, preview: Preview, names: Mapping[int
         )
         size = _fit(grey.shape, (preview.spacing[up], preview.spacing[across]))
         picture = np.asarray(_resized(grey, size)).astype(np.uint8)[..., None].repeat(3, 2)
-        for place, index in enumerate(names, 1):
+        for rank, index in enumerate(names, 1):
             for volume, dashed in ((preview.mask, False), (preview.label, True)):
                 if volume is not None:
-                    picture[_contour(cut(volume) == index, size, dashed)] = _colour(place)
+                    picture[_contour(cut(volume) == index, size, dashed)] = _colour(rank)
         left = axis * _CELL + (_CELL - size[0]) // 2
         sheet.paste(Image.fromarray(picture), (left, top + _TITLE + (_ROW - _TITLE - size[1]) // 2))
 
@@ -121,7 +121,7 @@ def _contour(inside: NDArray[np.bool_], size: tuple[int, int], dashed: bool) -> 
 
 def _draw_legend(sheet: Image.Image, top: int, names: Mapping[int, str], reference: bool) -> None:
     draw = ImageDraw.Draw(sheet)
-    entries = [(_colour(place), name) for place, name in enumerate(names.values(), 1)]
+    entries = [(_colour(rank), name) for rank, name in enumerate(names.values(), 1)]
     entries += [(ImageColor.getrgb("white"), "reference, dashed")] if reference else []
     if not entries:
         return
