@@ -99,7 +99,7 @@ def in_file_numbers(classes: NDArray[Any], values: Sequence[int]) -> NDArray[Any
     """Return a map of the network's classes with the numbers that label files have for them."""
     if list(values) == list(range(len(values))):
         return classes
-    return np.asarray(values, dtype=mask_dtype(values))[classes]
+    return np.asarray(values, dtype=mask_dtype(values))[classes.astype(np.int64)]
 
 
 def mask_dtype(values: Sequence[int]) -> type[np.unsignedinteger[Any]]:

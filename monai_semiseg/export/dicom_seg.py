@@ -63,7 +63,8 @@ def write_segmentation(
             expected=f"the labels {shortened(values)}",
             path=files[0].parent,
         )
-    mask = class_lookup(values)[mask]  # the standard wants segments numbered 1, 2, 3, ...
+    # The standard wants segments numbered 1, 2, 3, ...
+    mask = class_lookup(values)[mask.astype(np.int64)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
