@@ -20,7 +20,7 @@ from monai_semiseg.datasets.label_sections import LABELLED, scans_showing, untra
 from monai_semiseg.datasets.label_values import (
     count_values,
     names_of,
-    require_classes,
+    odd_files,
     require_values,
     whole_labels,
 )
@@ -225,11 +225,12 @@ def _odd_labels(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Finding]:
     """Numbers that cannot be the data set's classes, and those that a single scan shows."""
     counts = {str(fact.case.label): fact.labels for fact in facts if fact.labels}
     try:
-        require_classes(dataset.labels, counts, dataset.root)
+        odd = odd_files(dataset.labels, counts, dataset.root)
     except LabelError as error:
         return [Finding("error", error.code, "", error.reason)]
+    findings = [Finding("error", error.code, "", error.reason) for error in odd.values()]
+    counts = {name: of_file for name, of_file in counts.items() if name not in odd}
     scans = scans_showing(counts.values())
-    findings = []
     for value in (value for value, n in scans.items() if n == 1 and value > 0 and len(counts) > 3):
         where, of_file = next((name, one) for name, one in counts.items() if value in one)
         text = f"value {value} occurs in {where} only ({of_file[value]} voxels)"

@@ -17,11 +17,11 @@ from monai_semiseg.datasets.label_sections import scans_showing
 from monai_semiseg.datasets.label_values import (
     count_values,
     names_of,
-    require_classes,
+    odd_files,
     require_values,
     whole_labels,
 )
-from monai_semiseg.errors import ConfigError, InputError
+from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.scan import read_scan
 
 
@@ -67,7 +67,7 @@ def measure(
     Raises:
         ConfigError: If no scan can be read.
         LabelError: If the labels cannot be trained, see
-            :func:`~monai_semiseg.datasets.label_values.require_classes`.
+            :func:`~monai_semiseg.datasets.label_values.odd_files`.
     """
     cases = dataset.cases if datalist is None else _training_cases(datalist)
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
@@ -76,6 +76,7 @@ def measure(
         rows = list(
             tqdm(jobs, "Measuring", len(cases), disable=None if progress else True, unit="scan")
         )
+    rows = _without_odd_labels(cases, rows, dataset)
     unread = {
         case.id: row.reason
         for case, row in zip(cases, rows, strict=True)
@@ -95,13 +96,7 @@ def measure(
         if foreground.size
         else None
     )
-    counts = {
-        str(case.label): row[4]
-        for case, row in zip(cases, rows, strict=True)
-        if case.label is not None and not isinstance(row, InputError)
-    }
-    require_classes(dataset.labels, counts, dataset.root)
-    scans = scans_showing(counts.values())
+    scans = scans_showing(row[4] for row in good)
     return Fingerprint(
         modality=dataset.modality,
         spacings=np.array([row[0] for row in good]),
@@ -112,6 +107,19 @@ def measure(
         unread=unread,
         label_scans=scans,
     )
+
+
+def _without_odd_labels(
+    cases: list[DatasetCase], rows: list[_Row | InputError], dataset: ScanDataset
+) -> list[_Row | InputError]:
+    """Leave out scans whose label's numbers cannot be classes; without any other label there is nothing to plan."""
+    labelled = [(str(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    counts = {name: row[4] for name, row in labelled if not isinstance(row, InputError)}
+    odd = odd_files(dataset.labels, counts, dataset.root)
+    refused = [row for _, row in labelled if isinstance(row, LabelError)]
+    if refused and not counts:
+        raise refused[0]
+    return [odd.get(str(case.label), row) for case, row in zip(cases, rows, strict=True)]
 
 
 def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:

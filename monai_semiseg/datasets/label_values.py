@@ -181,7 +181,7 @@ def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: s
 
 
 def require_classes(
-    labels: Mapping[int, str], counts: Mapping[str, Mapping[int, int]], path: Path
+    labels: Mapping[int, str], counts: Mapping[str, Mapping[int, int]], path: str | Path
 ) -> None:
     """Require that the numbers of a whole data set can be classes.
 
@@ -218,6 +218,36 @@ def require_classes(
             "in dataset.json",
             path=path,
         )
+
+
+def odd_files(
+    labels: Mapping[int, str], counts: Mapping[str, Mapping[int, int]], path: str | Path
+) -> dict[str, LabelError]:
+    """Return the label files without which the numbers of a data set can be classes, each with what is wrong.
+
+    Args:
+        labels: as in :func:`require_classes`.
+        counts: likewise.
+        path: likewise.
+
+    Raises:
+        LabelError: If no file is left, or those that are left cannot be classes together.
+    """
+    try:
+        require_classes(labels, counts, path)
+    except LabelError as error:
+        odd = {}
+        for name, of_file in counts.items():
+            try:
+                require_classes({}, {name: of_file}, path)
+            except LabelError as cause:
+                odd[name] = cause
+        rest = {name: of_file for name, of_file in counts.items() if name not in odd}
+        if not rest:
+            raise error from None
+        require_classes(labels, rest, path)
+        return odd
+    return {}
 
 
 def require_no_ignore(labels: Mapping[Any, str], path: str | Path | None = None) -> None:

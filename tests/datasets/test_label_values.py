@@ -143,6 +143,31 @@ def test_check_and_plan_refuse(
     assert not (tmp_path / "plan.yaml").exists()
 
 
+@pytest.mark.parametrize("fault", ["border of 255", "smoothed", "half"])
+def test_one_odd_label_does_not_stop_the_others(
+    fault: str, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is left out by name, and not a class."""
+    change = (lambda label: label * np.float32(0.5)) if fault == "half" else REFUSED[fault][0]
+    data, file = folders(change, changed=1), tmp_path / "plan.yaml"
+    assert main(["plan", str(data), "--output", str(file)]) == 0
+    assert yaml.safe_load(file.read_text())["label_values"] == [0, 1, 2]
+    assert "left out: 0: E_LABEL" in capsys.readouterr().err
+    assert main(["check", str(data)]) == 2
+    assert "labels/0.nii.gz" in capsys.readouterr().out
+
+
+def test_255_in_every_file_of_declared_labels(
+    folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """No label is left to plan for."""
+    data = folders(with_255, {"0": "background", "1": "a", "2": "b"})
+    for verb in (["check", str(data)], ["plan", str(data), "--output", str(tmp_path / "p.yaml")]):
+        assert main(verb) == 2
+        text = "".join(capsys.readouterr())
+        assert "255 often marks voxels to ignore" in text and "undeclared values 255 (" in text
+
+
 def test_255_is_a_class_where_it_is_declared_or_alone(
     folders: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -172,7 +197,7 @@ def test_255_is_a_class_where_it_is_declared_or_alone(
 )
 def test_numbers_that_nobody_declared(found: list[int], refused: bool) -> None:
     counts = {"a.nii": dict.fromkeys([0, *found], 9)}
-    require_classes({value: "a class" for value in [0, *found]}, counts, Path("data"))
+    require_classes(dict.fromkeys([0, *found], "a class"), counts, Path("data"))
     if not refused:
         require_classes({}, counts, Path("data"))
         return

@@ -14,8 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from monai_semiseg.errors import OutputError
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.nifti_mask import file_stem, read_label_names, write_mask
 
 NAMES = {0: "background", 1: "Anterior", 2: "Linke Hälfte ✓"}
