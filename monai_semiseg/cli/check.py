@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Check, show a table, return 2 if there are errors."""
     from monai_semiseg.datasets.check import check_dataset
     from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.label_values import mapping_line
     from monai_semiseg.datasets.split import load_datalist
     from monai_semiseg.storage.files import write_atomically
 
@@ -34,6 +35,13 @@ def run(args: argparse.Namespace) -> int:
     labelled = sum(bool(fact.labels) for fact in report.cases)
     out = sys.stdout
     out.write(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label\n")
+    for row in report.label_rows() if labelled else []:
+        out.write(
+            f"label {row['value']:<5} {row['name']:24} {row['share']:8.3%} of the voxels, "
+            f"in {row['scans']} of {labelled} labelled scans\n"
+        )
+    if labelled and (line := mapping_line(report.names)):
+        out.write(f"{line}\n")
     for finding in report.findings:
         out.write(f"{finding.level:8} {finding.code:14} {finding.case:24} {finding.message}\n")
     out.write(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from monai_semiseg import __version__
 from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study, weights
-from monai_semiseg.errors import ConfigError, OutputError, SemisegError, root_cause
+from monai_semiseg.errors import ConfigError, InputError, OutputError, SemisegError, root_cause
 
 VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
 
@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug or not isinstance(cause, SemisegError):
             raise
         sys.stderr.write(f"{cause}\n")
-        return 4 if isinstance(cause, OutputError) else 2 if isinstance(cause, ConfigError) else 1
+        asked = isinstance(cause, ConfigError | InputError)
+        return 4 if isinstance(cause, OutputError) else 2 if asked else 1
 
 
 def _reader_has_gone() -> bool:

@@ -27,12 +27,20 @@ def run(args: argparse.Namespace) -> int:
     """Measure, plan and show the plan; return 3 if cases were left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.fingerprint import measure
+    from monai_semiseg.datasets.label_sections import known_label_scans, unlearnt_lines
+    from monai_semiseg.datasets.label_values import mapping_line
     from monai_semiseg.datasets.plan import plan, write_plan
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     fingerprint = measure(open_dataset(args.dataset), datalist)
     code = report_left_out(fingerprint.unread, fingerprint.notes)
+    if line := mapping_line(fingerprint.labels):
+        sys.stderr.write(f"{line}\n")
+    lines = unlearnt_lines(
+        fingerprint.labels, fingerprint.label_scans, known_label_scans(datalist or {})
+    )
+    sys.stderr.writelines(f"{line}\n" for line in lines)
     settings = plan(fingerprint, memory=int(args.memory * 2**30) if args.memory else None)
     write_plan(settings, args.output, source=args.dataset.resolve().name)
     sys.stdout.write(args.output.read_text())

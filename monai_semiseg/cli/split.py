@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Split and say what was written; return 3 if cases were left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.grids import without_misfits
+    from monai_semiseg.datasets.label_sections import read_label_scans, untrained_lines
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
     from monai_semiseg.images.volume import collected_notes
 
@@ -54,7 +55,10 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         test_seed=args.test_seed,
     )
-    write_datalist(datalist, args.output)
+    scans, unread = read_label_scans(dataset, datalist)
+    sys.stderr.writelines(f"not read: {name}: {reason}\n" for name, reason in unread.items())
+    sys.stderr.writelines(f"{line}\n" for line in untrained_lines(scans, dataset.labels).values())
+    write_datalist({**datalist, "label_scans": scans}, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     sys.stdout.write(f"{args.output}: {counts}\n")
     return code

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,14 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import extremes, size_differences, size_in_ras
+from monai_semiseg.datasets.label_sections import LABELLED, scans_showing, untrained_lines
+from monai_semiseg.datasets.label_values import (
+    count_values,
+    names_of,
+    odd_files,
+    require_values,
+    whole_labels,
+)
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
@@ -64,10 +71,36 @@ class CheckReport:
         """Findings that must be mended before training."""
         return [finding for finding in self.findings if finding.level == "error"]
 
+    @property
+    def names(self) -> dict[int, str]:
+        """Number -> name of every label that is declared, else of every one that was found."""
+        return names_of(
+            self.dataset.labels, list(scans_showing(fact.labels for fact in self.cases))
+        )
+
+    def label_rows(self) -> list[dict[str, Any]]:
+        """Every label's number, name, voxels, share of the voxels of all label maps, and scans that show it."""
+        scans = scans_showing(fact.labels for fact in self.cases)
+        voxels = Counter[int]()
+        for fact in self.cases:
+            voxels.update(fact.labels)
+        names = {**names_of({}, list(scans)), **self.names}
+        return [
+            {
+                "value": value,
+                "name": name,
+                "voxels": voxels[value],
+                "share": voxels[value] / max(1, voxels.total()),
+                "scans": scans.get(value, 0),
+            }
+            for value, name in sorted(names.items())
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """The report for a JSON file."""
         return {
             "dataset": str(self.dataset.root),
+            "labels": self.label_rows(),
             "cases": [
                 {
                     "id": f.case.id,
@@ -111,29 +144,12 @@ def check_dataset(
     findings += [finding for fact in facts for finding in fact.findings]
     findings += (
         _undeclared_absent(dataset, facts)
+        + _odd_labels(dataset, facts)
+        + _untrained(dataset, facts, datalist)
         + unlike_labelled(facts, datalist)
         + _doubles(facts, datalist)
     )
     return CheckReport(dataset, facts, findings)
-
-
-def whole_labels(volume: Volume, path: Path) -> NDArray[np.int64]:
-    """A label map's values as integers.
-
-    Raises:
-        LabelError: If a value is not a whole number (a resampled label map, or an image in the
-            wrong folder).
-    """
-    rounded = np.rint(volume.array)
-    off = np.abs(volume.array - rounded).max() if volume.array.size else 0.0
-    if off > 1e-3:
-        raise LabelError(
-            "values that are not whole numbers",
-            expected="one class index per voxel",
-            remedy="resample label maps with nearest neighbour only",
-            path=path,
-        )
-    return np.asarray(rounded, dtype=np.int64)
 
 
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
@@ -168,15 +184,11 @@ def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFact
     path = dataset.root / name
     with _noted(facts):
         label = read_scan(path)
-    values, counts = np.unique(whole_labels(label, path), return_counts=True)
-    facts.labels = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
-    declared = set(dataset.labels)
-    strange = {v: n for v, n in facts.labels.items() if (declared and v not in declared) or v < 0}
-    if strange:
-        text = ", ".join(f"{value} ({count} voxels)" for value, count in strange.items())
-        facts.note(
-            "error", "E_LABEL", f"{name}: undeclared values {text}; declared are {sorted(declared)}"
-        )
+    facts.labels = count_values(whole_labels(label.array, path))
+    try:
+        require_values(facts.labels, dataset.labels, name)
+    except LabelError as error:
+        facts.note("error", error.code, error.reason)
     if not any(value > 0 for value in facts.labels):
         facts.note("warning", "W_EMPTY", f"{name}: no foreground")
     axes_onto(label.grid, image.grid, path)
@@ -201,6 +213,44 @@ def _undeclared_absent(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Fin
         for index, name in dataset.labels.items()
         if index not in seen
     ]
+
+
+def _odd_labels(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Finding]:
+    """Numbers that cannot be the data set's classes, and those that a single scan shows."""
+    counts = {str(fact.case.label): fact.labels for fact in facts if fact.labels}
+    try:
+        odd = odd_files(dataset.labels, counts, dataset.root)
+    except LabelError as error:
+        return [Finding("error", error.code, "", error.reason)]
+    findings = [Finding("error", error.code, "", error.reason) for error in odd.values()]
+    counts = {name: of_file for name, of_file in counts.items() if name not in odd}
+    scans = scans_showing(counts.values())
+    for value in (value for value, n in scans.items() if n == 1 and value > 0 and len(counts) > 3):
+        where, of_file = next((name, one) for name, one in counts.items() if value in one)
+        text = f"value {value} occurs in {where} only ({of_file[value]} voxels)"
+        if dataset.labels or value - 1 in scans:
+            findings.append(Finding("warning", "W_RARE", "", text))
+            continue
+        text += "; mend the file, or declare the value in dataset.json"
+        findings.append(Finding("error", "E_LABEL", "", text))
+    return findings
+
+
+def _untrained(
+    dataset: ScanDataset, facts: list[CaseFacts], datalist: dict[str, Any] | None
+) -> list[Finding]:
+    """Labels that no training scan of a split shows."""
+    if datalist is None:
+        return []
+    shown = {fact.case.image: fact.labels for fact in facts}
+    scans = {
+        part: scans_showing(
+            shown.get(entry["image"], {}) for entry in datalist.get(part, []) if "label" in entry
+        )
+        for part in LABELLED
+    }
+    lines = untrained_lines(scans, dataset.labels).values()
+    return [Finding("warning", "W_UNTRAINED", "", line) for line in lines]
 
 
 def unlike_labelled(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> list[Finding]:

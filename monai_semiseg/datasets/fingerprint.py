@@ -10,10 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.check import whole_labels
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import in_ras
-from monai_semiseg.errors import ConfigError, InputError
+from monai_semiseg.datasets.label_sections import scans_showing
+from monai_semiseg.datasets.label_values import (
+    count_values,
+    names_of,
+    odd_files,
+    require_values,
+    whole_labels,
+)
+from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import collected_notes
@@ -30,9 +37,10 @@ class Fingerprint:
         intensity_percentiles: 0.5, 50 and 99.5 % over all voxels of a scan, shape ``(scans, 3)``.
         foreground_percentiles: 0.5, 50 and 99.5 % over labelled voxels of all scans; None without
             labels.
-        labels: index -> name, background included.
+        labels: number in the label files -> name, background included, in ascending order.
         unread: scans that were left out since they or their label cannot be used, with the reason.
         notes: what the readers have to say of scans and labels, each remark once.
+        label_scans: number in the label files -> labelled scans that show it.
     """
 
     modality: str
@@ -43,6 +51,7 @@ class Fingerprint:
     labels: dict[int, str]
     unread: dict[str, str]
     notes: tuple[str, ...] = ()
+    label_scans: dict[int, int] = field(default_factory=dict)
 
 
 def measure(
@@ -60,6 +69,8 @@ def measure(
 
     Raises:
         ConfigError: If no scan can be read.
+        LabelError: If the labels cannot be trained, see
+            :func:`~monai_semiseg.datasets.label_values.odd_files`.
     """
     cases = dataset.cases if datalist is None else _training_cases(datalist)
     with ThreadPoolExecutor(workers) as pool:
@@ -67,6 +78,7 @@ def measure(
         rows = list(
             tqdm(jobs, "Measuring", len(cases), disable=None if progress else True, unit="scan")
         )
+    _leave_out_odd_labels(cases, rows, dataset)
     unread = {
         case.id: row.fault.reason
         for case, row in zip(cases, rows, strict=True)
@@ -86,18 +98,36 @@ def measure(
         if foreground.size
         else None
     )
-    seen = sorted({0} | {int(value) for row in good for value in row.labels})
+    scans = scans_showing(row.labels for row in good)
     return Fingerprint(
         modality=dataset.modality,
         spacings=np.array([row.spacing for row in good]),
         shapes=np.array([row.shape for row in good]),
         intensity_percentiles=np.array([row.percentiles for row in good]),
         foreground_percentiles=percentiles,  # type: ignore[arg-type]
-        labels=dataset.labels
-        or {value: "background" if value == 0 else f"label_{value}" for value in seen},
+        labels=names_of(dataset.labels, list(scans)),
         unread=unread,
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        label_scans=scans,
     )
+
+
+def _leave_out_odd_labels(
+    cases: list[DatasetCase], rows: list[_Measures], dataset: ScanDataset
+) -> None:
+    """Mark scans whose label's numbers cannot be classes as faulty.
+
+    Raises:
+        LabelError: If no other label is left to plan for.
+    """
+    labelled = [(str(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    counts = {name: row.labels for name, row in labelled if row.fault is None}
+    refused = [row.fault for _, row in labelled if isinstance(row.fault, LabelError)]
+    if refused and not counts:
+        raise refused[0]
+    odd = odd_files(dataset.labels, counts, dataset.root)
+    for name, row in labelled:
+        row.fault = odd.get(name, row.fault)
 
 
 def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
@@ -115,7 +145,7 @@ class _Measures:
     shape: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
     percentiles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    labels: dict[int, int] = field(default_factory=dict)
 
 
 def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
@@ -137,8 +167,9 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
         return
     path = dataset.root / case.label
     label = read_scan(path)
-    values = onto_grid(whole_labels(label, path), label.grid, image.grid, path)
-    measures.labels = np.unique(values)
+    values = onto_grid(whole_labels(label.array, path), label.grid, image.grid, path)
+    measures.labels = count_values(values)
+    require_values(measures.labels, dataset.labels, path)
     voxels, values = (in_ras_order(array, image.affine) for array in (image.array, values))
     inside = voxels[values > 0].astype(np.float32)
     measures.foreground = inside[:: max(1, len(inside) // 10_000)]

@@ -12,6 +12,7 @@ import yaml
 
 from monai_semiseg.datasets.fingerprint import Fingerprint
 from monai_semiseg.datasets.geometry_statistics import extremes
+from monai_semiseg.datasets.label_values import class_values
 from monai_semiseg.storage.files import available_memory, write_atomically
 
 
@@ -37,8 +38,9 @@ def plan(
 
     Returns:
         Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels),
-        ``batch_size``, ``out_channels``, ``label_names``, ``intensity``, no mirroring where classes
-        have sides, and ``training_scans``, which scans to be segmented are compared with: least and
+        ``batch_size``, ``out_channels``, ``label_values`` (number in the label files of every class),
+        ``label_names`` (the same number -> name), ``intensity``, no mirroring where classes have
+        sides, and ``training_scans``, which scans to be segmented are compared with: least and
         greatest ``extent`` (field of view) and ``spacing`` (mm along right, anterior, superior),
         and DICOM's name of the ``modality``, or None.
     """
@@ -52,8 +54,9 @@ def plan(
         "spacing": [float(s) for s in spacing],
         "patch_size": patch,
         "batch_size": max(1, min(max_batch, budget // math.prod(patch))),
-        "out_channels": max(fingerprint.labels) + 1,
-        "label_names": {str(index): name for index, name in sorted(fingerprint.labels.items())},
+        "out_channels": len(fingerprint.labels),
+        "label_values": class_values(fingerprint.labels),
+        "label_names": {str(value): name for value, name in sorted(fingerprint.labels.items())},
         "intensity": intensity(fingerprint),
         "flip_left_right": 0.0 if sided else 0.5,
         "mirror_axes": [] if sided else [0],

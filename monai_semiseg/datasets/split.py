@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.dataset import ScanDataset
+from monai_semiseg.datasets.label_values import label_numbers, require_no_ignore
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
@@ -149,6 +150,15 @@ def load_datalist(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def declared_labels(datalist: Mapping[str, Any]) -> dict[int, str]:
+    """Return number in the label files -> name, as a datalist declares them; empty if it does not.
+
+    Raises:
+        ConfigError: If they cannot be read.
+    """
+    return label_numbers(datalist.get("labels") or {})
+
+
 def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> list[dict[str, Any]]:
     """Read one section of a datalist, with paths made absolute under ``dataset_dir``; what the bundles' configs call.
 
@@ -160,6 +170,7 @@ def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> li
 
     Raises:
         ConfigError: If the file, the section or a scan is not there.
+        LabelError: If the section has labels, and one of those that are declared is ``ignore``.
     """
     content = load_datalist(path)
     if section not in content:
@@ -167,6 +178,8 @@ def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> li
         raise ConfigError(
             f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
         )
+    if any("label" in entry for entry in content[section]):
+        require_no_ignore(declared_labels(content), path)
     root = Path(dataset_dir)
     entries = [{key: str(root / name) for key, name in entry.items()} for entry in content[section]]
     absent = [name for entry in entries for name in entry.values() if not Path(name).exists()]

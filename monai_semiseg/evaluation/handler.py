@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import case_stem
+from monai_semiseg.datasets.label_sections import known_label_scans
+from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
+from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.cases import FailedCase, failed_cases
 from monai_semiseg.evaluation.metrics import score_case
@@ -30,9 +35,18 @@ class CaseMetrics:
 
     Args:
         output_dir: where the tables go.
-        label_names: index (as text, as JSON has it) -> name.
+        label_names: number in the label files (as text, as JSON has it) -> name.
         show: how many of the worst cases are pictured.
         about: facts to keep in ``metrics.json`` (datalist, weights, ...).
+        label_values: number in the label files of every class of ``pred``; None if classes are the
+            numbers.
+        datalist: split that says which labels the training scans show, and how others are called.
+
+    A label that the network has no class for, or that no training scan shows, is scored wherever a
+    reference holds it, and reported as never trained.
+
+    Raises:
+        ConfigError: If names and numbers of labels do not match.
     """
 
     def __init__(
@@ -41,9 +55,17 @@ class CaseMetrics:
         label_names: dict[str, str],
         show: int = 4,
         about: dict[str, Any] | None = None,
+        label_values: Sequence[int] | None = None,
+        datalist: str | None = None,
     ) -> None:
         self.output_dir, self.show, self.about = Path(output_dir), show, about or {}
-        self.names = {int(index): name for index, name in label_names.items() if int(index) > 0}
+        names = {int(index): name for index, name in label_names.items()}
+        self.values = matched_values(label_values, names)
+        content = {} if datalist is None else load_datalist(datalist)
+        self.names = {value: name for value, name in sorted(names.items()) if value > 0}
+        self.classes, self.other_names = set(self.names), declared_labels(content)
+        trained = known_label_scans(content).get("training")
+        self.untrained = self.classes - set(trained) if trained else set()
         self.rows: list[ScoreRow] = []
         self.failed: list[FailedCase] = []
         self._worst: list[tuple[float, Preview]] = []
@@ -88,18 +110,25 @@ class CaseMetrics:
             np.asarray(found.as_tensor().cpu())[0].round().astype(np.int64)
             for found in (item["pred"], label)
         )
+        pred = in_file_numbers(pred, self.values)
         spacing = [float(s) for s in label.pixdim]
-        scores = score_case(pred, truth, spacing, sorted(self.names))
+        scores = score_case(pred, truth, spacing, self._scored(truth))
         case = case_stem(Path(path).name)
         self.rows += [
             ScoreRow(case, index, self.names[index], score) for index, score in scores.items()
         ]
         mean = float(np.mean([score.dice for score in scores.values()]))
         image = np.asarray(source["native"].cpu())[0]
-        preview = Preview(
-            f"{case}: Dice {mean:.3f}", image, pred.astype(np.uint8), tuple(spacing), truth
-        )
+        preview = Preview(f"{case}: Dice {mean:.3f}", image, pred, tuple(spacing), truth)
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
+
+    def _scored(self, label: NDArray[np.int64]) -> list[int]:
+        """Labels to score: those of the network, and others that this reference holds."""
+        others = set(np.unique(label).tolist()) - {0, *self.classes}
+        for value in others:
+            self.names[value] = self.other_names.get(value, f"label_{value}")
+        self.untrained |= others
+        return sorted({*self.classes, *others})
 
     def finish(self) -> None:
         """Name the failed cases on stderr and leave the process with 3 if there are any.
@@ -113,8 +142,11 @@ class CaseMetrics:
 
     def _write(self, engine: Engine) -> None:
         self._bar.close()
+        about = dict(self.about)
+        if self.untrained:
+            about["never_trained"] = [self.names[value] for value in sorted(self.untrained)]
         engine.state.metrics["summary"] = write_scores(
-            self.rows, self.output_dir, self.about, self.failed
+            self.rows, self.output_dir, about, self.failed
         )
         draw_previews(
             [preview for _, preview in self._worst], self.output_dir / "worst_cases.png", self.names

@@ -112,7 +112,11 @@ def write_scores(
 
 
 def as_table(summary: dict[str, Any]) -> str:
-    """The summary as a Markdown table: a row per class, mean and 95 % interval per metric."""
+    """The summary as a Markdown table: a row per class, mean and 95 % interval per metric.
+
+    Classes that were never trained say so; they count as 0 wherever a reference holds them.
+    """
+    untrained = summary.get("never_trained", [])
     lines = ["| | Dice | surface Dice at 1 mm | 95HD (mm) | ASD (mm) |", "|---|---|---|---|---|"]
     for name, scores in {**summary["classes"], "mean foreground": summary["foreground"]}.items():
         cells = []
@@ -124,5 +128,6 @@ def as_table(summary: dict[str, Any]) -> str:
             cells.append(
                 f"{scores[metric]['mean']:.{digits}f}" + (f" [{interval}]" if interval else "")
             )
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        mark = " (never trained)" if name in untrained else ""
+        lines.append(f"| {name}{mark} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

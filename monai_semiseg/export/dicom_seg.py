@@ -12,6 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from monai_semiseg import __version__
+from monai_semiseg.datasets.label_values import class_lookup, mask_dtype, shortened
 from monai_semiseg.errors import ConfigError, UnsupportedError
 from monai_semiseg.images.dicom_header import values_unquoted
 from monai_semiseg.images.dicom_volume import LPS_TO_RAS
@@ -35,12 +36,13 @@ def write_segmentation(
     patient data.
 
     Args:
-        mask: class indices ``(column, row, slice)``, as scans are read.
+        mask: label numbers ``(column, row, slice)``, as scans are read; all of them have names.
         affine: 4x4, voxel to mm in RAS, of the scan.
         files: the files of the series.
         path: the file to write.
-        names: index -> name; 0 is background and no segment.
-        codes: index -> ``{value, scheme, meaning}`` of the structure; "Anatomical Structure" for
+        names: number -> name; 0 is background and no segment. Segments are numbered in ascending
+            order from 1, and their description says the label's own number.
+        codes: number -> ``{value, scheme, meaning}`` of the structure; "Anatomical Structure" for
             labels without one.
         model: what made the mask, such as the weights' hash.
 
@@ -49,11 +51,20 @@ def write_segmentation(
         ConfigError: If a code is not complete.
     """
     sources = [_source(file) for file in files]
+    values = sorted({0, *names})
     segments = [
-        _segment(index, names[index], (codes or {}).get(index), model)
-        for index in names
-        if index > 0
+        _segment(number, value, names[value], (codes or {}).get(value), model)
+        for number, value in enumerate(values)
+        if value > 0
     ]
+    if nameless := sorted(set(np.unique(mask).tolist()) - set(values)):
+        raise UnsupportedError(
+            f"the mask holds labels without a name: {shortened(nameless)}",
+            expected=f"the labels {shortened(values)}",
+            path=files[0].parent,
+        )
+    # The standard wants segments numbered 1, 2, 3, ...
+    mask = class_lookup(values)[mask.astype(np.int64)]
     try:
         with values_unquoted():
             segmentation = _segmentation(mask, affine, sources, segments, model)
@@ -80,7 +91,7 @@ def _segmentation(
     import highdicom
 
     volume = highdicom.Volume(
-        np.ascontiguousarray(mask.astype(np.uint8)),
+        np.ascontiguousarray(mask.astype(mask_dtype([0, len(segments)]))),
         np.linalg.inv(LPS_TO_RAS) @ affine,
         coordinate_system="PATIENT",
         frame_of_reference_uid=sources[0].FrameOfReferenceUID,
@@ -135,7 +146,7 @@ def _source(file: Path) -> pydicom.Dataset:
     return dataset
 
 
-def _segment(number: int, name: str, code: Code | None, model: str) -> Any:
+def _segment(number: int, value: int, name: str, code: Code | None, model: str) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
 
@@ -147,7 +158,7 @@ def _segment(number: int, name: str, code: Code | None, model: str) -> Any:
                 expected="value, scheme, meaning",
             )
         kind = highdicom.sr.CodedConcept(code["value"], code["scheme"], code["meaning"])
-    return highdicom.seg.SegmentDescription(
+    segment = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=name[:64],
         segmented_property_category=codes.SCT.AnatomicalStructure,
@@ -159,3 +170,5 @@ def _segment(number: int, name: str, code: Code | None, model: str) -> Any:
             family=codes.DCM.ArtificialIntelligence,
         ),
     )
+    segment.SegmentDescription = f"label number {value}"
+    return segment

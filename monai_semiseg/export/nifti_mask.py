@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_semiseg.datasets.label_values import mask_dtype
 from monai_semiseg.storage.files import write_atomically
 
 _NAME_BYTES = (
@@ -38,13 +39,16 @@ def write_mask(
     """Write a label map atomically as .nii.gz.
 
     Args:
-        mask: class indices, shape ``(i, j, k)``; stored as uint8, or uint16 from 256 classes on.
+        mask: label numbers, shape ``(i, j, k)``; stored as uint8, or uint16 if one is above 255.
         affine: 4x4, voxel to mm in RAS, of the scan.
         path: the file to write.
-        names: index -> name, kept as JSON in a header extension of the comment kind.
+        names: number -> name, kept as JSON in a header extension of the comment kind.
         codes: qform and sform codes of the scan; a code of 0 stays 0.
+
+    Raises:
+        ConfigError: If a number is not from 0 to 65535.
     """
-    dtype = np.uint8 if max([*names, 0]) < 256 else np.uint16
+    dtype = mask_dtype([*names, int(mask.min(initial=0)), int(mask.max(initial=0))])
     text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
     return _write(
         nib.Nifti1Image(mask.astype(dtype), affine), path, codes, "label", "label map", text

@@ -54,7 +54,7 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
 
 
 def _colour(index: int) -> tuple[int, ...]:
-    """A colour that stands out from grey, by class index."""
+    """A colour that stands out from grey, by a label's place among the foreground's."""
     palette = (
         "#ff4d4d",
         "#ffb000",
@@ -86,10 +86,10 @@ def _draw_row(sheet: Image.Image, top: int, preview: Preview, names: Mapping[int
         )
         size = _fit(grey.shape, (preview.spacing[up], preview.spacing[across]))
         picture = np.asarray(_resized(grey, size)).astype(np.uint8)[..., None].repeat(3, 2)
-        for index in names:
+        for rank, index in enumerate(names, 1):
             for volume, dashed in ((preview.mask, False), (preview.label, True)):
                 if volume is not None:
-                    picture[_contour(cut(volume) == index, size, dashed)] = _colour(index)
+                    picture[_contour(cut(volume) == index, size, dashed)] = _colour(rank)
         left = axis * _CELL + (_CELL - size[0]) // 2
         sheet.paste(Image.fromarray(picture), (left, top + _TITLE + (_ROW - _TITLE - size[1]) // 2))
 
@@ -121,7 +121,7 @@ def _contour(inside: NDArray[np.bool_], size: tuple[int, int], dashed: bool) -> 
 
 def _draw_legend(sheet: Image.Image, top: int, names: Mapping[int, str], reference: bool) -> None:
     draw = ImageDraw.Draw(sheet)
-    entries = [(_colour(index), name) for index, name in names.items()]
+    entries = [(_colour(rank), name) for rank, name in enumerate(names.values(), 1)]
     entries += [(ImageColor.getrgb("white"), "reference, dashed")] if reference else []
     if not entries:
         return

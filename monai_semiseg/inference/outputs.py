@@ -22,9 +22,9 @@ class CaseOutputs:
 
     Args:
         folder: output folder.
-        names: index -> label name.
+        names: label number -> name.
         kinds: ``nifti``, ``dicom_seg``, or both.
-        codes: index -> code of the structure, for DICOM SEG.
+        codes: label number -> code of the structure, for DICOM SEG.
         preview: write a PNG beside every mask.
 
     Raises:
@@ -68,7 +68,7 @@ class CaseOutputs:
 
         Args:
             case: the scan.
-            mask: label map on the scan's own grid.
+            mask: map of label numbers on the scan's own grid.
             affine: 4x4, voxel to mm in RAS, of the scan.
             codes: its qform and sform codes.
             model: hash of the weights.

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from monai_semiseg import __version__
 from monai_semiseg.datasets.discover import Case, Found, find_cases
+from monai_semiseg.datasets.label_values import matched_values
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import outliers
@@ -55,7 +56,7 @@ class BatchRunner:
         postprocessing: from network output to label map.
         inputs: files, folders, .zip archives.
         output_dir: mirrors the input tree; outside the inputs.
-        label_names: index (as text, as JSON has it) -> name.
+        label_names: label number (as text, as JSON has it) -> name.
         device: of the network.
         overwrite: replace masks that are there.
         preview: write a PNG beside every mask.
@@ -66,10 +67,15 @@ class BatchRunner:
         any_modality: do not refuse them.
         output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series
             only.
-        segment_codes: label index (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
+        segment_codes: label number (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
         autocast_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None is float32
             throughout.
+        label_values: label number of every class of the network, which masks are written with; None
+            if classes are the numbers.
+
+    Raises:
+        ConfigError: If names and numbers of labels do not match.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class BatchRunner:
         segment_codes: Mapping[str, Mapping[str, str]] | None = None,
         shard: str | None = None,
         autocast_dtype: str | None = None,
+        label_values: Sequence[int] | None = None,
     ) -> None:
         self.precision = autocast_type(autocast_dtype)
         self.network, self.weights = network, weights
@@ -102,7 +109,8 @@ class BatchRunner:
         )
         self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         self.output_dir = Path(output_dir)
-        self.names = {int(index): name for index, name in label_names.items()}
+        self.names = {int(value): name for value, name in label_names.items()}
+        self.values = None if label_values is None else matched_values(label_values, self.names)
         self.device, self.overwrite = torch.device(device), overwrite
         self.about = {**(about or {}), "autocast_dtype": autocast_dtype}
         self.shard = parse_shard(shard)
@@ -245,6 +253,7 @@ class BatchRunner:
             self.training,
             self._digest(),
             self.precision,
+            self.values,
         )
 
     def _identity(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
 from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError, root_cause
 from monai_semiseg.export.measure import measure_labels, volumes_ml
 from monai_semiseg.export.report import CaseResult
@@ -62,13 +63,17 @@ class CaseSegmenter:
         inferer: MONAI inferer.
         postprocessing: from network output to label map, on the key ``pred``.
         outputs: where results go.
-        names: index -> label name.
+        names: label number -> name.
         device: of the network.
         training: what the training scans were like
             (:mod:`monai_semiseg.inference.out_of_distribution`); empty compares nothing.
         model: hash of the weights.
         precision: the network's number format where that does no harm (autocast); None is float32
             throughout.
+        values: label number of every class of the network; None if classes are the numbers.
+
+    Raises:
+        ConfigError: If names and numbers of labels do not match.
     """
 
     def __init__(
@@ -83,13 +88,15 @@ class CaseSegmenter:
         training: Mapping[str, Any],
         model: str,
         precision: torch.dtype | None = None,
+        values: Sequence[int] | None = None,
     ) -> None:
         self.network, self.preprocessing, self.postprocessing = (
             network,
             preprocessing,
             postprocessing,
         )
-        self.inferer = OutOfMemoryFallback(inferer, len(names))
+        self.values = matched_values(values, names)
+        self.inferer = OutOfMemoryFallback(inferer, len(self.values))
         self.outputs, self.names, self.device = outputs, names, device
         self.training, self.model, self.precision = training, model, precision
         # MONAI's Invertd switches tracing off in the very transforms that may be reading the next
@@ -168,7 +175,8 @@ class CaseSegmenter:
     def _write(self, work: Work) -> None:
         with self._transforms:
             item = self.postprocessing(work.item)
-        mask, native = np.asarray(item["pred"].as_tensor().cpu())[0], item["image"].meta
+        classes, native = np.asarray(item["pred"].as_tensor().cpu())[0], item["image"].meta
+        mask = in_file_numbers(classes, self.values)
         affine = np.asarray(native["original_affine"], dtype=np.float64)
         if mask.shape != tuple(int(n) for n in native["spatial_shape"]):
             raise DimensionError(

@@ -2,53 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
+from torch import Tensor
 
-from monai_semiseg.errors import LabelError
+from monai_semiseg.datasets.label_values import (
+    class_lookup,
+    count_values,
+    require_classes,
+    require_values,
+    shortened,
+    whole_labels,
+)
+from monai_semiseg.datasets.split import declared_labels, load_datalist
+from monai_semiseg.errors import ConfigError, LabelError
 
 
 class CheckLabeld(MapTransform):
-    """Refuse a label map with values that the network has no channel for.
+    """Turn the numbers of a label map into the network's classes, and refuse numbers that have none.
 
     Without it such a value surfaces as an index error deep in the loss, or not at all.
 
     Args:
         keys: of label maps.
         out_channels: number of classes, background included.
+        label_values: number in the label files of every class; 0 to ``out_channels`` - 1 if None.
         allow_missing_keys: pass over absent keys.
+
+    Raises:
+        ConfigError: If there are more or fewer numbers than classes.
     """
 
     def __init__(
-        self, keys: KeysCollection, out_channels: int, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        out_channels: int,
+        label_values: Sequence[int] | None = None,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.out_channels = out_channels
+        self.values = list(range(out_channels)) if label_values is None else list(label_values)
+        if len(self.values) != out_channels:
+            raise ConfigError(
+                f"label_values {self.values}, out_channels {out_channels}",
+                expected="one number for every output",
+                remedy="run monai-semiseg plan and merge its YAML, or set both",
+            )
+        self.consecutive = self.values == list(range(out_channels))
+        self._lookup = torch.from_numpy(class_lookup(self.values))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check, and return the item with whole numbers; 0.9999 of a rescaled file would be cut to 0 in the loss.
+        """Check, and return the item with classes; 0.9999 of a rescaled file would be cut to 0 in the loss.
 
         Raises:
-            LabelError: If a value is not a whole number (to 0.001) from 0 to ``out_channels`` - 1.
+            LabelError: If a value is not a whole number (to 0.001) of ``label_values``.
         """
         item = dict(data)
         for key in self.key_iterator(item):
             values = torch.unique(torch.as_tensor(item[key]))
             whole = values.round()
-            fits = ((values - whole).abs() <= 1e-3) & (whole >= 0) & (whole < self.out_channels)
+            known = torch.isin(whole.double(), torch.as_tensor(self.values).double())
+            fits = ((values - whole).abs() <= 1e-3) & known
             if not fits.all():
-                raise LabelError(
-                    f"label values {[round(float(value), 4) for value in values[~fits][:5]]}",
-                    expected=f"whole numbers from 0 to {self.out_channels - 1} (out_channels is {self.out_channels})",
-                    remedy="run monai-semiseg plan and train with its YAML, or mend the label map",
-                    path=getattr(item[key], "meta", {}).get("filename_or_obj"),
-                )
+                raise self._refusal(item[key], values[~fits])
             if (values != whole).any():
                 item[key] = item[key].round()
+            if not self.consecutive:
+                classes = self._lookup[torch.as_tensor(item[key]).long()]
+                item[key] = convert_to_dst_type(classes, item[key])[0]
+        return item
+
+    def _refusal(self, label: Any, strange: Tensor) -> LabelError:
+        voxels = torch.as_tensor(label)
+        some = [round(float(value), 4) for value in strange[:5]]
+        counts = [int((voxels == value).sum()) for value in strange[:5]]
+        return LabelError(
+            f"label values {some} in {counts} voxels",
+            expected=f"whole numbers from 0 to {self.values[-1]} (out_channels is {len(self.values)})"
+            if self.consecutive
+            else f"the label_values {shortened(self.values)}",
+            remedy="run monai-semiseg plan and train with its YAML, or mend the label map"
+            + ("; 255 often marks voxels to ignore, which cannot be trained yet" * (255 in some)),
+            path=getattr(label, "meta", {}).get("filename_or_obj"),
+        )
+
+
+class CheckReferenceLabeld(MapTransform):
+    """Require that a reference holds numbers of the data set, and keep them: the network may not know all of them.
+
+    Args:
+        keys: of label maps.
+        label_values: numbers that the network's classes have in label files.
+        datalist: split that may declare further ``labels``; with none declared, any numbers that
+            can be classes pass.
+        allow_missing_keys: pass over absent keys.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_values: Sequence[int],
+        datalist: str | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        declared = {} if datalist is None else declared_labels(load_datalist(datalist))
+        known = dict.fromkeys(label_values, "")
+        self.known, self.labels = set(known), {**known, **declared} if declared else {}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check, and return the item with whole numbers.
+
+        Raises:
+            LabelError: If a value is not whole (to 0.001), not declared, or no class.
+        """
+        item = dict(data)
+        for key in self.key_iterator(item):
+            path = str(getattr(item[key], "meta", {}).get("filename_or_obj", ""))
+            labels = whole_labels(np.asarray(torch.as_tensor(item[key])), path)
+            counts = count_values(labels)
+            require_values(counts, self.labels, path)
+            if not self.labels and set(counts) - self.known:
+                require_classes({}, {path: counts}, path)
+            item[key] = item[key].round()
         return item
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 import yaml
@@ -91,11 +92,11 @@ def test_yaml_is_what_was_planned(tmp_path: Path) -> None:
 
 def test_measuring_leaves_held_back_scans_alone(make: SimpleNamespace, tmp_path: Path) -> None:
     """Test and validation scans, and labels of unlabelled ones, are not even opened."""
+    (tmp_path / "labels").mkdir()
     for n, size in enumerate((1.0, 2.0, 9.0, 9.0)):
         make.nifti(tmp_path / "images" / f"{n}.nii", np.diag([size, size, size, 1.0]))
-        make.nifti(
-            tmp_path / "labels" / f"{n}.nii", np.diag([size, size, size, 1.0]), dtype=np.int32
-        )
+        label = nib.Nifti1Image(np.ones((7, 6, 5), np.uint8), np.diag([size, size, size, 1.0]))
+        nib.save(label, tmp_path / "labels" / f"{n}.nii")
     (tmp_path / "labels" / "1.nii").write_bytes(b"broken")
     pairs = [{"image": f"images/{n}.nii", "label": f"labels/{n}.nii"} for n in range(4)]
     datalist = {

@@ -18,6 +18,7 @@ from PIL import Image
 from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.evaluation import handler
 from monai_semiseg.evaluation.handler import CaseMetrics
+from monai_semiseg.evaluation.summary import as_table
 
 NAMES = {"0": "background", "1": "left", "2": "right"}
 AFFINE = torch.diag(torch.tensor([2.0, 1.0, 3.0, 1.0], dtype=torch.float64))
@@ -52,7 +53,7 @@ def evaluate(folder: Path, items: list[dict[str, Any]], **settings: Any) -> Engi
         batch = Batch([{"native": torch.rand(1, 12, 12, 8)}])
         batch.index = [index]
         batches.append(batch)
-    CaseMetrics(str(folder), NAMES, **settings).attach(engine)
+    CaseMetrics(str(folder), **{"label_names": NAMES, **settings}).attach(engine)
     engine.run(batches)
     return engine
 
@@ -150,3 +151,48 @@ def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
     engine.data_loader = DataLoader(Dataset([]))
     with pytest.raises(ConfigError, match="no scan to evaluate"):
         CaseMetrics(str(tmp_path), NAMES).attach(engine)
+
+
+GAPS = {"label_names": {"0": "background", "205": "a", "420": "b"}, "label_values": [0, 205, 420]}
+
+
+def test_classes_are_scored_by_the_numbers_of_the_label_file(tmp_path: Path) -> None:
+    case = item("gaps", 2)
+    case["label"] = MetaTensor(torch.tensor([0, 205, 420])[case["label"].long()], AFFINE)
+    case["label"].meta["filename_or_obj"] = "gaps.nii.gz"
+    evaluate(tmp_path, [case], **GAPS)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [(row["class"], row["name"]) for row in rows] == [("205", "a"), ("420", "b")]
+    assert [float(row["dice"]) for row in rows] == pytest.approx([1 / 3, 1], abs=1e-5)
+    assert "never_trained" not in json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_names_and_numbers_must_match(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a name for every number"):
+        CaseMetrics(str(tmp_path), NAMES, label_values=[0, 1, 4])
+
+
+def test_a_label_without_a_class_counts_as_missed_where_it_is(tmp_path: Path) -> None:
+    """By the datalist's name for it; scans without it are not scored for it."""
+    datalist = tmp_path / "datalist.json"
+    labels = {**NAMES, "7": "lesion"}
+    datalist.write_text(json.dumps({"training": [], "labels": labels}))
+    strange = item("strange")
+    strange["label"][:, 10:12, 10:12] = 7
+    engine = evaluate(tmp_path, [strange, item("plain")], datalist=str(datalist))
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    found = [(row["case"], row["name"], float(row["dice"])) for row in rows if row["class"] == "7"]
+    assert found == [("strange", "lesion", 0.0)]
+    summary = json.loads((tmp_path / "metrics.json").read_text())
+    assert summary["never_trained"] == ["lesion"]
+    assert summary["foreground"]["dice"]["mean"] == pytest.approx((2 / 3 + 1) / 2)
+    table = as_table(engine.state.metrics["summary"])
+    assert "| lesion (never trained) | 0.000" in table and "| left | 1.000" in table
+
+
+def test_a_class_that_no_training_scan_shows_is_named(tmp_path: Path) -> None:
+    datalist = tmp_path / "datalist.json"
+    scans = {"training": {"0": 2, "1": 2}, "test": {"0": 1, "1": 1, "2": 1}}
+    datalist.write_text(json.dumps({"training": [], "label_scans": scans}))
+    evaluate(tmp_path, [item("case")], datalist=str(datalist))
+    assert json.loads((tmp_path / "metrics.json").read_text())["never_trained"] == ["right"]

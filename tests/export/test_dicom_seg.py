@@ -102,6 +102,33 @@ def test_it_names_its_source_and_its_segments(tmp_path: Path) -> None:
     assert kinds == ["5366008", "91723000"]
 
 
+@pytest.mark.parametrize("values", [[0, 205, 420], [0, 1, 4], list(range(0, 900, 3))], ids=len)
+def test_segments_are_consecutive_whatever_the_numbers(tmp_path: Path, values: list[int]) -> None:
+    """highdicom #316: 420 was 164 in 8 bits; the label's own number stands in the segment's description."""
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    classes = np.random.default_rng(0).integers(0, len(values), (7, 6, 5))
+    names = {value: f"label_{value}" for value in values}
+    affine = read_scan(files).affine
+    mask = np.asarray(values, np.uint16)[classes]
+    path = write_segmentation(mask, affine, files, tmp_path / "seg.dcm", names)
+    found = highdicom.seg.segread(path)
+    segments = found.SegmentSequence
+    assert [s.SegmentNumber for s in segments] == list(range(1, len(values)))
+    assert [s.SegmentLabel for s in segments] == [names[value] for value in values[1:]]
+    assert [s.SegmentDescription for s in segments] == [f"label number {v}" for v in values[1:]]
+    volume = found.get_volume(combine_segments=True)
+    places = np.indices(volume.array.shape).reshape(3, -1)
+    ours = np.linalg.inv(lps(affine)) @ volume.affine @ np.vstack([places, places[:1] * 0 + 1])
+    assert np.array_equal(classes[tuple(np.rint(ours[:3]).astype(int))], volume.array.reshape(-1))
+
+
+def test_a_label_without_a_name_is_no_segment(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    mask = random_mask() * 3
+    with pytest.raises(UnsupportedError, match="labels without a name: 3, 6"):
+        write_segmentation(mask, read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES)
+
+
 def test_an_empty_mask(tmp_path: Path) -> None:
     files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
     empty = np.zeros((7, 6, 5), np.uint8)

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from monai_semiseg.errors import OutputError
+from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.nifti_mask import file_stem, read_label_names, write_mask
 
 NAMES = {0: "background", 1: "Anterior", 2: "Linke Hälfte ✓"}
@@ -93,6 +93,19 @@ def test_smallest_type_that_holds_every_class(tmp_path: Path, highest: int, dtyp
     assert image.get_data_dtype() == dtype
     assert image.dataobj.slope == 1.0
     assert np.asanyarray(image.dataobj).tolist() == [[[0, 1, highest]]]
+
+
+@pytest.mark.parametrize("value", [256, 420, 65_535])
+def test_a_number_without_a_name_is_not_cut_to_8_bits(tmp_path: Path, value: int) -> None:
+    path = write_mask(np.array([[[0, value]]]), np.eye(4), tmp_path / "a.nii.gz", {0: "background"})
+    assert np.asanyarray(nib.load(path).dataobj).tolist() == [[[0, value]]]
+
+
+@pytest.mark.parametrize("value", [-1, 65_536])
+def test_numbers_that_16_bits_do_not_hold_are_refused(tmp_path: Path, value: int) -> None:
+    with pytest.raises(ConfigError, match="from 0 to 65535"):
+        write_mask(np.array([[[0, value]]]), np.eye(4), tmp_path / "a.nii.gz", NAMES)
+    assert not list(tmp_path.iterdir())
 
 
 def test_label_names_survive(tmp_path: Path) -> None:

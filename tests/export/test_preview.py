@@ -48,6 +48,15 @@ def test_contours_have_the_colour_of_their_class(tmp_path: Path) -> None:
     assert near(two, CYAN) > 100 > near(two, AMBER)
 
 
+def test_numbers_far_apart_have_colours_of_their_own(tmp_path: Path) -> None:
+    """8 and 16 would share one of eight colours; the second label has the second colour, whatever its number."""
+    mask = block(0).astype(np.uint16)
+    mask[4:10, 6:10, 3:8], mask[4:10, 10:14, 3:8] = 8, 16
+    names = {8: "a", 16: "b"}
+    picture = draw(tmp_path / "a.png", Preview("a", IMAGE, mask, (1.0, 1.0, 1.0)), names=names)
+    assert near(picture, AMBER) > 50 < near(picture, CYAN)
+
+
 def test_the_planes_go_through_the_mask(tmp_path: Path) -> None:
     """A small structure in a corner is seen, not only what lies in the middle."""
     mask = np.zeros(IMAGE.shape, dtype=np.uint8)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_semiseg.errors import LabelError
-from monai_semiseg.transforms.labels import CheckLabeld
+from monai_semiseg.errors import ConfigError, LabelError
+from monai_semiseg.transforms.labels import CheckLabeld, CheckReferenceLabeld
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,61 @@ def test_many_wrong_values_stay_a_short_message() -> None:
         CheckLabeld("label", out_channels=2)({"label": torch.arange(500)})
     assert len(str(caught.value).splitlines()) <= 4
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.int64])
+def test_numbers_with_gaps_become_classes(dtype: torch.dtype) -> None:
+    numbers = [0, 3, 200] if dtype == torch.uint8 else [0, 205, 420]
+    values = torch.tensor(numbers, dtype=dtype)[torch.randint(0, 3, (1, 4, 5, 6))]
+    label = MetaTensor(values, affine=torch.eye(4) * 2)
+    checked = CheckLabeld("label", 3, numbers)({"label": label})["label"]
+    assert checked.dtype == dtype and torch.equal(checked.affine, label.affine)
+    slow = sum(torch.where(values == number, n, 0) for n, number in enumerate(numbers))
+    assert torch.equal(checked.as_tensor(), torch.as_tensor(slow).to(dtype))
+    assert torch.equal(label.as_tensor(), values), "the item that was given is not changed"
+
+
+@pytest.mark.parametrize("strange", [1, 164, 204, 255, 421])
+def test_undeclared_numbers_are_refused_with_count_and_file(strange: int) -> None:
+    """164 is what 420 would be in 8 bits."""
+    values = torch.tensor([0, 205, strange, strange], dtype=torch.int16)
+    label = MetaTensor(values[None], meta={"filename_or_obj": "some/label_7.nii.gz"})
+    with pytest.raises(LabelError) as caught:
+        CheckLabeld("label", 3, [0, 205, 420])({"label": label})
+    text = str(caught.value)
+    assert f"[{strange}.0] in [2] voxels" in text and "some/label_7.nii.gz" in text
+    assert "the label_values 0, 205, 420" in text
+    assert ("ignore" in text) == (strange == 255)
+
+
+def test_numbers_and_outputs_must_match() -> None:
+    with pytest.raises(ConfigError, match="one number for every output"):
+        CheckLabeld("label", 3, [0, 4])
+
+
+@pytest.mark.parametrize(
+    ("declared", "values", "refused"),
+    [
+        ({}, [0, 1, 2], ""),  # the network has 0 and 1 only
+        ({}, [0, 205, 420], ""),
+        ({}, [0, 1, 2, 255], "value 255 beside"),
+        ({}, [0, -1], "-1"),
+        ({}, [0, 0.5], "whole"),
+        ({"0": "background", "1": "a", "2": "b"}, [0, 2], ""),
+        ({"0": "background", "1": "a"}, [0, 2], r"2 \(1 voxels\)"),
+        ({"background": 0, "a": 4}, [0, 4], ""),
+    ],
+    ids=str,
+)
+def test_references_keep_their_numbers(
+    declared: dict[str, str], values: list[float], refused: str, tmp_path: Path
+) -> None:
+    """Also those that the network has no class for: they are scored as missed, not refused."""
+    (tmp_path / "datalist.json").write_text(json.dumps({"training": [], "labels": declared}))
+    check = CheckReferenceLabeld("label", [0, 1], str(tmp_path / "datalist.json"))
+    label = MetaTensor(torch.tensor(values)[None] + 1e-4, meta={"filename_or_obj": "a.nii"})
+    if refused:
+        with pytest.raises(LabelError, match=refused):
+            check({"label": label})
+        return
+    assert check({"label": label})["label"].flatten().tolist() == values

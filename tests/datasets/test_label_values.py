@@ -1,0 +1,303 @@
+"""Which numbers label files may hold, and what check and plan say of those that they may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from monai_semiseg.cli.main import main
+from monai_semiseg.datasets.label_sections import unlearnt_lines, untrained_lines
+from monai_semiseg.datasets.label_values import (
+    MAX_VALUE,
+    class_lookup,
+    class_values,
+    in_file_numbers,
+    label_numbers,
+    mask_dtype,
+    matched_values,
+    require_classes,
+    require_values,
+)
+from monai_semiseg.errors import ConfigError, LabelError
+
+NUMBERS = st.sets(st.integers(1, MAX_VALUE), max_size=12).map(lambda some: [0, *sorted(some)])
+
+
+def with_255(label: np.ndarray) -> np.ndarray:
+    """A border to ignore, as data sets of nnU-Net have."""
+    out = label.copy()
+    out[2] = 255
+    return out
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[..., Path]:
+    """A data set of five scans in plain folders, or declared; its labels hold 0, 1, 2 before they are changed."""
+
+    def make(
+        change: Callable[[np.ndarray], np.ndarray],
+        declared: dict[str, str] | None = None,
+        changed: int = 5,
+    ) -> Path:
+        rng, entries = np.random.default_rng(0), []
+        for n in range(5):
+            label = np.zeros((12, 12, 12), np.int16)
+            label[3:8, 3:8, 3:8], label[8:10, 3:8, 3:8] = 1, 2
+            label = change(label) if n < changed else label
+            image = rng.normal(size=label.shape).astype(np.float32)
+            entries.append({"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"})
+            for path, array in zip(entries[-1].values(), (image, label), strict=True):
+                (tmp_path / path).parent.mkdir(exist_ok=True)
+                nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / path)
+        if declared is not None:
+            content = {"labels": declared, "training": entries}
+            (tmp_path / "dataset.json").write_text(json.dumps(content))
+        return tmp_path
+
+    return make
+
+
+@given(NUMBERS)
+def test_classes_and_numbers_are_each_others_inverse(values: list[int]) -> None:
+    """Whatever the gaps: what a label file becomes in training is written back as it was."""
+    names = {str(value): f"label_{value}" for value in reversed(values)}
+    assert class_values(names, len(values)) == values
+    classes = np.random.default_rng(0).integers(0, len(values), (3, 4, 5)).astype(np.uint8)
+    written = in_file_numbers(classes, values)
+    assert written.tolist() == [[[values[c] for c in row] for row in plane] for plane in classes]
+    assert np.array_equal(class_lookup(values)[written], classes)
+    assert written.max() <= np.iinfo(mask_dtype(values)).max
+    strangers = sorted(set(range(max(values) + 1)) - set(values))[:50]
+    assert (class_lookup(values)[strangers] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs", "kind", "words"),
+    [
+        ({"0": "background", "-1": "a"}, None, ConfigError, "numbers -1, 0"),
+        ({"1": "a", "2": "b"}, None, ConfigError, "0 for the background"),
+        ({"0": "background", "70000": "a"}, None, ConfigError, "up to 65535"),
+        ({"background": 0}, None, ConfigError, "number in the label files -> name"),
+        ({"0": "background", "4": "a"}, 5, ConfigError, "out_channels is 5, label_names has 2"),
+        ({"0": "background", "3": " IGNORE"}, 2, LabelError, "label 3 is called"),
+    ],
+)
+def test_names_that_no_network_can_have(
+    names: dict[str, str], outputs: int | None, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        class_values(names, outputs)
+
+
+def test_numbers_of_other_names_are_refused() -> None:
+    assert matched_values(None, {0: "background", 2: "b"}) == (0, 1, 2), "classes are the numbers"
+    assert matched_values([0, 4], {4: "b", 0: "background"}) == (0, 4)
+    with pytest.raises(ConfigError, match="a name for every number"):
+        matched_values([0, 1], {0: "background", 4: "b"})
+
+
+def test_labels_of_nnunets_second_version() -> None:
+    expected = {0: "background", 4: "a"}
+    assert label_numbers({"0": "background", "4": "a"}) == expected
+    assert label_numbers({"background": 0, "a": 4}) == expected
+    with pytest.raises(ConfigError, match="labels"):
+        label_numbers({"whole": [1, 2]})
+
+
+REFUSED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, str] | None, str]] = {
+    "border of 255": (with_255, None, "value 255 beside 0, 1, 2 in 5 label files"),
+    "declared ignore": (
+        lambda label: label,
+        {"0": "background", "1": "a", "2": "ignore"},
+        "label 2 is called 'ignore'",
+    ),
+    "smoothed": (
+        lambda label: np.rint(gaussian_filter((label > 0) * 255.0, 1)).astype(np.uint8),
+        None,
+        "these look like grey levels",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_check_and_plan_refuse(
+    fault: str, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """nnU-Net #2884: trained as a class; masks of 256 grey levels: 256 outputs."""
+    change, declared, words = REFUSED[fault]
+    data = folders(change, declared)
+    assert main(["check", str(data)]) == 2
+    out = capsys.readouterr().out
+    assert "E_LABEL" in out and words in out and "to do: " in out
+    assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "plan.yaml").exists()
+
+
+@pytest.mark.parametrize("fault", ["border of 255", "smoothed", "half"])
+def test_one_odd_label_does_not_stop_the_others(
+    fault: str, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is left out by name, and not a class."""
+    change = (lambda label: label * np.float32(0.5)) if fault == "half" else REFUSED[fault][0]
+    data, file = folders(change, changed=1), tmp_path / "plan.yaml"
+    assert main(["plan", str(data), "--output", str(file)]) == 3
+    assert yaml.safe_load(file.read_text())["label_values"] == [0, 1, 2]
+    assert "left out: 0: E_LABEL" in capsys.readouterr().err
+    assert main(["check", str(data)]) == 2
+    assert "labels/0.nii.gz" in capsys.readouterr().out
+
+
+def test_255_in_every_file_of_declared_labels(
+    folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """No label is left to plan for."""
+    data = folders(with_255, {"0": "background", "1": "a", "2": "b"})
+    for verb in (["check", str(data)], ["plan", str(data), "--output", str(tmp_path / "p.yaml")]):
+        assert main(verb) == 2
+        text = "".join(capsys.readouterr())
+        assert "255 often marks voxels to ignore" in text and "undeclared values 255 (" in text
+
+
+def test_255_is_a_class_where_it_is_declared_or_alone(
+    folders: Callable[..., Path], tmp_path: Path
+) -> None:
+    for change, declared, values in (
+        (with_255, {"0": "background", "1": "a", "2": "b", "255": "edge"}, [0, 1, 2, 255]),
+        (lambda label: (label > 0) * np.uint8(255), None, [0, 255]),
+    ):
+        data = folders(change, declared)
+        assert main(["check", str(data)]) == 0
+        assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 0
+        assert yaml.safe_load((tmp_path / "plan.yaml").read_text())["label_values"] == values
+        (data / "dataset.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        (range(1, 105), False),  # as TotalSegmentator numbers its classes
+        ([205, 420, 500, 550, 600, 820, 850], False),  # as MM-WHS does
+        ([1, 2, 4], False),  # as BraTS did
+        ([85, 170, 255], False),
+        (range(1, 256), True),
+        ([1, 2, 3, 250, 251, 252, 253, 254, 255], True),  # JPEG
+        ([1, 255], True),
+    ],
+    ids=str,
+)
+def test_numbers_that_nobody_declared(found: list[int], refused: bool) -> None:
+    counts = {"a.nii": dict.fromkeys([0, *found], 9)}
+    require_classes(dict.fromkeys([0, *found], "a class"), counts, Path("data"))
+    if not refused:
+        require_classes({}, counts, Path("data"))
+        return
+    with pytest.raises(LabelError) as caught:
+        require_classes({}, counts, Path("data"))
+    assert len(str(caught.value).splitlines()) <= 4 and "a.nii" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("counts", "declared", "words"),
+    [
+        ({-1: 3, 0: 9}, {}, r"-1 \(3 voxels\)"),
+        ({0: 9, 70000: 1}, {}, "from 0 to 65535"),
+        ({0: 9, 7: 1}, {0: "background", 1: "a"}, r"7 \(1 voxels\); declared are 0, 1"),
+        ({0: 9, 255: 1}, {1: "a"}, "255 often marks voxels to ignore"),
+        ({-1: 3, 1: 9}, {-1: "nothing", 1: "a"}, r"-1 \(3 voxels\)"),
+    ],
+)
+def test_numbers_of_one_file(counts: dict[int, int], declared: dict[int, str], words: str) -> None:
+    require_values({0: 9, 1: 3}, declared, "a.nii")
+    with pytest.raises(LabelError, match=words):
+        require_values(counts, declared, "a.nii")
+
+
+def test_check_prints_every_value_with_its_share(
+    folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = folders(lambda label: np.array([0, 205, 420], np.int16)[label])
+    assert main(["check", str(data), "--output", str(tmp_path / "r.json")]) == 0
+    out = capsys.readouterr().out
+    share = 125 / 12**3
+    assert f"label 205   label_205                {share:8.3%} of the voxels, in 5 of 5" in out
+    assert "label values 0, 205, 420 become classes 0, 1, 2" in out
+    rows = json.loads((tmp_path / "r.json").read_text())["labels"]
+    assert [(r["value"], r["voxels"], r["scans"]) for r in rows] == [
+        (0, 5 * (12**3 - 175), 5),
+        (205, 5 * 125, 5),
+        (420, 5 * 50, 5),
+    ]
+    assert rows[1]["share"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "code", "level"),
+    [
+        (7, None, 2, "error"),
+        (3, None, 0, "warning"),
+        (7, {"0": "background", "1": "a", "2": "b", "7": "c"}, 0, "warning"),
+    ],
+)
+def test_a_value_in_one_scan_only(
+    value: int,
+    declared: dict[str, str] | None,
+    code: int,
+    level: str,
+    folders: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A slip of the brush is not a class: outside of the others' row, and undeclared."""
+
+    def brushed(label: np.ndarray) -> np.ndarray:
+        label[0, 0, 0] = value
+        return label
+
+    assert main(["check", str(folders(brushed, declared, changed=1))]) == code
+    line = next(x for x in capsys.readouterr().out.splitlines() if "occurs in" in x)
+    assert line.startswith(level)
+    assert f"value {value} occurs in labels/0.nii.gz only (1 voxels)" in line
+
+
+def test_values_that_are_not_whole_are_counted(
+    folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(folders(lambda label: label * np.float32(0.25)))]) == 2
+    assert "not whole numbers at 175 of 1728 voxels, such as [0.25, 0.5]" in capsys.readouterr().out
+
+
+def test_labels_without_training_scans_are_named() -> None:
+    names = {0: "background", 1: "a", 2: "b", 5: "c"}
+    scans = {"training": {0: 3, 1: 3}, "validation": {0: 1, 2: 1}, "test": {2: 2, 9: 1}}
+    lines = untrained_lines(scans, names)
+    assert list(lines) == [2, 9]
+    assert "label 2 (b) occurs only in validation (1 scans) and test (2 scans)" in lines[2]
+    assert "label 9 (label_9) occurs only in test (1 scans)" in lines[9]
+    assert untrained_lines({"test": {2: 1}}, names) == {}, "nothing is trained here"
+    assert unlearnt_lines(names, scans["training"], scans) == [
+        lines[2],
+        "label 5 (c) is declared, but no training scan shows it",
+        lines[9],
+    ]
+
+
+def test_split_notes_which_scans_show_which_label(
+    folders: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, file = folders(lambda label: label * 3), tmp_path / "datalist.json"
+    (data / "labels" / "4.nii.gz").write_bytes(b"broken")
+    ask = ["--labelled", "3", "--test", "1", "--output", str(file)]
+    assert main(["split", str(data), *ask]) == 3
+    scans = json.loads(file.read_text())["label_scans"]
+    total = {value: sum(part.get(value, 0) for part in scans.values()) for value in "036"}
+    assert total == {"0": 4, "3": 4, "6": 4}
+    assert "left out: 4: E_NOT_NIFTI" in capsys.readouterr().err
