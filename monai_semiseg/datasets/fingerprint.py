@@ -14,6 +14,7 @@ from tqdm import tqdm
 from monai_semiseg.datasets.check import whole_labels
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import in_ras
+from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError
 from monai_semiseg.images.scan import read_scan
 
@@ -31,6 +32,8 @@ class Fingerprint:
             labels.
         labels: index -> name, background included.
         unread: scans that could not be read, with the reason.
+        sides: whether classes have sides, if the dataset says so.
+        scans: what every scan says of its modality.
     """
 
     modality: str
@@ -40,6 +43,8 @@ class Fingerprint:
     foreground_percentiles: tuple[float, float, float] | None
     labels: dict[int, str]
     unread: dict[str, str]
+    sides: bool | None = None
+    scans: tuple[ScanKind, ...] = ()
 
 
 def measure(
@@ -94,6 +99,8 @@ def measure(
         labels=dataset.labels
         or {value: "background" if value == 0 else f"label_{value}" for value in seen},
         unread=unread,
+        sides=dataset.sides,
+        scans=tuple(row[5] for row in good),
     )
 
 
@@ -108,6 +115,7 @@ _Row = tuple[
     NDArray[np.float64],
     NDArray[np.float32],
     NDArray[np.int64],
+    ScanKind,
 ]
 
 
@@ -133,4 +141,5 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
         np.percentile(image.array, (0.5, 50, 99.5)),
         inside,
         np.unique(values),
+        ScanKind(str(image.meta.get("modality", "")), looks_like_hounsfield(image.array)),
     )
