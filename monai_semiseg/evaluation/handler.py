@@ -94,9 +94,8 @@ class CaseMetrics:
         ]
         mean = float(np.mean([score.dice for score in scores.values()]))
         image = np.asarray(source["native"].cpu())[0]
-        preview = Preview(
-            f"{case}: Dice {mean:.3f}", image, pred.astype(np.uint8), tuple(spacing), label
-        )
+        affine = np.asarray(item["label"].affine.cpu(), dtype=np.float64)
+        preview = Preview(f"{case}: Dice {mean:.3f}", image, pred.astype(np.uint8), affine, label)
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
 
     def _write(self, engine: Engine) -> None:
