@@ -186,8 +186,9 @@ def _outline(inside: NDArray[np.bool_], dashed: bool) -> NDArray[np.bool_]:
 def _centre(mask: NDArray[Any]) -> tuple[int, ...]:
     """The planes that cut the most of the mask; the middle of the volume if it is empty."""
     found = mask > 0
-    flat = found.any(axis=2)
-    box = tuple(map(_span, (flat.any(axis=1), flat.any(axis=0), found.any(axis=(0, 1)))))
+    flat = np.any(found, axis=2)
+    sides = (np.any(flat, axis=1), np.any(flat, axis=0), np.any(found, axis=(0, 1)))
+    box = tuple(_span(side) for side in sides)
     if box[0].stop == 0:
         return tuple(n // 2 for n in mask.shape)
     inner = found[box]
@@ -198,7 +199,7 @@ def _centre(mask: NDArray[Any]) -> tuple[int, ...]:
     )
 
 
-def _span(found: NDArray[np.bool_]) -> slice:
+def _span(found: NDArray[Any]) -> slice:
     """From the first that is found to the last; nothing if there is none."""
     places = np.flatnonzero(found)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
