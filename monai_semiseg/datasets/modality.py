@@ -1,4 +1,4 @@
-"""What kind of scans a dataset holds: told by the user, the dataset or DICOM, or guessed from intensities."""
+"""What kind of scans a dataset holds: told by user, dataset or DICOM, or guessed by the values."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def decide_modality(
     if asked is not None:
         return asked, f"modality: {asked}, asked for"
     if declared.strip():
-        code = dicom_modality(declared)
-        other = doubt if code != "CT" else ""
-        return code or declared, f"modality: {code or declared}, the dataset says so{other}"
+        name = dicom_modality(declared) or " ".join(declared.split())
+        other = doubt if name != "CT" else ""
+        return name, f"modality: {name}, the dataset says so{other}"
     found = sorted({scan.dicom for scan in scans if scan.dicom})
     if len(found) == 1:
         other = doubt if found != ["CT"] else ""

@@ -44,9 +44,9 @@ def plan(
     Returns:
         Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels),
         ``batch_size``, ``out_channels``, ``label_names``, ``intensity``, ``sides``, no mirroring
-        where classes have sides, and ``training_scans``, which scans to be segmented are compared with: least and
-        greatest ``extent`` (field of view) and ``spacing`` (mm along right, anterior, superior),
-        and DICOM's name of the ``modality``, or None.
+        where classes have sides, and ``training_scans``, which scans to be segmented are compared
+        with: least and greatest ``extent`` (field of view) and ``spacing`` (mm along right,
+        anterior, superior), and DICOM's name of the ``modality``, or None.
     """
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     spacing = target_spacing(fingerprint.spacings)

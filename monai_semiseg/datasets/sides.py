@@ -1,4 +1,4 @@
-"""Whether classes are told apart by their side: scans that are mirrored left-right would then teach the wrong class."""
+"""Whether classes are told apart by their side: mirrored scans would then teach the wrong one."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def decide_sides(
 
 
 def has_side(name: str) -> bool:
-    """Return whether a name holds a word for left or for right, in one of many languages; not if it holds both.
+    """Return whether a name holds a word for left or for right, in one of many languages.
 
-    A name is taken apart at case changes, digits and punctuation, and only whole words count. A
+    It has no side of its own if it holds both. A name is taken apart at case changes, digits and punctuation, and only whole words count. A
     letter that a digit follows is none: ``L1`` is a vertebra.
     """
     words, signs = name_words(name), unicodedata.normalize("NFC", name)

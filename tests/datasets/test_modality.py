@@ -98,6 +98,7 @@ def test_values_that_look_like_ct(scan: NDArray[Any], hounsfield: bool) -> None:
         ("CT", [MR], None, "CT"),
         ("CT with contrast", [], None, "CT"),
         ("microscopy", [PLAIN], None, "microscopy"),
+        ("light\nmicroscopy", [], None, "light microscopy"),
         ("CT", [CT], "MR", "MR"),
         ("", [MR], "CT", "CT"),
     ],
