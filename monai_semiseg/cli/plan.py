@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--modality",
         type=modality_code,
         metavar="CODE",
-        help="of the scans: CT, MR, PT, US, ... (default: what dataset.json or the DICOM files say, "
-        "or a guess by the values); CT keeps its scale",
+        help="of the scans: CT, MR, PT, US, ... (default: what dataset.json or the DICOM files "
+        "say, or a guess by the values); CT keeps its scale",
     )
     parser.add_argument(
         "--sides",

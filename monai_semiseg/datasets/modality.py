@@ -88,9 +88,9 @@ def looks_like_hounsfield(values: NDArray[Any]) -> bool:
     """Return whether voxels look like CT in Hounsfield units.
 
     Whole numbers, with a hundredth of them at least near air (-1000) and near soft tissue (-200 to
-    300) each, nothing beyond what scanners store (-3100 to 32767), and hardly anything below air but
-    the one value that pads what the scanner does not see. CT that is stored with an offset (0 to
-    4095) does not: its air cannot be told from the background of MR.
+    300) each, nothing beyond what scanners store (-3100 to 32767), and hardly anything below air
+    but the one value that pads what the scanner does not see. CT that is stored with an offset (0
+    to 4095) does not: its air cannot be told from the background of MR.
     """
     sample = values[tuple(slice(None, None, max(1, n // 96)) for n in values.shape)]
     low, high = float(sample.min()), float(sample.max())

@@ -88,8 +88,8 @@ def decide_sides(
 def has_side(name: str) -> bool:
     """Return whether a name holds a word for left or for right, in one of many languages.
 
-    It has no side of its own if it holds both. A name is taken apart at case changes, digits and punctuation, and only whole words count. A
-    letter that a digit follows is none: ``L1`` is a vertebra.
+    A name that holds both has no side of its own. It is taken apart at case changes, digits and
+    punctuation, and only whole words count; ``L1`` is a vertebra.
     """
     words, signs = name_words(name), unicodedata.normalize("NFC", name)
     left = any(map(_LEFT.fullmatch, words)) or any(sign in signs for sign in _LEFT_SIGNS)

@@ -1,4 +1,4 @@
-"""Left is told from right: nothing on the way from a plan to a mask mirrors scans whose classes have sides."""
+"""Left is told from right: from plan to mask, nothing mirrors scans whose classes have sides."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: f"{file.parts[-3]}-{file.name}")
 def test_every_mirror_asks_for_sides(file: Path) -> None:
-    """Whatever else a config, a plan or a command says of flips and axes: classes with sides are not mirrored."""
+    """Whatever else is set for flips and axes: classes with sides are not mirrored."""
     for node in nodes(ConfigParser.load_config_file(file)):
         target = str(node.get("_target_", "")).rsplit(".", 1)[-1]
         assert target not in ("RandAxisFlipd", "RandRotate90d", "Flipd", "RandFlip"), target
@@ -72,7 +72,7 @@ def mirrored_blobs(folder: Path) -> Path:
     for n in range(8):
         label, shift = np.zeros(shape, np.uint8), rng.integers(-2, 3, 3)
         for value, x in ((1, 9), (2, 22)):
-            label[np.linalg.norm(places - ([x, 8, 8] + shift), axis=-1) < 4] = value
+            label[np.linalg.norm(places - (np.array([x, 8, 8]) + shift), axis=-1) < 4] = value
         image = (rng.normal(0, 0.3, shape) + 2 * (label > 0)).astype(np.float32)
         entries.append({"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"})
         for name, array in (("image", image), ("label", label)):
@@ -85,7 +85,7 @@ def mirrored_blobs(folder: Path) -> Path:
 
 
 def test_a_network_tells_left_from_right(tmp_path: Path) -> None:
-    """Two blobs that only their side tells apart, planned and trained; with flips it cannot be learned."""
+    """Two blobs that only their side tells apart are learned by a plan; with flips they cannot be."""
     data, plan = mirrored_blobs(tmp_path / "data"), tmp_path / "plan.yaml"
     datalist = str(data / "datalist.json")
     asked = ["--datalist", datalist, "--output", str(plan), "--memory", "4"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -19,8 +18,26 @@ from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.sides import decide_sides, has_side, name_words
 from monai_semiseg.errors import ConfigError
 
-SIDED = """LeftHippocampus RightHippocampus kidneyLeft kidney_R l_lung lung_l L R KidneyL LKidney lh.cortex
-rh-cortex kidney-lt rt_kidney RIGHT_LUNG rib_left_1 rib4L lung_lower_lobe_left""".split()
+SIDED = [
+    "LeftHippocampus",
+    "RightHippocampus",
+    "kidneyLeft",
+    "kidney_R",
+    "l_lung",
+    "lung_l",
+    "L",
+    "R",
+    "KidneyL",
+    "LKidney",
+    "lh.cortex",
+    "rh-cortex",
+    "kidney-lt",
+    "rt_kidney",
+    "RIGHT_LUNG",
+    "rib_left_1",
+    "rib4L",
+    "lung_lower_lobe_left",
+]
 LANGUAGES = (
     "left kidney",
     "linke Niere",
@@ -60,8 +77,31 @@ LANGUAGES = (
     "左の腎臓",
     "왼쪽 신장",
 )
-UNSIDED = """background Anterior Posterior levator_ani upright Lever lobe liver tumour vertebra_L1 vertebrae_L5
-L1 T1 T12 C7 R2star l'aorte rectum leftover brightness relevant kidney kidneys""".split()
+UNSIDED = [
+    "background",
+    "Anterior",
+    "Posterior",
+    "levator_ani",
+    "upright",
+    "Lever",
+    "lobe",
+    "liver",
+    "tumour",
+    "vertebra_L1",
+    "vertebrae_L5",
+    "L1",
+    "T1",
+    "T12",
+    "C7",
+    "R2star",
+    "l'aorte",
+    "rectum",
+    "leftover",
+    "brightness",
+    "relevant",
+    "kidney",
+    "kidneys",
+]
 
 
 @pytest.mark.parametrize("name", [*SIDED, *LANGUAGES])

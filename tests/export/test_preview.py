@@ -1,4 +1,4 @@
-"""Pictures of scans with segments: which way they face, where they are cut, and that nothing odd breaks them."""
+"""Pictures of scans: which way they face, where they are cut, and that nothing odd breaks them."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_no_names(tmp_path: Path) -> None:
 
 
 def phantom() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """A body in RAS that is alike in no direction: class 1 right, front, low; class 2 left, back, high."""
+    """A body in RAS, alike in no direction: class 1 right, front, low; class 2 left, back, high."""
     image = RNG.integers(0, 1000, (20, 26, 14), dtype=np.int16)
     label = np.zeros(image.shape, dtype=np.uint8)
     label[12:19, 15:24, 2:7], label[2:5, 3:8, 6:11] = 1, 2
@@ -179,7 +179,7 @@ def centre_of(picture: NDArray[np.int64], colour: tuple[int, int, int]) -> tuple
 
 
 def test_radiological_convention(tmp_path: Path) -> None:
-    """Right is on the left; anterior and superior are up; on the sagittal plane anterior is on the left."""
+    """Right is on the left, anterior and superior are up; sagittal: anterior is on the left."""
     image, label = phantom()
     for value, sign in ((1, 1), (2, -1)):  # class 1 is right, front, low; class 2 the opposite
         mask = np.where(label == value, 1, 0).astype(np.uint8)
@@ -221,7 +221,7 @@ def test_letters_and_places_are_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_legend_is_read_at_thumbnail_size(tmp_path: Path) -> None:
-    """Of a picture of 200 pixels width, capitals are still 6 pixels high, and swatches have their colours."""
+    """At 200 pixels of width, capitals are 6 pixels high, and swatches have their colours."""
     image, label = phantom()
     file = draw_previews([Preview("a", image, label, np.eye(4))], tmp_path / "a.png", NAMES)
     whole = Image.open(file).convert("RGB")
@@ -233,7 +233,7 @@ def test_the_legend_is_read_at_thumbnail_size(tmp_path: Path) -> None:
 
 
 def test_the_legend_names_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a hundred classes those that are seen, by their own colours, and as many as there is room for."""
+    """Of a hundred classes those that are seen, and as many as there is room for."""
     listed: list[str] = []
     draw_all = preview.draw_legend
 
@@ -255,7 +255,7 @@ def test_the_legend_names_what_is_there(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_values_of_labels_may_be_large(tmp_path: Path) -> None:
-    """Colours go by place in the list of names, so classes 205 and 421 (or 1 and 17) do not share one."""
+    """Colours go by place in the list of names: classes 205 and 421 have the first two."""
     image, label = phantom()
     mask = np.choose(label, [0, 205, 421])
     picture = draw(
