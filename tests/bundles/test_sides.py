@@ -85,7 +85,7 @@ def mirrored_blobs(folder: Path) -> Path:
 
 
 def test_a_network_tells_left_from_right(tmp_path: Path) -> None:
-    """Two blobs that only their side tells apart are learned by a plan; with flips they cannot be."""
+    """Two blobs that only their side tells apart: learned by a plan, and not with flips."""
     data, plan = mirrored_blobs(tmp_path / "data"), tmp_path / "plan.yaml"
     datalist = str(data / "datalist.json")
     asked = ["--datalist", datalist, "--output", str(plan), "--memory", "4"]
