@@ -8,6 +8,8 @@ from pathlib import Path
 
 from monai_semiseg.cli.left_out import report_left_out
 
+SIDES = {"auto": None, "true": True, "false": False}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -19,8 +21,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory", type=float, help="GiB that training may use (default: half of what is free)"
     )
     parser.add_argument(
+        "--modality",
+        type=modality_code,
+        metavar="CODE",
+        help="of the scans: CT, MR, PT, US, ... (default: what dataset.json or the DICOM files "
+        "say, or a guess by the values); CT keeps its scale",
+    )
+    parser.add_argument(
+        "--sides",
+        choices=list(SIDES),
+        default="auto",
+        help="whether classes are left and right ones, so that nothing may be mirrored (default "
+        "auto: what dataset.json or the labels' names say)",
+    )
+    parser.add_argument(
         "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
     )
+
+
+def modality_code(text: str) -> str:
+    """Return DICOM's code for a modality.
+
+    Raises:
+        ArgumentTypeError: If the text names none.
+    """
+    from monai_semiseg.datasets.modality import MODALITIES, dicom_modality
+
+    code = dicom_modality(text)
+    if code is None:
+        known = ", ".join(sorted({*MODALITIES.values()}))
+        raise argparse.ArgumentTypeError(f"{text!r}; expected one of {known}")
+    return code
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.fingerprint import measure
     from monai_semiseg.datasets.label_sections import known_label_scans, unlearnt_lines
     from monai_semiseg.datasets.label_values import mapping_line
-    from monai_semiseg.datasets.plan import plan, write_plan
+    from monai_semiseg.datasets.plan import decisions, plan, write_plan
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
@@ -41,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
         fingerprint.labels, fingerprint.label_scans, known_label_scans(datalist or {})
     )
     sys.stderr.writelines(f"{line}\n" for line in lines)
-    settings = plan(fingerprint, memory=int(args.memory * 2**30) if args.memory else None)
-    write_plan(settings, args.output, source=args.dataset.resolve().name)
+    memory = int(args.memory * 2**30) if args.memory else None
+    sides = SIDES[args.sides]
+    settings = plan(fingerprint, memory=memory, modality=args.modality, sides=sides)
+    decided = decisions(fingerprint, modality=args.modality, sides=sides)
+    write_plan(settings, args.output, source=args.dataset.resolve().name, decided=decided)
     sys.stdout.write(args.output.read_text())
     return code

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_semiseg.datasets.sides import declared_sides
 from monai_semiseg.errors import ConfigError
 
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"), ("image", "label"))
@@ -43,6 +44,7 @@ class ScanDataset:
         cases: sorted by id.
         problems: what the layout itself gets wrong (files without a partner, entries without a
             file).
+        sides: whether classes are told apart by their side, if ``dataset.json`` says so.
     """
 
     root: Path
@@ -51,6 +53,7 @@ class ScanDataset:
     labels: dict[int, str]
     cases: list[DatasetCase]
     problems: list[str] = field(default_factory=list)
+    sides: bool | None = None
 
 
 def open_dataset(path: str | Path) -> ScanDataset:
@@ -119,8 +122,15 @@ def _from_json(root: Path) -> ScanDataset:
     cases, doubles = _cases(
         (_clean(image), _clean(label) if label else None) for image, label in pairs
     )
+    sides = declared_sides(description, file)
     return ScanDataset(
-        root, str(description.get("name", root.name)), text, labels, cases, problems + doubles
+        root,
+        str(description.get("name", root.name)),
+        text,
+        labels,
+        cases,
+        problems + doubles,
+        sides,
     )
 
 

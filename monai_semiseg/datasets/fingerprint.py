@@ -20,6 +20,7 @@ from monai_semiseg.datasets.label_values import (
     require_values,
     whole_labels,
 )
+from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
@@ -41,6 +42,8 @@ class Fingerprint:
         unread: scans that were left out since they or their label cannot be used, with the reason.
         notes: what the readers have to say of scans and labels, each remark once.
         label_scans: number in the label files -> labelled scans that show it.
+        sides: whether classes have sides, if the dataset says so.
+        scans: what every scan says of its modality.
     """
 
     modality: str
@@ -52,6 +55,8 @@ class Fingerprint:
     unread: dict[str, str]
     notes: tuple[str, ...] = ()
     label_scans: dict[int, int] = field(default_factory=dict)
+    sides: bool | None = None
+    scans: tuple[ScanKind, ...] = ()
 
 
 def measure(
@@ -109,6 +114,8 @@ def measure(
         unread=unread,
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         label_scans=scans,
+        sides=dataset.sides,
+        scans=tuple(row.kind for row in good),
     )
 
 
@@ -146,6 +153,7 @@ class _Measures:
     percentiles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     labels: dict[int, int] = field(default_factory=dict)
+    kind: ScanKind = ScanKind("", False)
 
 
 def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
@@ -163,6 +171,8 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
     measures.spacing = in_ras(image.spacing, image.affine)
     measures.shape = in_ras(image.array.shape, image.affine).astype(np.int64)
     measures.percentiles = np.percentile(image.array, (0.5, 50, 99.5))
+    modality = str(image.meta.get("modality", ""))
+    measures.kind = ScanKind(modality, looks_like_hounsfield(image.array))
     if case.label is None:
         return
     path = dataset.root / case.label

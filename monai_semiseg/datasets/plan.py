@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import yaml
 from monai_semiseg.datasets.fingerprint import Fingerprint
 from monai_semiseg.datasets.geometry_statistics import extremes
 from monai_semiseg.datasets.label_values import class_values
+from monai_semiseg.datasets.modality import decide_modality, dicom_modality
+from monai_semiseg.datasets.sides import decide_sides
 from monai_semiseg.storage.files import available_memory, write_atomically
 
 
@@ -24,6 +26,8 @@ def plan(
     multiple: int = 8,
     max_voxels: int = 128 * 128 * 96,
     max_batch: int = 2,
+    modality: str | None = None,
+    sides: bool | None = None,
 ) -> dict[str, Any]:
     """Choose spacing, patch, batch, intensity window and channels.
 
@@ -35,20 +39,23 @@ def plan(
             downsamplings).
         max_voxels: the largest patch that a CPU trains in reasonable time.
         max_batch: the largest batch.
+        modality: of the scans; by default what dataset or DICOM files say, or their values.
+        sides: whether classes have sides; by default what the dataset or the labels' names say.
 
     Returns:
         Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels),
         ``batch_size``, ``out_channels``, ``label_values`` (number in the label files of every class),
-        ``label_names`` (the same number -> name), ``intensity``, no mirroring where classes have
-        sides, and ``training_scans``, which scans to be segmented are compared with: least and
-        greatest ``extent`` (field of view) and ``spacing`` (mm along right, anterior, superior),
-        and DICOM's name of the ``modality``, or None.
+        ``label_names`` (the same number -> name), ``intensity``, ``sides``, no mirroring where
+        classes have sides, and ``training_scans``, which scans to be segmented are compared with:
+        least and greatest ``extent`` (field of view) and ``spacing`` (mm along right, anterior,
+        superior), and DICOM's name of the ``modality``, or None.
     """
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     spacing = target_spacing(fingerprint.spacings)
     shapes = fingerprint.shapes * fingerprint.spacings / spacing
     patch = patch_size(np.median(shapes, axis=0), multiple, min(max_voxels, budget))
-    sided = has_sides(fingerprint.labels)
+    kind, _ = decide_modality(fingerprint.modality, fingerprint.scans, modality)
+    sided, _ = decide_sides(fingerprint.labels, fingerprint.sides, sides)
     extents = fingerprint.shapes * fingerprint.spacings
     return {
         "spacing": [float(s) for s in spacing],
@@ -57,30 +64,26 @@ def plan(
         "out_channels": len(fingerprint.labels),
         "label_values": class_values(fingerprint.labels),
         "label_names": {str(value): name for value, name in sorted(fingerprint.labels.items())},
-        "intensity": intensity(fingerprint),
+        "intensity": intensity(fingerprint, kind),
+        "sides": sided,
         "flip_left_right": 0.0 if sided else 0.5,
         "mirror_axes": [] if sided else [0],
         "training_scans": {
             "extent": extremes(extents, 1),
             "spacing": extremes(fingerprint.spacings, 3),
-            "modality": dicom_modality(fingerprint.modality),
+            "modality": dicom_modality(kind),
         },
     }
 
 
-def dicom_modality(name: str) -> str | None:
-    """DICOM's code for what a dataset calls its modality, such as MRI or CT; None if that is not clear."""
-    words = re.split(r"[^a-z]+", name.lower())
-    codes = {"mr": "MR", "mri": "MR", "ct": "CT", "computed": "CT", "pet": "PT", "pt": "PT"}
-    found = {codes[word] for word in words if word in codes}
-    return found.pop() if len(found) == 1 else None
-
-
-def has_sides(labels: dict[int, str]) -> bool:
-    """Whether a class is named by its side (left kidney): mirrored scans would then teach the wrong class."""
-    words = {word for name in labels.values() for word in re.split(r"[^a-z]+", name.lower())}
-    pairs = {"left", "right", "l", "r", "lh", "rh", "links", "rechts"}
-    return len(words & pairs) > 1
+def decisions(
+    fingerprint: Fingerprint, *, modality: str | None = None, sides: bool | None = None
+) -> list[str]:
+    """Return what :func:`plan` decides by names, headers or guesses, and why, one line each."""
+    return [
+        decide_modality(fingerprint.modality, fingerprint.scans, modality)[1],
+        decide_sides(fingerprint.labels, fingerprint.sides, sides)[1],
+    ]
 
 
 def target_spacing(spacings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -110,9 +113,9 @@ def patch_size(shape: np.ndarray[Any, Any], multiple: int, max_voxels: int) -> l
     return patch
 
 
-def intensity(fingerprint: Fingerprint) -> dict[str, Any]:
+def intensity(fingerprint: Fingerprint, modality: str) -> dict[str, Any]:
     """A transform for the image: CT keeps its physical scale (one window for all), other modalities do not have one."""
-    if fingerprint.modality.upper().strip() in ("CT", "COMPUTED TOMOGRAPHY"):
+    if dicom_modality(modality) == "CT":
         whole = np.median(fingerprint.intensity_percentiles, axis=0)
         low, _, high = fingerprint.foreground_percentiles or tuple(float(p) for p in whole)
         return {
@@ -139,10 +142,13 @@ def intensity(fingerprint: Fingerprint) -> dict[str, Any]:
     }
 
 
-def write_plan(settings: dict[str, Any], path: Path, *, source: str) -> Path:
-    """Write a plan as YAML and return its path."""
+def write_plan(
+    settings: dict[str, Any], path: Path, *, source: str, decided: Sequence[str] = ()
+) -> Path:
+    """Write a plan as YAML, with what was decided and why as comments, and return its path."""
     head = f"# Measured on {source} by monai-semiseg plan. Merged over a bundle's config:\n"
     head += "#   --config_file \"['BUNDLE/configs/train.json','plan.yaml']\"\n"
+    head += "".join(f"# {line}\n" for line in decided)
     return write_atomically(
         path, head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
     )

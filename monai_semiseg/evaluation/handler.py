@@ -119,7 +119,8 @@ class CaseMetrics:
         ]
         mean = float(np.mean([score.dice for score in scores.values()]))
         image = np.asarray(source["native"].cpu())[0]
-        preview = Preview(f"{case}: Dice {mean:.3f}", image, pred, tuple(spacing), truth)
+        affine = np.asarray(label.affine.cpu(), dtype=np.float64)
+        preview = Preview(f"{case}: Dice {mean:.3f}", image, pred, affine, truth)
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
 
     def _scored(self, label: NDArray[np.int64]) -> list[int]:

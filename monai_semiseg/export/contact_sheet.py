@@ -50,7 +50,8 @@ def write_contact_sheet(
     figures = "".join(_figure(result, folder, names, remarks[result.input]) for result in done)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Masks</title><style>{_STYLE}</style>'
-        f"<h1>Masks</h1><p>{counts}. Research use only.</p>{table}"
+        f"<h1>Masks</h1><p>{counts}. Research use only.</p>"
+        f"<p>The patient's right is on the left of the pictures.</p>{table}"
         f'<div class="grid">{figures}</div></html>\n'
     )
     return write_atomically(folder / "index.html", page)

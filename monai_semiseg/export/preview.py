@@ -1,21 +1,37 @@
-"""Quick looks: three planes through the largest segment, contours over the image."""
+"""Quick looks: three planes through the largest segment, as radiologists see them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageDraw, ImageFont
-from scipy.ndimage import binary_erosion
+from PIL import Image
 
+from monai_semiseg.export.legend import (
+    PALE,
+    draw_legend,
+    entries,
+    legend_height,
+    legend_lines,
+    shortened,
+    text,
+)
+from monai_semiseg.export.palette import GREYS, ClassPalette
+from monai_semiseg.export.radiological import VIEWS, View, caption, nearest_ras, plane, spacing_of
+from monai_semiseg.export.window import grey_window
 from monai_semiseg.storage.files import atomic_path
 
-_CELL, _ROW, _TITLE, _LEGEND = 280, 300, 40, 40  # pixels
+_CELL, _MARGIN, _TITLE = (
+    300,
+    28,
+    92,
+)  # pixels: a plane with its letters, their room, what stands above
+_WIDTH, _ROW = 3 * _CELL, _TITLE + _CELL
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -23,131 +39,167 @@ class Preview:
     """One scan to picture.
 
     Attributes:
-        title: above the three planes.
+        title: above the three planes, at most two lines.
         image: voxels, shape ``(i, j, k)``.
         mask: predicted label map of the same shape.
-        spacing: voxel size in mm.
+        affine: 4x4, voxel to mm in RAS.
         label: reference label map, drawn dashed, if there is one.
     """
 
     title: str
     image: NDArray[Any]
     mask: NDArray[Any]
-    spacing: tuple[float, ...]
+    affine: NDArray[np.float64]
     label: NDArray[Any] | None = None
 
 
 def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, str]) -> Path:
-    """Draw one row of three planes for every preview; prediction solid, reference dashed, a colour per class.
+    """Draw one row of three planes for every preview, and a legend of the classes that are there.
+
+    In radiological convention, whatever the order of the voxels: the patient's right on the left,
+    anterior or superior up; letters at the edges say it. A segment is filled lightly within its
+    outline, the reference is dashed, a colour per class.
 
     Pillow draws it: for a folder of small scans, a plotting library would take longer than the
     network.
     """
-    sheet = Image.new("RGB", (3 * _CELL, _ROW * len(previews) + _LEGEND), "white")
-    for number, preview in enumerate(previews):
-        _draw_row(sheet, number * _ROW, preview, names)
+    palette = ClassPalette(names)
+    rows = [_Row(preview, palette) for preview in previews]
+    seen = {index for row in rows for index in row.seen}
     reference = any(preview.label is not None for preview in previews)
-    _draw_legend(sheet, _ROW * len(previews), names, reference)
+    shown = [index for index in names if index in seen]
+    legend = legend_lines(entries(names, shown, palette, reference), _WIDTH)
+    below = _ROW * len(rows)
+    sheet = Image.new("L", (_WIDTH, below + legend_height(legend)))  # of numbers of the palette
+    for number, row in enumerate(rows):
+        sheet.paste(row.picture, (0, number * _ROW))
+    draw_legend(sheet, below, legend)
+    sheet.putpalette(palette.table())
     with atomic_path(path) as part:
         sheet.save(part, format="png", compress_level=1)
     return path
 
 
-def _colour(index: int) -> tuple[int, ...]:
-    """A colour that stands out from grey, by a label's place among the foreground's."""
-    palette = (
-        "#ff4d4d",
-        "#ffb000",
-        "#00d0ff",
-        "#7dff4d",
-        "#ff66e0",
-        "#ffff4d",
-        "#4d7dff",
-        "#ff8c66",
-    )
-    return ImageColor.getrgb(palette[index % len(palette)])
+class _Row:
+    """One scan's title and three planes.
 
+    Attributes:
+        picture: numbers of the palette's colours.
+        seen: classes that are on it.
+    """
 
-def _draw_row(sheet: Image.Image, top: int, preview: Preview, names: Mapping[int, str]) -> None:
-    place = _centre(preview.mask if preview.mask.any() or preview.label is None else preview.label)
-    low, high = np.percentile(
-        preview.image[tuple(slice(None, None, max(1, n // 64)) for n in preview.image.shape)],
-        (1, 99),
-    )
-    title = preview.title.splitlines()[:2]
-    for number, line in enumerate(title):
-        _text(sheet, (3 * _CELL // 2, top + 4 + 16 * number), line, "black", centred=True)
-    for axis in range(3):
-        across, up = (n for n in range(3) if n != axis)
-        cut = partial(_plane, axis=axis, place=place[axis])
-        grey = (
-            np.clip((cut(preview.image).astype(np.float64) - low) / max(high - low, 1e-9), 0, 1)
-            * 255
+    def __init__(self, preview: Preview, palette: ClassPalette) -> None:
+        self.picture, self.palette = Image.new("L", (_WIDTH, _ROW)), palette
+        self.seen: set[int] = set()
+        volumes = [preview.image, preview.mask, preview.label]
+        (image, mask, self.label), self.affine = nearest_ras(volumes, preview.affine)
+        if image is None or mask is None:
+            raise ValueError("a preview needs an image and a mask")
+        self.image, self.mask = image, mask
+        self.place = _centre(mask if self.label is None or mask.any() else self.label)
+        self.window = grey_window(image, mask)
+        for number, line in enumerate(preview.title.splitlines()[:2]):
+            line = shortened(line, 22, _WIDTH - 20)
+            text(self.picture, (_WIDTH // 2, 8 + 28 * number), line, 22, anchor="ma")
+        for number, view in enumerate(VIEWS):
+            self._draw(view, number * _CELL)
+
+    def _draw(self, view: View, left: int) -> None:
+        grey = plane(self.image, view, self.place[view.axis])
+        size = _fit(grey.shape, spacing_of(view, self.affine))
+        scan = _shaded(grey, self.window, size)
+        picture = scan.copy()
+        for volume, dashed in ((self.mask, False), (self.label, True)):
+            if volume is not None:
+                self._overlay(picture, scan, plane(volume, view, self.place[view.axis]), dashed)
+        corner = (left + (_CELL - size[0]) // 2, _TITLE + (_CELL - size[1]) // 2)
+        self.picture.paste(Image.fromarray(picture), corner)
+        self._letter(view, left)
+
+    def _overlay(self, picture: Pixels, scan: Pixels, labels: NDArray[Any], dashed: bool) -> None:
+        edges, size = [], (scan.shape[1], scan.shape[0])
+        for index in np.unique(labels).tolist():
+            if index not in self.palette.slots:
+                continue
+            self.seen.add(index)
+            inside = np.asarray(_resized((labels == index).astype(np.uint8) * 255, size)) > 127
+            if not dashed:
+                picture[inside] = self.palette.over(index, scan[inside])
+            edges.append((_outline(inside, dashed), self.palette.pure(index)))
+        for edge, colour in edges:  # after all fillings, which would dim those of neighbours
+            picture[edge] = colour
+
+    def _letter(self, view: View, left: int) -> None:
+        """Write what the plane is and which way the patient lies, beside the picture."""
+        point = self.affine[:3, :3] @ self.place + self.affine[:3, 3]
+        middle, centre, edge = left + _CELL // 2, _TITLE + _CELL // 2, _MARGIN // 2
+        text(
+            self.picture,
+            (middle, _TITLE - 26),
+            caption(view, point, self.affine),
+            18,
+            PALE,
+            "ma",
         )
-        size = _fit(grey.shape, (preview.spacing[up], preview.spacing[across]))
-        picture = np.asarray(_resized(grey, size)).astype(np.uint8)[..., None].repeat(3, 2)
-        for rank, index in enumerate(names, 1):
-            for volume, dashed in ((preview.mask, False), (preview.label, True)):
-                if volume is not None:
-                    picture[_contour(cut(volume) == index, size, dashed)] = _colour(rank)
-        left = axis * _CELL + (_CELL - size[0]) // 2
-        sheet.paste(Image.fromarray(picture), (left, top + _TITLE + (_ROW - _TITLE - size[1]) // 2))
+        places = {
+            view.left: (left + edge, centre),
+            view.right: (left + _CELL - edge, centre),
+            view.top: (middle, _TITLE + edge),
+            view.bottom: (middle, _TITLE + _CELL - edge),
+        }
+        for letter, place in places.items():
+            text(self.picture, place, letter, 26, anchor="mm")
 
 
-def _plane(volume: NDArray[Any], axis: int, place: int) -> NDArray[Any]:
-    """One plane, its second axis upwards."""
-    return np.asarray(np.take(volume, place, axis=axis).T[::-1])
+def _shaded(grey: NDArray[Any], window: tuple[float, float], size: tuple[int, int]) -> Pixels:
+    """The plane in greys of the palette."""
+    low, high = window
+    share = (grey.astype(np.float32) - low) / max(high - low, 1e-9)
+    small = (np.clip(share, 0, 1) * (GREYS - 1)).astype(np.uint8)
+    return np.asarray(_resized(small, size))
 
 
 def _fit(shape: Sequence[int], spacing: tuple[float, float]) -> tuple[int, int]:
     """Width and height in pixels of a plane in its cell: it shows mm."""
     height, width = shape[0] * spacing[0], shape[1] * spacing[1]
-    scale = min((_CELL - 10) / width, (_ROW - _TITLE - 6) / height)
+    scale = (_CELL - 2 * _MARGIN) / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _resized(plane: NDArray[Any], size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+def _resized(plane: Pixels, size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)
 
 
-def _contour(inside: NDArray[np.bool_], size: tuple[int, int], dashed: bool) -> NDArray[np.bool_]:
-    """Pixels along the edge of a structure, inside of it; every other few of them if dashed."""
-    large = np.asarray(_resized(inside, size)) > 0.5
-    edge = large & ~binary_erosion(large)
-    if dashed:
-        edge &= np.add.outer(*map(np.arange, edge.shape)) // 4 % 2 == 0
-    return np.asarray(edge)
-
-
-def _draw_legend(sheet: Image.Image, top: int, names: Mapping[int, str], reference: bool) -> None:
-    draw = ImageDraw.Draw(sheet)
-    entries = [(_colour(rank), name) for rank, name in enumerate(names.values(), 1)]
-    entries += [(ImageColor.getrgb("white"), "reference, dashed")] if reference else []
-    if not entries:
-        return
-    width = 3 * _CELL // len(entries)
-    draw.rectangle((0, top + 6, 3 * _CELL, top + _LEGEND - 6), fill=(77, 77, 77))
-    for number, (colour, name) in enumerate(entries):
-        draw.line(
-            (number * width + 10, top + _LEGEND // 2, number * width + 32, top + _LEGEND // 2),
-            colour,
-            2,
+def _outline(inside: NDArray[np.bool_], dashed: bool) -> NDArray[np.bool_]:
+    """Two pixels along the edge of a structure, inside of it; every other few of them if dashed."""
+    core = np.pad(inside, 2)
+    for _ in range(2):
+        core[1:-1, 1:-1] = (
+            core[1:-1, 1:-1] & core[:-2, 1:-1] & core[2:, 1:-1] & core[1:-1, :-2] & core[1:-1, 2:]
         )
-        _text(sheet, (number * width + 40, top + 12), name.splitlines()[0] if name else "", "white")
-
-
-def _text(
-    sheet: Image.Image, place: tuple[int, int], text: str, colour: str, centred: bool = False
-) -> None:
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    shift = draw.textlength(text, font) / 2 if centred else 0.0
-    draw.text((place[0] - shift, place[1]), text, colour, font)
+    edge = inside & ~core[2:-2, 2:-2]
+    if dashed:
+        edge &= np.add.outer(*map(np.arange, edge.shape)) // 5 % 2 == 0
+    return np.asarray(edge)
 
 
 def _centre(mask: NDArray[Any]) -> tuple[int, ...]:
     """The planes that cut the most of the mask; the middle of the volume if it is empty."""
     found = mask > 0
-    if not found.any():
+    flat = np.any(found, axis=2)
+    sides = (np.any(flat, axis=1), np.any(flat, axis=0), np.any(found, axis=(0, 1)))
+    box = tuple(_span(side) for side in sides)
+    if box[0].stop == 0:
         return tuple(n // 2 for n in mask.shape)
+    inner = found[box]
     others = [tuple(b for b in range(3) if b != axis) for axis in range(3)]
-    return tuple(int(np.argmax(found.sum(axis=axes))) for axes in others)
+    counts = [inner.sum(axis=axes, dtype=np.uint32) for axes in others]
+    return tuple(
+        side.start + int(np.argmax(count)) for side, count in zip(box, counts, strict=True)
+    )
+
+
+def _span(found: NDArray[Any]) -> slice:
+    """From the first that is found to the last; nothing if there is none."""
+    places = np.flatnonzero(found)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)

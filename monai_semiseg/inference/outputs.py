@@ -120,10 +120,9 @@ class CaseOutputs:
         title = ", ".join(
             f"{name} {ml:.2f} mL" for name, ml in volumes_ml(mask, affine, self.names).items()
         )
-        spacing = tuple(float(n) for n in np.linalg.norm(affine[:3, :3], axis=0))
         names = {index: name for index, name in self.names.items() if index > 0}
         try:
-            preview = Preview(f"{case.id}\n{title}", image, mask, spacing)
+            preview = Preview(f"{case.id}\n{title}", image, mask, affine)
             draw_previews([preview], self.picture(case), names)
         except OutputError:
             raise

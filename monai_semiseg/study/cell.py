@@ -18,7 +18,7 @@ from monai_semiseg.bundles.command import bundle_command
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import measure
 from monai_semiseg.datasets.grids import without_misfits
-from monai_semiseg.datasets.plan import plan, write_plan
+from monai_semiseg.datasets.plan import decisions, plan, write_plan
 from monai_semiseg.datasets.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import sha256_of, write_atomically
@@ -295,8 +295,13 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
             write_datalist(content, folder / "datalist.json")
             # Half of an assumed 8 GiB: a plan must not depend on how much memory happens to be
             # free.
-            settings = plan(measure(dataset, content, progress=False), memory=4 << 30)
-            write_plan(settings, folder / "plan.yaml", source=grid.dataset.name)
+            found = measure(dataset, content, progress=False)
+            write_plan(
+                plan(found, memory=4 << 30),
+                folder / "plan.yaml",
+                source=grid.dataset.name,
+                decided=decisions(found),
+            )
         jobs.append(
             Job(
                 cell,

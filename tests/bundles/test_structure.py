@@ -28,6 +28,7 @@ SHARED = (
     "network",
     "inferer",
     "overlap",
+    "sides",
     "mirror_axes",
     "preprocessing",
     "postprocessing",

@@ -12,7 +12,7 @@ import yaml
 
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import Fingerprint, measure
-from monai_semiseg.datasets.plan import has_sides, patch_size, plan, target_spacing, write_plan
+from monai_semiseg.datasets.plan import patch_size, plan, target_spacing, write_plan
 from monai_semiseg.errors import ConfigError
 
 
@@ -66,20 +66,6 @@ def test_ct_keeps_its_scale_and_mr_does_not() -> None:
     assert (
         plan(fingerprint("MRI"))["intensity"]["transforms"][1]["_target_"] == "NormalizeIntensityd"
     )
-
-
-@pytest.mark.parametrize(
-    ("names", "sided"),
-    [
-        (["left kidney", "right kidney"], True),
-        (["hippocampus_l", "hippocampus_r"], True),
-        (["left atrium"], False),
-        (["anterior", "posterior"], False),
-        (["Leber", "links", "rechts"], True),
-    ],
-)
-def test_sides(names: list[str], sided: bool) -> None:
-    assert has_sides(dict(enumerate(names))) is sided
 
 
 def test_yaml_is_what_was_planned(tmp_path: Path) -> None:

@@ -105,6 +105,26 @@ def test_the_worst_cases_are_pictured_worst_first(
     assert Image.open(tmp_path / "worst_cases.png").size[1] > 800
 
 
+def test_the_worst_cases_face_one_way(tmp_path: Path) -> None:
+    """A scan that is stored in another order of its voxels gives the same picture."""
+    scan = torch.rand(1, 12, 12, 8)
+    flip = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=torch.float64))
+    flip[0, 3], flip[2, 3] = 11, 7
+    pictures = []
+    for turned in (False, True):
+        case = item("a", 1)
+        if turned:
+            for key, value in case.items():
+                meta = {"filename_or_obj": value.meta.get("filename_or_obj")}
+                case[key] = MetaTensor(value.as_tensor().flip(1, 3), value.affine @ flip, meta)
+        native = scan.flip(1, 3) if turned else scan
+        engine = Engine(lambda _, batch, case=case: [case])
+        CaseMetrics(str(tmp_path), NAMES).attach(engine)
+        engine.run([[{"native": native}]])
+        pictures.append(np.asarray(Image.open(tmp_path / "worst_cases.png").convert("RGB")))
+    assert np.array_equal(*pictures)
+
+
 def test_a_second_run_starts_over(tmp_path: Path) -> None:
     metrics = CaseMetrics(str(tmp_path), NAMES)
     for name in ("first", "second"):

@@ -1,0 +1,88 @@
+"""Planes of a scan as radiologists look at them, whatever the order and direction of its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class View:
+    """How a plane is looked at.
+
+    Attributes:
+        name: of the plane.
+        axis: that is cut, of right, anterior, superior.
+        left, right, top, bottom: directions in the patient at the picture's edges.
+        ahead, behind: along the axis that is cut, where its mm grow and where they fall.
+    """
+
+    name: str
+    axis: int
+    left: str
+    right: str
+    top: str
+    bottom: str
+    ahead: str
+    behind: str
+
+
+# The patient looks at the reader, or lies before the reader's feet: right is left on the picture.
+VIEWS = (
+    View("Axial", 2, "R", "L", "A", "P", "S", "I"),
+    View("Coronal", 1, "R", "L", "S", "I", "A", "P"),
+    View("Sagittal", 0, "A", "P", "S", "I", "R", "L"),
+)
+
+
+def nearest_ras(
+    volumes: Sequence[NDArray[Any] | None], affine: NDArray[np.float64]
+) -> tuple[list[NDArray[Any] | None], NDArray[np.float64]]:
+    """Turn volumes of one grid so that their axes lead most nearly right, anterior and superior.
+
+    Axes are permuted and flipped; no voxel is computed.
+
+    Args:
+        volumes: shape ``(i, j, k)``; None stays None.
+        affine: 4x4, voxel to mm in RAS.
+
+    Returns:
+        Views of the volumes, and their affine.
+    """
+    turn = io_orientation(affine)
+    shape = next(volume.shape for volume in volumes if volume is not None)
+    turned = [None if volume is None else apply_orientation(volume, turn) for volume in volumes]
+    return turned, np.asarray(affine @ inv_ornt_aff(turn, shape))
+
+
+def plane(volume: NDArray[Any], view: View, place: int) -> NDArray[Any]:
+    """Cut a volume of RAS axes; rows from the picture's top, columns from its left."""
+    return np.asarray(np.take(volume, place, axis=view.axis).T[::-1, ::-1])
+
+
+def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the height and width of a plane's pixels, mm."""
+    across, up = (axis for axis in range(3) if axis != view.axis)
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(sizes[up]), float(sizes[across])
+
+
+def caption(view: View, point: NDArray[np.float64], affine: NDArray[np.float64]) -> str:
+    """Return a plane's name, where it lies, and how far it is turned against the patient.
+
+    Args:
+        view: how it is looked at.
+        point: where the planes meet, mm in RAS.
+        affine: of the turned volume.
+    """
+    here = round(float(point[view.axis]), 1) + 0.0
+    where = f"{view.name}  {view.ahead if here >= 0 else view.behind} {abs(here):.1f} mm"
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    # The cosine is above 1 by rounding where nibabel.affines.obliquity gives NaN.
+    angle = float(np.degrees(np.arccos(min(1.0, np.abs(axes).max(axis=0).min()))))
+    return where if angle < 1 else f"{where}, oblique {angle:.0f}°"
