@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+_MOST_ROWS = 128  # label values on the screen
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -35,12 +37,16 @@ def run(args: argparse.Namespace) -> int:
     labelled = sum(bool(fact.labels) for fact in report.cases)
     out = sys.stdout
     out.write(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label\n")
-    for row in report.label_rows() if labelled else []:
+    rows = report.label_rows() if labelled else []
+    for row in rows[:_MOST_ROWS]:
         out.write(
             f"label {row['value']:<5} {row['name']:24} {row['share']:8.3%} of the voxels, "
             f"in {row['scans']} of {labelled} labelled scans\n"
         )
-    if labelled and (line := mapping_line(report.names)):
+    if len(rows) > _MOST_ROWS:
+        out.write(f"... {len(rows) - _MOST_ROWS} more values; --output writes all\n")
+    odd = any(finding.code == "E_LABEL" for finding in report.errors)
+    if labelled and not odd and (line := mapping_line(report.names)):
         out.write(f"{line}\n")
     for finding in report.findings:
         out.write(f"{finding.level:8} {finding.code:14} {finding.case:24} {finding.message}\n")

@@ -138,6 +138,7 @@ def test_check_and_plan_refuse(
     assert main(["check", str(data)]) == 2
     out = capsys.readouterr().out
     assert "E_LABEL" in out and words in out and "to do: " in out
+    assert "become classes" not in out and len(out.splitlines()) < 150
     assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "plan.yaml").exists()
