@@ -16,7 +16,8 @@ from monai_semiseg.errors import ConfigError, OutputError, SemisegError, root_ca
 VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
 
 EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration or dataset;
-3 finished, some cases failed; 4 interrupted or disk full; 141 nobody reads the output"""
+3 finished, some cases failed; 4 interrupted or disk full; 5 finished, some masks are flagged;
+141 nobody reads the output"""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.plain_text import printable
 
 if TYPE_CHECKING:
     from monai_semiseg.inference.runner import BatchRunner
@@ -38,7 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--any_modality",
         action="store_true",
-        help="segment DICOM of another modality than trained on",
+        help="segment DICOM of another modality than trained on, and flag it",
+    )
+    parser.add_argument(
+        "--on_flag",
+        default="keep",
+        choices=["keep", "skip", "fail"],
+        help="masks of scans unlike the training scans, or with volumes unlike theirs: keep them "
+        "(default; exit code 5), write none, or count the scans as failed",
     )
     parser.add_argument(
         "--trust",
@@ -52,21 +60,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the bundle's inference workflow; 3 if some cases failed."""
+    """Run the bundle's inference workflow; 3 if some cases failed, 5 if some masks are flagged."""
     from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
     from monai_semiseg.inference.zoo import has_runner
 
     configs = [args.bundle / "configs" / "inference.json", *overlay_files(args)]
     if configs[0].is_file():
         code = foreign_code(configs)
-        sys.stderr.writelines(f"foreign code: {line}\n" for line in code)
+        sys.stderr.writelines(f"foreign code: {printable(line)}\n" for line in code)
         if not args.trust:
             require_trust(code, args.bundle)
     runner = _own(args) if has_runner(args.bundle) else _zoo(args)
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
-    sys.stdout.write(f"{done} done, {runner.failed} failed, {skipped} files skipped; {report}\n")
+    flagged = f" ({runner.flagged} of them flagged)" if runner.flagged else ""
+    sys.stdout.write(
+        f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}\n"
+    )
     return runner.exit_code()
 
 
@@ -81,6 +92,7 @@ def _own(args: argparse.Namespace) -> BatchRunner:
         "preview": not args.no_preview,
         "uncertainty": args.uncertainty,
         "any_modality": args.any_modality,
+        "on_flag": args.on_flag,
         "output_type": _kinds(args),
         "shard": args.shard,
         **overrides(args),
@@ -108,6 +120,7 @@ def _zoo(args: argparse.Namespace) -> BatchRunner:
         preview=not args.no_preview,
         output_type=_kinds(args),
         shard=args.shard,
+        on_flag=args.on_flag,
         about={"bundle": args.bundle.resolve().name},
     )
     runner.run()

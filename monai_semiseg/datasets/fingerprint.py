@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.check import whole_labels
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
-from monai_semiseg.datasets.geometry_statistics import in_ras
+from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_ml
 from monai_semiseg.errors import ConfigError, InputError
 from monai_semiseg.images.scan import read_scan
 
@@ -31,6 +32,7 @@ class Fingerprint:
             labels.
         labels: index -> name, background included.
         unread: scans that could not be read, with the reason.
+        volumes_ml: label's name -> least and greatest volume in mL over the labelled scans.
     """
 
     modality: str
@@ -40,6 +42,7 @@ class Fingerprint:
     foreground_percentiles: tuple[float, float, float] | None
     labels: dict[int, str]
     unread: dict[str, str]
+    volumes_ml: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def measure(
@@ -84,17 +87,35 @@ def measure(
         if foreground.size
         else None
     )
-    seen = sorted({0} | {int(value) for row in good for value in row[4]})
+    volumes = [row[4] for row in good if row[4] is not None]
+    seen = sorted({0}.union(*volumes))
+    labels = dataset.labels or {
+        value: "background" if value == 0 else f"label_{value}" for value in seen
+    }
     return Fingerprint(
         modality=dataset.modality,
         spacings=np.array([row[0] for row in good]),
         shapes=np.array([row[1] for row in good]),
         intensity_percentiles=np.array([row[2] for row in good]),
         foreground_percentiles=percentiles,  # type: ignore[arg-type]
-        labels=dataset.labels
-        or {value: "background" if value == 0 else f"label_{value}" for value in seen},
+        labels=labels,
         unread=unread,
+        volumes_ml=_volume_ranges(volumes, labels),
     )
+
+
+def _volume_ranges(
+    volumes: Sequence[Mapping[int, float]], labels: Mapping[int, str]
+) -> dict[str, tuple[float, float]]:
+    """Least and greatest volume by name; 0 is least for a label that a scan lacks."""
+    if not volumes:
+        return {}
+    found = {
+        name: [scan.get(index, 0.0) for scan in volumes]
+        for index, name in labels.items()
+        if index > 0
+    }
+    return {name: (min(values), max(values)) for name, values in found.items()}
 
 
 def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
@@ -107,7 +128,7 @@ _Row = tuple[
     NDArray[np.int64],
     NDArray[np.float64],
     NDArray[np.float32],
-    NDArray[np.int64],
+    dict[int, float] | None,
 ]
 
 
@@ -132,5 +153,14 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
         in_ras(image.array.shape, image.affine).astype(np.int64),
         np.percentile(image.array, (0.5, 50, 99.5)),
         inside,
-        np.unique(values),
+        None if label is None else _volumes(values, label.affine),
     )
+
+
+def _volumes(values: NDArray[np.int64], affine: NDArray[np.float64]) -> dict[int, float]:
+    """Volume in mL of every value of a label map."""
+    found, counts = np.unique(values, return_counts=True)
+    return {
+        int(value): int(count) * voxel_ml(affine)
+        for value, count in zip(found, counts, strict=True)
+    }

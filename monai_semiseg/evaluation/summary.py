@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ import numpy as np
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
 from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -85,19 +84,12 @@ def write_scores(rows: Sequence[ScoreRow], folder: Path, about: dict[str, Any]) 
         raise ConfigError(
             "no case was scored", expected="at least one labelled scan and one foreground class"
         )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "class", "name", *asdict(rows[0].score)])
-    for row in rows:
-        writer.writerow(
-            [
-                row.case,
-                row.index,
-                row.name,
-                *(f"{value:.5f}" for value in asdict(row.score).values()),
-            ]
-        )
-    write_atomically(folder / "metrics.csv", text.getvalue())
+    table = [
+        [row.case, row.index, row.name, *(f"{value:.5f}" for value in asdict(row.score).values())]
+        for row in rows
+    ]
+    header = ["case", "class", "name", *asdict(rows[0].score)]
+    write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows)}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
     return summary

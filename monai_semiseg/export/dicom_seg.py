@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from monai_semiseg import __version__
 from monai_semiseg.errors import ConfigError, UnsupportedError
+from monai_semiseg.export.anatomy_codes import StructureCode, structure_code
 from monai_semiseg.images.dicom_volume import LPS_TO_RAS
 from monai_semiseg.storage.files import write_atomically
 
@@ -28,6 +29,7 @@ def write_segmentation(
     names: Mapping[int, str],
     codes: Mapping[int, Code] | None = None,
     model: str = "",
+    flags: Sequence[str] = (),
 ) -> Path:
     """Write a label map atomically as DICOM SEG (binary, one segment per label), by highdicom.
 
@@ -40,9 +42,11 @@ def write_segmentation(
         files: the files of the series.
         path: the file to write.
         names: index -> name; 0 is background and no segment.
-        codes: index -> ``{value, scheme, meaning}`` of the structure; "Anatomical Structure" for
-            labels without one.
+        codes: index -> ``{value, scheme, meaning}`` of the structure; for labels without one, what
+            :func:`~monai_semiseg.export.anatomy_codes.structure_code` knows of their names, or
+            "Anatomical Structure".
         model: what made the mask, such as the weights' hash.
+        flags: what makes the mask doubtful; said in the descriptions of series and content.
 
     Raises:
         UnsupportedError: If the source lacks what a SEG has to say about it.
@@ -59,7 +63,7 @@ def write_segmentation(
             warnings.simplefilter(
                 "ignore"
             )  # an empty segmentation is written with empty frames, which is right
-            segmentation = _segmentation(mask, affine, sources, segments, model)
+            segmentation = _segmentation(mask, affine, sources, segments, model, flags)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UnsupportedError(
             f"no DICOM SEG can refer to this series ({type(error).__name__})",
@@ -78,6 +82,7 @@ def _segmentation(
     sources: Sequence[pydicom.Dataset],
     segments: Sequence[Any],
     model: str,
+    flags: Sequence[str],
 ) -> pydicom.Dataset:
     """The object, in the order of axes that its frames have: slices first."""
     import highdicom
@@ -101,10 +106,19 @@ def _segmentation(
         manufacturer_model_name="monai_semiseg, research use",
         software_versions=__version__,
         device_serial_number=model[:16] or "0",
-        series_description="Segmentation, research use only",
+        series_description=_description(flags),
+        content_description=_description(flags),
+        content_creator_name="monai_semiseg^",  # a name of one part
         omit_empty_frames=bool(mask.any()),
     )
     return segmentation
+
+
+def _description(flags: Sequence[str]) -> str:
+    """What people see first in a list of series: at most the 64 characters of DICOM's long strings."""
+    if not flags:
+        return "Segmentation, research use only"
+    return f"flagged: {', '.join(flags)}; research use only"[:64]
 
 
 def _source(file: Path) -> pydicom.Dataset:
@@ -142,7 +156,9 @@ def _segment(number: int, name: str, code: Code | None, model: str) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
 
-    kind = codes.SCT.AnatomicalStructure
+    known = structure_code(name) or StructureCode(
+        codes.SCT.AnatomicalStructure, codes.SCT.AnatomicalStructure
+    )
     if code is not None:
         if missing := {"value", "scheme", "meaning"} - set(code):
             raise ConfigError(
@@ -150,11 +166,12 @@ def _segment(number: int, name: str, code: Code | None, model: str) -> Any:
                 expected="value, scheme, meaning",
             )
         kind = highdicom.sr.CodedConcept(code["value"], code["scheme"], code["meaning"])
-    return highdicom.seg.SegmentDescription(
+        known = StructureCode(codes.SCT.AnatomicalStructure, kind)
+    description = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=name[:64],
-        segmented_property_category=codes.SCT.AnatomicalStructure,
-        segmented_property_type=kind,
+        segmented_property_category=known.category,
+        segmented_property_type=known.kind,
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name="monai_semiseg",
@@ -162,3 +179,8 @@ def _segment(number: int, name: str, code: Code | None, model: str) -> Any:
             family=codes.DCM.ArtificialIntelligence,
         ),
     )
+    if known.side is not None:
+        (kind,) = description.SegmentedPropertyTypeCodeSequence
+        side = highdicom.sr.CodedConcept.from_code(known.side)
+        kind.SegmentedPropertyTypeModifierCodeSequence = [side]
+    return description

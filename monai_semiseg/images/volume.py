@@ -21,6 +21,7 @@ from monai_semiseg.errors import (
     NonFiniteError,
     SizeError,
 )
+from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
 
@@ -69,7 +70,7 @@ def collected_notes() -> Iterator[list[str]]:
 
 def warn(path: Path, code: str, message: str) -> None:
     """Issue a :class:`ScanWarning` that names the file, or note it in :func:`collected_notes`."""
-    text, notes = f"{code} {path}: {message}", _notes.get()
+    text, notes = printable(f"{code} {path}: {message}"), _notes.get()
     if notes is None:
         warnings.warn(text, ScanWarning, stacklevel=3)
     else:
