@@ -118,7 +118,9 @@ def _description(flags: Sequence[str]) -> str:
     """What people see first in a list of series: at most the 64 characters of DICOM's long strings."""
     if not flags:
         return "Segmentation, research use only"
-    return f"flagged: {', '.join(flags)}; research use only"[:64]
+    text = f"flagged: {', '.join(flags)}"
+    longer = f"{text}; research use only"
+    return longer if len(longer) <= 64 else text[:64]
 
 
 def _source(file: Path) -> pydicom.Dataset:
