@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+from monai_semiseg.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,5 @@ def run(args: argparse.Namespace) -> int:
     }
     workflow = run_workflow(args.bundle, "evaluate", settings, overlay_files(args))
     summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
-    sys.stdout.write(
-        f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}\n"
-    )
+    say(f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}")
     return 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from monai_semiseg.cli.terminal import say, say_aside
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     datalist = load_datalist(args.datalist) if args.datalist else None
     fingerprint = measure(open_dataset(args.dataset), datalist)
     for case, reason in fingerprint.unread.items():
-        sys.stderr.write(f"left out: {case}: {reason}\n")
+        say_aside(f"left out: {case}: {reason}")
     settings = plan(fingerprint, memory=int(args.memory * 2**30) if args.memory else None)
     write_plan(settings, args.output, source=args.dataset.resolve().name)
-    sys.stdout.write(args.output.read_text())
+    say(args.output.read_text().rstrip())
     return 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.plain_text import printable
 
 if TYPE_CHECKING:
     from monai_semiseg.inference.runner import BatchRunner
@@ -67,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     configs = [args.bundle / "configs" / "inference.json", *overlay_files(args)]
     if configs[0].is_file():
         code = foreign_code(configs)
-        sys.stderr.writelines(f"foreign code: {printable(line)}\n" for line in code)
+        for line in code:
+            say_aside(f"foreign code: {line}")
         if not args.trust:
             require_trust(code, args.bundle)
     runner = _own(args) if has_runner(args.bundle) else _zoo(args)
@@ -75,9 +75,7 @@ def run(args: argparse.Namespace) -> int:
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
     flagged = f" ({runner.flagged} of them flagged)" if runner.flagged else ""
-    sys.stdout.write(
-        f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}\n"
-    )
+    say(f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}")
     return runner.exit_code()
 
 

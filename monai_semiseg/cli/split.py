@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from monai_semiseg.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,5 +50,5 @@ def run(args: argparse.Namespace) -> int:
     )
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
-    sys.stdout.write(f"{args.output}: {counts}\n")
+    say(f"{args.output}: {counts}")
     return 0

@@ -12,6 +12,7 @@ import numpy as np
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
+from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
 
@@ -108,5 +109,5 @@ def as_table(summary: dict[str, Any]) -> str:
             cells.append(
                 f"{scores[metric]['mean']:.{digits}f}" + (f" [{interval}]" if interval else "")
             )
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {printable(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.plain_text import printable
+from monai_semiseg.storage.files import write_atomically
 
 _FORMULA = "=+-@＝＋－＠"
 
