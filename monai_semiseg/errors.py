@@ -167,7 +167,7 @@ class ModalityError(InputError):
 
 
 class UnlikeTrainingError(InputError):
-    """A scan, or its mask, unlike what the network was trained on; refused because that was asked for."""
+    """A scan, or its mask, unlike what the network was trained on, and such ones are left out."""
 
     code = "E_UNLIKE"
 

@@ -1,4 +1,4 @@
-"""Text from file names and headers that is shown to people: nothing in it commands a terminal or a page."""
+"""Text from file names and headers, shown so that nothing in it commands a terminal or a page."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _JOINERS = "\u200c\u200d"  # between letters of Persian, in emoji: they change n
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Return text with every character that is a command, and none to be seen, written as its number.
+    r"""Return text with every character that is a command, not a sign, written as its number.
 
-    Those are control characters (ANSI escape sequences begin with one), line ends, marks that turn
-    the direction of what follows, and what UTF-8 cannot hold. A byte of a file name that is not
-    UTF-8 becomes ``\xe9``.
+    Commands are control characters (ANSI escape sequences begin with one), line ends, and marks
+    that turn the direction of what follows; what UTF-8 cannot hold is written likewise. A byte of a
+    file name that is not UTF-8 becomes ``\xe9``.
 
     Args:
         text: what to show.
@@ -45,7 +45,7 @@ def as_html(text: str) -> str:
 
 
 def as_json(content: Any, indent: int = 1) -> str:
-    """Return JSON in readable UTF-8, with what is not printable as JSON's own escapes: nothing is lost."""
+    """Return readable JSON that loses nothing: what is not printable has JSON's own escapes."""
     text = json.dumps(content, indent=indent, ensure_ascii=False)
     return "\n".join(
         line

@@ -228,7 +228,8 @@ def run(words: list[str], folder: Path) -> None:
     )
     masks = "predict" in words or "inference.json" in " ".join(words)
     # A network of two iterations makes masks of any volume: they are flagged.
-    assert done.returncode in ((0, 5) if masks else (0,)), f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+    said = f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+    assert done.returncode in ((0, 5) if masks else (0,)), said
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What comes from file names and headers commands neither a terminal nor a page, and can be written."""
+"""Names from outside command neither a terminal nor a page, and can be written."""
 
 from __future__ import annotations
 

@@ -97,7 +97,8 @@ def _inspect(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     numbers = sum(value.numel() for value in state.values())
     megabytes = args.weights.stat().st_size / 2**20
     say(
-        f"{len(state)} tensors, {numbers} numbers, {megabytes:.1f} MB, sha256 {sha256_of(args.weights)}"
+        f"{len(state)} tensors, {numbers} numbers, {megabytes:.1f} MB, "
+        f"sha256 {sha256_of(args.weights)}"
     )
     return 0
 

@@ -236,7 +236,11 @@ def unlike_labelled(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> 
         if fact.modality and modalities and fact.modality not in modalities:
             found["modality"] = f"modality {fact.modality}, theirs {', '.join(sorted(modalities))}"
         if found:
-            text = f"{fact.case.image}: unlike the labelled scans: {'; '.join(found.values())}; leave it out of the dataset?"
+            differences = "; ".join(found.values())
+            text = (
+                f"{fact.case.image}: unlike the labelled scans: {differences}; "
+                "leave it out of the dataset?"
+            )
             findings.append(Finding("warning", "W_UNLIKE", fact.case.id, text))
     return findings
 

@@ -1,4 +1,4 @@
-"""Coded terms (SNOMED CT) for the names that labels usually have, from DICOM's own lists of what segments show."""
+"""SNOMED CT codes for the names that labels usually have, from DICOM's lists for segments."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class StructureCode:
 
 @cache
 def structure_code(name: str) -> StructureCode | None:
-    """Return the coded term for a label's name, in any order and spelling of its words; None if there is none."""
+    """Return the coded term for a label's name, its words in any order; None if there is none."""
     from pydicom.sr.codedict import codes
 
     words = _words(name)

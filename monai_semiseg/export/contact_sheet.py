@@ -15,7 +15,8 @@ _STYLE = """
 body { font: 14px sans-serif; margin: 2em; background: #fff; color: #222 }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 1em }
 figure { margin: 0; border: 1px solid #ccc; padding: .5em } figure img { width: 100% }
-.flagged { border: 2px solid #b35c00 } .failed { color: #b00020 } td, th { padding: .2em .8em; text-align: left }
+.flagged { border: 2px solid #b35c00 } .failed { color: #b00020 }
+td, th { padding: .2em .8em; text-align: left }
 """
 
 
@@ -24,7 +25,7 @@ def write_contact_sheet(
     folder: Path,
     names: Mapping[int, str],
 ) -> Path:
-    """Write ``index.html``: what has no mask, then a picture per scan, those with flags or remarks first.
+    """Write ``index.html``: what has no mask, then a picture per scan, those with flags first.
 
     Pictures are linked by relative paths, so the folder can be moved as a whole.
     """
@@ -40,7 +41,8 @@ def write_contact_sheet(
         f"<tr><td>{as_html(r.input)}</td><td>{as_html(r.reason)}</td></tr>" for r in failed
     )
     table = (
-        f'<h2 class="failed">Without a mask</h2><table><tr><th>scan</th><th>why</th></tr>{rows}</table>'
+        '<h2 class="failed">Without a mask</h2>'
+        f"<table><tr><th>scan</th><th>why</th></tr>{rows}</table>"
         if failed
         else ""
     )
@@ -71,7 +73,7 @@ def _figure(result: CaseResult, folder: Path, names: Mapping[int, str]) -> str:
         if (folder / picture).is_file()
         else ""
     )
-    marked = ' class="flagged"' if result.flags or result.reason else ""
+    marked = ' class="flagged"' if result.flags else ""
     flags = f"<br><b>flagged: {as_html(', '.join(result.flags))}</b>" if result.flags else ""
     remark = f"<br><b>{as_html(result.reason)}</b>" if result.reason else ""
     name = f'<a href="{_link(result.output)}">{as_html(result.output)}</a>'

@@ -115,7 +115,7 @@ def _segmentation(
 
 
 def _description(flags: Sequence[str]) -> str:
-    """What people see first in a list of series: at most the 64 characters of DICOM's long strings."""
+    """Return what people see first in a list of series, in the 64 characters that DICOM allows."""
     if not flags:
         return "Segmentation, research use only"
     text = f"flagged: {', '.join(flags)}"

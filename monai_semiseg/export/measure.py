@@ -89,7 +89,7 @@ def outliers(
 
 
 def flag_outliers(results: Sequence[CaseResult]) -> list[CaseResult]:
-    """Add the flag ``volume_outlier``, with the sentence, to the cases that :func:`outliers` finds."""
+    """Add the flag ``volume_outlier`` and the sentence to the cases that :func:`outliers` finds."""
     found = outliers(results)
     return [
         replace(

@@ -87,7 +87,7 @@ class TrainingDomain:
 
 
 def other_modality(found: str, training: Mapping[str, Any]) -> bool:
-    """Whether a scan says that it is of another modality than the training scans; NIfTI files do not say."""
+    """Whether a scan says that it is of another modality than the training scans; NIfTI cannot."""
     known = training.get("modality")
     return bool(known and found) and found.upper() != str(known).upper()
 

@@ -86,7 +86,8 @@ def _table(markdown: str) -> str:
         [cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()
     ]
     rows = [f"<tr>{''.join(f'<td>{as_html(cell)}</td>' for cell in row)}</tr>" for row in body]
-    return f"<table><tr>{''.join(f'<th>{as_html(cell)}</th>' for cell in head)}</tr>{''.join(rows)}</table>"
+    names = "".join(f"<th>{as_html(cell)}</th>" for cell in head)
+    return f"<table><tr>{names}</tr>{''.join(rows)}</table>"
 
 
 def write_protocol(grid: Grid, jobs: Sequence[Job], path: Path) -> None:
