@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from monai_semiseg.plain_text import printable
+
 
 class SemisegError(Exception):
     """Base of all errors that this package raises on purpose.
@@ -28,11 +30,11 @@ class SemisegError(Exception):
     ) -> None:
         self.found, self.expected, self.remedy = found, expected, remedy
         self.path = None if path is None else Path(path)
-        where = "" if path is None else f"{self.path}: "
+        where = "" if path is None else f"{printable(str(self.path))}: "
         lines = [f"{self.code} {where}{found}"]
         lines += [f"  expected: {expected}"] if expected else []
         lines += [f"  to do: {remedy}"] if remedy else []
-        super().__init__("\n".join(lines))
+        super().__init__(printable("\n".join(lines), keep="\n"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by fields: errors cross process pools and data loader workers."""
@@ -162,6 +164,12 @@ class ModalityError(InputError):
     """A scan of another modality than the network was trained on."""
 
     code = "E_MODALITY"
+
+
+class UnlikeTrainingError(InputError):
+    """A scan, or its mask, unlike what the network was trained on, and such ones are left out."""
+
+    code = "E_UNLIKE"
 
 
 class ArchiveError(InputError):

@@ -226,7 +226,10 @@ def run(words: list[str], folder: Path) -> None:
     done = subprocess.run(
         small(words), capture_output=True, text=True, cwd=folder, env=environment, timeout=600
     )
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+    masks = "predict" in words or "inference.json" in " ".join(words)
+    # A network of two iterations makes masks of any volume: they are flagged.
+    said = f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+    assert done.returncode in ((0, 5) if masks else (0,)), said
 
 
 @pytest.fixture(scope="module")

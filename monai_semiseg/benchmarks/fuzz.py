@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import csv
 import gzip
 import io
 import resource
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import SemisegError
 from monai_semiseg.images.volume import collected_notes
-from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import write_table
 
 Files = dict[str, bytes]
 
@@ -205,11 +204,8 @@ def main() -> None:
     args = parser.parse_args()
     found = run(args.count, args.first, args.seconds)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "outcome", "count", "first_seed"])
-    writer.writerows([*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items()))
-    write_atomically(args.output / "fuzz.csv", text.getvalue())
+    table = [[*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items())]
+    write_table(args.output / "fuzz.csv", ["kind", "outcome", "count", "first_seed"], table)
     sys.stdout.write("| kind | outcome | count | first seed |\n| --- | --- | --: | --: |\n")
     sys.stdout.writelines(
         f"| {k} | {o} | {len(s)} | {s[0]} |\n" for (k, o), s in sorted(found.items())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import ctypes
-import io
 import platform
 import threading
 import time
@@ -14,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from monai_semiseg.storage.files import resident_memory, write_atomically
+from monai_semiseg.storage.files import resident_memory
+from monai_semiseg.storage.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,9 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 def write_measured(rows: Sequence[Mapping[str, object]], path: Path) -> None:
     """Rows of one set of columns, with the environment, as CSV."""
-    text, around = io.StringIO(), environment()
-    writer = csv.DictWriter(text, [*rows[0], *around], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, **around} for row in rows)
-    write_atomically(path, text.getvalue())
+    around = environment()
+    names = [*rows[0], *around]
+    write_table(path, names, [[{**row, **around}[name] for name in names] for row in rows])
 
 
 def _synchronize() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
+
+from monai_semiseg.cli.terminal import say
 
 _MOST_ROWS = 128  # label values on the screen
 
@@ -35,24 +36,21 @@ def run(args: argparse.Namespace) -> int:
     datalist = load_datalist(args.datalist) if args.datalist else None
     report = check_dataset(open_dataset(args.dataset), datalist, workers=args.workers)
     labelled = sum(bool(fact.labels) for fact in report.cases)
-    out = sys.stdout
-    out.write(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label\n")
+    say(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label")
     rows = report.label_rows() if labelled else []
     for row in rows[:_MOST_ROWS]:
-        out.write(
+        say(
             f"label {row['value']:<5} {row['name']:24} {row['share']:8.3%} of the voxels, "
-            f"in {row['scans']} of {labelled} labelled scans\n"
+            f"in {row['scans']} of {labelled} labelled scans"
         )
     if len(rows) > _MOST_ROWS:
-        out.write(f"... {len(rows) - _MOST_ROWS} more values; --output writes all\n")
+        say(f"... {len(rows) - _MOST_ROWS} more values; --output writes all")
     odd = any(finding.code == "E_LABEL" for finding in report.errors)
     if labelled and not odd and (line := mapping_line(report.names)):
-        out.write(f"{line}\n")
+        say(line)
     for finding in report.findings:
-        out.write(f"{finding.level:8} {finding.code:14} {finding.case:24} {finding.message}\n")
-    out.write(
-        f"{len(report.errors)} errors, {len(report.findings) - len(report.errors)} warnings\n"
-    )
+        say(f"{finding.level:8} {finding.code:14} {finding.case:24} {finding.message}")
+    say(f"{len(report.errors)} errors, {len(report.findings) - len(report.errors)} warnings")
     if args.output:
         write_atomically(args.output, json.dumps(report.as_dict(), indent=1) + "\n")
     return 2 if report.errors else 0

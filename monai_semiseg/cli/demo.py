@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ConfigError
 
 
@@ -110,5 +111,5 @@ def _verb(argv: list[str]) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    say(text)
     sys.stdout.flush()

@@ -7,9 +7,9 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import sys
 from pathlib import Path
 
+from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import root_cause
 
 PACKAGES = (
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     lines.append(f"devices: {', '.join(_devices())}")
     problems = [problem for bundle in args.bundle for problem in _look_over(bundle)]
     lines += problems or (["bundles: all right"] if args.bundle else [])
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines))
     return 2 if problems else 0
 
 

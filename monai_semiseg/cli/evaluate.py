@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,5 @@ def run(args: argparse.Namespace) -> int:
     }
     workflow = run_workflow(args.bundle, "evaluate", settings, overlay_files(args))
     summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
-    sys.stdout.write(
-        f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}\n"
-    )
+    say(f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}")
     return report_left_out({failed["case"]: failed["reason"] for failed in summary["failed"]})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
+
+from monai_semiseg.cli.terminal import say_aside
 
 
 def report_left_out(left_out: Mapping[str, str], notes: Iterable[str] = ()) -> int:
@@ -17,7 +18,7 @@ def report_left_out(left_out: Mapping[str, str], notes: Iterable[str] = ()) -> i
         The exit code: 3 if a case was left out, else 0.
     """
     for note in dict.fromkeys(notes):
-        sys.stderr.write(f"{note}\n")
+        say_aside(note)
     for case, reason in left_out.items():
-        sys.stderr.write(f"left out: {case}: {reason}\n")
+        say_aside(f"left out: {case}: {reason}")
     return 3 if left_out else 0

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 from monai_semiseg import __version__
 from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study, weights
+from monai_semiseg.cli.terminal import say_aside
 from monai_semiseg.errors import ConfigError, InputError, OutputError, SemisegError, root_cause
 
 VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
 
 EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration or dataset;
-3 finished, some cases failed; 4 interrupted or disk full; 141 nobody reads the output"""
+3 finished, some cases failed; 4 interrupted or disk full; 5 finished, some masks are flagged;
+141 nobody reads the output"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,15 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "interrupted; what is finished is kept, run the same command again to go on\n"
-        )
+        say_aside("interrupted; what is finished is kept, run the same command again to go on")
         return 4
     except Exception as error:
         cause = root_cause(error)
         if args.debug or not isinstance(cause, SemisegError):
             raise
-        sys.stderr.write(f"{cause}\n")
+        say_aside(str(cause))
         asked = isinstance(cause, ConfigError | InputError)
         return 4 if isinstance(cause, OutputError) else 2 if asked else 1
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.terminal import say, say_aside
 
 SIDES = {"auto": None, "true": True, "false": False}
 
@@ -67,15 +67,14 @@ def run(args: argparse.Namespace) -> int:
     fingerprint = measure(open_dataset(args.dataset), datalist)
     code = report_left_out(fingerprint.unread, fingerprint.notes)
     if line := mapping_line(fingerprint.labels):
-        sys.stderr.write(f"{line}\n")
-    lines = unlearnt_lines(
-        fingerprint.labels, fingerprint.label_scans, known_label_scans(datalist or {})
-    )
-    sys.stderr.writelines(f"{line}\n" for line in lines)
+        say_aside(line)
+    known = known_label_scans(datalist or {})
+    for line in unlearnt_lines(fingerprint.labels, fingerprint.label_scans, known):
+        say_aside(line)
     memory = int(args.memory * 2**30) if args.memory else None
     sides = SIDES[args.sides]
     settings = plan(fingerprint, memory=memory, modality=args.modality, sides=sides)
     decided = decisions(fingerprint, modality=args.modality, sides=sides)
     write_plan(settings, args.output, source=args.dataset.resolve().name, decided=decided)
-    sys.stdout.write(args.output.read_text())
+    say(args.output.read_text().rstrip())
     return code

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--any_modality",
         action="store_true",
-        help="segment DICOM of another modality than trained on",
+        help="segment DICOM of another modality than trained on, and flag it",
+    )
+    parser.add_argument(
+        "--on_flag",
+        default="keep",
+        choices=["keep", "skip", "fail"],
+        help="masks of scans unlike the training scans, or with volumes unlike theirs: keep them "
+        "(default; exit code 5), write none, or count the scans as failed",
     )
     parser.add_argument(
         "--trust",
@@ -52,21 +59,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the bundle's inference workflow; 3 if some cases failed."""
+    """Run the bundle's inference workflow; 3 if some cases failed, 5 if some masks are flagged."""
     from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
     from monai_semiseg.inference.zoo import has_runner
 
     configs = [args.bundle / "configs" / "inference.json", *overlay_files(args)]
     if configs[0].is_file():
         code = foreign_code(configs)
-        sys.stderr.writelines(f"foreign code: {line}\n" for line in code)
+        for line in code:
+            say_aside(f"foreign code: {line}")
         if not args.trust:
             require_trust(code, args.bundle)
     runner = _own(args) if has_runner(args.bundle) else _zoo(args)
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
-    sys.stdout.write(f"{done} done, {runner.failed} failed, {skipped} files skipped; {report}\n")
+    flagged = f" ({runner.flagged} of them flagged)" if runner.flagged else ""
+    say(f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}")
     return runner.exit_code()
 
 
@@ -81,6 +90,7 @@ def _own(args: argparse.Namespace) -> BatchRunner:
         "preview": not args.no_preview,
         "uncertainty": args.uncertainty,
         "any_modality": args.any_modality,
+        "on_flag": args.on_flag,
         "output_type": _kinds(args),
         "shard": args.shard,
         **overrides(args),
@@ -108,6 +118,7 @@ def _zoo(args: argparse.Namespace) -> BatchRunner:
         preview=not args.no_preview,
         output_type=_kinds(args),
         shard=args.shard,
+        on_flag=args.on_flag,
         about={"bundle": args.bundle.resolve().name},
     )
     runner.run()

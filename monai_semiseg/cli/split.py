@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.terminal import say, say_aside
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,9 +56,11 @@ def run(args: argparse.Namespace) -> int:
         test_seed=args.test_seed,
     )
     scans, unread = read_label_scans(dataset, datalist)
-    sys.stderr.writelines(f"not read: {name}: {reason}\n" for name, reason in unread.items())
-    sys.stderr.writelines(f"{line}\n" for line in untrained_lines(scans, dataset.labels).values())
+    for name, reason in unread.items():
+        say_aside(f"not read: {name}: {reason}")
+    for line in untrained_lines(scans, dataset.labels).values():
+        say_aside(line)
     write_datalist({**datalist, "label_scans": scans}, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
-    sys.stdout.write(f"{args.output}: {counts}\n")
+    say(f"{args.output}: {counts}")
     return code

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     index, count = parse_shard(args.shard)
     jobs = prepare_jobs(grid, grid.cells, device=args.device)
     for source in args.known:
-        sys.stderr.write(f"{take_over(jobs, source)} cells are known from {source}\n")
+        say_aside(f"{take_over(jobs, source)} cells are known from {source}")
     if args.dry_run:
         return _list(jobs)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}
@@ -89,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
         outcome = run_cells(
             [job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs
         )
-        sys.stdout.write(write_results(grid, jobs))
+        say(write_results(grid, jobs).rstrip("\n"))
     for cell in outcome.elsewhere:
-        sys.stderr.write(f"another process works on {cell}\n")
+        say_aside(f"another process works on {cell}")
     for cell, reason in outcome.failed.items():
-        sys.stderr.write(f"failed: {cell}: {reason} ({grid.output / 'cells' / cell / 'log.txt'})\n")
+        say_aside(f"failed: {cell}: {reason} ({grid.output / 'cells' / cell / 'log.txt'})")
     return 3 if outcome.failed else code
 
 
@@ -172,14 +172,14 @@ def _list(jobs: list[Job]) -> int:
     from monai_semiseg.study.cell import seconds_left
 
     for job in jobs:
-        sys.stdout.write(f"{job.cell.id}: {job.progress()} of {job.iterations} iterations\n")
+        say(f"{job.cell.id}: {job.progress()} of {job.iterations} iterations")
     seconds = seconds_left(jobs)
     estimate = (
         "no estimate before a cell is finished"
         if seconds is None
         else f"about {seconds / 3600:.1f} hours"
     )
-    sys.stdout.write(
-        f"{sum(not job.done for job in jobs)} of {len(jobs)} cells to do; {estimate}, one at a time\n"
+    say(
+        f"{sum(not job.done for job in jobs)} of {len(jobs)} cells to do; {estimate}, one at a time"
     )
     return 0

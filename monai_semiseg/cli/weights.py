@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,11 +93,12 @@ def _inspect(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
     for name, value in state.items():
         shape = " x ".join(map(str, value.shape)) or "scalar"
-        sys.stdout.write(f"{name:60} {str(value.dtype).removeprefix('torch.'):9} {shape}\n")
+        say(f"{name:60} {str(value.dtype).removeprefix('torch.'):9} {shape}")
     numbers = sum(value.numel() for value in state.values())
     megabytes = args.weights.stat().st_size / 2**20
-    sys.stdout.write(
-        f"{len(state)} tensors, {numbers} numbers, {megabytes:.1f} MB, sha256 {sha256_of(args.weights)}\n"
+    say(
+        f"{len(state)} tensors, {numbers} numbers, {megabytes:.1f} MB, "
+        f"sha256 {sha256_of(args.weights)}"
     )
     return 0
 
@@ -114,16 +115,14 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
         network = _network(args)
         before, state = len(state), fitted(state, network)
         total = len(network.state_dict())
-        sys.stdout.write(
-            f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out\n"
-        )
+        say(f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out")
     if args.half:
         state = {
             name: value.half() if value.is_floating_point() else value
             for name, value in state.items()
         }
     save_weights(state, args.output)
-    sys.stdout.write(f"{args.output}\n")
+    say(str(args.output))
     return 0
 
 
@@ -131,7 +130,7 @@ def _match(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     from monai_semiseg.networks.weights import match_weights
 
     match = match_weights(_network(args), state)
-    sys.stdout.write(f"{match}\n")
+    say(str(match))
     return 0 if match.loaded else 3
 
 

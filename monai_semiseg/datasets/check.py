@@ -278,9 +278,13 @@ def unlike_labelled(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> 
     for fact, size in ((fact, size) for fact, section, size in read if section == "unlabeled"):
         found = size_differences(size, known)
         if fact.modality and modalities and fact.modality not in modalities:
-            found.append(f"modality {fact.modality}, theirs {', '.join(sorted(modalities))}")
+            found["modality"] = f"modality {fact.modality}, theirs {', '.join(sorted(modalities))}"
         if found:
-            text = f"{fact.case.image}: unlike the labelled scans: {'; '.join(found)}; leave it out of the dataset?"
+            differences = "; ".join(found.values())
+            text = (
+                f"{fact.case.image}: unlike the labelled scans: {differences}; "
+                "leave it out of the dataset?"
+            )
             findings.append(Finding("warning", "W_UNLIKE", fact.case.id, text))
     return findings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
-from monai_semiseg.datasets.geometry_statistics import in_ras
+from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_ml
 from monai_semiseg.datasets.label_sections import scans_showing
 from monai_semiseg.datasets.label_values import (
     count_values,
@@ -44,6 +45,7 @@ class Fingerprint:
         label_scans: number in the label files -> labelled scans that show it.
         sides: whether classes have sides, if the dataset says so.
         scans: what every scan says of its modality.
+        volumes_ml: label's name -> least and greatest volume in mL over the labelled scans.
     """
 
     modality: str
@@ -57,6 +59,7 @@ class Fingerprint:
     label_scans: dict[int, int] = field(default_factory=dict)
     sides: bool | None = None
     scans: tuple[ScanKind, ...] = ()
+    volumes_ml: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def measure(
@@ -104,19 +107,35 @@ def measure(
         else None
     )
     scans = scans_showing(row.labels for row in good)
+    labels = names_of(dataset.labels, list(scans))
     return Fingerprint(
         modality=dataset.modality,
         spacings=np.array([row.spacing for row in good]),
         shapes=np.array([row.shape for row in good]),
         intensity_percentiles=np.array([row.percentiles for row in good]),
         foreground_percentiles=percentiles,  # type: ignore[arg-type]
-        labels=names_of(dataset.labels, list(scans)),
+        labels=labels,
         unread=unread,
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         label_scans=scans,
         sides=dataset.sides,
         scans=tuple(row.kind for row in good),
+        volumes_ml=_volume_ranges([row.volumes for row in good if row.labels], labels),
     )
+
+
+def _volume_ranges(
+    volumes: Sequence[Mapping[int, float]], labels: Mapping[int, str]
+) -> dict[str, tuple[float, float]]:
+    """Return least and greatest volume by name; 0 is least for a label that a scan lacks."""
+    if not volumes:
+        return {}
+    found = {
+        name: [scan.get(value, 0.0) for scan in volumes]
+        for value, name in labels.items()
+        if value > 0
+    }
+    return {name: (min(values), max(values)) for name, values in found.items()}
 
 
 def _leave_out_odd_labels(
@@ -153,6 +172,7 @@ class _Measures:
     percentiles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     labels: dict[int, int] = field(default_factory=dict)
+    volumes: dict[int, float] = field(default_factory=dict)
     kind: ScanKind = ScanKind("", False)
 
 
@@ -180,6 +200,8 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
     values = onto_grid(whole_labels(label.array, path), label.grid, image.grid, path)
     measures.labels = count_values(values)
     require_values(measures.labels, dataset.labels, path)
+    ml = voxel_ml(image.affine)
+    measures.volumes = {value: count * ml for value, count in measures.labels.items()}
     voxels, values = (in_ras_order(array, image.affine) for array in (image.array, values))
     inside = voxels[values > 0].astype(np.float32)
     measures.foreground = inside[:: max(1, len(inside) // 10_000)]

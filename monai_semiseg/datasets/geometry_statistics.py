@@ -24,6 +24,11 @@ def size_in_ras(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np
     return np.stack([in_ras(shape, affine) * spacing, spacing])
 
 
+def voxel_ml(affine: NDArray[np.float64]) -> float:
+    """Volume of a voxel in mL; the affine, 4x4, is in mm."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
 def extremes(values: NDArray[np.float64], digits: int) -> list[list[float]]:
     """Least and greatest of every column, rounded."""
     return [
@@ -33,7 +38,7 @@ def extremes(values: NDArray[np.float64], digits: int) -> list[list[float]]:
 
 def size_differences(
     size: NDArray[np.float64], known: Mapping[str, Any], factor: float = 1.5
-) -> list[str]:
+) -> dict[str, str]:
     """Say how a scan's field of view and voxels lie beyond those of known scans.
 
     Args:
@@ -43,11 +48,14 @@ def size_differences(
         factor: how far beyond them is still taken for alike.
 
     Returns:
-        A phrase per difference.
+        A phrase per difference, by what differs: ``field_of_view`` or ``voxel_size``.
     """
-    found = []
+    found = {}
     sizes = dict(zip(("extent", "spacing"), size, strict=True))
-    for key, name, digits in (("extent", "field of view", 0), ("spacing", "voxels of", 1)):
+    for key, flag, name, digits in (
+        ("extent", "field_of_view", "field of view", 0),
+        ("spacing", "voxel_size", "voxels of", 1),
+    ):
         if known.get(key) is None:
             continue
         low, high = np.asarray(known[key], dtype=np.float64)
@@ -57,5 +65,5 @@ def size_differences(
         theirs = " x ".join(
             f"{a:.{digits}f}-{b:.{digits}f}" for a, b in zip(low, high, strict=True)
         )
-        found.append(f"{name} {here} mm, theirs {theirs} mm")
+        found[flag] = f"{name} {here} mm, theirs {theirs} mm"
     return found

@@ -48,7 +48,8 @@ def plan(
         ``label_names`` (the same number -> name), ``intensity``, ``sides``, no mirroring where
         classes have sides, and ``training_scans``, which scans to be segmented are compared with:
         least and greatest ``extent`` (field of view) and ``spacing`` (mm along right, anterior,
-        superior), and DICOM's name of the ``modality``, or None.
+        superior), DICOM's name of the ``modality``, or None, and least and greatest ``volume_ml``
+        of every label over the labelled scans.
     """
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     spacing = target_spacing(fingerprint.spacings)
@@ -72,6 +73,10 @@ def plan(
             "extent": extremes(extents, 1),
             "spacing": extremes(fingerprint.spacings, 3),
             "modality": dicom_modality(kind),
+            "volume_ml": {
+                name: [round(value, 4) for value in ends]
+                for name, ends in fingerprint.volumes_ml.items()
+            },
         },
     }
 

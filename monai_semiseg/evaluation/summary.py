@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +13,9 @@ import numpy as np
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.cases import FailedCase
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
+from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,12 @@ def write_scores(
             f"no case was scored{first}",
             expected="at least one labelled scan and one foreground class",
         )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "class", "name", *asdict(rows[0].score)])
-    for row in rows:
-        writer.writerow(
-            [
-                row.case,
-                row.index,
-                row.name,
-                *(f"{value:.5f}" for value in asdict(row.score).values()),
-            ]
-        )
-    write_atomically(folder / "metrics.csv", text.getvalue())
+    table = [
+        [row.case, row.index, row.name, *(f"{value:.5f}" for value in asdict(row.score).values())]
+        for row in rows
+    ]
+    header = ["case", "class", "name", *asdict(rows[0].score)]
+    write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
     return summary
@@ -129,5 +122,5 @@ def as_table(summary: dict[str, Any]) -> str:
                 f"{scores[metric]['mean']:.{digits}f}" + (f" [{interval}]" if interval else "")
             )
         mark = " (never trained)" if name in untrained else ""
-        lines.append(f"| {name}{mark} | " + " | ".join(cells) + " |")
+        lines.append(f"| {printable(name)}{mark} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

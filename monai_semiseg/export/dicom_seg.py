@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from monai_semiseg import __version__
 from monai_semiseg.datasets.label_values import class_lookup, mask_dtype, shortened
 from monai_semiseg.errors import ConfigError, UnsupportedError
+from monai_semiseg.export.anatomy_codes import StructureCode, structure_code
 from monai_semiseg.images.dicom_header import values_unquoted
 from monai_semiseg.images.dicom_volume import LPS_TO_RAS
 from monai_semiseg.storage.files import write_atomically
@@ -29,6 +30,7 @@ def write_segmentation(
     names: Mapping[int, str],
     codes: Mapping[int, Code] | None = None,
     model: str = "",
+    flags: Sequence[str] = (),
 ) -> Path:
     """Write a label map atomically as DICOM SEG (binary, one segment per label), by highdicom.
 
@@ -42,9 +44,11 @@ def write_segmentation(
         path: the file to write.
         names: number -> name; 0 is background and no segment. Segments are numbered in ascending
             order from 1, and their description says the label's own number.
-        codes: number -> ``{value, scheme, meaning}`` of the structure; "Anatomical Structure" for
-            labels without one.
+        codes: number -> ``{value, scheme, meaning}`` of the structure; for labels without one, what
+            :func:`~monai_semiseg.export.anatomy_codes.structure_code` knows of their names, or
+            "Anatomical Structure".
         model: what made the mask, such as the weights' hash.
+        flags: what makes the mask doubtful; said in the descriptions of series and content.
 
     Raises:
         UnsupportedError: If the source lacks what a SEG has to say about it.
@@ -67,7 +71,7 @@ def write_segmentation(
     mask = class_lookup(values)[mask.astype(np.int64)]
     try:
         with values_unquoted():
-            segmentation = _segmentation(mask, affine, sources, segments, model)
+            segmentation = _segmentation(mask, affine, sources, segments, model, flags)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UnsupportedError(
             f"no DICOM SEG can refer to this series ({type(error).__name__})",
@@ -86,6 +90,7 @@ def _segmentation(
     sources: Sequence[pydicom.Dataset],
     segments: Sequence[Any],
     model: str,
+    flags: Sequence[str],
 ) -> pydicom.Dataset:
     """The object, in the order of axes that its frames have: slices first."""
     import highdicom
@@ -109,10 +114,21 @@ def _segmentation(
         manufacturer_model_name="monai_semiseg, research use",
         software_versions=__version__,
         device_serial_number=model[:16] or "0",
-        series_description="Segmentation, research use only",
+        series_description=_description(flags),
+        content_description=_description(flags),
+        content_creator_name="monai_semiseg^",  # a name of one part
         omit_empty_frames=bool(mask.any()),
     )
     return segmentation
+
+
+def _description(flags: Sequence[str]) -> str:
+    """Return what people see first in a list of series, in the 64 characters that DICOM allows."""
+    if not flags:
+        return "Segmentation, research use only"
+    text = f"flagged: {', '.join(flags)}"
+    longer = f"{text}; research use only"
+    return longer if len(longer) <= 64 else text[:64]
 
 
 def _source(file: Path) -> pydicom.Dataset:
@@ -150,7 +166,9 @@ def _segment(number: int, value: int, name: str, code: Code | None, model: str) 
     import highdicom
     from pydicom.sr.codedict import codes
 
-    kind = codes.SCT.AnatomicalStructure
+    known = structure_code(name) or StructureCode(
+        codes.SCT.AnatomicalStructure, codes.SCT.AnatomicalStructure
+    )
     if code is not None:
         if missing := {"value", "scheme", "meaning"} - set(code):
             raise ConfigError(
@@ -158,11 +176,12 @@ def _segment(number: int, value: int, name: str, code: Code | None, model: str) 
                 expected="value, scheme, meaning",
             )
         kind = highdicom.sr.CodedConcept(code["value"], code["scheme"], code["meaning"])
+        known = StructureCode(codes.SCT.AnatomicalStructure, kind)
     segment = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=name[:64],
-        segmented_property_category=codes.SCT.AnatomicalStructure,
-        segmented_property_type=kind,
+        segmented_property_category=known.category,
+        segmented_property_type=known.kind,
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name="monai_semiseg",
@@ -171,4 +190,8 @@ def _segment(number: int, value: int, name: str, code: Code | None, model: str) 
         ),
     )
     segment.SegmentDescription = f"label number {value}"
+    if known.side is not None:
+        (kind,) = segment.SegmentedPropertyTypeCodeSequence
+        side = highdicom.sr.CodedConcept.from_code(known.side)
+        kind.SegmentedPropertyTypeModifierCodeSequence = [side]
     return segment

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from monai_semiseg.datasets.geometry_statistics import voxel_ml
 from monai_semiseg.export.report import CaseResult
 
 
@@ -16,10 +18,10 @@ def volumes_ml(
     mask: NDArray[Any], affine: NDArray[np.float64], names: Mapping[int, str]
 ) -> dict[str, float]:
     """Label name -> mL, 0 for a label that is not there; voxels have the size that the affine says."""
-    ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     counts = np.bincount(
         mask.ravel().astype(np.int64, copy=False), minlength=max(names, default=0) + 1
     )
+    ml = voxel_ml(affine)
     return {name: float(counts[index]) * ml for index, name in names.items() if index > 0}
 
 
@@ -84,3 +86,18 @@ def outliers(
                 remark = f"{name} {volume:.2f} mL, the run's median {median:.2f} mL"
                 found.setdefault(result.input, []).append(remark)
     return found
+
+
+def flag_outliers(results: Sequence[CaseResult]) -> list[CaseResult]:
+    """Add the flag ``volume_outlier`` and the sentence to the cases that :func:`outliers` finds."""
+    found = outliers(results)
+    return [
+        replace(
+            result,
+            flags=[*result.flags, "volume_outlier"],
+            reason="; ".join(filter(None, [result.reason, *found[result.input]])),
+        )
+        if result.status == "done" and result.input in found
+        else result
+        for result in results
+    ]

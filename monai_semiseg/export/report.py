@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class CaseResult:
         output: the mask, relative to the output folder; empty unless done.
         reason: why it failed or was skipped, or what was warned about.
         code: the error's code.
+        flags: short codes of what makes the mask doubtful, such as ``field_of_view``.
         volumes_ml: label name -> mL.
         seconds: of reading, computing and writing, without waiting.
         memory_mb: most memory that was in use after a step: of the GPU's, or of the process.
@@ -39,6 +40,7 @@ class CaseResult:
     seconds: float = 0.0
     memory_mb: float = 0.0
     measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    flags: Sequence[str] = ()
 
 
 def write_report(
@@ -46,18 +48,19 @@ def write_report(
     folder: Path,
     names: Mapping[int, str],
     about: dict[str, Any],
-    marks: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write ``report.json`` and ``report.csv`` atomically.
+
+    Paths in the JSON are what they are on disk; the CSV is for reading and filtering: see
+    :func:`~monai_semiseg.storage.tables.write_table`. Its column ``flags`` has the codes with ``;``
+    between.
 
     Args:
         results: of all inputs.
         folder: output folder.
         names: index -> label name.
         about: facts about the run.
-        marks: input -> what to look at, see :func:`~monai_semiseg.export.measure.outliers`.
     """
-    marks = marks or {}
     cases = [
         {
             "input": r.input,
@@ -69,20 +72,22 @@ def write_report(
             "seconds": round(r.seconds, 3),
             "memory_mb": round(r.memory_mb),
             "measures": {name: dict(found) for name, found in r.measures.items()},
-            "marks": list(marks.get(r.input, [])),
+            "flags": list(r.flags),
         }
         for r in results
     ]
     counts = {
         status: sum(r.status == status for r in results) for status in ("done", "failed", "skipped")
     }
-    content = {**about, "counts": counts, "cases": cases}
-    write_atomically(
-        folder / "report.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    )
+    flags = dict(Counter(flag for r in results for flag in r.flags))
+    content = {**about, "counts": counts, "flags": flags, "cases": cases}
+    write_atomically(folder / "report.json", as_json(content) + "\n")
+    _write_csv(results, folder / "report.csv", names)
+
+
+def _write_csv(results: Sequence[CaseResult], path: Path, names: Mapping[int, str]) -> None:
+    """Write a row per input; columns for what was measured of every label."""
     labels = [name for index, name in names.items() if index > 0]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     there = {kind for r in results for found in r.measures.values() for kind in found}
     kinds = [
         "largest_share",
@@ -90,23 +95,14 @@ def write_report(
     ]
     columns = [(name, kind) for kind in kinds for name in labels]
     measured = [f"{name}_{kind}" for name, kind in columns]
-    writer.writerow(
-        [
-            "input",
-            "status",
-            "output",
-            "reason",
-            *(f"{name}_ml" for name in labels),
-            "seconds",
-            "memory_mb",
-            *measured,
-            "marks",
-        ]
-    )
+    volume = [f"{name}_ml" for name in labels]
+    header = ["input", "status", "output", "reason", *volume]
+    header += ["seconds", "memory_mb", *measured, "flags"]
+    rows = []
     for r in results:
         volumes = [f"{r.volumes_ml[name]:.4f}" if name in r.volumes_ml else "" for name in labels]
         parts = [r.measures.get(name, {}).get(kind, "") for name, kind in columns]
-        remarks = "; ".join(marks.get(r.input, []))
         cost = [f"{r.seconds:.3f}", round(r.memory_mb)]
-        writer.writerow([r.input, r.status, r.output, r.reason, *volumes, *cost, *parts, remarks])
-    write_atomically(folder / "report.csv", text.getvalue())
+        what = [r.input, r.status, r.output, r.reason]
+        rows.append([*what, *volumes, *cost, *parts, ";".join(r.flags)])
+    write_table(path, header, rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.storage.files import atomic_path, write_atomically
+from monai_semiseg.storage.files import atomic_path
+from monai_semiseg.storage.tables import write_table
 
 
 class TrainingProgress:
@@ -106,13 +105,11 @@ class LearningCurve:
             )
         self.rows.append([engine.state.iteration, mean, float("nan") if metric is None else metric])
         if self.write:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(["iteration", "loss", "validation"])
-            writer.writerows(
+            table = [
                 [int(i), f"{loss:.6f}", "" if m != m else f"{m:.6f}"] for i, loss, m in self.rows
-            )
-            write_atomically(self.folder / "learning_curve.csv", text.getvalue())
+            ]
+            header = ["iteration", "loss", "validation"]
+            write_table(self.folder / "learning_curve.csv", header, table)
             draw_curve(self.rows, self.folder / "learning_curve.png")
 
 

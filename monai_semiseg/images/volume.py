@@ -22,6 +22,7 @@ from monai_semiseg.errors import (
     SizeError,
 )
 from monai_semiseg.images.grid import Grid
+from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
 
@@ -75,7 +76,7 @@ def collected_notes() -> Iterator[list[str]]:
 
 def warn(path: Path, code: str, message: str) -> None:
     """Issue a :class:`ScanWarning` that names the file, or note it in :func:`collected_notes`."""
-    text, notes = f"{code} {path}: {message}", _notes.get()
+    text, notes = printable(f"{code} {path}: {message}"), _notes.get()
     if notes is None:
         warnings.warn(text, ScanWarning, stacklevel=3)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,45 +11,97 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.geometry_statistics import size_differences, size_in_ras
-from monai_semiseg.errors import ModalityError
+from monai_semiseg.errors import ConfigError, ModalityError
+
+ON_FLAG = ("keep", "skip", "fail")
 
 
-def unlike_training(
-    shape: Sequence[int],
-    affine: NDArray[np.float64],
-    training: Mapping[str, Any],
-    factor: float = 1.5,
-) -> str | None:
-    """Say how a scan's field of view and voxels differ from the training scans', if they do.
+@dataclass(frozen=True)
+class TrainingDomain:
+    """What the training scans were like, and what a run does with what is unlike them.
 
-    Args:
-        shape: voxels.
-        affine: 4x4, voxel to mm in RAS.
-        training: as :func:`~monai_semiseg.datasets.geometry_statistics.size_differences` takes it.
-        factor: how far beyond them is still taken for alike.
+    Attributes:
+        training: ``extent``, ``spacing``, ``modality`` and ``volume_ml``, as a plan has them under
+            ``training_scans``; what is not there is not compared.
+        any_modality: flag a scan of another modality instead of refusing it.
+        on_flag: ``keep``: write flagged masks; ``skip``: write none; ``fail``: count the case as
+            failed.
 
-    Returns:
-        A remark, or None.
+    Raises:
+        ConfigError: If ``on_flag`` is something else.
     """
-    remarks = size_differences(size_in_ras(shape, affine), training, factor)
-    return (
-        f"unlike the training scans: {'; '.join(remarks)}; look at the mask before you use it"
-        if remarks
-        else None
-    )
+
+    training: Mapping[str, Any] = field(default_factory=dict)
+    any_modality: bool = False
+    on_flag: str = "keep"
+
+    def __post_init__(self) -> None:
+        if self.on_flag not in ON_FLAG:
+            raise ConfigError(f"on_flag {self.on_flag!r}", expected=", ".join(ON_FLAG))
+
+    def scan_flags(
+        self, shape: Sequence[int], affine: NDArray[np.float64], modality: str, path: str | Path
+    ) -> dict[str, str]:
+        """Compare a scan with the training scans, before anything is computed.
+
+        Args:
+            shape: voxels.
+            affine: 4x4, voxel to mm in RAS.
+            modality: DICOM's code; empty if the file does not say.
+            path: of the scan.
+
+        Returns:
+            A phrase per flag: ``field_of_view``, ``voxel_size``, ``modality``.
+
+        Raises:
+            ModalityError: If it is of another modality, unless any may be.
+        """
+        if not self.any_modality:
+            require_modality(modality, self.training, path)
+        flags = size_differences(size_in_ras(shape, affine), self.training)
+        if other_modality(modality, self.training):
+            flags["modality"] = f"modality {modality}, theirs {self.training['modality']}"
+        return flags
+
+    def mask_flags(self, volumes_ml: Mapping[str, float], factor: float = 3.0) -> dict[str, str]:
+        """Compare a mask with the training labels.
+
+        Args:
+            volumes_ml: label's name -> mL.
+            factor: how far beyond the training labels' volumes is still taken for alike.
+
+        Returns:
+            A phrase per flag: ``empty_mask`` if no voxel is labelled, unless the training scans had
+            such ones as well; else ``label_volume``.
+        """
+        known: Mapping[str, Sequence[float]] = self.training.get("volume_ml") or {}
+        if not any(volumes_ml.values()):
+            may_be_empty = bool(known) and all(low == 0 for low, _ in known.values())
+            return {} if may_be_empty else {"empty_mask": "no voxel is labelled"}
+        found = []
+        for name, (low, high) in known.items():
+            if name in volumes_ml and not low / factor <= volumes_ml[name] <= high * factor:
+                here = f"{name} {volumes_ml[name]:.2f} mL"
+                found.append(f"{here}, the training labels' {low:.2f}-{high:.2f} mL")
+        return {"label_volume": "; ".join(found)} if found else {}
+
+
+def other_modality(found: str, training: Mapping[str, Any]) -> bool:
+    """Whether a scan says that it is of another modality than the training scans; NIfTI cannot."""
+    known = training.get("modality")
+    return bool(known and found) and found.upper() != str(known).upper()
 
 
 def require_modality(found: str, training: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse a scan that says it is of another modality than the training scans; NIfTI files do not say.
+    """Refuse a scan that says it is of another modality than the training scans.
 
     Raises:
         ModalityError: If both are known and differ.
     """
-    known = training.get("modality")
-    if known and found and found.upper() != str(known).upper():
+    if other_modality(found, training):
         raise ModalityError(
             f"modality {found}",
-            expected=f"{known}, as the scans that the network was trained on",
+            expected=f"{training['modality']}, as the scans that the network was trained on",
             remedy="use weights for this modality, or say --any_modality",
             path=path,
         )

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from monai_semiseg.datasets.discover import Case
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
+from monai_semiseg.export.anatomy_codes import without_code
 from monai_semiseg.export.measure import volumes_ml
 from monai_semiseg.export.nifti_mask import file_stem, write_map, write_mask
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
+from monai_semiseg.plain_text import printable
 
 
 class CaseOutputs:
@@ -63,6 +65,7 @@ class CaseOutputs:
         model: str,
         image: NDArray[Any] | None = None,
         doubt: NDArray[np.float32] | None = None,
+        flags: Sequence[str] = (),
     ) -> tuple[Path, list[str]]:
         """Write everything that was asked for.
 
@@ -74,6 +77,7 @@ class CaseOutputs:
             model: hash of the weights.
             image: the scan's voxels as they are in the file, for the picture.
             doubt: map of the uncertainty, 0 to 1, or None.
+            flags: what makes the mask doubtful; a DICOM SEG says it.
 
         Returns:
             The mask's file and remarks.
@@ -87,7 +91,8 @@ class CaseOutputs:
             paths.append(write_mask(mask, affine, self.mask(case), self.names, codes))
         if "dicom_seg" in self.kinds:
             try:
-                paths.append(self._segmentation(case, mask, affine, model))
+                paths.append(self._segmentation(case, mask, affine, model, flags))
+                notes += self._uncoded()
             except UnsupportedError as error:
                 if not paths:
                     raise
@@ -103,15 +108,27 @@ class CaseOutputs:
         return paths[0], notes
 
     def _segmentation(
-        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], model: str
+        self,
+        case: Case,
+        mask: NDArray[Any],
+        affine: NDArray[np.float64],
+        model: str,
+        flags: Sequence[str],
     ) -> Path:
         from monai_semiseg.export.dicom_seg import write_segmentation
 
         if case.kind != "dicom":
             raise UnsupportedError("the scan is not DICOM", path=case.source)
         return write_segmentation(
-            mask, affine, case.files, self.dicom(case), self.names, self.codes, model
+            mask, affine, case.files, self.dicom(case), self.names, self.codes, model, flags
         )
+
+    def _uncoded(self) -> list[str]:
+        """Say which segments are coded as no more than a structure."""
+        if names := without_code(self.names, self.codes):
+            known = "coded as Anatomical Structure"
+            return [f"no code known for {', '.join(names)}; {known}"]
+        return []
 
     def _draw(
         self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], image: NDArray[Any]
@@ -122,7 +139,7 @@ class CaseOutputs:
         )
         names = {index: name for index, name in self.names.items() if index > 0}
         try:
-            preview = Preview(f"{case.id}\n{title}", image, mask, affine)
+            preview = Preview(f"{printable(case.id)}\n{title}", image, mask, affine)
             draw_previews([preview], self.picture(case), names)
         except OutputError:
             raise

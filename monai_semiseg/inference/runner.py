@@ -20,15 +20,17 @@ from monai_semiseg.datasets.discover import Case, Found, find_cases
 from monai_semiseg.datasets.label_values import matched_values
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
-from monai_semiseg.export.measure import outliers
+from monai_semiseg.export.measure import flag_outliers
 from monai_semiseg.export.report import CaseResult, write_report
 from monai_semiseg.handlers.precision import autocast_type
 from monai_semiseg.inference.interrupt import stop_requests
+from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.pipeline import overlapped
 from monai_semiseg.inference.run_manifest import RunManifest
 from monai_semiseg.inference.segmenter import CaseSegmenter
 from monai_semiseg.networks.weights import load_weights
+from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import sha256_of
 from monai_semiseg.storage.shard import parse_shard, shard_of
 
@@ -62,9 +64,12 @@ class BatchRunner:
         preview: write a PNG beside every mask.
         about: facts to keep in the report; with weights and labels they say whether a run that is
             found in the output folder is this one, and goes on.
-        training_scans: what they were like, as a plan has it: scans unlike them in size are
-            segmented and marked, scans of another modality are refused.
-        any_modality: do not refuse them.
+        training_scans: what they were like, as a plan has it: scans unlike them in size, and masks
+            unlike their labels in volume, are flagged; scans of another modality are refused.
+        any_modality: flag those as well instead.
+        on_flag: ``keep``: write flagged masks; ``skip``: write none; ``fail``: count such cases as
+            failed. What the scan's header tells is known before the network runs. A volume far from
+            the run's others is flagged when all is done, and its mask is kept.
         output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series
             only.
         segment_codes: label number (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
@@ -94,6 +99,7 @@ class BatchRunner:
         about: dict[str, Any] | None = None,
         training_scans: Mapping[str, Any] | None = None,
         any_modality: bool = False,
+        on_flag: str = "keep",
         output_type: str | Sequence[str] = "nifti",
         segment_codes: Mapping[str, Mapping[str, str]] | None = None,
         shard: str | None = None,
@@ -114,7 +120,7 @@ class BatchRunner:
         self.device, self.overwrite = torch.device(device), overwrite
         self.about = {**(about or {}), "autocast_dtype": autocast_dtype}
         self.shard = parse_shard(shard)
-        self.training = {**(training_scans or {}), **({"modality": None} if any_modality else {})}
+        self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
         self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview)
@@ -125,6 +131,11 @@ class BatchRunner:
     def failed(self) -> int:
         """Number of cases that failed in the last run."""
         return sum(result.status == "failed" for result in self.results)
+
+    @property
+    def flagged(self) -> int:
+        """Number of masks of the last run that are flagged."""
+        return sum(result.status == "done" and bool(result.flags) for result in self.results)
 
     def run(self) -> list[CaseResult]:
         """Segment everything that is not finished, and write the report.
@@ -156,17 +167,17 @@ class BatchRunner:
                 self._run_cases(shard_of(found.cases, *self.shard), manifest, segmenter)
             finally:
                 finished = manifest.finished()
-                self.results = [
-                    *skipped,
-                    *(finished[case.id] for case in found.cases if case.id in finished),
-                ]
+                cases = [finished[case.id] for case in found.cases if case.id in finished]
+                self.results = [*skipped, *flag_outliers(cases)]
                 self._report()
                 manifest.close()
         return self.results
 
     def exit_code(self) -> int:
-        """0 if every case was done, 3 if some failed."""
-        return 3 if self.failed else 0
+        """0 if every case was done, 3 if some failed; else 5 if some masks are flagged."""
+        if self.failed:
+            return 3
+        return 5 if self.flagged else 0
 
     def finish(self) -> None:
         """Leave the process with :meth:`exit_code` unless that is 0: the last step of a bundle's ``finalize``."""
@@ -232,8 +243,8 @@ class BatchRunner:
                 manifest.add(done.case, result)
                 bar.update()
                 left -= 1
-                if result.status == "failed":
-                    bar.write(f"failed: {result.reason}")
+                if result.status != "done":
+                    bar.write(printable(f"{result.status}: {result.reason}"))
                 if isinstance(done.cause, OutputError):
                     raise done.cause from done.cause.__cause__  # the next scan would meet the same full disk
             if left:
@@ -250,7 +261,7 @@ class BatchRunner:
             self.outputs,
             self.names,
             self.device,
-            self.training,
+            self.domain,
             self._digest(),
             self.precision,
             self.values,
@@ -268,6 +279,8 @@ class BatchRunner:
             "weights_sha256": self._digest(),
             "labels": self.names,
             "transforms": steps,
+            "training_scans": self.domain.training,
+            "on_flag": self.domain.on_flag,
             **outputs,
             **self.about,
         }
@@ -282,14 +295,14 @@ class BatchRunner:
             "tool": f"monai_semiseg {__version__}, research use only",
             "weights_sha256": self._digest(),
             "device": str(self.device),
+            "on_flag": self.domain.on_flag,
             "python": platform.python_version(),
             "torch": torch.__version__,
             **self.about,
         }
-        marks = outliers(self.results)
-        write_report(self.results, self.output_dir, self.names, about, marks)
+        write_report(self.results, self.output_dir, self.names, about)
         if self.outputs.preview:
-            write_contact_sheet(self.results, self.output_dir, self.names, marks)
+            write_contact_sheet(self.results, self.output_dir, self.names)
 
 
 def _flat(transform: Any) -> Sequence[Any]:

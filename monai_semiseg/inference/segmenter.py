@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,13 +17,19 @@ from torch import nn
 
 from monai_semiseg.datasets.discover import Case
 from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
-from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError, root_cause
+from monai_semiseg.errors import (
+    DimensionError,
+    NonFiniteError,
+    SemisegError,
+    UnlikeTrainingError,
+    root_cause,
+)
 from monai_semiseg.export.measure import measure_labels, volumes_ml
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.images.reader import kept_voxels
 from monai_semiseg.images.volume import collected_notes
 from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
-from monai_semiseg.inference.out_of_distribution import require_modality, unlike_training
+from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inferers.out_of_memory import OutOfMemoryFallback
 from monai_semiseg.storage.files import resident_memory
@@ -38,6 +44,7 @@ class Work:
         item: what the transforms work on; emptied as soon as it has been written.
         voxels: of the scan as it is in the file, for measurements and pictures; emptied likewise.
         notes: remarks for the report.
+        flags: codes of what makes the mask doubtful.
         seconds: spent on it so far, waiting left out.
         memory: greatest megabytes seen after a step: of the GPU's, or of this process.
         cause: what made it fail.
@@ -48,6 +55,7 @@ class Work:
     item: dict[str, Any] = field(default_factory=dict)
     voxels: NDArray[Any] | None = None
     notes: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
     seconds: float = 0.0
     memory: float = 0.0
     cause: BaseException | None = None
@@ -65,8 +73,7 @@ class CaseSegmenter:
         outputs: where results go.
         names: label number -> name.
         device: of the network.
-        training: what the training scans were like
-            (:mod:`monai_semiseg.inference.out_of_distribution`); empty compares nothing.
+        domain: what the training scans were like, and what happens to scans unlike them.
         model: hash of the weights.
         precision: the network's number format where that does no harm (autocast); None is float32
             throughout.
@@ -85,7 +92,7 @@ class CaseSegmenter:
         outputs: CaseOutputs,
         names: Mapping[int, str],
         device: torch.device,
-        training: Mapping[str, Any],
+        domain: TrainingDomain,
         model: str,
         precision: torch.dtype | None = None,
         values: Sequence[int] | None = None,
@@ -98,7 +105,7 @@ class CaseSegmenter:
         self.values = matched_values(values, names)
         self.inferer = OutOfMemoryFallback(inferer, len(self.values))
         self.outputs, self.names, self.device = outputs, names, device
-        self.training, self.model, self.precision = training, model, precision
+        self.domain, self.model, self.precision = domain, model, precision
         # MONAI's Invertd switches tracing off in the very transforms that may be reading the next
         # scan.
         self._transforms = threading.Lock()
@@ -119,8 +126,10 @@ class CaseSegmenter:
             reason = (
                 work.cause.reason if isinstance(work.cause, SemisegError) else one_line(work.cause)
             )
+            unwanted = isinstance(work.cause, UnlikeTrainingError) and self.domain.on_flag == "skip"
+            status: Literal["failed", "skipped"] = "skipped" if unwanted else "failed"
             work.result = CaseResult(
-                str(work.case.source), "failed", "", reason, code_of(work.cause)
+                str(work.case.source), status, "", reason, code_of(work.cause), flags=work.flags
             )
         if work.result is not None:
             work.result = replace(work.result, seconds=work.seconds, memory_mb=work.memory)
@@ -153,9 +162,32 @@ class CaseSegmenter:
         with self._transforms, kept_voxels() as voxels:
             work.item = self.preprocessing({"image": work.case.image})
         work.voxels = voxels[0] if len(voxels) == 1 else None
-        require_modality(
-            str(work.item["image"].meta.get("modality", "")), self.training, work.case.source
+        meta = work.item["image"].meta
+        found = self.domain.scan_flags(
+            [int(n) for n in meta["spatial_shape"]],
+            np.asarray(meta["original_affine"], dtype=np.float64),
+            str(meta.get("modality", "")),
+            work.case.source,
         )
+        self._flag(work, "unlike the training scans", found)
+
+    def _flag(self, work: Work, head: str, found: Mapping[str, str]) -> None:
+        """Note what makes a scan or its mask doubtful.
+
+        Raises:
+            UnlikeTrainingError: If such scans are to be left out.
+        """
+        if not found:
+            return
+        work.flags += found
+        remark = f"{head}: {'; '.join(found.values())}"
+        if self.domain.on_flag != "keep":
+            raise UnlikeTrainingError(
+                remark,
+                remedy="look at the scan; --on_flag keep writes its mask",
+                path=work.case.source,
+            )
+        work.notes.append(f"{remark}; look at the mask before you use it")
 
     def _compute(self, work: Work) -> None:
         image = work.item["image"]
@@ -184,20 +216,21 @@ class CaseSegmenter:
                 expected=f"shape {tuple(native['spatial_shape'])}",
                 path=work.case.source,
             )
-        if remark := unlike_training(mask.shape, affine, self.training):
-            work.notes.append(remark)
+        volumes = volumes_ml(mask, affine, self.names)
+        self._flag(work, "unlikely mask", self.domain.mask_flags(volumes))
         codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
         doubt = (
             np.asarray(item["uncertainty"].as_tensor().cpu())[0] if "uncertainty" in item else None
         )
         path, remarks = self.outputs.write(
-            work.case, mask, affine, codes, self.model, work.voxels, doubt
+            work.case, mask, affine, codes, self.model, work.voxels, doubt, work.flags
         )
         work.result = CaseResult(
             str(work.case.source),
             "done",
             str(path.relative_to(self.outputs.folder)),
             "; ".join([*work.notes, *remarks]),
-            volumes_ml=volumes_ml(mask, affine, self.names),
+            volumes_ml=volumes,
             measures=measure_labels(mask, self.names, work.voxels, doubt),
+            flags=work.flags,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS
 from monai_semiseg.storage.files import sha256_of, write_atomically
 from monai_semiseg.storage.lock import WorkLock
+from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.cell import Job
 from monai_semiseg.study.report import versions
 
@@ -67,7 +67,8 @@ def take_over(jobs: Sequence[Job], source: Path) -> int:
 
 def _finish(job: Job, rows: Sequence[dict[str, str]], about: dict[str, str | None]) -> None:
     job.claim()
-    table = write_atomically(job.folder / "test" / "metrics.csv", _table(rows))
+    scores = [[row.get(name, "") for name in SCORED] for row in rows]
+    table = write_table(job.folder / "test" / "metrics.csv", SCORED, scores)
     note = {"digest": job.digest(), "test/metrics.csv": sha256_of(table), **about}
     write_atomically(job.folder / "cell.json", json.dumps(note, indent=1) + "\n")
 
@@ -103,11 +104,3 @@ def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, str]]]
             path=source,
         )
     return protocol, scores
-
-
-def _table(rows: Sequence[dict[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, SCORED, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.results import Row, Table, paired
 from monai_semiseg.study.statistics import holm
 
@@ -19,22 +17,20 @@ def write_pairs(rows: Sequence[Row], path: Path) -> None:
     Intervals are 95 %, over test cases. Holm's correction runs over the pairs of a budget. A pair
     without a shared seed has no row.
     """
-    text, table = io.StringIO(), Table(rows)
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "labelled",
-            "arm",
-            "against",
-            "seeds",
-            "difference",
-            "difference_low",
-            "difference_high",
-            "p_holm",
-            "wins",
-            "difference_by_seed",
-        ]
-    )
+    table = Table(rows)
+    lines = []
+    header = [
+        "labelled",
+        "arm",
+        "against",
+        "seeds",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p_holm",
+        "wins",
+        "difference_by_seed",
+    ]
     for labelled in sorted({n for _, n in table.scores}):
         arms = sorted(arm for arm, n in table.scores if n == labelled)
         found = [
@@ -46,7 +42,7 @@ def write_pairs(rows: Sequence[Row], path: Path) -> None:
             compared, holm([c.p for *_, c in compared]), strict=True
         ):
             numbers = [f"{value:.5f}" for value in (c.difference, *c.interval)]
-            writer.writerow(
+            lines.append(
                 [
                     labelled,
                     arm,
@@ -58,4 +54,4 @@ def write_pairs(rows: Sequence[Row], path: Path) -> None:
                     " ".join(f"{value:.5f}" for value in by_seed),
                 ]
             )
-    write_atomically(path, text.getvalue())
+    write_table(path, header, lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import importlib.metadata
 import json
 import platform
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg import __version__
+from monai_semiseg.plain_text import as_html
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.study.answer import answer, mixed_code
 from monai_semiseg.study.cell import Job
@@ -59,7 +59,7 @@ def write_html(
         "<!doctype html><meta charset='utf-8'><title>Label-efficiency study</title>",
         "<style>body{font:15px sans-serif;max-width:72em;margin:2em auto}td,th{padding:.2em .6em;text-align:left}"
         "tr:nth-child(odd){background:#f3f3f3}img{max-width:100%}</style><h1>Label-efficiency study</h1><ul>",
-        *(f"<li>{html.escape(sentence)}</li>" for sentence in sentences),
+        *(f"<li>{as_html(sentence)}</li>" for sentence in sentences),
         "</ul>",
         *(
             _image(file)
@@ -72,7 +72,7 @@ def write_html(
     for job in jobs:
         picture = job.folder / "test" / "worst_cases.png"
         if job.done and picture.is_file():
-            name = html.escape(job.cell.id)
+            name = as_html(job.cell.id)
             parts.append(f"<details><summary>{name}</summary>{_image(picture)}</details>")
     write_atomically(folder / "report.html", "\n".join(parts) + "\n")
 
@@ -85,8 +85,9 @@ def _table(markdown: str) -> str:
     head, _, *body = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()
     ]
-    rows = [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in body]
-    return f"<table><tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in head)}</tr>{''.join(rows)}</table>"
+    rows = [f"<tr>{''.join(f'<td>{as_html(cell)}</td>' for cell in row)}</tr>" for row in body]
+    names = "".join(f"<th>{as_html(cell)}</th>" for cell in head)
+    return f"<table><tr>{names}</tr>{''.join(rows)}</table>"
 
 
 def write_protocol(grid: Grid, jobs: Sequence[Job], path: Path) -> None:

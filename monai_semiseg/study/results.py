@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from monai_semiseg.evaluation.metrics import METRICS
 from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.cell import Job
 from monai_semiseg.study.grid import REFERENCE
 from monai_semiseg.study.statistics import (
@@ -93,13 +93,12 @@ def read_rows(jobs: Sequence[Job]) -> list[Row]:
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
     """Write ``results.csv``: a row per case, class and cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", "labelled", "seed", "case", "class", "name", *METRICS])
+    header = ["arm", "labelled", "seed", "case", "class", "name", *METRICS]
+    table = []
     for row in rows:
         scores = [f"{score:.5f}" for score in row.scores]
-        writer.writerow([row.arm, row.labelled, row.seed, row.case, row.index, row.name, *scores])
-    write_atomically(path, text.getvalue())
+        table.append([row.arm, row.labelled, row.seed, row.case, row.index, row.name, *scores])
+    write_table(path, header, table)
 
 
 class Table:
@@ -199,24 +198,21 @@ def _with_p(one: Summary, p: float) -> Summary:
 
 def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
     """Write ``summary.csv`` and ``summary.md``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "labelled",
-            "arm",
-            "seeds",
-            *METRICS,
-            "dice_low",
-            "dice_high",
-            "difference",
-            "difference_low",
-            "difference_high",
-            "p_holm",
-            "wins",
-            "difference_by_seed",
-        ]
-    )
+    header = [
+        "labelled",
+        "arm",
+        "seeds",
+        *METRICS,
+        "dice_low",
+        "dice_high",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p_holm",
+        "wins",
+        "difference_by_seed",
+    ]
+    table = []
     for one in summaries:
         c = one.against
         paired = (
@@ -231,7 +227,7 @@ def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
             ]
         )
         means = [f"{one.means[metric]:.5f}" for metric in METRICS]
-        writer.writerow(
+        table.append(
             [
                 one.labelled,
                 one.arm,
@@ -241,7 +237,7 @@ def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
                 *paired,
             ]
         )
-    write_atomically(folder / "summary.csv", text.getvalue())
+    write_table(folder / "summary.csv", header, table)
     write_atomically(folder / "summary.md", as_markdown(summaries))
 
 

@@ -20,9 +20,9 @@ def test_extent_whatever_the_axes_are(order: tuple[int, ...], signs: tuple[int, 
         shape[array_axis] = round(extent[world] / spacing[world])
     size = size_in_ras(shape, affine)
     assert np.allclose(size, (extent, spacing))
-    assert size_differences(size, KNOWN) == []
+    assert size_differences(size, KNOWN) == {}
     voxels = {"spacing": [[0.5, 0.9, 1.9], [0.6, 1.1, 2.5]]}
-    assert size_differences(size, voxels) == size_differences(size, {}) == []
+    assert size_differences(size, voxels) == size_differences(size, {}) == {}
     finer = {"spacing": [[0.5, 0.9, 0.2], [0.6, 1.1, 0.3]]}
     told = "voxels of 0.5 x 1.0 x 2.0 mm, theirs 0.5-0.6 x 0.9-1.1 x 0.2-0.3 mm"
-    assert size_differences(size, finer) == [told]
+    assert size_differences(size, finer) == {"voxel_size": told}

@@ -95,6 +95,34 @@ def test_measuring_leaves_held_back_scans_alone(make: SimpleNamespace, tmp_path:
     assert found.spacings.tolist() == [[1, 1, 1], [2, 2, 2]] and found.unread == {}
 
 
+def test_volumes_of_the_labelled_training_scans(make: SimpleNamespace, tmp_path: Path) -> None:
+    """Voxels of 2 x 2 x 2 mm are 0.008 mL; labels of held-back scans are not looked at."""
+    counts = {"a": (10, 4), "b": (30, 0), "held_back": (60, 60)}
+    for name, (first, second) in counts.items():
+        label = np.zeros((5, 6, 7), np.uint8)
+        label.flat[:first] = 1
+        label.flat[first : first + second] = 2
+        make.nifti(tmp_path / "images" / f"{name}.nii", np.diag([2.0, 2.0, 2.0, 1.0]))
+        nib.save(
+            nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / f"{name}_label.nii"
+        )
+    make.nifti(tmp_path / "images" / "free.nii")
+    pairs = {n: {"image": f"images/{n}.nii", "label": f"{n}_label.nii"} for n in counts}
+    datalist = {
+        "training": [pairs["a"], pairs["b"]],
+        "unlabeled": [{"image": "images/free.nii"}],
+        "test": [pairs["held_back"]],
+    }
+    found = measure(open_dataset(tmp_path), datalist, progress=False)
+    assert found.volumes_ml == {
+        "label_1": pytest.approx((0.08, 0.24)),
+        "label_2": pytest.approx((0.0, 0.032)),
+    }
+    planned = plan(found)["training_scans"]["volume_ml"]
+    assert planned == {"label_1": [0.08, 0.24], "label_2": [0.0, 0.032]}
+    assert plan(fingerprint())["training_scans"]["volume_ml"] == {}
+
+
 def test_axes_are_anatomical(make: SimpleNamespace, tmp_path: Path) -> None:
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, 2.5], [-1.5, 0, 0], [0, 2.0, 0]])  # stored P, S, R

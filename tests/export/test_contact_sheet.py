@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from monai_semiseg.export.contact_sheet import preview_of, write_contact_sheet
 from monai_semiseg.export.report import CaseResult
@@ -21,19 +23,22 @@ class Links(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         if tag == "img":
-            self.images.append(unquote(dict(attributes)["src"] or ""))
+            self.images.append(os.fsdecode(unquote_to_bytes(dict(attributes)["src"] or "")))
 
 
 def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
     odd = "a b/<img src=x>#1_seg.nii.gz"
     results = [
         CaseResult("in/c", "done", "c_seg.nii.gz", volumes_ml={"left": 1.234}),
-        CaseResult("in/odd", "done", odd, "unlike the training scans <b>"),
+        CaseResult("in/odd", "done", odd, "unlike <b>", flags=["field_of_view"]),
+        CaseResult("in/bell", "done", "bell\x1b_seg.nii.gz", "a remark\u202e\x1b[31m"),
+        CaseResult(os.fsdecode(b"in/caf\xe9"), "done", os.fsdecode(b"caf\xe9_seg.nii.gz")),
+        CaseResult("in/head", "skipped", reason="unlike the others", flags=["field_of_view"]),
         CaseResult("in/none", "done", "none_seg.dcm"),
         CaseResult("in/bad<script>", "failed", reason="ends too early"),
         CaseResult("in/notes.txt", "skipped", reason="not a scan"),
     ]
-    for output in ("c_seg.nii.gz", odd):
+    for output in ("c_seg.nii.gz", odd, os.fsdecode(b"caf\xe9_seg.nii.gz")):
         (tmp_path / preview_of(output)).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / preview_of(output)).write_bytes(b"png")
     page = write_contact_sheet(results, tmp_path, {0: "background", 1: "left"}).read_text()
@@ -42,11 +47,15 @@ def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
     assert links.images == [
         preview_of(odd),
         "c_preview.png",
-    ]  # with a remark first; none has no picture
+        os.fsdecode(b"caf\xe9_preview.png"),
+    ]  # with a flag first; none has no picture
     assert all((tmp_path / image).is_file() for image in links.images)
     assert (
-        "script" not in links.tags and "1.23 mL" in page and "3 done, 1 failed, 1 skipped" in page
+        "script" not in links.tags and "1.23 mL" in page and "5 done, 1 failed, 2 skipped" in page
     )
+    assert "flagged: field_of_view" in page and "unlike the others" in page
+    assert not [char for char in page if unicodedata.category(char) in ("Cf", "Cs")]
+    assert "\x1b" not in page and "caf\\xe9_seg.nii.gz" in page
     assert "ends too early" in page and "http" not in page
 
 

@@ -157,3 +157,33 @@ def test_codes_are_whole(tmp_path: Path) -> None:
         write_segmentation(
             random_mask(), np.eye(4), files, tmp_path / "s.dcm", NAMES, {1: {"value": "1"}}
         )
+
+
+def test_many_flags_fit_into_the_description(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    flags = ["field_of_view", "voxel_size", "modality", "label_volume"]
+    path = write_segmentation(
+        random_mask(),
+        read_scan(files).affine,
+        files,
+        tmp_path / "seg.dcm",
+        NAMES,
+        model="abc",
+        flags=flags,
+    )
+    text = str(pydicom.dcmread(path).SeriesDescription)
+    assert text == "flagged: field_of_view, voxel_size, modality, label_volume"
+
+
+def test_given_codes_beat_those_of_the_names(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    names = {0: "background", 1: "left kidney", 2: "tumour"}
+    path = write_segmentation(
+        random_mask(), read_scan(files).affine, files, tmp_path / "seg.dcm", names, CODES
+    )
+    first, second = pydicom.dcmread(path).SegmentSequence
+    (kind,) = first.SegmentedPropertyTypeCodeSequence
+    assert kind.CodeMeaning == "Hippocampus"
+    assert "SegmentedPropertyTypeModifierCodeSequence" not in kind
+    (category,) = second.SegmentedPropertyCategoryCodeSequence
+    assert category.CodeMeaning == "Morphologically Abnormal Structure"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_semiseg.export.measure import measure_labels, outliers, volumes_ml
+from monai_semiseg.export.measure import flag_outliers, measure_labels, outliers, volumes_ml
 from monai_semiseg.export.report import CaseResult
 
 NAMES = {0: "background", 1: "a", 2: "b", 3: "c"}
@@ -43,3 +43,13 @@ def test_outliers() -> None:
     assert set(found) == {"far", "none"} and found["far"] == ["a 9.00 mL, the run's median 3.10 mL"]
     assert outliers([*usual[:3], result("far", 9.0)]) == {}  # too few to say
     assert outliers([result(f"s{n}", 3.0) for n in range(10)]) == {}
+
+
+def test_outliers_are_flagged_with_their_sentence() -> None:
+    usual = [result(f"s{n}", 3.0 + 0.1 * (n % 4)) for n in range(10)]
+    far = CaseResult("far", "done", reason="a remark", volumes_ml={"a": 9.0}, flags=["voxel_size"])
+    *others, found = flag_outliers([*usual, far])
+    assert others == usual
+    assert found.flags == ["voxel_size", "volume_outlier"]
+    assert found.reason == "a remark; a 9.00 mL, the run's median 3.10 mL"
+    assert far.flags == ["voxel_size"]

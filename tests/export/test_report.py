@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 from monai_semiseg.export.report import CaseResult, write_report
@@ -40,7 +41,7 @@ def test_json(tmp_path: Path) -> None:
         "seconds": 0.123,
         "memory_mb": 0,
         "measures": {},
-        "marks": [],
+        "flags": [],
     }
     assert content["cases"][1]["code"] == "E_FORMAT"
     assert "größer" in (tmp_path / "report.json").read_text()
@@ -62,7 +63,7 @@ def test_csv_has_a_column_per_label_and_survives_commas_quotes_and_line_breaks(
         "memory_mb",
         "Anterior_largest_share",
         "Posterior_largest_share",
-        "marks",
+        "flags",
     ]
     assert [row["input"] for row in rows] == [result.input for result in RESULTS]
     assert [row["reason"] for row in rows] == [result.reason for result in RESULTS]
@@ -79,22 +80,37 @@ def test_no_input_at_all(tmp_path: Path) -> None:
     assert len((tmp_path / "new" / "report.csv").read_text().splitlines()) == 1
 
 
-def test_measures_and_marks(tmp_path: Path) -> None:
+def test_measures_and_flags(tmp_path: Path) -> None:
     result = CaseResult(
         "in/a",
         "done",
         "a_seg.nii.gz",
         volumes_ml={"Anterior": 1.0},
         measures={"Anterior": {"box": [[0, 0, 0], [3, 2, 1]], "largest_share": 0.75}},
+        flags=["field_of_view", "label_volume"],
     )
-    write_report([result], tmp_path, NAMES, {}, {"in/a": ["far off", "and small"]})
-    (row,) = csv.DictReader((tmp_path / "report.csv").open(newline=""))
+    write_report([result, *RESULTS], tmp_path, NAMES, {})
+    row, *others = csv.DictReader((tmp_path / "report.csv").open(newline=""))
     assert (row["Anterior_largest_share"], row["Posterior_largest_share"]) == ("0.75", "")
-    assert row["marks"] == "far off; and small" and not [
-        name for name in row if "intensity" in name
-    ]
-    (case,) = json.loads((tmp_path / "report.json").read_text())["cases"]
-    assert case["measures"]["Anterior"]["box"] == [[0, 0, 0], [3, 2, 1]] and case["marks"] == [
-        "far off",
-        "and small",
-    ]
+    assert row["flags"] == "field_of_view;label_volume"
+    assert {other["flags"] for other in others} == {""}
+    assert not [name for name in row if "intensity" in name]
+    content = json.loads((tmp_path / "report.json").read_text())
+    case = content["cases"][0]
+    assert case["measures"]["Anterior"]["box"] == [[0, 0, 0], [3, 2, 1]]
+    assert case["flags"] == ["field_of_view", "label_volume"]
+    assert content["flags"] == {"field_of_view": 1, "label_volume": 1}
+
+
+def test_hostile_names_stay_text_in_the_table_and_whole_in_the_json(tmp_path: Path) -> None:
+    names = ["=cmd|' /C calc'!A0", "@x", "\ta", "\x1b[2J", "a\u202eb", os.fsdecode(b"caf\xe9")]
+    results = [CaseResult(name, "failed", reason=f"-{name}") for name in names]
+    write_report(results, tmp_path, {0: "background", 1: "=1+1"}, {})
+    rows = list(csv.reader((tmp_path / "report.csv").open(newline="")))
+    cells = [cell for row in rows for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert all(cell.isprintable() for cell in cells)
+    assert [row[0] for row in rows[1:3]] == ["'=cmd|' /C calc'!A0", "'@x"]
+    content = json.loads((tmp_path / "report.json").read_bytes())
+    assert [case["input"] for case in content["cases"]] == names
+    assert "\x1b" not in (tmp_path / "report.json").read_text()
