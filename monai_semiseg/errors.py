@@ -7,8 +7,19 @@ that reports carry.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+
+def readable(name: str | Path) -> str:
+    """Return a name as text that any file and terminal takes.
+
+    File names are bytes. Python keeps a byte that is not UTF-8 as a lone surrogate, which nothing
+    can print or encode; here it becomes an escape such as ``caf\\xe9.nii.gz``.
+    """
+    text = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", str(name))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class SemisegError(Exception):
@@ -32,7 +43,7 @@ class SemisegError(Exception):
         lines = [f"{self.code} {where}{found}"]
         lines += [f"  expected: {expected}"] if expected else []
         lines += [f"  to do: {remedy}"] if remedy else []
-        super().__init__("\n".join(lines))
+        super().__init__(readable("\n".join(lines)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by fields: errors cross process pools and data loader workers."""

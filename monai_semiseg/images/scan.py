@@ -9,7 +9,7 @@ from monai_semiseg.errors import FormatError, InputError
 from monai_semiseg.images.dicom_header import read_header
 from monai_semiseg.images.dicom_series import group_series, why_no_scan
 from monai_semiseg.images.dicom_volume import read_series, require_one
-from monai_semiseg.images.formats import files_under, sniff
+from monai_semiseg.images.formats import dangling, files_under, sniff
 from monai_semiseg.images.itk_file import read_itk
 from monai_semiseg.images.nifti import read_nifti
 from monai_semiseg.images.volume import Volume, check_constant, check_finite
@@ -31,7 +31,7 @@ def read_scan(
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     first = paths[0]
     if not first.exists():
-        raise FormatError("does not exist", expected="a scan", path=first)
+        raise FormatError(dangling(first) or "does not exist", expected="a scan", path=first)
     if len(paths) > 1 or first.is_dir():
         volume = _read_dicom(list(files_under(first)) if first.is_dir() else paths, first)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nibabel.spatialimages import HeaderDataError
 
-from monai_semiseg.errors import SemisegError
+from monai_semiseg.errors import SemisegError, readable
 from monai_semiseg.inferers.out_of_memory import out_of_memory
 
 CASE_ERRORS = (
@@ -24,7 +24,7 @@ CASE_ERRORS = (
 def one_line(error: BaseException) -> str:
     """Kind and first line of an error, for a table."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    return readable(f"{type(error).__name__}: {lines[0] if lines else ''}")
 
 
 def code_of(error: BaseException) -> str:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from monai_semiseg.datasets.discover import Case
-from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError, root_cause
+from monai_semiseg.datasets.label_maps import looks_like_labels
+from monai_semiseg.errors import DimensionError, NonFiniteError, SemisegError, readable, root_cause
 from monai_semiseg.export.measure import measure_labels, volumes_ml
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.images.reader import kept_voxels
@@ -113,7 +114,11 @@ class CaseSegmenter:
                 work.cause.reason if isinstance(work.cause, SemisegError) else one_line(work.cause)
             )
             work.result = CaseResult(
-                str(work.case.source), "failed", "", reason, code_of(work.cause)
+                readable(work.case.source),
+                "failed",
+                "",
+                work.case.said(reason),
+                code_of(work.cause),
             )
         if work.result is not None:
             work.result = replace(work.result, seconds=work.seconds, memory_mb=work.memory)
@@ -146,6 +151,8 @@ class CaseSegmenter:
         with self._transforms, kept_voxels() as voxels:
             work.item = self.preprocessing({"image": work.case.image})
         work.voxels = voxels[0] if len(voxels) == 1 else None
+        if work.voxels is not None and looks_like_labels(work.voxels):
+            work.notes.append(f"W_LABEL_LIKE {work.case.source}: few whole numbers; a label map?")
         require_modality(
             str(work.item["image"].meta.get("modality", "")), self.training, work.case.source
         )
@@ -186,10 +193,10 @@ class CaseSegmenter:
             work.case, mask, affine, codes, self.model, work.voxels, doubt
         )
         work.result = CaseResult(
-            str(work.case.source),
+            readable(work.case.source),
             "done",
             str(path.relative_to(self.outputs.folder)),
-            "; ".join([*work.notes, *remarks]),
+            readable(work.case.said("; ".join([*work.notes, *remarks]))),
             volumes_ml=volumes_ml(mask, affine, self.names),
             measures=measure_labels(mask, self.names, work.voxels, doubt),
         )
