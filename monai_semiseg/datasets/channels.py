@@ -17,17 +17,20 @@ _CONTRAST = re.compile(
 _ADDITION = re.compile(r"post|pre|gd|ce|contrast|km", re.IGNORECASE)  # after a contrast: T1_post
 
 
-def split_channel(name: str) -> tuple[str, str]:
-    """Part a file name (without suffix) into what names the patient, and the channel.
+def split_number(name: str) -> tuple[str, str]:
+    """Part ``case_0001`` into stem and nnU-Net's channel number, empty if there is none."""
+    number = _NUMBER.fullmatch(name)
+    return (number["stem"], number["channel"]) if number else (name, "")
 
-    The channel is nnU-Net's number (``case_0001``) or a contrast word, wherever it stands
-    (``sub-01_T1w_brain``), in any case, parted by ``_``, ``-``, ``.`` or space.
+
+def split_contrast(name: str) -> tuple[str, str]:
+    """Part ``case_T1w`` or ``sub-01_T1w_brain`` into what names the patient, and the contrast.
+
+    A contrast word counts in any case, wherever it stands, parted by ``_``, ``-``, ``.`` or space.
 
     Returns:
-        Stem and channel; the channel is empty if the name has none.
+        Stem and contrast; the contrast is empty if the name has none.
     """
-    if number := _NUMBER.fullmatch(name):
-        return number["stem"], number["channel"]
     parts = _SEPARATORS.split(name)  # word, separator, word, ...
     words = parts[::2]
     first = next((n for n, word in enumerate(words) if _CONTRAST.fullmatch(word)), None)
@@ -37,8 +40,16 @@ def split_channel(name: str) -> tuple[str, str]:
     while last < len(words) and _ADDITION.fullmatch(words[last]):
         last += 1
     before, after = "".join(parts[: 2 * first]), "".join(parts[2 * last :])
-    stem = before.rstrip(" _.-") + (parts[2 * last - 1] if before and after else "") + after
-    return stem, "".join(parts[2 * first : 2 * last - 1])
+    between = parts[2 * last - 1] if before and after else ""
+    return before.rstrip(" _.-") + between + after, "".join(parts[2 * first : 2 * last - 1])
+
+
+def patient_of(name: str) -> str:
+    """Return a scan's name (without suffix) without what names its only channel: what its label is called."""
+    stem, number = split_number(name)
+    if number:
+        return stem if number == "0000" else name
+    return split_contrast(name)[0]
 
 
 def channel_groups(
@@ -55,22 +66,27 @@ def channel_groups(
         Stem -> channel -> name, of patients with two channels or more. ``case_0000`` alone is a
         plain scan.
     """
+    names = list(names)
+    numbered = _grouped((*split_number(name), name) for name in names if name not in labelled)
+    groups = {stem: channels for stem, channels in numbered.items() if _are_numbers(channels)}
+    taken = {name for channels in groups.values() for name in channels.values()}
+    contrasts = _grouped((*split_contrast(name), name) for name in names if name not in taken)
+    return groups | {stem: channels for stem, channels in contrasts.items() if len(channels) > 1}
+
+
+def _grouped(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for name in names:
-        stem, channel = split_channel(name)
-        if not (channel.isdigit() and name in labelled):
-            found[stem].setdefault(channel.lower(), name)
-    return {stem: channels for stem, channels in found.items() if _are_channels(channels)}
+    for stem, channel, name in rows:
+        found[stem].setdefault(channel.lower(), name)
+    return found
+
+
+def _are_numbers(channels: Collection[str]) -> bool:
+    numbers = [int(channel) for channel in channels if channel]
+    return len(numbers) > 1 and 0 in numbers and max(numbers) < MAX_CHANNELS
 
 
 def channel_fault(stem: str, channels: Collection[str]) -> str:
     """Say that a file is one of several channels, which are not read yet."""
     names = ", ".join(sorted(channel or "no channel name" for channel in channels))
     return f"one of {len(channels)} channels of {stem or 'this folder'} ({names})"
-
-
-def _are_channels(channels: Collection[str]) -> bool:
-    numbers = [int(channel) for channel in channels if channel.isdigit()]
-    if numbers:
-        return len(numbers) > 1 and 0 in numbers and max(numbers) < MAX_CHANNELS
-    return len(channels) > 1

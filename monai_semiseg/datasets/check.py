@@ -105,7 +105,10 @@ def check_dataset(
                 unit="scan",
             )
         )
-    findings = [Finding("error", "E_LAYOUT", "", problem) for problem in dataset.problems]
+    findings = [
+        Finding("error", "E_LAYOUT", "", f"{file}: {problem}")
+        for file, problem in dataset.problems.items()
+    ]
     findings += [finding for fact in facts for finding in fact.findings]
     findings += (
         _undeclared_absent(dataset, facts)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from tqdm import tqdm
 
 from monai_semiseg.datasets.case_names import CaseNames, without_suffix
-from monai_semiseg.datasets.channels import channel_fault, channel_groups, split_channel
+from monai_semiseg.datasets.channels import channel_fault, channel_groups
 from monai_semiseg.datasets.label_maps import is_label_map, names_a_label
 from monai_semiseg.errors import (
     ConfigError,
@@ -243,13 +243,16 @@ def _without_channels(rows: list[Row]) -> list[Row]:
     }
     for name in files.values():
         folders[name.parent].append(name.name)
-    groups = {folder: channel_groups(names) for folder, names in folders.items()}
+    group_of = {
+        folder / name: (stem, channels)
+        for folder, names in folders.items()
+        for stem, channels in channel_groups(names).items()
+        for name in channels.values()
+    }
     checked: list[Row] = []
     for root, name, row in rows:
-        stem, _ = split_channel(name.name)
-        channels = groups.get(name.parent, {}).get(stem) if row.source in files else None
-        if channels is not None and isinstance(row, Case):
-            row = replace(row, fault=_channel_error(stem, channels, row.source))
+        if isinstance(row, Case) and row.source in files and name in group_of:
+            row = replace(row, fault=_channel_error(*group_of[name], row.source))
         checked.append((root, name, row))
     return checked
 

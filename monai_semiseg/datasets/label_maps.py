@@ -45,18 +45,22 @@ def looks_like_labels(array: NDArray[Any]) -> bool:
     A scan has many values, and neighbours that differ by noise.
     """
     sample = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
-    if not _whole(sample) or not _whole(array):
-        return False
-    count = len(np.unique(array))
-    return count <= _PLAIN or (count <= FEW_VALUES and _patchy(array))
+    if not _whole(sample):
+        return False  # most scans end here or at the next lines, at no cost
+    values, counts = np.unique(sample, return_counts=True)
+    background = values[counts.argmax()]
+    if len(values) <= _PLAIN:
+        values = np.unique(array)
+    few = len(values) <= FEW_VALUES and _whole(array)
+    return few and (len(values) <= _PLAIN or _patchy(array, background))
 
 
 def _whole(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "iub" or bool((values == np.rint(values)).all())
 
 
-def _patchy(array: NDArray[Any]) -> bool:
-    """Whether most voxels of the foreground are like their neighbour."""
+def _patchy(array: NDArray[Any], background: float) -> bool:
+    """Whether most voxels beside the background are like their neighbour."""
     first, second = array[:-1], array[1:]
-    inside = (first != 0) & (second != 0)
+    inside = (first != background) & (second != background)
     return bool(inside.any()) and float((first == second)[inside].mean()) > 0.5
