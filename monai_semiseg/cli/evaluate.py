@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the bundle's evaluation workflow and show the table."""
+    """Run the bundle's evaluation workflow and show the table; 3 if some cases were left out."""
     from monai_semiseg.bundles.workflow import run_workflow
     from monai_semiseg.evaluation.summary import as_table
 
@@ -37,4 +37,6 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(
         f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}\n"
     )
-    return 0
+    left_out: dict[str, str] = summary.get("left_out", {})
+    sys.stderr.writelines(f"left out: {case}: {why}\n" for case, why in left_out.items())
+    return 3 if left_out else 0

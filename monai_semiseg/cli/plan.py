@@ -22,17 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, plan and show the plan."""
+    """Measure, plan and show the plan; 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.fingerprint import measure
     from monai_semiseg.datasets.plan import plan, write_plan
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
-    fingerprint = measure(open_dataset(args.dataset), datalist)
-    for case, reason in fingerprint.unread.items():
+    dataset = open_dataset(args.dataset)
+    fingerprint = measure(dataset, datalist)
+    # A datalist names its scans; what else lies in the folder is not asked for.
+    left_out = fingerprint.unread | (dataset.problems if datalist is None else {})
+    for case, reason in left_out.items():
         sys.stderr.write(f"left out: {case}: {reason}\n")
     settings = plan(fingerprint, memory=int(args.memory * 2**30) if args.memory else None)
     write_plan(settings, args.output, source=args.dataset.resolve().name)
     sys.stdout.write(args.output.read_text())
-    return 0
+    return 3 if left_out else 0

@@ -35,19 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Split and say what was written."""
+    """Split what is sound and say what was written; 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.sound import sound_cases
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
 
+    dataset, left_out = sound_cases(open_dataset(args.dataset))
+    sys.stderr.writelines(f"left out: {file}: {why}\n" for file, why in left_out.items())
     datalist = split(
-        open_dataset(args.dataset),
+        dataset,
         labelled=args.labelled,
         test=args.test,
         validation=args.validation,
         seed=args.seed,
         test_seed=args.test_seed,
     )
+    if left_out:
+        datalist["left_out"] = left_out
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     sys.stdout.write(f"{args.output}: {counts}\n")
-    return 0
+    return 3 if left_out else 0

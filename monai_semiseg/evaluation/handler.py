@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import case_stem
-from monai_semiseg.errors import ConfigError, GeometryError
+from monai_semiseg.errors import ConfigError, GeometryError, InputError, readable
 from monai_semiseg.evaluation.metrics import score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
 from monai_semiseg.export.preview import Preview, draw_previews
@@ -29,6 +29,8 @@ class CaseMetrics:
         label_names: index (as text, as JSON has it) -> name.
         show: how many of the worst cases are pictured.
         about: facts to keep in ``metrics.json`` (datalist, weights, ...).
+        left_out: case -> why it cannot be scored; cases that fail here join them. They stand in
+            ``metrics.json``.
     """
 
     def __init__(
@@ -37,10 +39,13 @@ class CaseMetrics:
         label_names: dict[str, str],
         show: int = 4,
         about: dict[str, Any] | None = None,
+        left_out: dict[str, str] | None = None,
     ) -> None:
         self.output_dir, self.show, self.about = Path(output_dir), show, about or {}
         self.names = {int(index): name for index, name in label_names.items() if int(index) > 0}
         self.rows: list[ScoreRow] = []
+        self.left_out = {} if left_out is None else left_out
+        self._fault: InputError | None = None
         self._worst: list[tuple[float, Preview]] = []
         self._bar: Any = None
 
@@ -70,7 +75,11 @@ class CaseMetrics:
 
     def _score(self, engine: Engine) -> None:
         for item, source in zip(engine.state.output, engine.state.batch, strict=True):
-            self._score_item(item, source)
+            try:
+                self._score_item(item, source)
+            except InputError as error:
+                self.left_out[readable(item["label"].meta["filename_or_obj"])] = error.reason
+                self._fault = error
         self._bar.update()
 
     def _score_item(self, item: dict[str, Any], source: dict[str, Any]) -> None:
@@ -88,7 +97,7 @@ class CaseMetrics:
             )
         spacing = [float(s) for s in item["label"].pixdim]
         scores = score_case(pred, label, spacing, sorted(self.names))
-        case = case_stem(Path(path).name)
+        case = case_stem(Path(path).name)  # as text, whatever bytes the name has
         self.rows += [
             ScoreRow(case, index, self.names[index], score) for index, score in scores.items()
         ]
@@ -101,7 +110,15 @@ class CaseMetrics:
 
     def _write(self, engine: Engine) -> None:
         self._bar.close()
-        engine.state.metrics["summary"] = write_scores(self.rows, self.output_dir, self.about)
+        if not self.rows and self._fault is not None:
+            raise self._fault
+        about = {**self.about, "left_out": self.left_out} if self.left_out else self.about
+        engine.state.metrics["summary"] = write_scores(self.rows, self.output_dir, about)
         draw_previews(
             [preview for _, preview in self._worst], self.output_dir / "worst_cases.png", self.names
         )
+
+    def finish(self) -> None:
+        """Leave the process with 3 if cases were left out: the last step of a bundle's ``finalize``."""
+        if self.left_out:
+            raise SystemExit(3)

@@ -1,0 +1,44 @@
+"""The sound part of a dataset: what ``check`` calls no error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from monai_semiseg.datasets.check import check_dataset
+from monai_semiseg.datasets.dataset import ScanDataset
+from monai_semiseg.errors import ConfigError, readable
+
+
+def sound_cases(
+    dataset: ScanDataset, *, progress: bool = True
+) -> tuple[ScanDataset, dict[str, str]]:
+    """Read a whole dataset and part it into sound cases and others.
+
+    Headers would be faster, but a file that is cut short, holds NaN or has strange labels has a
+    sound header.
+
+    Returns:
+        The dataset without the cases that ``check`` calls errors, and file -> reason of what is
+        left out.
+
+    Raises:
+        ConfigError: If nothing is left.
+    """
+    report = check_dataset(dataset, progress=progress)
+    left_out = {readable(file): readable(why) for file, why in dataset.problems.items()}
+    sound = []
+    for facts in report.cases:
+        errors = [finding.message for finding in facts.findings if finding.level == "error"]
+        if errors:
+            left_out[readable(facts.case.image)] = readable("; ".join(errors))
+        else:
+            sound.append(facts.case)
+    if not sound:
+        first, why = next(iter(left_out.items()), ("", "there is no scan"))
+        raise ConfigError(
+            f"no sound scan; {first}: {why}" if first else "no scan",
+            expected="at least one scan that can be read",
+            remedy="run monai-semiseg check",
+            path=dataset.root,
+        )
+    return replace(dataset, cases=sound), left_out
