@@ -19,7 +19,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import extremes, size_differences, size_in_ras
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume
+from monai_semiseg.images.volume import Volume, require_depth
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
 
     try:
         image = read_scan(dataset.root / case.image)
+        require_depth(image.array.shape, dataset.root / case.image)
         facts.shape, facts.spacing = image.array.shape, tuple(round(s, 4) for s in image.spacing)
         facts.size, facts.modality = (
             size_in_ras(image.array.shape, image.affine),

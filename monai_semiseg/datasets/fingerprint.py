@@ -16,6 +16,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import in_ras
 from monai_semiseg.errors import ConfigError, InputError
 from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.volume import require_depth
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def measure(
     }
     good = [row for row in rows if not isinstance(row, InputError)]
     if not good:
+        case, reason = next(iter(unread.items()), ("", "there is none"))
         raise ConfigError(
-            "no scan can be read",
+            f"no scan can be read; {case}: {reason}" if case else "no scan",
             expected="at least one",
             remedy="run monai-semiseg check",
             path=dataset.root,
@@ -114,6 +116,7 @@ _Row = tuple[
 def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
     try:
         image = read_scan(dataset.root / case.image)
+        require_depth(image.array.shape, dataset.root / case.image)
         label = None if case.label is None else read_scan(dataset.root / case.label)
         values = (
             np.zeros(0, dtype=np.int64)
