@@ -9,7 +9,7 @@ from monai_semiseg.errors import FormatError, InputError
 from monai_semiseg.images.dicom_header import read_header
 from monai_semiseg.images.dicom_series import group_series, why_no_scan
 from monai_semiseg.images.dicom_volume import read_series, require_one
-from monai_semiseg.images.formats import dangling, files_under, sniff
+from monai_semiseg.images.formats import dangling, files_under, picture_kind, sniff
 from monai_semiseg.images.itk_file import read_itk
 from monai_semiseg.images.nifti import read_nifti
 from monai_semiseg.images.volume import Volume, check_constant, check_finite
@@ -47,6 +47,10 @@ def _read_file(path: Path) -> Volume:
         return read_nifti(path)
     if kind == "itk":
         return read_itk(path)
+    if picture := picture_kind(path):
+        raise FormatError(
+            f"a {picture} picture", expected="a 3-D scan; 2-D images are not read yet", path=path
+        )
     return _read_dicom([path], path)
 
 
