@@ -76,7 +76,7 @@ def open_dataset(path: str | Path) -> ScanDataset:
     and a folder of them is refused.
 
     Raises:
-        ConfigError: If there is no such folder or layout, or hardly anything in it can be a case.
+        ConfigError: If there is no such folder or layout, or half of its cases cannot be read yet.
     """
     root = Path(path)
     if not root.is_dir():
@@ -123,7 +123,7 @@ def _dataset(root: Path, layout: _Layout, told: Description) -> ScanDataset:
             problems[image] = f"the same name as {cases[case_id].image}"
         else:
             cases[case_id] = DatasetCase(case_id, image, label)
-    if layout.patients + len(unread) - len(layout.unread) > len(cases):
+    if unread and layout.patients + len(unread) - len(layout.unread) >= len(cases):
         _refuse(root, unread)
     problems |= {file: f"{what}; not read yet" for file, what in unread.items()}
     order = sorted(cases.values(), key=lambda case: case.id)
