@@ -11,7 +11,6 @@ import resource
 import signal
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import SemisegError
+from monai_semiseg.images.volume import collected_notes
 from monai_semiseg.storage.files import write_atomically
 
 Files = dict[str, bytes]
@@ -187,8 +187,7 @@ def run(
 ) -> dict[tuple[str, str], list[int]]:
     """Outcomes of ``count`` inputs, as (kind, outcome) -> seeds."""
     found: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with collected_notes():
         for seed in tqdm(range(first, first + count), disable=not progress):
             kind, files = mutated(seed)
             with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+from monai_semiseg.cli.left_out import report_left_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the bundle's evaluation workflow and show the table; 3 if some cases were left out."""
+    """Run the bundle's evaluation workflow and show the table; return 3 if cases were left out."""
     from monai_semiseg.bundles.workflow import run_workflow
     from monai_semiseg.evaluation.summary import as_table
 
@@ -37,6 +38,4 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(
         f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}\n"
     )
-    left_out: dict[str, str] = summary.get("left_out", {})
-    sys.stderr.writelines(f"left out: {case}: {why}\n" for case, why in left_out.items())
-    return 3 if left_out else 0
+    return report_left_out({failed["case"]: failed["reason"] for failed in summary["failed"]})

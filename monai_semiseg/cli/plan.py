@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from monai_semiseg.cli.left_out import report_left_out
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, plan and show the plan; 3 if something was left out."""
+    """Measure, plan and show the plan; return 3 if cases were left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.fingerprint import measure
     from monai_semiseg.datasets.plan import plan, write_plan
@@ -33,9 +35,8 @@ def run(args: argparse.Namespace) -> int:
     fingerprint = measure(dataset, datalist)
     # A datalist names its scans; what else lies in the folder is not asked for.
     left_out = fingerprint.unread | (dataset.problems if datalist is None else {})
-    for case, reason in left_out.items():
-        sys.stderr.write(f"left out: {case}: {reason}\n")
+    code = report_left_out(left_out, fingerprint.notes)
     settings = plan(fingerprint, memory=int(args.memory * 2**30) if args.memory else None)
     write_plan(settings, args.output, source=args.dataset.resolve().name)
     sys.stdout.write(args.output.read_text())
-    return 3 if left_out else 0
+    return code

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from monai_semiseg.cli.left_out import report_left_out
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -35,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Split what is sound and say what was written; 3 if something was left out."""
+    """Split what is sound and say what was written; return 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.sound import sound_cases
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
 
-    dataset, left_out = sound_cases(open_dataset(args.dataset))
-    sys.stderr.writelines(f"left out: {file}: {why}\n" for file, why in left_out.items())
+    dataset, left_out, notes = sound_cases(open_dataset(args.dataset))
+    code = report_left_out(left_out, notes)
     datalist = split(
         dataset,
         labelled=args.labelled,
@@ -55,4 +57,4 @@ def run(args: argparse.Namespace) -> int:
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     sys.stdout.write(f"{args.output}: {counts}\n")
-    return 3 if left_out else 0
+    return code

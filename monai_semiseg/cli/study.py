@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.study.cell import Job
     from monai_semiseg.study.grid import Grid
 
@@ -64,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
+    from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.grids import without_misfits
     from monai_semiseg.inference.interrupt import handled
     from monai_semiseg.storage.shard import parse_shard, shard_of
     from monai_semiseg.study.cell import prepare_jobs
@@ -71,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.study.report import write_results
     from monai_semiseg.study.runner import run_cells
 
-    grid = _grid(args)
+    dataset, left_out = without_misfits(open_dataset(args.dataset))
+    code = report_left_out(left_out)
+    grid = _grid(args, dataset)
     index, count = parse_shard(args.shard)
     jobs = prepare_jobs(grid, grid.cells, device=args.device)
     for source in args.known:
@@ -88,11 +94,10 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"another process works on {cell}\n")
     for cell, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {cell}: {reason} ({grid.output / 'cells' / cell / 'log.txt'})\n")
-    return 3 if outcome.failed else 0
+    return 3 if outcome.failed else code
 
 
-def _grid(args: argparse.Namespace) -> Grid:
-    from monai_semiseg.datasets.dataset import open_dataset
+def _grid(args: argparse.Namespace, dataset: ScanDataset) -> Grid:
     from monai_semiseg.study.grid import arms_from, arms_of_file, make_grid, whole
 
     asked = _settings(args)
@@ -103,7 +108,7 @@ def _grid(args: argparse.Namespace) -> Grid:
     )
     arms += arms_of_file(asked["arms"], args.bundle)
     return make_grid(
-        open_dataset(args.dataset),
+        dataset,
         args.output,
         arms,
         labelled=_items(asked["labelled"]),

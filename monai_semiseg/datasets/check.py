@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import warnings
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,9 @@ from tqdm import tqdm
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import extremes, size_differences, size_in_ras
 from monai_semiseg.errors import InputError, LabelError
+from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, require_depth
+from monai_semiseg.images.volume import Volume, collected_notes, require_depth
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class CaseFacts:
     modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
     pixel_hash: str = ""
+
+    def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
+        """Add a finding about the case."""
+        self.findings.append(Finding(level, code, self.case.id, message))
 
 
 @dataclass
@@ -91,10 +96,7 @@ def check_dataset(
         workers: threads (reading is decompression, which runs in parallel in threads).
         progress: show a bar.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        # A thread cannot own the warning filters, so each case's warnings are gathered by a shared
-        # recorder.
-        warnings.simplefilter("ignore")
+    with ThreadPoolExecutor(workers) as pool:
         jobs = pool.map(lambda case: _check_case(case, dataset), dataset.cases)
         facts = list(
             tqdm(
@@ -139,12 +141,9 @@ def whole_labels(volume: Volume, path: Path) -> NDArray[np.int64]:
 
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
-
-    def note(level: Literal["error", "warning"], code: str, message: str) -> None:
-        facts.findings.append(Finding(level, code, case.id, message))
-
     try:
-        image = read_scan(dataset.root / case.image)
+        with _noted(facts):
+            image = read_scan(dataset.root / case.image)
         require_depth(image.array.shape, dataset.root / case.image)
         facts.shape, facts.spacing = image.array.shape, tuple(round(s, 4) for s in image.spacing)
         facts.size, facts.modality = (
@@ -152,50 +151,45 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
             str(image.meta.get("modality", "")),
         )
         facts.pixel_hash = _pixel_hash(image)
-        if image.array.min() == image.array.max():
-            note("warning", "W_CONSTANT", f"{case.image}: every voxel has the same value")
         if case.label is not None:
-            _check_label(case.label, image, dataset, facts, note)
+            _check_label(case.label, image, dataset, facts)
     except InputError as error:
-        note("error", error.code, error.reason)
+        facts.note("error", error.code, error.reason)
     return facts
 
 
-def _check_label(
-    name: str, image: Volume, dataset: ScanDataset, facts: CaseFacts, note: Any
-) -> None:
-    label = read_scan(dataset.root / name)
-    values, counts = np.unique(whole_labels(label, dataset.root / name), return_counts=True)
+@contextmanager
+def _noted(facts: CaseFacts) -> Iterator[None]:
+    """Make a warning of whatever the reader has to say of a scan; "CODE file: message" each."""
+    with collected_notes() as notes:
+        yield
+    for note in notes:
+        code, _, message = note.partition(" ")
+        facts.note("warning", code, message)
+
+
+def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
+    path = dataset.root / name
+    with _noted(facts):
+        label = read_scan(path)
+    values, counts = np.unique(whole_labels(label, path), return_counts=True)
     facts.labels = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
     declared = set(dataset.labels)
     strange = {v: n for v, n in facts.labels.items() if (declared and v not in declared) or v < 0}
     if strange:
         text = ", ".join(f"{value} ({count} voxels)" for value, count in strange.items())
-        note(
+        facts.note(
             "error", "E_LABEL", f"{name}: undeclared values {text}; declared are {sorted(declared)}"
         )
     if not any(value > 0 for value in facts.labels):
-        note("warning", "W_EMPTY", f"{name}: no foreground")
-    if problem := geometry_mismatch(image, label):
-        note("error", "E_GEOMETRY", f"{name}: {problem}")
-
-
-def geometry_mismatch(a: Volume, b: Volume) -> str:
-    """How the grids of two volumes differ; empty if they are one (1e-3 mm in voxel size, 1e-3 rad, 0.1 mm in place)."""
-    if a.array.shape != b.array.shape:
-        return f"shape {b.array.shape}, the image has {a.array.shape}"
-    if not np.allclose(a.spacing, b.spacing, atol=1e-3):
-        return f"voxel size {np.round(b.spacing, 4).tolist()} mm, the image has {np.round(a.spacing, 4).tolist()}"
-    cosines = np.sum((a.affine[:3, :3] / a.spacing) * (b.affine[:3, :3] / b.spacing), axis=0)
-    angle = float(np.arccos(np.clip(cosines, -1, 1)).max())
-    if angle > 2e-3:
-        return f"axes are turned by {math.degrees(angle):.2f} degrees against the image's"
-    offset = float(np.abs(a.affine[:3, 3] - b.affine[:3, 3]).max())
-    return f"lies {offset:.2f} mm off the image" if offset > 0.1 else ""
+        facts.note("warning", "W_EMPTY", f"{name}: no foreground")
+    axes_onto(label.grid, image.grid, path)
 
 
 def _pixel_hash(volume: Volume) -> str:
-    voxels = np.ascontiguousarray(volume.array, dtype=np.float32)
+    """Hash the voxels in one order of axes: stored in another one, a scan is still the same."""
+    ordered = in_ras_order(volume.array, volume.affine)
+    voxels = np.ascontiguousarray(ordered, dtype=np.float32)
     return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from monai_semiseg.datasets.check import whole_labels
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import in_ras
 from monai_semiseg.errors import ConfigError, InputError
+from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import require_depth
+from monai_semiseg.images.volume import collected_notes, require_depth
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Fingerprint:
         foreground_percentiles: 0.5, 50 and 99.5 % over labelled voxels of all scans; None without
             labels.
         labels: index -> name, background included.
-        unread: scans that could not be read, with the reason.
+        unread: scans that were left out since they or their label cannot be used, with the reason.
+        notes: what the readers have to say of scans and labels, each remark once.
     """
 
     modality: str
@@ -41,6 +42,7 @@ class Fingerprint:
     foreground_percentiles: tuple[float, float, float] | None
     labels: dict[int, str]
     unread: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def measure(
@@ -60,18 +62,17 @@ def measure(
         ConfigError: If no scan can be read.
     """
     cases = dataset.cases if datalist is None else _training_cases(datalist)
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        warnings.simplefilter("ignore")
+    with ThreadPoolExecutor(workers) as pool:
         jobs = pool.map(lambda case: _measure_case(case, dataset), cases)
         rows = list(
             tqdm(jobs, "Measuring", len(cases), disable=None if progress else True, unit="scan")
         )
     unread = {
-        case.id: row.reason
+        case.id: row.fault.reason
         for case, row in zip(cases, rows, strict=True)
-        if isinstance(row, InputError)
+        if row.fault is not None
     }
-    good = [row for row in rows if not isinstance(row, InputError)]
+    good = [row for row in rows if row.fault is None]
     if not good:
         case, reason = next(iter(unread.items()), ("", "there is none"))
         raise ConfigError(
@@ -80,22 +81,23 @@ def measure(
             remedy="run monai-semiseg check",
             path=dataset.root,
         )
-    foreground = np.concatenate([row[3] for row in good])
+    foreground = np.concatenate([row.foreground for row in good])
     percentiles = (
         tuple(float(p) for p in np.percentile(foreground, (0.5, 50, 99.5)))
         if foreground.size
         else None
     )
-    seen = sorted({0} | {int(value) for row in good for value in row[4]})
+    seen = sorted({0} | {int(value) for row in good for value in row.labels})
     return Fingerprint(
         modality=dataset.modality,
-        spacings=np.array([row[0] for row in good]),
-        shapes=np.array([row[1] for row in good]),
-        intensity_percentiles=np.array([row[2] for row in good]),
+        spacings=np.array([row.spacing for row in good]),
+        shapes=np.array([row.shape for row in good]),
+        intensity_percentiles=np.array([row.percentiles for row in good]),
         foreground_percentiles=percentiles,  # type: ignore[arg-type]
         labels=dataset.labels
         or {value: "background" if value == 0 else f"label_{value}" for value in seen},
         unread=unread,
+        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
     )
 
 
@@ -104,36 +106,41 @@ def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
     return [DatasetCase(entry["image"], entry["image"], entry.get("label")) for entry in entries]
 
 
-_Row = tuple[
-    NDArray[np.float64],
-    NDArray[np.int64],
-    NDArray[np.float64],
-    NDArray[np.float32],
-    NDArray[np.int64],
-]
+@dataclass
+class _Measures:
+    """What one scan adds to a fingerprint; ``fault`` says why it adds nothing."""
+
+    notes: list[str] = field(default_factory=list)
+    fault: InputError | None = None
+    spacing: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    shape: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
+    percentiles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
-def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Row | InputError:
-    try:
-        image = read_scan(dataset.root / case.image)
-        require_depth(image.array.shape, dataset.root / case.image)
-        label = None if case.label is None else read_scan(dataset.root / case.label)
-        values = (
-            np.zeros(0, dtype=np.int64)
-            if label is None
-            else whole_labels(label, dataset.root / str(case.label))
-        )
-    except InputError as error:
-        return error
-    inside = np.zeros(0, dtype=np.float32)
-    if values.shape == image.array.shape:
-        inside = image.array[values > 0].astype(np.float32)[
-            :: max(1, int((values > 0).sum() // 10_000))
-        ]
-    return (
-        in_ras(image.spacing, image.affine),
-        in_ras(image.array.shape, image.affine).astype(np.int64),
-        np.percentile(image.array, (0.5, 50, 99.5)),
-        inside,
-        np.unique(values),
-    )
+def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
+    measures = _Measures()
+    with collected_notes() as measures.notes:
+        try:
+            _measure_into(measures, case, dataset)
+        except InputError as error:
+            measures.fault = error
+    return measures
+
+
+def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
+    image = read_scan(dataset.root / case.image)
+    require_depth(image.array.shape, dataset.root / case.image)
+    measures.spacing = in_ras(image.spacing, image.affine)
+    measures.shape = in_ras(image.array.shape, image.affine).astype(np.int64)
+    measures.percentiles = np.percentile(image.array, (0.5, 50, 99.5))
+    if case.label is None:
+        return
+    path = dataset.root / case.label
+    label = read_scan(path)
+    values = onto_grid(whole_labels(label, path), label.grid, image.grid, path)
+    measures.labels = np.unique(values)
+    voxels, values = (in_ras_order(array, image.affine) for array in (image.array, values))
+    inside = voxels[values > 0].astype(np.float32)
+    measures.foreground = inside[:: max(1, len(inside) // 10_000)]

@@ -11,28 +11,29 @@ from monai_semiseg.errors import ConfigError, readable
 
 def sound_cases(
     dataset: ScanDataset, *, progress: bool = True
-) -> tuple[ScanDataset, dict[str, str]]:
+) -> tuple[ScanDataset, dict[str, str], list[str]]:
     """Read a whole dataset and part it into sound cases and others.
 
     Headers would be faster, but a file that is cut short, holds NaN or has strange labels has a
     sound header.
 
     Returns:
-        The dataset without the cases that ``check`` calls errors, and file -> reason of what is
-        left out.
+        The dataset without the cases that ``check`` calls errors, case or file -> reason of what is left
+        out, and remarks on the others.
 
     Raises:
         ConfigError: If nothing is left.
     """
     report = check_dataset(dataset, progress=progress)
     left_out = {readable(file): readable(why) for file, why in dataset.problems.items()}
-    sound = []
+    sound, notes = [], []
     for facts in report.cases:
         errors = [finding.message for finding in facts.findings if finding.level == "error"]
         if errors:
-            left_out[readable(facts.case.image)] = readable("; ".join(errors))
+            left_out[facts.case.id] = readable("; ".join(errors))
         else:
             sound.append(facts.case)
+            notes += [f"{finding.code} {finding.message}" for finding in facts.findings]
     if not sound:
         first, why = next(iter(left_out.items()), ("", "there is no scan"))
         raise ConfigError(
@@ -41,4 +42,4 @@ def sound_cases(
             remedy="run monai-semiseg check",
             path=dataset.root,
         )
-    return replace(dataset, cases=sound), left_out
+    return replace(dataset, cases=sound), left_out, notes

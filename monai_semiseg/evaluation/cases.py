@@ -1,67 +1,65 @@
-"""The scans of an evaluation: those that can be read are scored, the others are named."""
+"""Let an evaluation outlive a bad case: it is named with its reason, the others are scored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from monai.data import Dataset
-from tqdm import tqdm
+from monai.engines import SupervisedEvaluator
 
-from monai_semiseg.errors import ConfigError, InputError, readable, root_cause
+from monai_semiseg.datasets.dataset import case_stem
+from monai_semiseg.errors import InputError, root_cause
 
 
-class ReadableDataset(Dataset):
-    """MONAI dataset of the cases that its transform takes.
-
-    Every case is read once before the first is scored: an evaluator cannot pass over a case that
-    fails in its loader.
-
-    Args:
-        data: items with ``image`` and ``label``.
-        transform: from paths to network input.
+@dataclass(frozen=True)
+class FailedCase:
+    """A case that was left out.
 
     Attributes:
-        left_out: image -> why it is left out; filled when the length is first asked for.
+        case: its name.
+        code: stable code of the error.
+        reason: the error on one line; it names the file.
     """
 
-    def __init__(
-        self, data: Sequence[dict[str, Any]], transform: Callable[[dict[str, Any]], Any]
-    ) -> None:
-        super().__init__([], transform)
-        self.data: list[dict[str, Any]] = list(data)
-        self.left_out: dict[str, str] = {}
-        self._looked = False
+    case: str
+    code: str
+    reason: str
 
-    def __len__(self) -> int:
-        """Return the number of cases that can be read.
 
-        Raises:
-            ConfigError: If there are cases, and none can be read.
-        """
-        if not self._looked:
-            self._looked = True
-            self.data = [
-                item
-                for item in tqdm(self.data, "Looking at scans", unit="scan", mininterval=1.0)
-                if self._can_be_read(item)
-            ]
-            if self.left_out and not self.data:
-                first, reason = next(iter(self.left_out.items()))
-                raise ConfigError(
-                    f"none of {len(self.left_out)} scans can be read; {first}: {reason}",
-                    expected="at least one scan and label that can be read",
-                    remedy="run monai-semiseg check",
-                )
-        return len(self.data)
+class CaseDataset(Dataset):
+    """MONAI dataset whose item is ``{"failed": ...}`` where a scan or label cannot be used.
 
-    def _can_be_read(self, item: dict[str, Any]) -> bool:
+    A scan that cannot be read, a label with undeclared values or on another grid: bad data fail
+    their case alone. What is no fault of the data is raised as ever. For batches of one case.
+    """
+
+    def _transform(self, index: int) -> Any:
         try:
-            self.transform(dict(item))
-        except Exception as error:
-            cause = root_cause(error)  # MONAI wraps what a transform raises
+            return super()._transform(index)
+        except (RuntimeError, InputError) as error:  # MONAI wraps what a transform raises
+            cause = root_cause(error)
             if not isinstance(cause, InputError):
                 raise
-            self.left_out[readable(item["image"])] = cause.reason
-            return False
-        return True
+            name = case_stem(Path(self.data[index]["label"]).name)
+            return {"failed": asdict(FailedCase(name, cause.code, cause.reason))}
+
+
+class CaseEvaluator(SupervisedEvaluator):
+    """MONAI evaluator that passes over the failed cases of a :class:`CaseDataset`."""
+
+    def _iteration(self, engine: Any, batchdata: Any) -> Any:
+        return [] if "failed" in batchdata else super()._iteration(engine, batchdata)
+
+
+def failed_cases(batch: Any) -> list[FailedCase]:
+    """Return the failed cases of a batch, of which MONAI's collation has made lists."""
+    if not isinstance(batch, Mapping) or "failed" not in batch:
+        return []
+    fields = batch["failed"]
+    return [
+        FailedCase(case, code, reason)
+        for case, code, reason in zip(fields["case"], fields["code"], fields["reason"], strict=True)
+    ]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.cases import FailedCase
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
 from monai_semiseg.storage.files import write_atomically
 
@@ -75,15 +76,22 @@ def _mean(values: Sequence[float]) -> dict[str, float | list[float] | None]:
     return {"mean": float(np.mean(values)), "interval_95": interval}
 
 
-def write_scores(rows: Sequence[ScoreRow], folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+def write_scores(
+    rows: Sequence[ScoreRow],
+    folder: Path,
+    about: dict[str, Any],
+    failed: Sequence[FailedCase] = (),
+) -> dict[str, Any]:
     """Write ``metrics.csv`` (a row per case and class) and ``metrics.json`` (summary), and return the summary.
 
     Raises:
         ConfigError: If there is nothing to summarise.
     """
     if not rows:
+        first = f"; {len(failed)} failed, the first: {failed[0].reason}" if failed else ""
         raise ConfigError(
-            "no case was scored", expected="at least one labelled scan and one foreground class"
+            f"no case was scored{first}",
+            expected="at least one labelled scan and one foreground class",
         )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -98,7 +106,7 @@ def write_scores(rows: Sequence[ScoreRow], folder: Path, about: dict[str, Any]) 
             ]
         )
     write_atomically(folder / "metrics.csv", text.getvalue())
-    summary = {**about, **summarise(rows)}
+    summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
     return summary
 

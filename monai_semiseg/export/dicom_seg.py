@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from monai_semiseg import __version__
 from monai_semiseg.errors import ConfigError, UnsupportedError
+from monai_semiseg.images.dicom_header import values_unquoted
 from monai_semiseg.images.dicom_volume import LPS_TO_RAS
 from monai_semiseg.storage.files import write_atomically
 
@@ -55,10 +55,7 @@ def write_segmentation(
         if index > 0
     ]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # an empty segmentation is written with empty frames, which is right
+        with values_unquoted():
             segmentation = _segmentation(mask, affine, sources, segments, model)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UnsupportedError(

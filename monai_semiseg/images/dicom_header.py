@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,13 @@ _TAGS = [
     "FrameOfReferenceUID",
 ]
 
+# How pydicom and highdicom begin what they say of a value, most of which they quote, and of bytes
+# that they read right all the same.
+_HARMLESS = (
+    r"Invalid value|Value \"|Values for elements|The value length|The string \""
+    r"|Expected (ex|im)plicit VR|The pixel data is \d+ bytes long, which indicates"
+)
+
 
 @dataclass(frozen=True)
 class DicomHeader:
@@ -93,6 +102,18 @@ def looks_like_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM"
 
 
+@contextmanager
+def values_unquoted() -> Iterator[None]:
+    """Keep back what pydicom and highdicom say of values that break a rule, and of harmless bytes.
+
+    They quote the value, which may be a patient's, once for every slice, and no voxel depends on
+    it. All else that they say is heard.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _HARMLESS, UserWarning)
+        yield
+
+
 def read_header(path: Path) -> DicomHeader | None:
     """Read one file's header.
 
@@ -108,8 +129,7 @@ def read_header(path: Path) -> DicomHeader | None:
     with path.open("rb") as stream:
         declared = looks_like_dicom(stream.read(132))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with values_unquoted():
             dataset = pydicom.dcmread(
                 path, stop_before_pixels=True, force=not declared, specific_tags=_TAGS
             )

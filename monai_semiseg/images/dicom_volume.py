@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from monai_semiseg.errors import (
     TruncatedError,
     UnsupportedError,
 )
-from monai_semiseg.images.dicom_header import PARSING_ERRORS, DicomHeader
+from monai_semiseg.images.dicom_header import PARSING_ERRORS, DicomHeader, values_unquoted
 from monai_semiseg.images.volume import Volume, check_affine, check_size, warn
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -175,8 +174,7 @@ def _check_tilt(
 
 
 def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with values_unquoted():
         try:
             dataset = pydicom.dcmread(path, force=True)
             pixels = pydicom.pixels.apply_modality_lut(dataset.pixel_array, dataset)
@@ -221,8 +219,7 @@ def _read_multiframe(path: Path) -> Volume:
     """Read an enhanced multi-frame image through highdicom, which checks the frames' geometry."""
     import highdicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with values_unquoted():
         try:
             image = highdicom.imread(path)
             volume = image.get_volume(dtype=np.float32, apply_presentation_lut=False)

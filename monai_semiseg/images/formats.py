@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from monai_semiseg.errors import InputError
 from monai_semiseg.images.archive import is_zip
 from monai_semiseg.images.dicom_header import looks_like_dicom
 from monai_semiseg.images.itk_file import is_meta_image, is_nrrd
-from monai_semiseg.images.nifti import GZIP_MAGIC, nifti_version
+from monai_semiseg.images.nifti import GZIP_MAGIC, nifti_head, nifti_version
 
 Kind = Literal["nifti", "itk", "dicom", "zip", ""]
 SCAN_SUFFIXES: dict[str, Kind] = {
@@ -80,9 +79,8 @@ def sniff(path: Path) -> Kind:
 
 def _unzipped_head(path: Path) -> bytes:
     try:
-        with gzip.open(path) as stream:
-            return stream.read(540)
-    except (OSError, EOFError, zlib.error):
+        return nifti_head(path)
+    except (OSError, InputError):
         return b""
 
 

@@ -27,6 +27,7 @@ from monai_semiseg.errors import (
     TruncatedError,
     UnsupportedError,
 )
+from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.volume import (
     Volume,
     check_affine,
@@ -52,6 +53,26 @@ def nifti_version(head: bytes) -> int:
     return 0
 
 
+def nifti_head(path: Path) -> bytes:
+    """Return a file's first bytes, unpacked if it is gzip: as many as a header may have.
+
+    Raises:
+        TruncatedError: If they cannot be unpacked.
+    """
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == GZIP_MAGIC
+    try:
+        with gzip.open(path) if zipped else path.open("rb") as stream:
+            return bytes(stream.read(_HEADER_BYTES))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise TruncatedError(
+            f"the header cannot be unpacked ({error})",
+            expected="a whole file",
+            remedy="copy or download the file again",
+            path=path,
+        ) from error
+
+
 def read_nifti(path: Path) -> Volume:
     """Read a .nii or .nii.gz file whole, told apart by content and not by name.
 
@@ -75,6 +96,18 @@ def read_nifti(path: Path) -> Volume:
     return Volume(
         _native(array), affine, {"qform_code": codes[0], "sform_code": codes[1], "format": "nifti"}
     )
+
+
+def nifti_grid(path: Path) -> Grid:
+    """Return where the voxels of a .nii or .nii.gz file lie, from its header alone.
+
+    Raises:
+        InputError: If the header is damaged, or describes no 3-D volume.
+    """
+    head = nifti_head(path)
+    _claimed_bytes(_require_nifti(head, path), path)
+    image = _parse(head, path)
+    return Grid(spatial_shape(tuple(int(n) for n in image.shape), path), _affine(image, path))
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
@@ -115,12 +148,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read_checked(stream: IO[bytes], path: Path) -> bytes:
-    head = stream.read(_HEADER_BYTES)
-    if not nifti_version(head):
-        found = "an empty file" if not head else "no NIfTI header"
-        raise NotNiftiError(
-            found, expected="NIfTI-1 or NIfTI-2", remedy="check what the file really is", path=path
-        )
+    head = _require_nifti(stream.read(_HEADER_BYTES), path)
     total = _claimed_bytes(head, path)
     rest = stream.read(max(0, total - len(head)))
     if len(head) + len(rest) < total:
@@ -143,6 +171,15 @@ def _read_checked(stream: IO[bytes], path: Path) -> bytes:
                 path=path,
             )
     return head + rest
+
+
+def _require_nifti(head: bytes, path: Path) -> bytes:
+    if not nifti_version(head):
+        found = "an empty file" if not head else "no NIfTI header"
+        raise NotNiftiError(
+            found, expected="NIfTI-1 or NIfTI-2", remedy="check what the file really is", path=path
+        )
+    return head
 
 
 def _claimed_bytes(head: bytes, path: Path) -> int:

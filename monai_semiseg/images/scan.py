@@ -1,4 +1,4 @@
-"""Read one scan of any format, or refuse it with a reason."""
+"""Read one scan of any format, or where its voxels lie, or refuse it with a reason."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_semiseg.errors import FormatError, InputError
-from monai_semiseg.images.dicom_header import read_header
+from monai_semiseg.images.dicom_header import DicomHeader, read_header
 from monai_semiseg.images.dicom_series import group_series, why_no_scan
-from monai_semiseg.images.dicom_volume import read_series, require_one
+from monai_semiseg.images.dicom_volume import read_series, require_one, stack
 from monai_semiseg.images.formats import dangling, files_under, picture_kind, sniff
+from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.itk_file import read_itk
-from monai_semiseg.images.nifti import read_nifti
-from monai_semiseg.images.volume import Volume, check_constant, check_finite
+from monai_semiseg.images.nifti import nifti_grid, read_nifti
+from monai_semiseg.images.volume import Volume, check_affine, check_constant, check_finite
 
 
 def read_scan(
@@ -41,6 +42,24 @@ def read_scan(
     return volume
 
 
+def read_grid(source: str | Path) -> Grid:
+    """Return where a scan's voxels lie; of NIfTI and DICOM slices the headers alone are read.
+
+    Raises:
+        InputError: As far as the headers show that the scan cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        headers = _one_series(list(files_under(path)), path)
+        if headers[0].frames == 1:
+            ordered, affine = stack(headers)
+            rows, columns = headers[0].size
+            return Grid((columns, rows, len(ordered)), check_affine(affine, path))
+    elif path.exists() and sniff(path) == "nifti":
+        return nifti_grid(path)
+    return read_scan(path).grid
+
+
 def _read_file(path: Path) -> Volume:
     kind = sniff(path)
     if kind == "nifti":
@@ -55,6 +74,10 @@ def _read_file(path: Path) -> Volume:
 
 
 def _read_dicom(files: Sequence[Path], path: Path) -> Volume:
+    return read_series(_one_series(files, path))
+
+
+def _one_series(files: Sequence[Path], path: Path) -> Sequence[DicomHeader]:
     headers = [header for file in files if (header := read_header(file)) is not None]
     scans = [header for header in headers if not why_no_scan(header)]
     if not scans:
@@ -67,4 +90,4 @@ def _read_dicom(files: Sequence[Path], path: Path) -> Volume:
     fault: InputError | None = series[0].fault
     if fault is not None:
         raise fault
-    return read_series(series[0].headers)
+    return series[0].headers

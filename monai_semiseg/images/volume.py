@@ -21,6 +21,7 @@ from monai_semiseg.errors import (
     NonFiniteError,
     SizeError,
 )
+from monai_semiseg.images.grid import Grid
 from monai_semiseg.storage.files import available_memory
 
 
@@ -47,6 +48,11 @@ class Volume:
         """Voxel size in mm along i, j, k."""
         a, b, c = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(a), float(b), float(c)
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return Grid(self.array.shape, self.affine)
 
 
 _notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)

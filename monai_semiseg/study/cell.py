@@ -17,6 +17,7 @@ from monai.bundle import ConfigParser
 
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import measure
+from monai_semiseg.datasets.grids import without_misfits
 from monai_semiseg.datasets.plan import plan, write_plan
 from monai_semiseg.datasets.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
@@ -299,7 +300,10 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
 
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
     """
-    jobs, dataset = [], open_dataset(grid.dataset)
+    jobs: list[Job] = []
+    dataset, _ = without_misfits(
+        open_dataset(grid.dataset)
+    )  # the command line has named the others
     for cell in cells:
         folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"
         if not (folder / "plan.yaml").is_file():

@@ -203,3 +203,27 @@ def test_what_the_package_has_to_say_is_shown(bundle: Path) -> None:
     ].split(",")
     assert log["logger_semiseg"]["level"] == log["handler_consoleHandler"]["level"] == "INFO"
     assert log["logger_root"]["level"] == "WARNING"
+
+
+def test_labels_come_onto_the_grid_of_their_image_as_soon_as_they_are_loaded(bundle: Path) -> None:
+    """Wherever image and label are read, in JSON or YAML, and before anything changes their affine."""
+
+    def lists(node: Any) -> Iterator[list[Any]]:
+        if isinstance(node, list):
+            yield node
+        for value in node.values() if isinstance(node, dict) else node:
+            if isinstance(value, dict | list):
+                yield from lists(value)
+
+    together = 0
+    for file in sorted((bundle / "configs").rglob("*.[jy][sa][om]*")):
+        for steps in lists(ConfigParser.load_config_file(file)):
+            for place, step in enumerate(steps):
+                if isinstance(step, dict) and step.get("_target_") == "LoadImaged":
+                    if "label" not in step["keys"]:
+                        continue
+                    together += 1
+                    follow = [str(other["_target_"]) for other in steps[place + 1 : place + 3]]
+                    grid = "monai_semiseg.transforms.grids.LabelOnImageGridd"
+                    assert follow == ["EnsureChannelFirstd", grid], file
+    assert together >= 2, "training and evaluation"

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.datasets.check import (
-    CaseFacts,
-    check_dataset,
-    geometry_mismatch,
-    unlike_labelled,
-)
+from monai_semiseg.datasets.check import CaseFacts, check_dataset, unlike_labelled
 from monai_semiseg.datasets.dataset import DatasetCase, open_dataset
-from monai_semiseg.images.volume import Volume
 
 AFFINE = np.diag([1.0, 1.2, 1.5, 1.0])
 
@@ -87,14 +83,14 @@ ERRORS: dict[str, tuple[Callable[[Path], object], str, str]] = {  # fault -> dam
     ),
     "negative value": (lambda d: relabel(d, set_voxel(-1)), "E_LABEL", "-1 (1 voxels)"),
     "broken value": (lambda d: relabel(d, set_voxel(0.5)), "E_LABEL", "whole numbers"),
-    "shape": (lambda d: relabel(d, lambda a: a[:-1]), "E_GEOMETRY", "(5, 7, 8)"),
+    "shape": (lambda d: relabel(d, lambda a: a[:-1]), "E_GEOMETRY", "5x7x8 voxels"),
     "voxel size": (
         lambda d: relabel(d, lambda a: a, AFFINE * [1.01, 1, 1, 1]),
         "E_GEOMETRY",
-        "1.01",
+        "1.01 x 1.2 x 1.5 mm",
     ),
-    "turned": (lambda d: relabel(d, lambda a: a, turned()), "E_GEOMETRY", "degrees"),
-    "shifted": (lambda d: relabel(d, lambda a: a, shifted(0.3)), "E_GEOMETRY", "0.30 mm"),
+    "turned": (lambda d: relabel(d, lambda a: a, turned()), "E_GEOMETRY", "0.0263 mm off"),
+    "shifted": (lambda d: relabel(d, lambda a: a, shifted(3)), "E_GEOMETRY", "3 mm off"),
     "truncated": (
         lambda d: (d / "imagesTr/c1.nii.gz").write_bytes(
             (d / "imagesTr/c1.nii.gz").read_bytes()[:-20]
@@ -148,6 +144,7 @@ def test_empty_and_absent_classes_are_said(dataset: Path) -> None:
         save(path, np.minimum(np.asarray(nib.load(path).dataobj), 1))
     report = check_dataset(open_dataset(dataset), progress=False)
     assert {finding.code for finding in report.findings} == {
+        "W_CONSTANT",
         "W_EMPTY",
         "W_ABSENT",
     } and report.errors == []
@@ -213,7 +210,50 @@ def test_plain_folders(dataset: Path) -> None:
     assert opened.problems == {"labelsTr/nobody.nii.gz": "a label without an image"}
 
 
-def test_small_differences_are_one_grid() -> None:
-    array = np.zeros((4, 4, 4))
-    assert geometry_mismatch(Volume(array, AFFINE), Volume(array, shifted(0.05))) == ""
-    assert geometry_mismatch(Volume(array, AFFINE), Volume(array, AFFINE * (1 + 1e-4))) == ""
+def stored_backwards(
+    dataset: Path, name: str, axes: tuple[int, ...] = (0, 1), order: tuple[int, ...] = (2, 0, 1)
+) -> None:
+    """Store a file in another order and direction of its axes, with the affine that goes with it."""
+    image = nib.load(dataset / name)
+    codes = nib.orientations.axcodes2ornt(nib.aff2axcodes(image.affine))
+    wanted = np.array([[order[n], -1 if n in axes else 1] for n in range(3)], dtype=float)
+    turned = image.as_reoriented(nib.orientations.ornt_transform(codes, wanted))
+    save(dataset / name, np.asarray(turned.dataobj), turned.affine)
+
+
+def test_a_label_in_another_order_of_axes_is_sound(dataset: Path) -> None:
+    stored_backwards(dataset, "labelsTr/c1.nii.gz")
+    report = check_dataset(open_dataset(dataset), progress=False)
+    assert report.findings == []
+    assert report.cases[1].labels == {0: 6 * 7 * 8 - 9, 1: 8, 2: 1}
+
+
+def test_what_the_readers_remark_is_a_finding(dataset: Path, make: SimpleNamespace) -> None:
+    """Of an image, a label and a DICOM series; none is lost in a thread."""
+    image = nib.load(dataset / "imagesTr" / "c0.nii.gz")
+    image.header.set_qform(shifted(5), code=1)
+    nib.save(image, dataset / "imagesTr" / "c0.nii.gz")
+    label = dataset / "labelsTr" / "c1.nii.gz"
+    label.write_bytes(gzip.decompress(label.read_bytes()))
+    make.series(
+        dataset / "imagesTr" / "series",
+        edit=lambda data, _: setattr(data, "PhotometricInterpretation", "MONOCHROME1"),
+    )
+    (dataset / "dataset.json").unlink()
+    findings = check_dataset(open_dataset(dataset), progress=False).findings
+    found = {(f.level, f.code, f.case) for f in findings if f.code != "W_UNLIKE"}
+    assert found == {
+        ("warning", "W_ORIENT", "c0"),
+        ("warning", "W_NAME", "c1"),
+        ("warning", "W_MONOCHROME1", "series"),
+    }
+    texts = {finding.code: finding.message for finding in findings}
+    assert "c0.nii.gz: qform and sform differ" in texts["W_ORIENT"]
+
+
+def test_the_same_scan_in_another_order_of_axes_is_a_double(dataset: Path) -> None:
+    name = "imagesTr/c4.nii.gz"
+    shutil.copy(dataset / "imagesTr" / "c1.nii.gz", dataset / name)
+    stored_backwards(dataset, name)
+    found = check_dataset(open_dataset(dataset), progress=False).findings
+    assert [(finding.code, finding.case) for finding in found] == [("W_DOUBLE", "c1")]

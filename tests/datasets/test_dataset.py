@@ -242,9 +242,9 @@ def test_what_is_left_out_stands_in_the_datalist(
     output = tmp_path / "list.json"
     command = ["split", str(tmp_path), "--labelled", "2", "--test", "1", "--output", str(output)]
     assert main(command) == 3
-    assert "left out: images/2.nii: E_NOT_NIFTI" in capsys.readouterr().err
+    assert "left out: 2: E_NOT_NIFTI" in capsys.readouterr().err
     content = load_datalist(output)
-    assert list(content["left_out"]) == ["images/2.nii"]
+    assert list(content["left_out"]) == ["2"]
     named = [
         entry["image"] for part in content.values() if isinstance(part, list) for entry in part
     ]

@@ -119,6 +119,31 @@ def test_a_label_on_another_grid_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "metrics.csv").exists()
 
 
+def test_a_shifted_label_is_an_error(tmp_path: Path) -> None:
+    """Another place, not another shape: 3 mm along the first axis."""
+    shifted = item("shifted")
+    shifted["label"].affine = AFFINE + 3 * torch.eye(4)[[0]].T @ torch.eye(4)[[3]]
+    with pytest.raises(GeometryError, match="3 mm off the image") as caught:
+        evaluate(tmp_path, [shifted])
+    assert "shifted.nii.gz" in str(caught.value)
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_a_label_stored_backwards_has_the_score_of_the_plain_one(tmp_path: Path) -> None:
+    """Reversed along the first and third axis, with the affine that goes with it."""
+    plain, backwards = item("plain", 1), item("backwards", 1)
+    flip = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=torch.float64))
+    flip[0, 3], flip[2, 3] = 11, 7
+    stored = plain["label"].as_tensor().flip(1, 3)
+    meta = dict(backwards["label"].meta, affine=AFFINE @ flip)
+    backwards["label"] = MetaTensor(stored, meta=meta)
+    evaluate(tmp_path, [plain, backwards])
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert float(rows[0]["dice"]) == pytest.approx(2 / 3, abs=1e-5)
+    scores = [{key: row[key] for key in row if key != "case"} for row in rows]
+    assert scores[:2] == scores[2:]
+
+
 def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
     """An engine without data ends well and writes nothing: an empty test section would go unnoticed."""
     engine = Engine(lambda _, batch: [])

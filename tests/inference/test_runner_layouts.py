@@ -49,7 +49,9 @@ def test_two_flat_archives(tmp_path: Path, flat: Path, make_runner: Make) -> Non
     expected = [f"{name}/series_{n}_seg.nii.gz" for name in ("patA", "patB") for n in (1, 2)]
     assert masks(out) == expected
     inputs = [row["input"] for row in report(out)]
-    assert inputs == [str(tmp_path / "in" / f"{name}.zip") for name in ("patA", "patA", "patB", "patB")]
+    assert inputs == [
+        str(tmp_path / "in" / f"{name}.zip") for name in ("patA", "patA", "patB", "patB")
+    ]
     written = {name: (out / name).stat().st_mtime_ns for name in masks(out)}
     assert len(make_runner().run()) == 4
     assert {name: (out / name).stat().st_mtime_ns for name in masks(out)} == written
@@ -94,7 +96,10 @@ def test_names_that_are_no_text(tmp_path: Path, kit: SimpleNamespace, make_runne
     (tmp_path / "s.nii.gz").rename(root / f"{odd}.nii.gz")
     (root / f"{odd}2.nii").write_text("no scan")
     (root / f"{odd}.txt").write_text("text")
-    assert make_runner(preview=True).run() and masks(out) == ["caf_xe9_seg.nii.gz", "good_seg.nii.gz"]
+    assert make_runner(preview=True).run() and masks(out) == [
+        "caf_xe9_seg.nii.gz",
+        "good_seg.nii.gz",
+    ]
     rows = {Path(row["input"]).name: row for row in report(out)}
     assert {name: row["status"] for name, row in rows.items()} == {
         "caf\\xe9.nii.gz": "done",
@@ -104,7 +109,9 @@ def test_names_that_are_no_text(tmp_path: Path, kit: SimpleNamespace, make_runne
     }
     assert "caf\\xe92.nii: no NIfTI header" in rows["caf\\xe92.nii"]["reason"]
     with (out / "report.csv").open(encoding="utf-8") as stream:
-        assert {row["input"] for row in csv.DictReader(stream)} == {row["input"] for row in report(out)}
+        assert {row["input"] for row in csv.DictReader(stream)} == {
+            row["input"] for row in report(out)
+        }
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "caf_xe9_preview.png" in page and "caf\\xe92.nii" in page
     written = (out / "caf_xe9_seg.nii.gz").stat().st_mtime_ns

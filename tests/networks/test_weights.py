@@ -233,7 +233,6 @@ def test_code_in_weights_is_refused_and_not_executed(
     assert proof.exists(), "the payload works where it is not refused"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_torchscript_is_refused(tmp_path: Path, source: nn.Module) -> None:
     torch.jit.script(source).save(str(tmp_path / "w.pt"))
     with pytest.raises(CheckpointError, match="damaged, or more than tensors"):

@@ -38,7 +38,7 @@ def item(agree: bool = False, seed: int = 0) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
-@pytest.mark.filterwarnings("ignore::monai_semiseg.images.volume.ScanWarning")
+@pytest.mark.filterwarnings("ignore:W_FUSION:monai_semiseg.images.volume.ScanWarning")
 def test_against_the_formula(share: float) -> None:
     data = item()
     out = FusedLabelOnScanGridd("pred", share, uncertainty_key="doubt")(data)
@@ -54,7 +54,7 @@ def test_against_the_formula(share: float) -> None:
         assert float(out["doubt"][(0, *place)]) == pytest.approx(entropy, abs=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore::monai_semiseg.images.volume.ScanWarning")
+@pytest.mark.filterwarnings("ignore:W_FUSION:monai_semiseg.images.volume.ScanWarning")
 def test_no_share_is_the_network_alone() -> None:
     data = item(seed=3)
     alone = LabelOnScanGridd("pred")(data)["pred"]

@@ -1,0 +1,107 @@
+"""Grids of voxels in space, and the one rule by which a label lies on an image's grid."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from numpy.typing import NDArray
+
+from monai_semiseg.errors import GeometryError
+
+TOLERANCE = 1e-3  # of a voxel, at every corner
+
+
+class Grid(NamedTuple):
+    """Where the voxels of an array lie.
+
+    Attributes:
+        shape: voxels along i, j, k.
+        affine: 4x4, voxel index to mm in RAS.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+
+
+def axes_onto(label: Grid, image: Grid, path: str | Path | None = None) -> NDArray[np.float64]:
+    """Return the axis order and flips that bring a label's voxels onto an image's grid.
+
+    The two hold the same voxels when their axes differ in order and direction alone. The label is
+    never resampled: that would change what was drawn.
+
+    Args:
+        label: grid of the label.
+        image: grid of the image.
+        path: of the label, for the message.
+
+    Returns:
+        Orientation as :func:`nibabel.orientations.apply_orientation` takes it, shape ``(3, 2)``.
+
+    Raises:
+        GeometryError: If any corner lies more than :data:`TOLERANCE` voxels off the image's, or
+            the sizes differ.
+    """
+    into_image = np.linalg.inv(image.affine)
+    axes = nib.orientations.io_orientation(into_image @ label.affine)
+    shape = tuple(label.shape[axis] for axis in np.argsort(axes[:, 0]))
+    affine = label.affine @ nib.orientations.inv_ornt_aff(axes, label.shape)
+    apart = _corners(Grid(shape, affine)) - _corners(image)
+    voxels = np.abs(apart @ into_image[:3, :3].T).max()
+    if shape == tuple(image.shape) and voxels <= TOLERANCE:
+        return np.asarray(axes, dtype=np.float64)
+    distance = float(np.linalg.norm(apart, axis=1).max())
+    raise GeometryError(
+        f"the label lies up to {distance:.3g} mm off the image (corner to corner)"
+        + _other_voxels(Grid(shape, affine), image),
+        expected="the image's voxels, in any order and direction of the axes, "
+        f"to {TOLERANCE:g} of a voxel",
+        remedy="mend the header that is wrong, or resample the label onto the image "
+        "with nearest neighbour",
+        path=path,
+    )
+
+
+def onto_grid(
+    voxels: NDArray[Any], label: Grid, image: Grid, path: str | Path | None = None
+) -> NDArray[Any]:
+    """Return a label's voxels in the order of an image's axes.
+
+    Args:
+        voxels: label values ``(i, j, k, ...)``; axes beyond the third are kept.
+        label: grid of the label.
+        image: grid of the image.
+        path: of the label, for the message.
+
+    Raises:
+        GeometryError: As :func:`axes_onto`.
+    """
+    ordered = nib.orientations.apply_orientation(voxels, axes_onto(label, image, path))
+    return np.ascontiguousarray(ordered)
+
+
+def in_ras_order(voxels: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
+    """Return a view of voxels with axes that run right, anterior, superior as nearly as they can."""
+    axes = nib.orientations.io_orientation(affine)
+    return np.asarray(nib.orientations.apply_orientation(voxels, axes))
+
+
+def _corners(grid: Grid) -> NDArray[np.float64]:
+    """Centres of the eight voxels at the corners, mm, ``(8, 3)``."""
+    index = np.array(list(itertools.product(*((0, size - 1) for size in grid.shape))))
+    return np.asarray(apply_affine(grid.affine, index))
+
+
+def _other_voxels(label: Grid, image: Grid) -> str:
+    """How many voxels of which size each has, if that differs."""
+    texts = [
+        f"{'x'.join(map(str, grid.shape))} voxels of "
+        + " x ".join(f"{size:.4g}" for size in voxel_sizes(grid.affine))
+        + " mm"
+        for grid in (label, image)
+    ]
+    return "" if texts[0] == texts[1] else f": {texts[0]}, the image has {texts[1]}"

@@ -1,0 +1,68 @@
+"""Labels, brought onto the grid of their image where image and label are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_semiseg.images.grid import Grid, onto_grid
+
+
+class LabelOnImageGridd(MapTransform):
+    """Bring a label onto its image's grid by its affine, or refuse it.
+
+    The rule is that of :func:`~monai_semiseg.images.grid.axes_onto`: axes may come in another order
+    or direction, and nothing else may differ. Behind it, label and image have one shape and one
+    affine, so that whatever follows treats them alike. It stands right behind loading, where the
+    affines are still those of the files.
+
+    Args:
+        keys: label maps ``(channels, i, j, k)`` with metadata.
+        image_key: image ``(channels, i, j, k)`` with metadata.
+        allow_missing_keys: pass over absent keys.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with its labels on the image's grid.
+
+        Raises:
+            GeometryError: If a label does not lie on the image's voxels.
+        """
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = on_image_grid(item[key], item[self.image_key])
+        return item
+
+
+def on_image_grid(label: MetaTensor, image: MetaTensor) -> MetaTensor:
+    """Return a label ``(channels, i, j, k)`` in the voxel order and with the affine of an image.
+
+    Raises:
+        GeometryError: If it does not lie on the image's voxels; the label's file is named.
+    """
+    path = label.meta.get("filename_or_obj")
+    voxels = np.moveaxis(label.as_tensor().cpu().numpy(), 0, -1)
+    ordered = np.moveaxis(onto_grid(voxels, _grid(label), _grid(image), path), -1, 0)
+    meta = {
+        **label.meta,
+        "affine": image.affine.clone(),
+        "original_affine": np.asarray(image.affine.cpu()),
+        "spatial_shape": np.asarray(image.shape[1:]),
+    }
+    return MetaTensor(torch.from_numpy(np.ascontiguousarray(ordered)).to(label.device), meta=meta)
+
+
+def _grid(item: MetaTensor) -> Grid:
+    return Grid(tuple(item.shape[1:]), np.asarray(item.affine.cpu(), dtype=np.float64))

@@ -1,0 +1,66 @@
+"""A bad case does not end an evaluation: it is left out and named, and the others are scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.data import DataLoader
+from monai.transforms import Compose, Lambdad
+
+from monai_semiseg.errors import LabelError
+from monai_semiseg.evaluation.cases import CaseDataset, CaseEvaluator, FailedCase, failed_cases
+
+ITEMS = [{"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"} for n in range(4)]
+
+
+def load(name: str) -> torch.Tensor:
+    number = int(Path(name).name[0])
+    if number == 1:
+        raise LabelError("label values [255.0]", expected="0 to 2", path=name)
+    return torch.full((1, 2, 2, 2), float(number))
+
+
+def loader(workers: int = 0) -> DataLoader:
+    transform = Compose([Lambdad(["image", "label"], load)])
+    return DataLoader(CaseDataset(ITEMS, transform), batch_size=1, num_workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_case_comes_once_the_bad_one_with_its_reason(workers: int) -> None:
+    batches = list(loader(workers))
+    assert [float(b["image"].mean()) for b in batches if "image" in b] == [0, 2, 3]
+    (failed,) = [case for batch in batches for case in failed_cases(batch)]
+    assert (failed.case, failed.code) == ("1", "E_LABEL")
+    assert failed.reason.startswith("E_LABEL images/1.nii.gz: label values [255.0]")
+
+
+def test_the_network_sees_the_others() -> None:
+    seen: list[float] = []
+
+    class Network(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            seen.append(float(image.mean()))
+            return image
+
+    CaseEvaluator(torch.device("cpu"), loader(), Network()).run()
+    assert seen == [0, 2, 3]
+
+
+def test_what_is_no_fault_of_the_data_is_raised() -> None:
+    def broken(_: Any) -> Any:
+        raise TypeError("a mistake in the code")
+
+    dataset = CaseDataset(ITEMS, Compose([Lambdad("image", broken)]))
+    with pytest.raises(RuntimeError) as caught:
+        dataset[0]
+    assert "a mistake in the code" in str(caught.value.__cause__)
+
+
+def test_a_sound_batch_has_no_failed_case() -> None:
+    assert failed_cases([{"image": torch.zeros(1)}]) == []
+    assert failed_cases({"image": torch.zeros(1)}) == []
+    bad = {"failed": {"case": ["a"], "code": ["E_X"], "reason": ["r"]}}
+    assert failed_cases(bad) == [FailedCase("a", "E_X", "r")]
