@@ -194,7 +194,9 @@ def test_a_study_splits_the_sound_cases(
     command += ["--methods", "supervised", "--labelled", "all", "--seeds", "0", "--test", "2"]
     main([*command, "--dry_run"])
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
-    assert [line.split(": ")[1] for line in said] == list(BAD)
+    assert [line.split(": ")[1] for line in said] == [
+        name for name in BAD if name != "cut"
+    ]  # a study reads headers
     (written,) = (tmp_path / "study" / "splits").glob("*/datalist.json")
     content = load_datalist(written)
     assert len(content["training"]) + len(content["validation"]) == len(SOUND) + 1 - 2
