@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_semiseg.errors import LabelError
+from monai_semiseg.errors import DimensionError, LabelError
 from monai_semiseg.transforms.labels import CheckLabeld
 
 
@@ -81,3 +81,9 @@ def test_many_wrong_values_stay_a_short_message() -> None:
         CheckLabeld("label", out_channels=2)({"label": torch.arange(500)})
     assert len(str(caught.value).splitlines()) <= 4
     assert len(str(caught.value)) < 400
+
+
+def test_a_single_slice_is_no_label_map_of_a_volume() -> None:
+    label = MetaTensor(torch.ones(1, 9, 8, 1), meta={"filename_or_obj": "some/label_7.nii.gz"})
+    with pytest.raises(DimensionError, match=r"label_7.nii.gz: one slice \(9x8x1\)"):
+        CheckLabeld("label", out_channels=3)({"label": label})
