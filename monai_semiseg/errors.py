@@ -13,10 +13,10 @@ from typing import Any
 
 
 def readable(name: str | Path) -> str:
-    """Return a name as text that any file and terminal takes.
+    r"""Return a name as text that any file and terminal takes.
 
     File names are bytes. Python keeps a byte that is not UTF-8 as a lone surrogate, which nothing
-    can print or encode; here it becomes an escape such as ``caf\\xe9.nii.gz``.
+    can print or encode; here it becomes an escape such as ``caf\xe9.nii.gz``.
     """
     text = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", str(name))
     return text.encode("utf-8", "backslashreplace").decode()

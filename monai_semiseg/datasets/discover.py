@@ -175,7 +175,7 @@ def _look_at_file(
     root: Path, base: Path, file: Path, found: Found, headers: list[DicomHeader], bar: Bar
 ) -> list[Row]:
     if not file.is_file():
-        return [_closed(root, file, dangling(file) or _no_file(file))]
+        return [_no_file(root, file)]
     kind = sniff(file)
     if kind in ("nifti", "itk"):
         # A file that the user names is taken: it was chosen.
@@ -198,13 +198,18 @@ def _look_at_file(
     return []
 
 
-def _no_file(file: Path) -> str:
-    return "a folder that cannot be listed" if file.is_dir() else "not a regular file"
+def _no_file(root: Path, file: Path) -> Row:
+    if file.is_dir():
+        fault = FormatError("a folder that cannot be listed", expected="a readable one", path=file)
+        return root, file, Case("", (file,), file, "", fault=fault)
+    if reason := dangling(file):
+        return _closed(root, file, reason)
+    return root, file, Skipped(file, "not a regular file")
 
 
 def _closed(root: Path, file: Path, reason: str) -> Row:
-    """A file that cannot be looked into: a case that fails if it may be a scan."""
-    if reason == "not a regular file" or not (file.is_dir() or promises_scan(file.name)):
+    """A file that cannot be looked into: a case that fails, unless its name says that it is no scan."""
+    if not promises_scan(file.name):
         return root, file, Skipped(file, reason)
     fault = FormatError(reason, expected="a file that can be read", path=file)
     return root, without_suffix(file), Case("", (file,), file, "", fault=fault)

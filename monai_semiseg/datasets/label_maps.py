@@ -13,7 +13,9 @@ from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import collected_notes
 
-_WORDS = re.compile(r"d?segs?|segmentations?|masks?|labels?|gt|aseg|parc|annotations?", re.I)
+_WORDS = re.compile(
+    r"d?segs?|segmentations?|masks?|labels?|gt|rois?|lesions?|a?seg|a?parc|annotations?", re.I
+)
 _FOLDERS = re.compile(r"labels?(tr|ts)?|masks?|segs?|segmentations?|derivatives|gt", re.I)
 FEW_VALUES = 2500  # FreeSurfer's atlases name labels up to 2035
 _PLAIN = 8  # so few values are a label map however they lie

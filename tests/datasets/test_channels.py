@@ -6,7 +6,22 @@ import pytest
 
 from monai_semiseg.datasets.channels import channel_groups, patient_of, split_contrast
 
-WORDS = "T1 T1w T1c T1ce T1gd T2 T2w FLAIR PD ADC DWI SWI CT PET".split()
+WORDS = [
+    "T1",
+    "T1w",
+    "T1c",
+    "T1ce",
+    "T1gd",
+    "T2",
+    "T2w",
+    "FLAIR",
+    "PD",
+    "ADC",
+    "DWI",
+    "SWI",
+    "CT",
+    "PET",
+]
 
 
 @pytest.mark.parametrize("word", [*WORDS, *map(str.lower, WORDS)])

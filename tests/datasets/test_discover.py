@@ -102,7 +102,7 @@ def test_odd_files_do_not_stop_the_others(make: SimpleNamespace, tmp_path: Path)
     found = find_cases(tmp_path, progress=False)
     assert [case.id for case in found.cases] == ["dangling", "s"]
     assert sorted(s.source.name for s in found.skipped) == ["notes.txt", "pipe"]
-    with pytest.raises(FormatError, match="a link to nowhere .*nowhere"):
+    with pytest.raises(FormatError, match=r"a link to nowhere .*nowhere"):
         read_case(found.cases[0])
 
 

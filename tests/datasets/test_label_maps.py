@@ -26,6 +26,8 @@ def atlas() -> NDArray[np.int16]:
         ("sub-01_dseg.nii.gz", True),
         ("a_mask.nii", True),
         ("a_gt.nii", True),
+        ("patient07/lesions.nii.gz", True),
+        ("aparc+aseg.nii", True),
         ("patient001_frame01_gt.nii.gz", True),
         ("seg_1.nii.gz", True),
         ("label0001.nii.gz", True),

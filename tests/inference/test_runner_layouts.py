@@ -153,7 +153,7 @@ def test_whole_numbers_under_a_plain_name_are_segmented_with_a_remark(
 
 def test_no_scan_is_said_with_what_was_there(tmp_path: Path, make_runner: Make) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(ConfigError, match="no scan found .there is no file"):
+    with pytest.raises(ConfigError, match=r"no scan found .there is no file"):
         make_runner().run()
     for n in range(3):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in" / f"{n}.png")
