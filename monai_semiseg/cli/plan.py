@@ -64,8 +64,11 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
-    fingerprint = measure(open_dataset(args.dataset), datalist)
-    code = report_left_out(fingerprint.unread, fingerprint.notes)
+    dataset = open_dataset(args.dataset)
+    fingerprint = measure(dataset, datalist)
+    # A datalist names its scans; what else lies in the folder is not asked for.
+    left_out = fingerprint.unread | (dataset.problems if datalist is None else {})
+    code = report_left_out(left_out, fingerprint.notes)
     if line := mapping_line(fingerprint.labels):
         say_aside(line)
     known = known_label_scans(datalist or {})

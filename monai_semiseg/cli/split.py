@@ -37,15 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Split and say what was written; return 3 if cases were left out."""
+    """Split what is sound and say what was written; return 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.grids import without_misfits
     from monai_semiseg.datasets.label_sections import read_label_scans, untrained_lines
+    from monai_semiseg.datasets.sound import sound_cases
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
-    from monai_semiseg.images.volume import collected_notes
 
-    with collected_notes() as notes:
-        dataset, left_out = without_misfits(open_dataset(args.dataset))
+    dataset, left_out, notes = sound_cases(open_dataset(args.dataset))
     code = report_left_out(left_out, notes)
     datalist = split(
         dataset,
@@ -60,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
         say_aside(f"not read: {name}: {reason}")
     for line in untrained_lines(scans, dataset.labels).values():
         say_aside(line)
-    write_datalist({**datalist, "label_scans": scans}, args.output)
+    datalist["label_scans"] = scans
+    if left_out:
+        datalist["left_out"] = left_out
+    write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     say(f"{args.output}: {counts}")
     return code

@@ -27,7 +27,7 @@ from monai_semiseg.datasets.label_values import (
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, collected_notes
+from monai_semiseg.images.volume import Volume, collected_notes, require_depth
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,10 @@ def check_dataset(
                 unit="scan",
             )
         )
-    findings = [Finding("error", "E_LAYOUT", "", problem) for problem in dataset.problems]
+    findings = [
+        Finding("error", "E_LAYOUT", "", f"{file}: {problem}")
+        for file, problem in dataset.problems.items()
+    ]
     findings += [finding for fact in facts for finding in fact.findings]
     findings += (
         _undeclared_absent(dataset, facts)
@@ -157,6 +160,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     try:
         with _noted(facts):
             image = read_scan(dataset.root / case.image)
+        require_depth(image.array.shape, dataset.root / case.image)
         facts.shape, facts.spacing = image.array.shape, tuple(round(s, 4) for s in image.spacing)
         facts.size, facts.modality = (
             size_in_ras(image.array.shape, image.affine),

@@ -1,18 +1,20 @@
-"""A folder of scans and labels: the Medical Segmentation Decathlon's layout, or a plain pair of folders."""
+"""A folder of scans and labels: the layouts of the Decathlon and of nnU-Net, or a plain pair of folders."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from monai_semiseg.datasets.sides import declared_sides
+from monai_semiseg.datasets.case_names import without_suffix
+from monai_semiseg.datasets.channels import channel_fault, channel_groups, patient_of
+from monai_semiseg.datasets.description import Description, Pair, read_description
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.formats import picture_kind
+from monai_semiseg.plain_text import printable
 
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"), ("image", "label"))
-_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class ScanDataset:
         modality: ``MRI``, ``CT``, ... as declared; empty if nothing says.
         labels: index -> name, background included; empty if nothing declares them.
         cases: sorted by id.
-        problems: what the layout itself gets wrong (files without a partner, entries without a
-            file).
+        problems: what the layout itself gets wrong, file -> what is wrong with it (files without a
+            partner, entries without a file, files that are no cases).
         sides: whether classes are told apart by their side, if ``dataset.json`` says so.
     """
 
@@ -52,19 +54,32 @@ class ScanDataset:
     modality: str
     labels: dict[int, str]
     cases: list[DatasetCase]
-    problems: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
     sides: bool | None = None
+
+
+@dataclass
+class _Layout:
+    """Pairs of scan and label, files that are wrong, and files of kinds that are not read yet."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+    patients: int = 0  # whose files are several channels
 
 
 def open_dataset(path: str | Path) -> ScanDataset:
     """Open a dataset folder.
 
-    Layouts: ``dataset.json`` with ``training`` entries (those without ``label`` are unlabelled), or
-        ``imagesTr`` and
+    Layouts: ``dataset.json`` of the Decathlon (entries of ``training`` without ``label`` are
+    unlabelled) or of nnU-Net v2 (one channel; ``imagesTs`` is not used), or ``imagesTr`` and
     ``labelsTr`` (also ``images`` and ``labels``) with files of the same stem.
 
+    Files of several channels and 2-D pictures are not read yet: they are problems beside scans,
+    and a folder of them is refused.
+
     Raises:
-        ConfigError: If there is no such folder or layout.
+        ConfigError: If there is no such folder or layout, or half of its cases cannot be read yet.
     """
     root = Path(path)
     if not root.is_dir():
@@ -73,107 +88,96 @@ def open_dataset(path: str | Path) -> ScanDataset:
         return _from_json(root)
     for images, labels in _FOLDERS:
         if (root / images).is_dir():
-            return _from_folders(root, images, labels)
+            return _dataset(root, _pairs(root, images, labels), Description())
     raise ConfigError(
         "no dataset.json, and no imagesTr or images folder",
-        expected="the Decathlon layout, or folders images and labels",
+        expected="the layout of the Decathlon or of nnU-Net, or folders images and labels",
         remedy="arrange the scans as images/NAME.nii.gz and labels/NAME.nii.gz",
         path=root,
     )
 
 
 def case_stem(name: str) -> str:
-    """File name without its scan suffix (``a.nii.gz`` -> ``a``)."""
-    lower = name.lower()
-    return next((name[: -len(suffix)] for suffix in _SUFFIXES if lower.endswith(suffix)), name)
+    """File name without its scan suffix (``a.nii.gz`` -> ``a``), as text that can be shown."""
+    return printable(without_suffix(Path(name)).name)
 
 
 def _from_json(root: Path) -> ScanDataset:
-    file = root / "dataset.json"
-    try:
-        description: dict[str, Any] = json.loads(file.read_text())
-        training = [
-            {"image": entry} if isinstance(entry, str) else dict(entry)
-            for entry in description["training"]
-        ]
-        labels = {int(index): str(name) for index, name in description.get("labels", {}).items()}
-        pairs = [(str(entry["image"]), entry.get("label")) for entry in training]
-    except (
-        json.JSONDecodeError,
-        UnicodeDecodeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise ConfigError(
-            f"not a Decathlon description ({type(error).__name__}: {error})",
-            expected='"training": [{"image": ..., "label": ...}, ...] and "labels": {"0": "background", ...}',
-            path=file,
-        ) from error
-    problems = [
-        f"{name}: listed in dataset.json, not there"
-        for pair in pairs
-        for name in pair
-        if name and not (root / name).exists()
-    ]
-    modality = description.get("modality", "")
-    text = modality if isinstance(modality, str) else ", ".join(map(str, dict(modality).values()))
-    cases, doubles = _cases(
-        (_clean(image), _clean(label) if label else None) for image, label in pairs
+    told = read_description(root)
+    layout = _Layout(told.pairs) if told.pairs is not None else _pairs(root, *_FOLDERS[0])
+    for name in (name for pair in layout.pairs for name in pair if name):
+        if not (root / name).exists():
+            layout.problems[name] = "listed in dataset.json, not there"
+    labelled = sum(label is not None for _, label in layout.pairs)
+    if told.labelled is not None and told.labelled != labelled:
+        found = f"numTraining is {told.labelled}, {labelled} scans have a label"
+        layout.problems["dataset.json"] = found
+    return _dataset(root, layout, told)
+
+
+def _dataset(root: Path, layout: _Layout, told: Description) -> ScanDataset:
+    cases: dict[str, DatasetCase] = {}
+    problems, unread = dict(layout.problems), dict(layout.unread)
+    for image, label in layout.pairs:
+        case_id = case_stem(Path(image).name)
+        if picture := _picture(root / image):
+            unread[image] = f"a {picture} picture (2-D)"
+        elif case_id in cases:
+            problems[image] = f"the same name as {cases[case_id].image}"
+        else:
+            cases[case_id] = DatasetCase(case_id, image, label)
+    if unread and layout.patients + len(unread) - len(layout.unread) >= len(cases):
+        _refuse(root, unread)
+    problems |= {file: f"{what}; not read yet" for file, what in unread.items()}
+    order = sorted(cases.values(), key=lambda case: case.id)
+    name = told.name or root.resolve().name
+    return ScanDataset(root, name, told.modality, told.labels, order, problems, told.sides)
+
+
+def _refuse(root: Path, unread: Mapping[str, str]) -> None:
+    """Refuse a folder of channels or pictures, beside which few or no scans stand."""
+    kinds = Counter(what.partition(" of ")[0] for what in unread.values()).most_common(4)
+    first, what = next(iter(sorted(unread.items())))
+    counts = ", ".join(f"{count} x {kind}" for kind, count in kinds)
+    raise ConfigError(
+        f"files that are not read yet: {counts}; the first is {first}, {what}",
+        expected="one 3-D scan a case: NIfTI, NRRD, MetaImage or DICOM",
+        remedy="several channels: keep one of them for every case, in one file",
+        path=root,
     )
-    sides = declared_sides(description, file)
-    return ScanDataset(
-        root,
-        str(description.get("name", root.name)),
-        text,
-        labels,
-        cases,
-        problems + doubles,
-        sides,
-    )
 
 
-def _clean(name: str) -> str:
-    return Path(name).as_posix()
+def _picture(path: Path) -> str:
+    return picture_kind(path) if path.is_file() else ""
 
 
-def _from_folders(root: Path, images: str, labels: str) -> ScanDataset:
-    label_of = (
-        {case_stem(f.name): f for f in _entries(root / labels)} if (root / labels).is_dir() else {}
-    )
-    pairs, used = [], set()
-    for image in _entries(root / images):
-        stem = case_stem(image.name)
-        stem = stem if stem in label_of else stem.removesuffix("_0000")  # nnU-Net's channel suffix
-        label = label_of.get(stem)
+def _pairs(root: Path, images: str, labels: str) -> _Layout:
+    """Pair the files of two folders by name."""
+    label_of = {without_suffix(file).name: file for file in _entries(root / labels)}
+    scans = _entries(root / images)
+    names = [without_suffix(scan).name for scan in scans]
+    groups = channel_groups(names, label_of.keys())
+    group_of = {name: stem for stem, channels in groups.items() for name in channels.values()}
+    layout = _Layout(patients=len(groups))
+    used = set()
+    for scan, stem in zip(scans, names, strict=True):
+        name = scan.relative_to(root).as_posix()
+        patient = group_of.get(stem)
+        if patient is not None:
+            layout.unread[name] = channel_fault(patient, groups[patient])
+            used.add(patient)
+            continue
+        if stem not in label_of:
+            stem = patient_of(stem)  # case_0000 and case_FLAIR go with the label case
         used.add(stem)
-        pairs.append(
-            (
-                image.relative_to(root).as_posix(),
-                label.relative_to(root).as_posix() if label else None,
-            )
-        )
-    problems = [
-        f"{file.relative_to(root)}: a label without an image"
-        for stem, file in label_of.items()
-        if stem not in used
-    ]
-    cases, doubles = _cases(pairs)
-    return ScanDataset(root, root.resolve().name, "", {}, cases, problems + doubles)
+        label = label_of.get(stem)
+        layout.pairs.append((name, label.relative_to(root).as_posix() if label else None))
+    for stem in sorted(label_of.keys() - used):
+        layout.problems[label_of[stem].relative_to(root).as_posix()] = "a label without an image"
+    return layout
 
 
 def _entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-
-
-def _cases(pairs: Iterable[tuple[str, str | None]]) -> tuple[list[DatasetCase], list[str]]:
-    cases: dict[str, DatasetCase] = {}
-    problems = []
-    for image, label in pairs:
-        case_id = case_stem(Path(image).name)
-        if case_id in cases:
-            problems.append(f"{image}: the same name as {cases[case_id].image}")
-            continue
-        cases[case_id] = DatasetCase(case_id, image, label)
-    return sorted(cases.values(), key=lambda case: case.id), problems

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
-from monai_semiseg.errors import ConfigError, DicomError, InputError
+from monai_semiseg.datasets.case_names import CaseNames, without_suffix
+from monai_semiseg.datasets.channels import channel_fault, channel_groups
+from monai_semiseg.datasets.label_maps import is_label_map, names_a_label
+from monai_semiseg.errors import (
+    ConfigError,
+    DicomError,
+    FormatError,
+    InputError,
+    UnsupportedError,
+)
 from monai_semiseg.images.archive import Archives
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
 from monai_semiseg.images.dicom_series import Series, group_series, why_no_scan
-from monai_semiseg.images.formats import SCAN_SUFFIXES, Kind, files_under, sniff
+from monai_semiseg.images.formats import (
+    Kind,
+    dangling,
+    files_under,
+    picture_kind,
+    promises_scan,
+    sniff,
+)
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
 
@@ -26,10 +43,13 @@ class Case:
         id: unique name that mirrors the input tree (``Study1/12-T1post``); derived from paths,
             never from tags.
         files: the file, or all files of a DICOM series.
-        source: what the user would recognise: the file, or the series' folder.
+        source: what the user would recognise: the file, or the series' folder; for what lies in an
+            archive, the archive's path and the path within.
         kind: ``nifti``, ``itk`` or ``dicom``.
         modality: as DICOM states it, else empty.
         fault: a fault that was seen while listing; reading the case raises it.
+        archive: the archive that holds the files, if any.
+        unpacked: the temporary folder that it was unpacked to.
     """
 
     id: str
@@ -38,6 +58,14 @@ class Case:
     kind: Kind
     modality: str = ""
     fault: InputError | None = None
+    archive: Path | None = None
+    unpacked: Path | None = None
+
+    def said(self, text: str) -> str:
+        """Return a message about the case with the archive's path in place of the temporary folder."""
+        return (
+            text if self.unpacked is None else text.replace(str(self.unpacked), str(self.archive))
+        )
 
     @property
     def image(self) -> str | list[str]:
@@ -113,7 +141,13 @@ def find_cases(inputs: str | Path | Sequence[str | Path], *, progress: bool = Tr
         for root in roots:
             members = [file for owner, file in listed if owner == root]
             rows += _look_at(root, root, members, found, bar)
-    _name(rows, found, many_roots=len(roots) > 1)
+    names = CaseNames(many_roots=len(roots) > 1)
+    for root, name, row in rows:
+        if isinstance(row, Skipped):
+            found.skipped.append(row)
+        else:
+            found.cases.append(replace(row, id=names.give(root, name)))
+    found.cases.sort(key=lambda case: case.id)
     return found
 
 
@@ -131,50 +165,118 @@ def _look_at(root: Path, base: Path, files: Sequence[Path], found: Found, bar: B
         except DicomError as error:
             broken[file] = error
         except OSError as error:
-            rows.append((root, file, Skipped(file, f"cannot be opened ({error.strerror})")))
+            rows.append(_closed(root, file, f"cannot be opened ({error.strerror})"))
         bar.update()
-    return rows + _dicom_rows(root, base, headers, broken)
+    title = "series" if found.archives.holds(base) else root.resolve().name
+    return _without_channels(rows) + _dicom_rows(root, base, title, headers, broken)
 
 
 def _look_at_file(
     root: Path, base: Path, file: Path, found: Found, headers: list[DicomHeader], bar: Bar
 ) -> list[Row]:
     if not file.is_file():
-        return [(root, file, Skipped(file, "not a regular file"))]
+        return [_no_file(root, file)]
     kind = sniff(file)
     if kind in ("nifti", "itk"):
-        return [(root, _named(base, file), Case("", (file,), file, kind))]
+        # A file that the user names is taken: it was chosen.
+        hinted = file != root and names_a_label(file.relative_to(base))
+        if hinted and is_label_map(file):
+            return [(root, file, Skipped(file, "a label map, not a scan"))]
+        return [(root, without_suffix(file), Case("", (file,), file, kind))]
     if kind == "zip":
         return _look_into(root, base, file, found, bar)
-    header = read_header(file) if file.name != "DICOMDIR" else None
+    if file.name == "DICOMDIR":
+        return [(root, file, Skipped(file, "DICOMDIR"))]
+    if picture := picture_kind(file):
+        return [(root, file, Skipped(file, f"a {picture} picture; 2-D images are not read yet"))]
+    header = read_header(file)
     if header is None:
-        return [
-            (root, file, Skipped(file, "DICOMDIR" if file.name == "DICOMDIR" else "not a scan"))
-        ]
+        return [(root, file, Skipped(file, "not a scan"))]
     if reason := why_no_scan(header):
         return [(root, file, Skipped(file, reason))]
     headers.append(header)
     return []
 
 
+def _no_file(root: Path, file: Path) -> Row:
+    if file.is_dir():
+        fault = FormatError("a folder that cannot be listed", expected="a readable one", path=file)
+        return root, file, Case("", (file,), file, "", fault=fault)
+    if reason := dangling(file):
+        return _closed(root, file, reason)
+    return root, file, Skipped(file, "not a regular file")
+
+
+def _closed(root: Path, file: Path, reason: str) -> Row:
+    """A file that cannot be looked into: a case that fails, unless its name says that it is no scan."""
+    if not promises_scan(file.name):
+        return root, file, Skipped(file, reason)
+    fault = FormatError(reason, expected="a file that can be read", path=file)
+    return root, without_suffix(file), Case("", (file,), file, "", fault=fault)
+
+
 def _look_into(root: Path, base: Path, file: Path, found: Found, bar: Bar) -> list[Row]:
     """Unpack an archive and look at its files; an archive within an archive is not opened."""
     if found.archives.holds(base):
         return [(root, file, Skipped(file, "an archive within an archive"))]
+    stem = without_suffix(file)
     try:
         folder = found.archives.unpack(file)
     except InputError as error:
-        return [(root, _named(base, file), Case("", (file,), file, "zip", fault=error))]
+        return [(root, stem, Case("", (file,), file, "zip", fault=error))]
     inner = _look_at(root, folder, list(files_under(folder)), found, bar)
-    stem = _named(base, file)
     return [
-        (root, stem / name.relative_to(folder) if name.is_relative_to(folder) else name, row)
+        (root, stem / name.relative_to(folder), _as_in_archive(row, file, folder))
         for _, name, row in inner
     ]
 
 
+def _as_in_archive(row: Case | Skipped, archive: Path, folder: Path) -> Case | Skipped:
+    source = archive / row.source.relative_to(folder)
+    if isinstance(row, Skipped):
+        return replace(row, source=source)
+    return replace(row, source=source, archive=archive, unpacked=folder)
+
+
+def _without_channels(rows: list[Row]) -> list[Row]:
+    """Let the files of patients with several channels fail: each alone is not what the patient has."""
+    folders: dict[Path, list[str]] = defaultdict(list)
+    files = {
+        row.source: name
+        for root, name, row in rows
+        if isinstance(row, Case) and row.kind in ("nifti", "itk") and row.source != root
+    }
+    for name in files.values():
+        folders[name.parent].append(name.name)
+    group_of = {
+        folder / name: (stem, channels)
+        for folder, names in folders.items()
+        for stem, channels in channel_groups(names).items()
+        for name in channels.values()
+    }
+    checked: list[Row] = []
+    for root, name, row in rows:
+        if isinstance(row, Case) and row.source in files and name in group_of:
+            row = replace(row, fault=_channel_error(*group_of[name], row.source))
+        checked.append((root, name, row))
+    return checked
+
+
+def _channel_error(stem: str, channels: Mapping[str, str], path: Path) -> UnsupportedError:
+    return UnsupportedError(
+        channel_fault(stem, channels),
+        expected="one file a patient; several channels are not read yet",
+        remedy="name the files to segment one by one, each is then taken as a scan",
+        path=path,
+    )
+
+
 def _dicom_rows(
-    root: Path, base: Path, headers: list[DicomHeader], broken: dict[Path, DicomError]
+    root: Path,
+    base: Path,
+    title: str,
+    headers: list[DicomHeader],
+    broken: dict[Path, DicomError],
 ) -> list[Row]:
     rows: list[Row] = []
     folders_with_series: set[Path] = set()
@@ -191,62 +293,30 @@ def _dicom_rows(
                 (broken[f] for f in broken if f.parent in {h.path.parent for h in one.headers}),
                 None,
             )
-            rows.append(
-                (
-                    root,
-                    _series_name(base, folder, one, members, number),
-                    Case(
-                        "",
-                        tuple(h.path for h in one.headers),
-                        folder if len(one.headers) > 1 else one.headers[0].path,
-                        "dicom",
-                        one.headers[0].modality,
-                        near or one.fault,
-                    ),
-                )
-            )
+            name = _series_name(base, title, folder, one, number if len(members) > 1 else 0)
+            rows.append((root, name, _series_case(folder, one, near)))
     for file, error in broken.items():
         if file.parent not in folders_with_series:
-            rows.append((root, _named(base, file), Case("", (file,), file, "dicom", fault=error)))
+            case = Case("", (file,), file, "dicom", fault=error)
+            rows.append((root, without_suffix(file), case))
     return rows
 
 
-def _series_name(base: Path, folder: Path, one: Series, members: list[Series], number: int) -> Path:
-    if len(one.headers) == 1 and (base == one.headers[0].path or one.headers[0].frames > 1):
-        return _named(base, one.headers[0].path)
-    return folder.with_name(f"{folder.name}_{number}") if len(members) > 1 else folder
+def _series_case(folder: Path, one: Series, near: InputError | None) -> Case:
+    files = tuple(header.path for header in one.headers)
+    source = folder if len(files) > 1 else files[0]
+    return Case("", files, source, "dicom", one.headers[0].modality, near or one.fault)
 
 
-def _named(base: Path, file: Path) -> Path:
-    """The file without its scan suffix; other dots in the name stay (``1.2.840.1.45`` is a name, not a suffix)."""
-    lower = file.name.lower()
-    suffixes = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), ".dcm", ".zip"]
-    suffix = next((s for s in suffixes if lower.endswith(s) and len(lower) > len(s)), "")
-    return file.with_name(file.name[: len(file.name) - len(suffix)])
-
-
-def _name(rows: Sequence[Row], found: Found, *, many_roots: bool) -> None:
-    """Give every case an id that mirrors its place under its root, unique over all roots."""
-    taken: set[str] = set()
-    for root, name, row in rows:
-        if isinstance(row, Skipped):
-            found.skipped.append(row)
-            continue
-        parent = root.parent if root.is_file() else root
-        relative = name.relative_to(parent) if name.is_relative_to(parent) else name
-        parts = [part for part in relative.parts if part not in (".", "..", "/")] or [
-            root.resolve().name
-        ]
-        stem = "/".join(
-            [root.resolve().name, *parts]
-            if many_roots and not root.is_file() and relative.parts
-            else parts
-        )
-        stem = "".join("_" if ord(c) < 32 or c in ':*?"<>|\\' else c for c in stem)
-        case_id, number = stem, 1
-        while case_id.lower() in taken:
-            number += 1
-            case_id = f"{stem}_{number}"
-        taken.add(case_id.lower())
-        found.cases.append(Case(case_id, row.files, row.source, row.kind, row.modality, row.fault))
-    found.cases.sort(key=lambda case: case.id)
+def _series_name(base: Path, title: str, folder: Path, one: Series, number: int) -> Path:
+    """Name a series by its file if that holds all of it, else by its folder; ``number`` tells it from others there."""
+    first = one.headers[0]
+    if len(one.headers) == 1 and (base == first.path or first.frames > 1):
+        return without_suffix(first.path)
+    if not number:
+        return folder
+    return (
+        folder / f"{title}_{number}"
+        if folder == base
+        else folder.with_name(f"{folder.name}_{number}")
+    )

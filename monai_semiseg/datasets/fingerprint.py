@@ -25,7 +25,7 @@ from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.volume import collected_notes, require_depth
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ def measure(
     }
     good = [row for row in rows if row.fault is None]
     if not good:
+        case, reason = next(iter(unread.items()), ("", "there is none"))
         raise ConfigError(
-            "no scan can be read",
+            f"no scan can be read; {case}: {reason}" if case else "no scan",
             expected="at least one",
             remedy="run monai-semiseg check",
             path=dataset.root,
@@ -188,6 +189,7 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
     image = read_scan(dataset.root / case.image)
+    require_depth(image.array.shape, dataset.root / case.image)
     measures.spacing = in_ras(image.spacing, image.affine)
     measures.shape = in_ras(image.array.shape, image.affine).astype(np.int64)
     measures.percentiles = np.percentile(image.array, (0.5, 50, 99.5))

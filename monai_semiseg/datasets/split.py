@@ -120,9 +120,7 @@ def split(
 
 def write_datalist(datalist: dict[str, Any], path: Path) -> Path:
     """Write a datalist as sorted, indented JSON (the same bytes for the same split) and return its path."""
-    return write_atomically(
-        path, (json.dumps(datalist, indent=1, ensure_ascii=False) + "\n").encode()
-    )
+    return write_atomically(path, json.dumps(datalist, indent=1, ensure_ascii=False) + "\n")
 
 
 def load_datalist(path: str | Path) -> dict[str, Any]:
@@ -140,7 +138,7 @@ def load_datalist(path: str | Path) -> dict[str, Any]:
             path=file,
         )
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"no JSON ({error})", expected="a MONAI decathlon datalist", path=file
@@ -159,7 +157,9 @@ def declared_labels(datalist: Mapping[str, Any]) -> dict[int, str]:
     return label_numbers(datalist.get("labels") or {})
 
 
-def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> list[dict[str, Any]]:
+def read_datalist(
+    path: str | Path, dataset_dir: str | Path, section: str, *, some_absent: bool = False
+) -> list[dict[str, Any]]:
     """Read one section of a datalist, with paths made absolute under ``dataset_dir``; what the bundles' configs call.
 
     Args:
@@ -167,6 +167,7 @@ def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> li
             does).
         dataset_dir: the folder that the datalist's paths are relative to.
         section: ``training``, ``unlabeled``, ``validation`` or ``test``.
+        some_absent: whether scans may be absent, to be named by who reads them; not all of them.
 
     Raises:
         ConfigError: If the file, the section or a scan is not there.
@@ -182,8 +183,9 @@ def read_datalist(path: str | Path, dataset_dir: str | Path, section: str) -> li
         require_no_ignore(declared_labels(content), path)
     root = Path(dataset_dir)
     entries = [{key: str(root / name) for key, name in entry.items()} for entry in content[section]]
+    there = [[Path(name).exists() for name in entry.values()] for entry in entries]
     absent = [name for entry in entries for name in entry.values() if not Path(name).exists()]
-    if absent:
+    if absent and not (some_absent and any(map(all, there))):
         raise ConfigError(
             f"{len(absent)} scans of section {section!r} are not there, the first is {absent[0]}",
             expected="paths relative to dataset_dir",

@@ -24,6 +24,38 @@ SCAN_SUFFIXES: dict[str, Kind] = {
 }
 
 
+_PICTURES = (  # first bytes, kind
+    (b"\x89PNG\r\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+)
+
+
+def picture_kind(path: Path) -> str:
+    """Return ``PNG``, ``JPEG``, ... of a 2-D picture by its first bytes; empty if it is none."""
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    return next((kind for magic, kind in _PICTURES if head.startswith(magic)), "")
+
+
+def promises_scan(name: str) -> bool:
+    """Whether a file's name says that it is a scan, or says nothing (DICOM files often have no suffix)."""
+    lower = name.lower()
+    return lower.endswith((*SCAN_SUFFIXES, ".dcm", ".ima", ".zip")) or "." not in lower
+
+
+def dangling(path: Path) -> str:
+    """Say where a link leads that leads nowhere; empty for everything else."""
+    if path.is_symlink() and not path.exists():
+        return f"a link to nowhere ({path.readlink()})"
+    return ""
+
+
 def sniff(path: Path) -> Kind:
     """Tell a file's kind by its first bytes; empty if they are none of ours.
 
@@ -53,12 +85,16 @@ def _unzipped_head(path: Path) -> bytes:
 
 
 def files_under(root: Path) -> Iterator[Path]:
-    """All files below ``root`` in sorted order (or the file itself); links to folders are followed once each."""
+    """All files below ``root`` in sorted order (or the file itself); links to folders are followed once each.
+
+    A folder that cannot be listed is yielded itself, so that somebody says so.
+    """
     if root.is_file():
         yield root
         return
     seen: set[tuple[int, int]] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    closed: list[OSError] = []
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=closed.append):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             subfolders.clear()
@@ -66,3 +102,4 @@ def files_under(root: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+    yield from (Path(error.filename) for error in closed)

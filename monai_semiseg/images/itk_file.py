@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import math
+import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ from monai_semiseg.errors import (
     ChecksumError,
     DtypeError,
     FormatError,
+    InputError,
     SizeError,
     TruncatedError,
     UnsupportedError,
 )
 from monai_semiseg.images.volume import Volume, check_affine, check_size, spatial_shape
+from monai_semiseg.plain_text import printable
 
 _HEADER_LIMIT = 1 << 20
 
@@ -39,6 +43,30 @@ def read_itk(path: Path) -> Volume:
     Raises:
         InputError: One of its kinds, if the file is damaged or not one 3-D volume of real numbers.
     """
+    if printable(str(path)) == str(path):
+        return _read(path)
+    with _linked(path) as link:  # ITK takes no name with bytes that are not UTF-8
+        try:
+            return _read(link)
+        except InputError as error:
+            raise type(error)(
+                error.found, expected=error.expected, remedy=error.remedy, path=path
+            ) from error
+
+
+@contextmanager
+def _linked(path: Path) -> Iterator[Path]:
+    """The file under a plain name, and its voxels beside it if they lie in a file of their own."""
+    with tempfile.TemporaryDirectory(prefix="monai_semiseg-") as folder:
+        link = Path(folder, f"scan{path.suffix}")
+        link.symlink_to(path.absolute())
+        data_file, _, _ = _layout(path)
+        if data_file != path:
+            Path(folder, data_file.name).symlink_to(data_file.absolute())
+        yield link
+
+
+def _read(path: Path) -> Volume:
     import SimpleITK as sitk
     from monai.data import ITKReader
 

@@ -9,7 +9,7 @@ from monai_semiseg.errors import FormatError, InputError
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
 from monai_semiseg.images.dicom_series import group_series, why_no_scan
 from monai_semiseg.images.dicom_volume import read_series, require_one, stack
-from monai_semiseg.images.formats import files_under, sniff
+from monai_semiseg.images.formats import dangling, files_under, picture_kind, sniff
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.itk_file import read_itk
 from monai_semiseg.images.nifti import nifti_grid, read_nifti
@@ -32,7 +32,7 @@ def read_scan(
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     first = paths[0]
     if not first.exists():
-        raise FormatError("does not exist", expected="a scan", path=first)
+        raise FormatError(dangling(first) or "does not exist", expected="a scan", path=first)
     if len(paths) > 1 or first.is_dir():
         volume = _read_dicom(list(files_under(first)) if first.is_dir() else paths, first)
     else:
@@ -66,6 +66,10 @@ def _read_file(path: Path) -> Volume:
         return read_nifti(path)
     if kind == "itk":
         return read_itk(path)
+    if picture := picture_kind(path):
+        raise FormatError(
+            f"a {picture} picture", expected="a 3-D scan; 2-D images are not read yet", path=path
+        )
     return _read_dicom([path], path)
 
 

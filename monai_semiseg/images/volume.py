@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -104,6 +104,25 @@ def spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
             f"empty, shape {'x'.join(map(str, shape))}", expected="at least one voxel", path=path
         )
     return kept[0], kept[1], kept[2]
+
+
+def require_depth(shape: Sequence[int], path: Path | None) -> None:
+    """Refuse a single slice: a 3-D network would learn from padding.
+
+    Args:
+        shape: of the voxels, three axes.
+        path: the file, for the message.
+
+    Raises:
+        DimensionError: If an axis has one voxel.
+    """
+    if min(shape) == 1:
+        raise DimensionError(
+            f"one slice ({'x'.join(map(str, shape))}): a 2-D image",
+            expected="a 3-D volume; data sets of 2-D images are not read yet",
+            remedy="stack the slices of a patient into one volume, or leave the image out",
+            path=path,
+        )
 
 
 def check_dtype(dtype: np.dtype[Any], path: Path) -> None:

@@ -6,6 +6,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from monai_semiseg.errors import SemisegError
 from monai_semiseg.inferers.out_of_memory import out_of_memory
+from monai_semiseg.plain_text import printable
 
 CASE_ERRORS = (
     SemisegError,
@@ -24,7 +25,7 @@ CASE_ERRORS = (
 def one_line(error: BaseException) -> str:
     """Kind and first line of an error, for a table."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    return printable(f"{type(error).__name__}: {lines[0] if lines else ''}")
 
 
 def code_of(error: BaseException) -> str:

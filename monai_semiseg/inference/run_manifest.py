@@ -129,7 +129,11 @@ class RunManifest:
 
 
 def stamp(case: Case) -> str:
-    """What changes when a scan does: number and sizes of its files, and when the source was written."""
+    """What changes when a scan does: number and sizes of its files, and when the source was written.
+
+    What lies in an archive is unpacked anew by every run: there the archive counts.
+    """
     sizes = [file.stat().st_size for file in case.files if file.exists()]
-    written = case.source.stat().st_mtime_ns if case.source.is_file() else 0
+    source = case.archive or case.source
+    written = source.stat().st_mtime_ns if source.is_file() else 0
     return f"{len(sizes)} files, {sum(sizes)} bytes, {written}"

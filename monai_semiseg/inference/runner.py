@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,10 @@ class BatchRunner:
         segmenter = self._segmenter()
         with find_cases(self.inputs) as found:
             self._check_found(found, manifest)
-            skipped = [CaseResult(str(s.source), "skipped", reason=s.reason) for s in found.skipped]
+            skipped = [
+                CaseResult(printable(str(s.source)), "skipped", reason=printable(str(s.reason)))
+                for s in found.skipped
+            ]
             if self.overwrite and manifest.started:
                 manifest.clear()
             manifest.open()
@@ -215,7 +219,7 @@ class BatchRunner:
     def _check_found(self, found: Found, manifest: RunManifest) -> None:
         if not found.cases:
             raise ConfigError(
-                "no scan found",
+                f"no scan found {_passed_over(found)}",
                 expected="NIfTI, NRRD, MetaImage or DICOM files",
                 path=Path(self.inputs[0]),
             )
@@ -303,6 +307,16 @@ class BatchRunner:
         write_report(self.results, self.output_dir, self.names, about)
         if self.outputs.preview:
             write_contact_sheet(self.results, self.output_dir, self.names)
+
+
+def _passed_over(found: Found) -> str:
+    """Say what was there instead of scans."""
+    reasons = Counter(skipped.reason for skipped in found.skipped).most_common()
+    if not reasons:
+        return "(there is no file)"
+    listed = ", ".join(f"{count} x {reason}" for reason, count in reasons[:5])
+    more = sum(count for _, count in reasons[5:])
+    return f"among {len(found.skipped)} files: {listed}{f', {more} others' if more else ''}"
 
 
 def _flat(transform: Any) -> Sequence[Any]:

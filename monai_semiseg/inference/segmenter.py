@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
 from monai_semiseg.errors import (
     DimensionError,
@@ -32,6 +33,7 @@ from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inferers.out_of_memory import OutOfMemoryFallback
+from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import resident_memory
 
 
@@ -129,7 +131,12 @@ class CaseSegmenter:
             unwanted = isinstance(work.cause, UnlikeTrainingError) and self.domain.on_flag == "skip"
             status: Literal["failed", "skipped"] = "skipped" if unwanted else "failed"
             work.result = CaseResult(
-                str(work.case.source), status, "", reason, code_of(work.cause), flags=work.flags
+                printable(str(work.case.source)),
+                status,
+                "",
+                work.case.said(reason),
+                code_of(work.cause),
+                flags=work.flags,
             )
         if work.result is not None:
             work.result = replace(work.result, seconds=work.seconds, memory_mb=work.memory)
@@ -162,6 +169,8 @@ class CaseSegmenter:
         with self._transforms, kept_voxels() as voxels:
             work.item = self.preprocessing({"image": work.case.image})
         work.voxels = voxels[0] if len(voxels) == 1 else None
+        if work.voxels is not None and looks_like_labels(work.voxels):
+            work.notes.append(f"W_LABEL_LIKE {work.case.source}: few whole numbers; a label map?")
         meta = work.item["image"].meta
         found = self.domain.scan_flags(
             [int(n) for n in meta["spatial_shape"]],
@@ -226,10 +235,10 @@ class CaseSegmenter:
             work.case, mask, affine, codes, self.model, work.voxels, doubt, work.flags
         )
         work.result = CaseResult(
-            str(work.case.source),
+            printable(str(work.case.source)),
             "done",
             str(path.relative_to(self.outputs.folder)),
-            "; ".join([*work.notes, *remarks]),
+            printable(work.case.said("; ".join([*work.notes, *remarks]))),
             volumes_ml=volumes,
             measures=measure_labels(mask, self.names, work.voxels, doubt),
             flags=work.flags,

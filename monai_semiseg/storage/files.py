@@ -79,9 +79,15 @@ def _runs(process: int) -> bool:
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    """Write ``content`` to ``path`` as a whole or not at all; return the path."""
+    r"""Write ``content`` to ``path`` as a whole or not at all; return the path.
+
+    Text is written as UTF-8. A byte of a file name that is not UTF-8 (a lone surrogate in Python)
+    becomes an escape such as ``\udce9``, which JSON reads back as the same name.
+    """
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")
     with atomic_path(path) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_bytes(content)
     return Path(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from monai_semiseg.datasets.label_values import (
 )
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, LabelError
+from monai_semiseg.images.volume import require_depth
 
 
 class CheckLabeld(MapTransform):
@@ -61,10 +63,13 @@ class CheckLabeld(MapTransform):
         """Check, and return the item with classes; 0.9999 of a rescaled file would be cut to 0 in the loss.
 
         Raises:
+            DimensionError: If the label map is a single slice.
             LabelError: If a value is not a whole number (to 0.001) of ``label_values``.
         """
         item = dict(data)
         for key in self.key_iterator(item):
+            if item[key].ndim == 4:  # a channel and three axes
+                require_depth(item[key].shape[1:], _file_of(item[key]))
             values = torch.unique(torch.as_tensor(item[key]))
             whole = values.round()
             known = torch.isin(whole.double(), torch.as_tensor(self.values).double())
@@ -132,6 +137,11 @@ class CheckReferenceLabeld(MapTransform):
                 require_classes({}, {path: counts}, path)
             item[key] = item[key].round()
         return item
+
+
+def _file_of(label: Any) -> Path | None:
+    name = getattr(label, "meta", {}).get("filename_or_obj")
+    return None if name is None else Path(name)
 
 
 def with_background(foreground: torch.Tensor) -> torch.Tensor:

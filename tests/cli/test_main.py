@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -191,3 +192,13 @@ def test_a_worker_whose_pipe_broke_is_one() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "BrokenPipeError: a worker" in done.stderr
+
+
+def test_names_that_are_no_text_are_printed(dataset: Path) -> None:
+    """In UTF-8 Python refuses to print them; the terminal gets a stand-in."""
+    odd = os.fsdecode(b"caf\xe9.nii")
+    (dataset / "images" / odd).write_text("no scan")
+    command = [sys.executable, "-m", "monai_semiseg", "check", str(dataset)]
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode == 2 and b"caf\\xe9.nii: no NIfTI header" in done.stdout, done.stderr

@@ -24,7 +24,7 @@ def test_check_and_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     nib.save(nib.Nifti1Image(np.eye(8)[None], np.eye(4)), tmp_path / "images" / "good.nii")
     (tmp_path / "images" / HOSTILE).write_bytes(b"no scan")
     assert main(["check", str(tmp_path)]) == 2
-    assert main(["plan", str(tmp_path), "--output", str(tmp_path / "plan.yaml")]) == 0
+    assert main(["plan", str(tmp_path), "--output", str(tmp_path / "plan.yaml")]) == 3
     said = capsys.readouterr()
     assert "E_NOT_NIFTI" in said.out and "left out: " in said.err
     assert "\\x1b]0;title\\x07\\x9b2J\\u202e" in said.out

@@ -207,7 +207,7 @@ def test_plain_folders(dataset: Path) -> None:
     assert [(case.id, case.label is not None) for case in opened.cases] == [
         (f"c{n}", n < 4) for n in range(5)
     ]
-    assert opened.problems == ["labelsTr/nobody.nii.gz: a label without an image"]
+    assert opened.problems == {"labelsTr/nobody.nii.gz": "a label without an image"}
 
 
 def stored_backwards(

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pydicom
 import pytest
 
-from monai_semiseg.datasets.discover import find_cases, sniff
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.datasets.discover import find_cases, read_case, sniff
+from monai_semiseg.errors import ConfigError, FormatError
 
 
 def reasons(root: Path) -> dict[str, str]:
@@ -98,9 +98,12 @@ def test_odd_files_do_not_stop_the_others(make: SimpleNamespace, tmp_path: Path)
     make.nifti(tmp_path / "s.nii")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "dangling.nii").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "nowhere")
     found = find_cases(tmp_path, progress=False)
-    assert [case.id for case in found.cases] == ["s"]
-    assert len(found.skipped) == 2
+    assert [case.id for case in found.cases] == ["dangling", "s"]
+    assert sorted(s.source.name for s in found.skipped) == ["notes.txt", "pipe"]
+    with pytest.raises(FormatError, match=r"a link to nowhere .*nowhere"):
+        read_case(found.cases[0])
 
 
 def test_absent_input(tmp_path: Path) -> None:

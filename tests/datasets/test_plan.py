@@ -99,7 +99,7 @@ def test_volumes_of_the_labelled_training_scans(make: SimpleNamespace, tmp_path:
     """Voxels of 2 x 2 x 2 mm are 0.008 mL; labels of held-back scans are not looked at."""
     counts = {"a": (10, 4), "b": (30, 0), "held_back": (60, 60)}
     for name, (first, second) in counts.items():
-        label = np.zeros((5, 6, 7), np.uint8)
+        label = np.zeros((7, 6, 5), np.uint8)
         label.flat[:first] = 1
         label.flat[first : first + second] = 2
         make.nifti(tmp_path / "images" / f"{name}.nii", np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -163,3 +163,17 @@ def test_no_datalist(tmp_path: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(ConfigError, match=str(file)):
         load_datalist(file)
+
+
+def test_some_scans_may_be_absent_when_asked(tmp_path: Path) -> None:
+    """Who reads the others names them; where all are absent, the folder is the wrong one."""
+    entries = [{"image": f"{n}.nii", "label": f"{n}_seg.nii"} for n in range(2)]
+    file = tmp_path / "list.json"
+    file.write_text(json.dumps({"training": [], "test": entries}))
+    for name in ("0.nii", "0_seg.nii", "1.nii"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match="1 scans of section 'test' are not there"):
+        read_datalist(file, tmp_path, "test")
+    assert len(read_datalist(file, tmp_path, "test", some_absent=True)) == 2
+    with pytest.raises(ConfigError, match="set --dataset_dir"):
+        read_datalist(file, tmp_path / "elsewhere", "test", some_absent=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,21 @@ def write(path: Path, compress: bool, array: np.ndarray = VOXELS) -> Path:
 @pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd"])
 def test_read(tmp_path: Path, name: str, compress: bool) -> None:
     assert np.array_equal(read_scan(write(tmp_path / name, compress)).array, VOXELS.T)
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "nhdr", "mha", "mhd"])
+def test_names_that_are_no_text(tmp_path: Path, ending: str) -> None:
+    """ITK takes no such name."""
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    path = write(tmp_path / f"a.{ending}", compress=False)
+    for file in tmp_path.glob("a.*"):
+        file.rename(odd / file.name)
+    path = (odd / path.name).rename(odd / os.fsdecode(b"a\xe9." + ending.encode()))
+    assert np.array_equal(read_scan(path).array, VOXELS.T)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match=r"a\\xe9"):
+        read_scan(path)
 
 
 @pytest.mark.parametrize("compress", [False, True])

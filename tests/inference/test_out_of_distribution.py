@@ -236,7 +236,7 @@ def test_the_segmentation_says_its_flags_and_what_has_no_code(
         ("PET", "PT"),
         ("PET/CT", None),
         ("", None),
-        ("ultrasound", None),
+        ("ultrasound", "US"),
     ],
 )
 def test_modalities_by_dicoms_names(name: str, code: str | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from monai_semiseg.errors import OutputError
+from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import atomic_path, write_atomically
 
 
@@ -21,6 +24,15 @@ def test_written_and_replaced(tmp_path: Path) -> None:
     assert file.read_bytes() == b"two" and [path.name for path in file.parent.iterdir()] == [
         "a.txt"
     ]
+
+
+def test_a_name_that_is_no_text_comes_back_from_json(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9.nii")
+    file = write_atomically(tmp_path / "a.json", json.dumps([name], ensure_ascii=False))
+    assert file.read_bytes() == b'["caf\\udce9 \xc3\xa9.nii"]'
+    assert os.fsencode(json.loads(file.read_text(encoding="utf-8"))[0]) == b"caf\xe9 \xc3\xa9.nii"
+    assert printable(name) == "caf\\xe9 é.nii" and printable("plain é") == "plain é"
+    assert "caf\\xe9" in str(OutputError("x", path=name))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""Names of cases: where they lie under what the user named, safe as file names, never colliding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monai_semiseg.images.formats import SCAN_SUFFIXES
+from monai_semiseg.plain_text import printable
+
+_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), ".dcm", ".zip"]
+
+
+def without_suffix(file: Path) -> Path:
+    """Return the file without its scan suffix.
+
+    Other dots in the name stay: ``1.2.840.1.45`` is a name, not a suffix.
+    """
+    lower = file.name.lower()
+    suffix = next((s for s in _SUFFIXES if lower.endswith(s) and len(lower) > len(s)), "")
+    return file.with_name(file.name[: len(file.name) - len(suffix)])
+
+
+class CaseNames:
+    """Gives out ids that mirror the input tree.
+
+    Args:
+        many_roots: whether the user named several inputs; then a folder's name leads.
+    """
+
+    def __init__(self, *, many_roots: bool) -> None:
+        self.many_roots = many_roots
+        self._taken: set[str] = set()
+
+    def give(self, root: Path, name: Path) -> str:
+        """Return a new id for a case.
+
+        Args:
+            root: what the user named, however it was spelt: the id does not depend on that.
+            name: path that names the case, below ``root``.
+        """
+        parent = root.parent if root.is_file() else root
+        relative = name.relative_to(parent)
+        title = root.resolve().name
+        parts = list(relative.parts) or [title]
+        if self.many_roots and not root.is_file() and relative.parts:
+            parts = [title, *parts]
+        stem = _safe("/".join(parts))
+        case_id, number = stem, 1
+        while case_id.lower() in self._taken:
+            number += 1
+            case_id = f"{stem}_{number}"
+        self._taken.add(case_id.lower())
+        return case_id
+
+
+def _safe(text: str) -> str:
+    """Replace what is no part of a file name on some system."""
+    return "".join("_" if ord(c) < 32 or c in ':*?"<>|\\' else c for c in printable(str(text)))

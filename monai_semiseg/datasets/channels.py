@@ -1,0 +1,92 @@
+"""File names -> patients and channels: ``case_0000``, ``case_FLAIR`` and ``case_T1`` are one patient's."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+MAX_CHANNELS = 16  # numbers from 0000 on up to here are channels, more of them are scans
+_NUMBER = re.compile(r"(?P<stem>.+)_(?P<channel>\d{4})")  # as nnU-Net names channels
+_SEPARATORS = re.compile(r"([ _.-]+)")
+_CONTRAST = re.compile(
+    r"t1(w|c|ce|gd|n|kw|km|post|pre)?|t2(w|f|flair|star|s)?|flair|pdw?|adc|dwi|swi|dce|mra|asl|bold"
+    r"|cbf|cbv|mtt|tmax|ct|cta|ctp|cbct|pet|suv|mri?",
+    re.IGNORECASE,
+)
+_ADDITION = re.compile(r"post|pre|gd|ce|contrast|km", re.IGNORECASE)  # after a contrast: T1_post
+
+
+def split_number(name: str) -> tuple[str, str]:
+    """Part ``case_0001`` into stem and nnU-Net's channel number, empty if there is none."""
+    number = _NUMBER.fullmatch(name)
+    return (number["stem"], number["channel"]) if number else (name, "")
+
+
+def split_contrast(name: str) -> tuple[str, str]:
+    """Part ``case_T1w`` or ``sub-01_T1w_brain`` into what names the patient, and the contrast.
+
+    A contrast word counts in any case, wherever it stands, parted by ``_``, ``-``, ``.`` or space.
+
+    Returns:
+        Stem and contrast; the contrast is empty if the name has none.
+    """
+    parts = _SEPARATORS.split(name)  # word, separator, word, ...
+    words = parts[::2]
+    first = next((n for n, word in enumerate(words) if _CONTRAST.fullmatch(word)), None)
+    if first is None:
+        return name, ""
+    last = first + 1
+    while last < len(words) and _ADDITION.fullmatch(words[last]):
+        last += 1
+    before, after = "".join(parts[: 2 * first]), "".join(parts[2 * last :])
+    between = parts[2 * last - 1] if before and after else ""
+    return before.rstrip(" _.-") + between + after, "".join(parts[2 * first : 2 * last - 1])
+
+
+def patient_of(name: str) -> str:
+    """Return a scan's name (without suffix) without what names its only channel: what its label is called."""
+    stem, number = split_number(name)
+    if number:
+        return stem if number == "0000" else name
+    return split_contrast(name)[0]
+
+
+def channel_groups(
+    names: Iterable[str], labelled: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
+    """Find patients with several channels among the files of one folder.
+
+    Args:
+        names: file names without suffix.
+        labelled: names of label maps without suffix. Numbered files that each have a label of
+            their own name are scans (``scan_0000``, ``scan_0001``), not channels.
+
+    Returns:
+        Stem -> channel -> name, of patients with two channels or more. ``case_0000`` alone is a
+        plain scan.
+    """
+    names = list(names)
+    numbered = _grouped((*split_number(name), name) for name in names if name not in labelled)
+    groups = {stem: channels for stem, channels in numbered.items() if _are_numbers(channels)}
+    taken = {name for channels in groups.values() for name in channels.values()}
+    contrasts = _grouped((*split_contrast(name), name) for name in names if name not in taken)
+    return groups | {stem: channels for stem, channels in contrasts.items() if len(channels) > 1}
+
+
+def _grouped(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for stem, channel, name in rows:
+        found[stem].setdefault(channel.lower(), name)
+    return found
+
+
+def _are_numbers(channels: Collection[str]) -> bool:
+    numbers = [int(channel) for channel in channels if channel]
+    return len(numbers) > 1 and 0 in numbers and max(numbers) < MAX_CHANNELS
+
+
+def channel_fault(stem: str, channels: Collection[str]) -> str:
+    """Say that a file is one of several channels, which are not read yet."""
+    names = ", ".join(sorted(channel or "no channel name" for channel in channels))
+    return f"one of {len(channels)} channels of {stem or 'this folder'} ({names})"

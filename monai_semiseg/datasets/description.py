@@ -1,0 +1,171 @@
+"""``dataset.json``: the Decathlon's (also nnU-Net v1's) and nnU-Net v2's -> pairs of scan and label."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from monai_semiseg.datasets.case_names import without_suffix
+from monai_semiseg.datasets.channels import MAX_CHANNELS
+from monai_semiseg.datasets.sides import declared_sides
+from monai_semiseg.errors import ConfigError
+
+Pair = tuple[str, str | None]
+
+
+@dataclass
+class Description:
+    """What a ``dataset.json`` says.
+
+    Attributes:
+        name: of the dataset; empty if it does not say.
+        modality: ``MRI``, ``CT``, ...; empty if it does not say.
+        labels: index -> name; empty if it does not say.
+        pairs: scan and label (None without one), relative to the dataset's folder. None if the
+            folders ``imagesTr`` and ``labelsTr`` are to be paired by name.
+        labelled: how many labelled scans there should be; None if it does not say.
+        sides: whether classes are told apart by their side; None if it does not say.
+    """
+
+    name: str = ""
+    modality: str = ""
+    labels: dict[int, str] = field(default_factory=dict)
+    pairs: list[Pair] | None = None
+    labelled: int | None = None
+    sides: bool | None = None
+
+
+def read_description(root: Path) -> Description:
+    """Read ``dataset.json`` in a dataset's folder.
+
+    Raises:
+        ConfigError: If it is none that is known, or needs what is not there yet (several channels,
+            region labels).
+    """
+    file = root / "dataset.json"
+    try:
+        # Names of files may hold bytes that are no UTF-8: they stay the bytes that they are.
+        content: dict[str, Any] = json.loads(
+            file.read_bytes().decode("utf-8-sig", "surrogateescape")
+        )
+        read = _nnunet_v2 if "channel_names" in content else _decathlon
+        description = read(content, root)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"not a Decathlon or nnU-Net description ({type(error).__name__}: {error})",
+            expected='"training": [{"image": ..., "label": ...}, ...] and "labels": {"0": "background", ...}',
+            path=file,
+        ) from error
+    description.sides = declared_sides(content, file)
+    return description
+
+
+def _decathlon(content: dict[str, Any], root: Path) -> Description:
+    training = [
+        {"image": entry} if isinstance(entry, str) else dict(entry) for entry in content["training"]
+    ]
+    labels = {int(index): str(name) for index, name in content.get("labels", {}).items()}
+    modality = content.get("modality", "")
+    text = modality if isinstance(modality, str) else ", ".join(map(str, dict(modality).values()))
+    pairs = [
+        (
+            _image_there(root, _on_disk(root, str(entry["image"]))),
+            _on_disk(root, str(entry["label"])) if entry.get("label") else None,
+        )
+        for entry in training
+    ]
+    return Description(str(content.get("name", "")), text, labels, pairs)
+
+
+def _nnunet_v2(content: dict[str, Any], root: Path) -> Description:
+    channels = [str(name) for name in dict(content["channel_names"]).values()]
+    if len(channels) != 1:
+        raise ConfigError(
+            f"{len(channels)} channels ({', '.join(channels)})",
+            expected="one channel; several are not read yet",
+            path=root / "dataset.json",
+        )
+    pairs = None
+    if "dataset" in content:  # nnU-Net's list of files in other places than its folders
+        entries = list(dict(content["dataset"]).values())
+        pairs = [
+            (
+                _on_disk(root, str(_only(entry["images"], root))),
+                _on_disk(root, str(entry["label"])) if entry.get("label") else None,
+            )
+            for entry in entries
+        ]
+    return Description(
+        str(content.get("name", "")),
+        channels[0],
+        _numbered(dict(content["labels"]), root),
+        pairs,
+        int(content["numTraining"]) if "numTraining" in content else None,
+    )
+
+
+def _only(images: list[Any], root: Path) -> Any:
+    if len(images) != 1:
+        raise ConfigError(
+            f"{len(images)} images in one case ({', '.join(map(str, images))})",
+            expected="one channel; several are not read yet",
+            path=root / "dataset.json",
+        )
+    return images[0]
+
+
+def _numbered(labels: Mapping[str, Any], root: Path) -> dict[int, str]:
+    """nnU-Net's name -> number, turned round."""
+    regions = [name for name, number in labels.items() if isinstance(number, list | tuple)]
+    if regions:
+        raise ConfigError(
+            f"region labels ({', '.join(regions)})",
+            expected="one number for each label",
+            remedy="write label maps with one number for each structure, and name these in labels",
+            path=root / "dataset.json",
+        )
+    return {int(number): str(name) for name, number in labels.items()}
+
+
+def _on_disk(root: Path, name: str) -> str:
+    """A listed file as a relative path; backslashes part folders if the name was written on Windows.
+
+    Raises:
+        ConfigError: If it begins with a Windows drive.
+    """
+    if "\\" not in name or (root / name).exists():
+        return Path(name).as_posix()
+    if re.match(r"[A-Za-z]:|\\\\", name):
+        raise ConfigError(
+            f"a path on a Windows drive ({name})",
+            expected="paths relative to the folder of dataset.json",
+            remedy="cut off what stands before imagesTr and labelsTr",
+            path=root / "dataset.json",
+        )
+    return PureWindowsPath(name).as_posix()
+
+
+def _image_there(root: Path, name: str) -> str:
+    """The scan under its own name, or with nnU-Net's channel number, which v1 leaves out of its list.
+
+    Raises:
+        ConfigError: If it has several channels.
+    """
+    path = Path(name)
+    if (root / path).exists():
+        return name
+    stem = without_suffix(path).name
+    ending = path.name[len(stem) :]
+    numbered = [path.with_name(f"{stem}_{n:04}{ending}") for n in range(MAX_CHANNELS)]
+    there = [file for file in numbered if (root / file).exists()]
+    if len(there) > 1:
+        raise ConfigError(
+            f"{len(there)} channels ({', '.join(file.name for file in there)})",
+            expected="one channel; several are not read yet",
+            path=root / "dataset.json",
+        )
+    return there[0].as_posix() if there == numbered[:1] else name

@@ -1,0 +1,68 @@
+"""Tell label maps from scans: a name may hint at one, the voxels decide."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_semiseg.errors import InputError
+from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.volume import collected_notes
+
+_WORDS = re.compile(
+    r"d?segs?|segmentations?|masks?|labels?|gt|rois?|lesions?|a?seg|a?parc|annotations?", re.I
+)
+_FOLDERS = re.compile(r"labels?(tr|ts)?|masks?|segs?|segmentations?|derivatives|gt", re.I)
+FEW_VALUES = 2500  # FreeSurfer's atlases name labels up to 2035
+_PLAIN = 8  # so few values are a label map however they lie
+_SAMPLE = 10_000
+
+
+def names_a_label(path: Path) -> bool:
+    """Whether a name, or a folder's name within it, hints at a label map.
+
+    Args:
+        path: relative to what the user named: where that lies says nothing.
+    """
+    words = re.split(r"[^A-Za-z]+", path.name)
+    return any(map(_WORDS.fullmatch, words)) or any(map(_FOLDERS.fullmatch, path.parts[:-1]))
+
+
+def is_label_map(path: Path) -> bool:
+    """Whether a file's voxels are those of a label map; a file that cannot be read is none."""
+    try:
+        with collected_notes():
+            return looks_like_labels(read_scan(path).array)
+    except InputError:
+        return False
+
+
+def looks_like_labels(array: NDArray[Any]) -> bool:
+    """Whether voxels are whole numbers, few of them, that lie in patches.
+
+    A scan has many values, and neighbours that differ by noise.
+    """
+    sample = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
+    if not _whole(sample):
+        return False  # most scans end here or at the next lines, at no cost
+    values, counts = np.unique(sample, return_counts=True)
+    background = values[counts.argmax()]
+    if len(values) <= _PLAIN:
+        values = np.unique(array)
+    few = len(values) <= FEW_VALUES and _whole(array)
+    return few and (len(values) <= _PLAIN or _patchy(array, background))
+
+
+def _whole(values: NDArray[Any]) -> bool:
+    return values.dtype.kind in "iub" or bool((values == np.rint(values)).all())
+
+
+def _patchy(array: NDArray[Any], background: float) -> bool:
+    """Whether most voxels beside the background are like their neighbour."""
+    first, second = array[:-1], array[1:]
+    inside = (first != background) & (second != background)
+    return bool(inside.any()) and float((first == second)[inside].mean()) > 0.5

@@ -1,0 +1,258 @@
+"""Layouts of data sets: what is read, and what is refused with what was seen."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_semiseg.cli.main import main
+from monai_semiseg.datasets.dataset import open_dataset
+from monai_semiseg.datasets.split import load_datalist, read_datalist, split, write_datalist
+from monai_semiseg.errors import ConfigError
+
+V2: dict[str, Any] = {
+    "channel_names": {"0": "CT"},
+    "labels": {"background": 0, "liver": 1, "ignore": 2},
+    "numTraining": 3,
+    "file_ending": ".nii.gz",
+}
+
+
+@pytest.fixture
+def scan(make: SimpleNamespace, tmp_path: Path) -> Any:
+    """Name below ``tmp_path`` -> a scan there; in a folder of labels, a label map."""
+
+    def write(name: str) -> Path:
+        file: Path = make.nifti(tmp_path / name)
+        if name.startswith("labels"):
+            label = np.zeros((7, 6, 5), np.uint8)
+            label[2:4] = 1
+            nib.save(nib.Nifti1Image(label, nib.load(file).affine), file)
+        return file
+
+    return write
+
+
+def describe(root: Path, content: dict[str, Any]) -> None:
+    (root / "dataset.json").write_text(json.dumps(content))
+
+
+def pairs(root: Path) -> dict[str, tuple[str, str | None]]:
+    return {case.id: (case.image, case.label) for case in open_dataset(root).cases}
+
+
+@pytest.fixture
+def nnunet(scan: Any, tmp_path: Path) -> Path:
+    """Three labelled scans, one without a label, one for testing."""
+    for n in range(4):
+        scan(f"imagesTr/c{n}_0000.nii.gz")
+    for n in range(3):
+        scan(f"labelsTr/c{n}.nii.gz")
+    scan("imagesTs/t_0000.nii.gz")
+    return tmp_path
+
+
+def test_nnunet_v2(nnunet: Path) -> None:
+    describe(nnunet, V2)
+    dataset = open_dataset(nnunet)
+    assert dataset.labels == {0: "background", 1: "liver", 2: "ignore"}
+    assert (dataset.modality, dataset.problems) == ("CT", {})
+    assert [(case.image, case.label) for case in dataset.cases] == [
+        (f"imagesTr/c{n}_0000.nii.gz", f"labelsTr/c{n}.nii.gz" if n < 3 else None) for n in range(4)
+    ]
+
+
+def test_nnunet_v2_with_a_list_of_files(scan: Any, tmp_path: Path) -> None:
+    scan("a/x.nii.gz"), scan("b/x.nii.gz")
+    files = {"case": {"images": ["a/x.nii.gz"], "label": "b/x.nii.gz"}}
+    describe(tmp_path, {**V2, "numTraining": 1, "dataset": files})
+    assert pairs(tmp_path) == {"x": ("a/x.nii.gz", "b/x.nii.gz")}
+
+
+def test_nnunet_v2_counts(nnunet: Path) -> None:
+    describe(nnunet, {**V2, "numTraining": 5})
+    assert open_dataset(nnunet).problems == {
+        "dataset.json": "numTraining is 5, 3 scans have a label"
+    }
+    assert main(["check", str(nnunet)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"channel_names": {"0": "FLAIR", "1": "T1"}}, r"2 channels \(FLAIR, T1\)"),
+        ({"labels": {"background": 0, "whole": [1, 2], "core": 2}}, r"region labels \(whole\)"),
+        ({"labels": {"background": "none"}}, "nnU-Net description"),
+        ({"dataset": {"c": {"images": ["a_0", "a_1"]}}}, r"2 images in one case \(a_0, a_1\)"),
+    ],
+)
+def test_nnunet_v2_refused(nnunet: Path, change: dict[str, Any], words: str) -> None:
+    describe(nnunet, {**V2, **change})
+    with pytest.raises(ConfigError, match=words):
+        open_dataset(nnunet)
+
+
+def test_nnunet_v1_leaves_the_channel_out(nnunet: Path) -> None:
+    entry = {"image": "./imagesTr/c0.nii.gz", "label": "./labelsTr/c0.nii.gz"}
+    describe(nnunet, {"labels": {"0": "background"}, "training": [entry]})
+    assert pairs(nnunet) == {"c0_0000": ("imagesTr/c0_0000.nii.gz", "labelsTr/c0.nii.gz")}
+    (nnunet / "imagesTr/c1_0000.nii.gz").rename(nnunet / "imagesTr/c0_0001.nii.gz")
+    with pytest.raises(ConfigError, match="2 channels"):
+        open_dataset(nnunet)
+
+
+def test_windows_paths(scan: Any, tmp_path: Path) -> None:
+    scan("imagesTr/a.nii.gz"), scan("labelsTr/a.nii.gz")
+    entry = {"image": ".\\imagesTr\\a.nii.gz", "label": "labelsTr\\a.nii.gz"}
+    describe(tmp_path, {"training": [entry]})
+    assert pairs(tmp_path) == {"a": ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz")}
+    describe(tmp_path, {"training": ["C:\\data\\imagesTr\\a.nii.gz"]})
+    with pytest.raises(ConfigError, match="a path on a Windows drive"):
+        open_dataset(tmp_path)
+
+
+def test_a_backslash_may_be_part_of_a_name(scan: Any, tmp_path: Path) -> None:
+    scan("imagesTr/a\\b.nii.gz")
+    describe(tmp_path, {"training": ["imagesTr/a\\b.nii.gz"]})
+    assert [case.image for case in open_dataset(tmp_path).cases] == ["imagesTr/a\\b.nii.gz"]
+
+
+CHANNELS = [
+    [f"c{n}_000{channel}" for n in range(3) for channel in range(4)],
+    ["c0_FLAIR", "c0_T1", "c1_FLAIR", "c1_T1"],
+    ["c0-t1c", "c0-t2w", "c1-t1c"],
+]
+
+
+@pytest.mark.parametrize("names", CHANNELS)
+@pytest.mark.parametrize("verb", ["check", "split", "plan"])
+def test_a_folder_of_channels_is_refused(
+    scan: Any, tmp_path: Path, names: list[str], verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in names:
+        scan(f"images/{name}.nii.gz")
+    for n in range(3):
+        scan(f"labels/c{n}.nii.gz")
+    more = [] if verb == "check" else ["--output", str(tmp_path / "out")]
+    more += ["--labelled", "1"] if verb == "split" else []
+    assert main([verb, str(tmp_path), *more]) == 2
+    assert "channels of c0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_channels_beside_scans_are_left_out(scan: Any, tmp_path: Path) -> None:
+    for name in ("a", "b", "c_0000", "c_0001"):
+        scan(f"images/{name}.nii.gz")
+    dataset = open_dataset(tmp_path)
+    assert [case.id for case in dataset.cases] == ["a", "b"]
+    what = "one of 2 channels of c (0000, 0001); not read yet"
+    assert dataset.problems == {f"images/c_000{n}.nii.gz": what for n in (0, 1)}
+
+
+def test_one_contrast_is_a_scan(scan: Any, tmp_path: Path) -> None:
+    scan("images/a_FLAIR.nii.gz"), scan("labels/a.nii.gz")
+    scan("images/b_FLAIR.nii.gz"), scan("labels/b_FLAIR.nii.gz")
+    assert pairs(tmp_path) == {
+        "a_FLAIR": ("images/a_FLAIR.nii.gz", "labels/a.nii.gz"),
+        "b_FLAIR": ("images/b_FLAIR.nii.gz", "labels/b_FLAIR.nii.gz"),
+    }
+    assert open_dataset(tmp_path).problems == {}
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+@pytest.mark.parametrize("verb", ["check", "split", "plan"])
+def test_pictures_are_refused_as_such(
+    tmp_path: Path, ending: str, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for n in range(3):
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / folder / f"{n}.{ending}")
+    more = [] if verb == "check" else ["--output", str(tmp_path / "out")]
+    more += ["--labelled", "1"] if verb == "split" else []
+    assert main([verb, str(tmp_path), *more]) == 2
+    kind = {"png": "PNG", "jpg": "JPEG"}[ending]
+    assert f"3 x a {kind} picture (2-D)" in capsys.readouterr().err
+
+
+def test_one_slice_is_a_2d_image(
+    make: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(3):
+        make.nifti(tmp_path / "images" / f"{n}.nii", shape=(9, 8, 1))
+    assert main(["check", str(tmp_path)]) == 2
+    assert capsys.readouterr().out.count("E_NDIM") == 3 * 2  # the column, and the message
+    out = ["--output", str(tmp_path / "out")]
+    assert main(["plan", str(tmp_path), *out]) == 2
+    assert "one slice (9x8x1): a 2-D image" in capsys.readouterr().err
+    assert main(["split", str(tmp_path), "--labelled", "1", *out]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_no_text(make: SimpleNamespace, tmp_path: Path) -> None:
+    """In folders and in a dataset.json with the same bytes; a datalist brings them back."""
+    odd = os.fsdecode(b"caf\xe9.nii")
+    for folder in ("imagesTr", "labelsTr"):
+        for n, name in enumerate(("a.nii", odd)):
+            make.nifti(tmp_path / folder / f"{n}.nii").rename(tmp_path / folder / name)
+    plain = open_dataset(tmp_path)
+    assert [case.id for case in plain.cases] == ["a", "caf\\xe9"]
+    entry = b'{"training": [{"image": "imagesTr/caf\xe9.nii", "label": "labelsTr/caf\xe9.nii"}]}'
+    (tmp_path / "dataset.json").write_bytes(entry)
+    listed = open_dataset(tmp_path)
+    assert listed.cases == plain.cases[1:] and listed.problems == {}
+    datalist = write_datalist(split(plain, labelled=1, test=1), tmp_path / "list.json")
+    assert datalist.read_bytes().decode().isascii()
+    entries = [
+        entry
+        for section in ("training", "test")
+        for entry in read_datalist(datalist, tmp_path, section)
+    ]
+    assert {os.fsencode(Path(entry["image"]).name) for entry in entries} == {
+        b"a.nii",
+        b"caf\xe9.nii",
+    }
+    assert all(Path(name).is_file() for entry in entries for name in entry.values())
+
+
+def test_a_dangling_link_is_an_error(
+    make: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(3):
+        make.nifti(tmp_path / "images" / f"{n}.nii")
+    (tmp_path / "images" / "gone.nii").symlink_to("/nowhere/x.nii")
+    assert main(["check", str(tmp_path)]) == 2
+    assert "a link to nowhere (/nowhere/x.nii)" in capsys.readouterr().out
+
+
+def test_what_is_left_out_stands_in_the_datalist(
+    scan: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(4):
+        scan(f"images/{n}.nii"), scan(f"labels/{n}.nii")
+    (tmp_path / "images" / "2.nii").write_text("no scan")
+    output = tmp_path / "list.json"
+    command = ["split", str(tmp_path), "--labelled", "2", "--test", "1", "--output", str(output)]
+    assert main(command) == 3
+    assert "left out: 2: E_NOT_NIFTI" in capsys.readouterr().err
+    content = load_datalist(output)
+    assert list(content["left_out"]) == ["2"]
+    named = [
+        entry["image"] for part in content.values() if isinstance(part, list) for entry in part
+    ]
+    assert sorted(named) == [f"images/{n}.nii" for n in (0, 1, 3)]
+    scan("images/2.nii")
+    assert main(command) == 0
+    assert "left_out" not in load_datalist(output)
+    for n in range(4):
+        (tmp_path / "images" / f"{n}.nii").write_text("no scan")
+    assert main(command) == 2
+    assert main(["plan", str(tmp_path), "--output", str(tmp_path / "plan.yaml")]) == 2

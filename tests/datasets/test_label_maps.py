@@ -1,0 +1,71 @@
+"""A name may hint at a label map; only voxels make it one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from monai_semiseg.datasets.label_maps import is_label_map, looks_like_labels, names_a_label
+
+RNG = np.random.default_rng(0)
+
+
+def atlas() -> NDArray[np.int16]:
+    """120 regions in blocks, numbered up to 2035, as FreeSurfer does."""
+    numbers = RNG.choice(2035, size=(5, 4, 6), replace=False) + 1
+    return np.kron(numbers, np.ones((6, 6, 6))).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("derivatives/x/sub-01_dseg.nii.gz", True),
+        ("sub-01_dseg.nii.gz", True),
+        ("a_mask.nii", True),
+        ("a_gt.nii", True),
+        ("patient07/lesions.nii.gz", True),
+        ("aparc+aseg.nii", True),
+        ("patient001_frame01_gt.nii.gz", True),
+        ("seg_1.nii.gz", True),
+        ("label0001.nii.gz", True),
+        ("labelsTr/a.nii", True),
+        ("masks/a.nii", True),
+        ("mask_study/scan.nii.gz", False),
+        ("segovia.nii", False),
+        ("a.nii", False),
+    ],
+)
+def test_hints(path: str, hint: bool) -> None:
+    assert names_a_label(Path(path)) == hint
+
+
+@pytest.mark.parametrize(
+    ("array", "answer"),
+    [
+        (np.zeros((9, 9, 9), np.uint8), True),
+        (RNG.integers(0, 3, (9, 9, 9)), True),
+        (RNG.integers(0, 3, (9, 9, 9)).astype(np.float64), True),
+        (atlas(), True),
+        (atlas().astype(np.float32), True),
+        (RNG.integers(-1000, 3000, (20, 20, 20)), False),
+        (RNG.integers(0, 256, (20, 20, 20)).astype(np.uint8), False),
+        (RNG.integers(0, 60, (40, 40, 40)).astype(np.uint8), False),
+        (RNG.random((9, 9, 9)), False),
+        (np.full((9, 9, 9), 0.5), False),
+        # A CT padded with -1024 beyond its circle.
+        (
+            np.where(RNG.random((1, 30, 30)) < 0.9, -1024, RNG.integers(-900, 900, (30, 30, 30))),
+            False,
+        ),
+    ],
+)
+def test_voxels_decide(array: NDArray[np.float64], answer: bool) -> None:
+    assert looks_like_labels(array) == answer
+
+
+def test_a_file_that_cannot_be_read_is_no_label_map(tmp_path: Path) -> None:
+    (tmp_path / "seg.nii").write_bytes(b"nothing")
+    assert not is_label_map(tmp_path / "seg.nii")
