@@ -12,7 +12,8 @@ from tqdm import tqdm
 from monai_semiseg.errors import ConfigError, DicomError, InputError
 from monai_semiseg.images.archive import Archives
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
-from monai_semiseg.images.dicom_series import Series, group_series, why_no_scan
+from monai_semiseg.images.dicom_kinds import why_no_scan
+from monai_semiseg.images.dicom_series import Series, group_series
 from monai_semiseg.images.formats import SCAN_SUFFIXES, Kind, files_under, sniff
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume

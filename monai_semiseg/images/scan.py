@@ -7,7 +7,8 @@ from pathlib import Path
 
 from monai_semiseg.errors import FormatError, InputError
 from monai_semiseg.images.dicom_header import read_header
-from monai_semiseg.images.dicom_series import group_series, why_no_scan
+from monai_semiseg.images.dicom_kinds import why_no_scan
+from monai_semiseg.images.dicom_series import group_series
 from monai_semiseg.images.dicom_volume import read_series, require_one
 from monai_semiseg.images.formats import files_under, sniff
 from monai_semiseg.images.itk_file import read_itk
