@@ -86,6 +86,7 @@ _TAGS: list[int | str] = [
     "Rows",
     "Columns",
     "NumberOfFrames",
+    "InConcatenationTotalNumber",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "ImagePositionPatient",
@@ -119,6 +120,7 @@ class DicomHeader:
     thickness: float
     transfer_syntax: str
     tags: Mapping[str, str]  # those of SPLITTING_TAGS that the object has, as text
+    parts: int  # objects that the frames were spread over
     frame: int = 0  # within the file, from 0
 
     @property
@@ -226,6 +228,7 @@ def _header(path: Path, dataset: pydicom.Dataset) -> DicomHeader:
         thickness=number("SpacingBetweenSlices") or number("SliceThickness"),
         transfer_syntax=_text(meta, "TransferSyntaxUID"),
         tags=splitting_tags(dataset),
+        parts=int(number("InConcatenationTotalNumber")) or 1,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a DICOM object is, by its SOP class: a slice of a scan, no image at all, or an image that is not read yet."""
+"""What a DICOM object is, by its SOP class: part of a scan, no image, or an image not read yet."""
 
 from __future__ import annotations
 
@@ -83,6 +83,13 @@ def why_not_read(header: DicomHeader) -> InputError | None:
         return _unsupported(
             header, "a mosaic: all slices of a volume side by side in one picture", "dcm2niix"
         )
+    if header.parts > 1:
+        return UnsupportedError(
+            f"one of {header.parts} parts of an image (a concatenation)",
+            expected="all frames in one file",
+            remedy="export the image whole, or as single-frame images",
+            path=header.path,
+        )
     if any(words in header.class_name for words in _WHOLE_SLIDE):
         return _unsupported(header, "a whole slide in tiles", "a tool that cuts slides into images")
     picture = _picture(header)
@@ -149,9 +156,8 @@ def is_single(header: DicomHeader) -> bool:
     """
     if not _picture(header):
         return False
-    return _is_colour(header) or (
-        header.frames == 1 and not (header.position and header.orientation)
-    )
+    placed = bool(header.position and header.orientation)
+    return _is_colour(header) or (header.frames == 1 and not placed)
 
 
 def _is_colour(header: DicomHeader) -> bool:

@@ -1,4 +1,4 @@
-"""Stored values of DICOM pixels, of every transfer syntax alike, and the modality's values of them."""
+"""Stored values of DICOM pixels, alike in every transfer syntax, and the modality's values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
     if not above:
         return pixels
     # To the top, and back again with the sign: numpy shifts signed integers arithmetically.
-    return np.right_shift(np.left_shift(pixels, above - low), above)
+    return np.asarray(np.right_shift(np.left_shift(pixels, above - low), above))
 
 
 def _bits_in_stream(dataset: pydicom.Dataset) -> int:
@@ -53,7 +53,7 @@ def _bits_in_stream(dataset: pydicom.Dataset) -> int:
     at = 2  # JPEG and JPEG-LS: segments of a marker, a length and what it says
     while at + 4 < len(frame):
         if frame[at + 1] in _START_OF_FRAME:
-            return frame[at + 4]
+            return int(frame[at + 4])
         at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
     return word
 
@@ -73,7 +73,10 @@ def modality_values(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[n
 
 
 def pixel_error(dataset: pydicom.Dataset | None, path: Path, error: Exception) -> InputError:
-    """Tell a missing decoder from damaged pixels; pydicom's own text may quote the patient, and is left out."""
+    """Tell a missing decoder from damaged pixels.
+
+    The text of pydicom's error is left out: it may quote the patient.
+    """
     meta = getattr(dataset, "file_meta", None) or pydicom.Dataset()
     syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))
     if isinstance(error, RuntimeError) and (packages := _missing_packages(syntax)):
@@ -92,7 +95,10 @@ def pixel_error(dataset: pydicom.Dataset | None, path: Path, error: Exception) -
 
 
 def _missing_packages(syntax: pydicom.uid.UID) -> str:
-    """What to install for a transfer syntax that has no decoder; Pillow has 8 bits only of JPEG Extended."""
+    """What to install for a transfer syntax that has no decoder.
+
+    Of JPEG Extended, Pillow decodes 8 bits only.
+    """
     try:
         decoder = pydicom.pixels.get_decoder(syntax)
     except NotImplementedError:

@@ -73,9 +73,8 @@ def _by_folder(members: list[DicomHeader]) -> list[Series]:
 def _in_one_place(members: list[DicomHeader]) -> list[Series]:
     """The series of one folder; an object of several frames is one alone, and so is a picture."""
     headers, fault = _without_copies(sorted(members, key=lambda header: str(header.path)))
-    alone, slices = [], []
-    for header in headers:
-        (alone if header.frames > 1 or is_single(header) else slices).append(header)
+    alone = [header for header in headers if header.frames > 1 or is_single(header)]
+    slices = [header for header in headers if not (header.frames > 1 or is_single(header))]
     found = [Series((header,), "", fault or why_not_read(header)) for header in alone]
     return found + (_of_slices(slices, fault) if slices else [])
 

@@ -26,9 +26,8 @@ from monai_semiseg.images.dicom_volumes import split_volumes
 from monai_semiseg.images.volume import Volume, check_affine, check_size, warn
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SQUARE = (
-    0.01  # how far lengths and angle of direction cosines may be from unit vectors at 90 degrees
-)
+# How far products of two direction cosines may be from those of unit vectors at a right angle.
+_SQUARE = 0.01
 _ROUNDING = 0.011  # mm that two positions, written with two decimals, may be off
 
 
@@ -206,7 +205,7 @@ def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _read_multiframe(header: DicomHeader) -> Volume:
-    """Read an enhanced multi-frame image: each frame says where it lies, as a slice of a series does."""
+    """Read an enhanced multi-frame image, whose frames say where they lie as slices do."""
     path, dataset = header.path, None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
