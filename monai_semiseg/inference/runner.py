@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,12 @@ class BatchRunner:
 
     def _check_found(self, found: Found, manifest: RunManifest) -> None:
         if not found.cases:
+            reasons = Counter(skipped.reason for skipped in found.skipped).most_common(3)
+            seen = "; ".join(f"{count} x {reason}" for reason, count in reasons)
             raise ConfigError(
-                "no scan found",
+                f"no scan found among {len(found.skipped)} files ({seen})"
+                if seen
+                else "no scan found",
                 expected="NIfTI, NRRD, MetaImage or DICOM files",
                 path=Path(self.inputs[0]),
             )
