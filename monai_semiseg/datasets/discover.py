@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
-from monai_semiseg.errors import ConfigError, DicomError, InputError
+from monai_semiseg.errors import ConfigError, DicomError, InputError, UnsupportedError
 from monai_semiseg.images.archive import Archives
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
 from monai_semiseg.images.dicom_kinds import why_no_scan
@@ -202,7 +202,7 @@ def _dicom_rows(
                         folder if len(one.headers) > 1 else one.headers[0].path,
                         "dicom",
                         one.headers[0].modality,
-                        near or one.fault,
+                        one.fault if isinstance(one.fault, UnsupportedError) else near or one.fault,
                     ),
                 )
             )

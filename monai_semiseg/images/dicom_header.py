@@ -184,12 +184,20 @@ def read_header(path: Path) -> DicomHeader | None:
         return header
     if declared:
         raise DicomError(
-            "the header ends before it says what the file holds",
+            _what_is_missing(header),
             expected="a whole DICOM file",
             remedy="export the series again",
             path=path,
         )
     return None
+
+
+def _what_is_missing(header: DicomHeader) -> str:
+    if not header.sop_class:
+        return "the header ends before it says what the file holds"
+    if header.is_image:
+        return f"the header of this {header.class_name or 'image'} names no SeriesInstanceUID"
+    return f"the header of this {header.class_name or 'object'} ends before the size of the image"
 
 
 def _is_whole(header: DicomHeader) -> bool:

@@ -167,6 +167,7 @@ def _is_colour(header: DicomHeader) -> bool:
 def _told(header: DicomHeader, picture: str) -> str:
     code = f" ({header.modality})" if header.modality else ""
     if header.frames > 1:
-        return f"{header.frames} frames over time of one {picture}{code}, not a volume"
+        over_time = " over time" if picture.startswith(_FILMED) else ""
+        return f"{header.frames} frames{over_time}, not a volume: {picture}{code}"
     colour = "colour" if _is_colour(header) else "grey"
     return f"a single {colour} {picture}{code}, 2-D images are not read yet"
