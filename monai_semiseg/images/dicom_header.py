@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import warnings
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from monai_semiseg.errors import DicomError
@@ -72,6 +74,10 @@ SPLITTING_TAGS: dict[str, int | str] = {
     "AcquisitionTime": "AcquisitionTime",
     "AcquisitionDateTime": "AcquisitionDateTime",
     "ContentTime": "ContentTime",
+}
+_SPLITTING_NAMES = {
+    tag if isinstance(tag, int) else tag_for_keyword(tag): name
+    for name, tag in SPLITTING_TAGS.items()
 }
 
 # Descriptive tags only; names, birth dates and ids of the patient are never read, so that they
@@ -136,13 +142,18 @@ class DicomHeader:
     @property
     def class_name(self) -> str:
         """The SOP class in words, without "Storage"; empty if the DICOM standard has none such."""
-        name = pydicom.uid.UID(self.sop_class).name
-        return "" if name == self.sop_class else name.replace(" Storage", "")
+        return _class_name(self.sop_class)
 
     @property
     def is_image_class(self) -> bool:
         """Whether objects of the SOP class are images."""
         return " Image" in self.class_name
+
+
+@functools.cache
+def _class_name(sop_class: str) -> str:
+    name = pydicom.uid.UID(sop_class).name
+    return "" if name == sop_class else name.replace(" Storage", "")
 
 
 def looks_like_dicom(head: bytes) -> bool:
@@ -242,7 +253,8 @@ def _header(path: Path, dataset: pydicom.Dataset) -> DicomHeader:
 
 def splitting_tags(dataset: pydicom.Dataset) -> dict[str, str]:
     """Return the text of each of :data:`SPLITTING_TAGS` that a data set has."""
-    return {name: text for name, tag in SPLITTING_TAGS.items() if (text := _text(dataset, tag))}
+    there = {_SPLITTING_NAMES[tag]: tag for tag, _ in dataset.items() if tag in _SPLITTING_NAMES}
+    return {name: text for name, tag in there.items() if (text := _text(dataset, tag))}
 
 
 def _values(dataset: pydicom.Dataset, tag: int | str) -> list[Any]:

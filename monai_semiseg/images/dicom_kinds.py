@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pydicom
 
 from monai_semiseg.errors import CodecError, InputError, UnsupportedError
@@ -67,7 +69,7 @@ def why_no_scan(header: DicomHeader) -> str:
         return f"DICOM {header.modality or 'object'} without pixels"
     if "LOCALIZER" in header.image_type:
         return "localizer"
-    picture = _picture(header)
+    picture = _picture(header.class_name)
     if picture == _PICTURES[_SCREENSHOT] and is_single(header):
         return _told(header, picture)
     if _is_colour(header) and not picture:
@@ -92,7 +94,7 @@ def why_not_read(header: DicomHeader) -> InputError | None:
         )
     if any(words in header.class_name for words in _WHOLE_SLIDE):
         return _unsupported(header, "a whole slide in tiles", "a tool that cuts slides into images")
-    picture = _picture(header)
+    picture = _picture(header.class_name)
     film = header.frames > 1 and picture.startswith(_FILMED)
     if not film and not is_single(header):
         return None
@@ -106,6 +108,8 @@ def why_not_read(header: DicomHeader) -> InputError | None:
 
 def _unreadable_syntax(header: DicomHeader) -> InputError | None:
     """Pixels that no decoder of this version's libraries can bring back, installed or not."""
+    if not header.transfer_syntax or _has_decoder(header.transfer_syntax):
+        return None
     name = pydicom.uid.UID(header.transfer_syntax).name
     if any(word in name for word in ("MPEG", "HEVC", "SMPTE")):
         return _unsupported(
@@ -118,18 +122,12 @@ def _unreadable_syntax(header: DicomHeader) -> InputError | None:
             remedy="export the series with its pixels",
             path=header.path,
         )
-    if not header.transfer_syntax:
-        return None
-    try:
-        pydicom.pixels.get_decoder(header.transfer_syntax)
-    except NotImplementedError:
-        return CodecError(
-            f"pixels in a transfer syntax that nothing here decodes ({name})",
-            expected="a transfer syntax that pydicom decodes",
-            remedy="export the series uncompressed, or decompress it (gdcmconv --raw, dcmdjpeg)",
-            path=header.path,
-        )
-    return None
+    return CodecError(
+        f"pixels in a transfer syntax that nothing here decodes ({name})",
+        expected="a transfer syntax that pydicom decodes",
+        remedy="export the series uncompressed, or decompress it (gdcmconv --raw, dcmdjpeg)",
+        path=header.path,
+    )
 
 
 def _unsupported(header: DicomHeader, found: str, tool: str) -> UnsupportedError:
@@ -141,11 +139,22 @@ def _unsupported(header: DicomHeader, found: str, tool: str) -> UnsupportedError
     )
 
 
-def _picture(header: DicomHeader) -> str:
+@functools.cache
+def _picture(class_name: str) -> str:
     """What a single picture of the class is called; empty if the class is one of scans."""
-    if header.class_name.startswith("X-Ray 3D"):
+    if class_name.startswith("X-Ray 3D"):
         return ""
-    return next((word for part, word in _PICTURES.items() if part in header.class_name), "")
+    return next((word for part, word in _PICTURES.items() if part in class_name), "")
+
+
+@functools.cache
+def _has_decoder(syntax: str) -> bool:
+    """Whether pydicom knows how to decode a transfer syntax, were the packages there."""
+    try:
+        pydicom.pixels.get_decoder(syntax)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def is_single(header: DicomHeader) -> bool:
@@ -154,7 +163,7 @@ def is_single(header: DicomHeader) -> bool:
     A grey one that says where it lies may be a slice of a scan (reformatted angiograms, 3-D
     ultrasound), and so may grey frames.
     """
-    if not _picture(header):
+    if not _picture(header.class_name):
         return False
     placed = bool(header.position and header.orientation)
     return _is_colour(header) or (header.frames == 1 and not placed)

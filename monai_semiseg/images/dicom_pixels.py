@@ -9,10 +9,22 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGExtended12Bit, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from monai_semiseg.errors import CodecError, InputError, TruncatedError
 
+_BARE = {
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}  # implicit, little-endian -> transfer syntax
 _START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
 
 
@@ -27,6 +39,8 @@ def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
     Returns:
         Integers ``(rows, columns)`` or ``(frames, rows, columns)``; floats as they are.
     """
+    if not dataset.file_meta.get("TransferSyntaxUID"):  # an old file that begins with its tags
+        dataset.file_meta.TransferSyntaxUID = _BARE[dataset.original_encoding]
     pixels: NDArray[Any] = pydicom.pixels.pixel_array(dataset, correct_unused_bits=False)
     if pixels.dtype.kind not in "iu" or int(dataset.BitsAllocated) < 8:
         return pixels

@@ -198,7 +198,9 @@ def test_an_enhanced_source(make: SimpleNamespace, tmp_path: Path, places: int) 
         ]
         for item in data.PerFrameFunctionalGroupsSequence:
             plane = item.PlanePositionSequence[0]
-            plane.ImagePositionPatient = [f"{float(x):.{places}f}" for x in plane.ImagePositionPatient]
+            plane.ImagePositionPatient = [
+                f"{float(x):.{places}f}" for x in plane.ImagePositionPatient
+            ]
 
     file = make.enhanced(tmp_path / "multi.dcm", orientation=oblique(), edit=written)
     mask, affine = np.tile(random_mask(), (1, 1, 2))[:, :, :6], read_scan(file).affine

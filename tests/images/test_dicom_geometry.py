@@ -57,7 +57,9 @@ def test_rounded_cosines_become_the_nearest_right_angle(
     )
     _, affine = stack([header])
     assert np.abs(affine[:3, :3].T @ affine[:3, :3] - np.eye(3)).max() < 1e-9
-    assert np.abs(np.diag([-1, -1, 1]) @ affine[:3, :2] - exact.reshape(2, 3).T).max() < 10**-decimals
+    assert (
+        np.abs(np.diag([-1, -1, 1]) @ affine[:3, :2] - exact.reshape(2, 3).T).max() < 10**-decimals
+    )
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,10 @@ PICTURES: dict[str, tuple[Any, str]] = {
         "a single colour ultrasound image (US), 2-D images are not read yet",
     ),
     "US, grey": (picture(US, "US"), "a single grey ultrasound image (US)"),
-    "US cine": (picture(US_CINE, "US", frames=30), "30 frames over time, not a volume: ultrasound image (US)"),
+    "US cine": (
+        picture(US_CINE, "US", frames=30),
+        "30 frames over time, not a volume: ultrasound image (US)",
+    ),
     "US cine, colour": (
         picture(US_CINE, "US", colour=True, frames=30),
         "30 frames over time, not a volume: ultrasound image (US)",
@@ -146,7 +149,9 @@ PICTURES: dict[str, tuple[Any, str]] = {
         "a whole slide in tiles",
     ),
     "video": (
-        picture(uid.VideoEndoscopicImageStorage, "ES", colour=True, frames=99, syntax=uid.MPEG2MPML),
+        picture(
+            uid.VideoEndoscopicImageStorage, "ES", colour=True, frames=99, syntax=uid.MPEG2MPML
+        ),
         "a video (MPEG2 Main Profile / Main Level) of 99 frames",
     ),
     "HEVC in a US cine": (
@@ -261,4 +266,6 @@ def test_values_of_a_palette_are_colours(make: SimpleNamespace, tmp_path: Path) 
         data.PixelData = np.zeros((data.Rows, data.Columns), "<u2").tobytes()
 
     make.series(tmp_path, count=1, edit=palette)
-    assert find_cases(tmp_path, progress=False).skipped[0].reason == "a colour image (CT), not a scan"
+    assert (
+        find_cases(tmp_path, progress=False).skipped[0].reason == "a colour image (CT), not a scan"
+    )

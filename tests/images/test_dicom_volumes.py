@@ -69,7 +69,9 @@ SPLIT: dict[str, tuple[Callable[[SimpleNamespace, Path], None], int]] = {
     "diffusion, b-values": (several({"DiffusionBValue": 0}, {"DiffusionBValue": 1000}), 2),
     "diffusion, directions": (several({"DiffusionBValue": 0}, X, Y, direction(0, 0, 1)), 4),
     "diffusion, b-values x directions": (
-        several({"DiffusionBValue": 0}, X, Y, direction(1, 0, 0, b=2000), direction(0, 1, 0, b=2000)),
+        several(
+            {"DiffusionBValue": 0}, X, Y, direction(1, 0, 0, b=2000), direction(0, 1, 0, b=2000)
+        ),
         5,
     ),
     "diffusion of Siemens, private": (
@@ -86,9 +88,7 @@ SPLIT: dict[str, tuple[Callable[[SimpleNamespace, Path], None], int]] = {
     ),
     "magnitude and phase": (several(kind("M", "ND"), kind("P", "ND")), 2),
     "echo x magnitude and phase": (
-        several(
-            *({**kind(word), "EchoNumbers": e} for word, e in itertools.product("MP", (1, 2)))
-        ),
+        several(*({**kind(word), "EchoNumbers": e} for word, e in itertools.product("MP", (1, 2)))),
         4,
     ),
     "Dixon": (several(*(kind(w) for w in ("IN_PHASE", "OPP_PHASE", "WATER", "FAT"))), 4),
@@ -125,10 +125,16 @@ SPLIT: dict[str, tuple[Callable[[SimpleNamespace, Path], None], int]] = {
         ),
         3,
     ),
-    "reconstruction kernels": (several({"ConvolutionKernel": "B30f"}, {"ConvolutionKernel": "B70f"}), 2),
+    "reconstruction kernels": (
+        several({"ConvolutionKernel": "B30f"}, {"ConvolutionKernel": "B70f"}),
+        2,
+    ),
     "dual energy": (several({"KVP": 80}, {"KVP": 140}), 2),
     "coils": (several({"ReceiveCoilName": "C1"}, {"ReceiveCoilName": "C2"}), 2),
-    "reconstructed twice, ContentTime": (several({"ContentTime": "1201"}, {"ContentTime": "1209"}), 2),
+    "reconstructed twice, ContentTime": (
+        several({"ContentTime": "1201"}, {"ContentTime": "1209"}),
+        2,
+    ),
     "echoes whose positions are rounded otherwise": (
         lambda make, f: (
             volume(make, f, "A", {"EchoNumbers": 1}),

@@ -466,7 +466,9 @@ def test_images_that_are_not_read_fail_by_name_and_the_scan_is_done(
     edit = picture(SecondaryCaptureImageStorage, "OT")
     make.series(tmp_path / "sc", count=1, edit=edit, name="x.dcm")
     runner = make_runner()
-    rows = {Path(r.input).parent.name if r.status == "failed" else "series": r for r in runner.run()}
+    rows = {
+        Path(r.input).parent.name if r.status == "failed" else "series": r for r in runner.run()
+    }
     assert rows["series"].status == "done" and runner.exit_code() == 3
     assert rows["cr"].code == "E_UNSUPPORTED"
     assert "a single grey radiograph (CR), 2-D images are not read yet" in rows["cr"].reason
