@@ -15,6 +15,7 @@ from monai_semiseg.errors import UnsupportedError
 from monai_semiseg.images.dicom_volume import LPS_TO_RAS
 
 _MOVED = 0.25  # of a slice distance, that a rounded position may be off its plane
+_TURNED = 0.02  # that a rounded direction cosine may be off
 _SKEWED = 1e-4  # cosine of rows and columns, above which highdicom takes no image
 
 
@@ -43,14 +44,17 @@ def planes_on(
     across, down = lps[:3, 0] / np.linalg.norm(lps[:3, 0]), lps[:3, 1] / np.linalg.norm(lps[:3, 1])
     if abs(float(across @ down)) > _SKEWED:
         angle = math.degrees(math.asin(min(1.0, abs(float(across @ down)))))
-        raise _refused(f"rows and columns are {angle:.2f} degrees off a right angle")
+        raise _refused(f"rows and columns are {angle:.2f} degrees off a right angle", sources)
     holders = _position_holders(sources)
-    order = _order(holders, mask.shape[2], lps)
+    order = _order(holders, sources, mask.shape[2], lps)
     for holder, k in zip(holders, order, strict=True):
         holder.ImagePositionPatient = _decimal(lps[:3, 3] + k * lps[:3, 2])
     apart = abs(float(np.cross(across, down) @ lps[:3, 2]))
     for source in sources:
         orientation, measures = _plane_holders(source)
+        turned = np.array(orientation.ImageOrientationPatient, dtype=float) - [*across, *down]
+        if np.abs(turned).max() > _TURNED:
+            raise _refused(f"cosines differ by {np.abs(turned).max():.3f}", sources)
         orientation.ImageOrientationPatient = _decimal([*across, *down])
         measures.PixelSpacing = _decimal(np.linalg.norm(lps[:3, [1, 0]], axis=0))
         measures.SpacingBetweenSlices = _decimal([apart])[0]
@@ -59,16 +63,23 @@ def planes_on(
     return np.ascontiguousarray(mask.transpose(2, 1, 0)[order])
 
 
-def _order(holders: Sequence[pydicom.Dataset], count: int, lps: NDArray[np.float64]) -> list[int]:
+def _order(
+    holders: Sequence[pydicom.Dataset],
+    sources: Sequence[pydicom.Dataset],
+    count: int,
+    lps: NDArray[np.float64],
+) -> list[int]:
     """Number of the mask's slice on which each source lies."""
     places = np.array([[float(x) for x in one.ImagePositionPatient] for one in holders])
     step = lps[:3, 2]
     order = np.rint((places - lps[:3, 3]) @ step / (step @ step)).astype(int)
     off = np.linalg.norm(places - lps[:3, 3] - np.outer(order, step), axis=1)
     if off.max() > _MOVED * np.linalg.norm(step):
-        raise _refused(f"a slice of the series lies {off.max():.2f} mm off the mask's slices")
+        found = f"a slice of the series lies {off.max():.2f} mm off the mask's slices"
+        raise _refused(found, sources)
     if sorted(order) != list(range(count)):
-        raise _refused(f"{len(holders)} slices in the series, {count} in the mask, not one to one")
+        found = f"{len(holders)} slices in the series, {count} in the mask, not one to one"
+        raise _refused(found, sources)
     return [int(k) for k in order]
 
 
@@ -93,9 +104,10 @@ def _decimal(values: Sequence[float] | NDArray[np.float64]) -> list[Any]:
     return [DS(float(value), auto_format=True) for value in values]
 
 
-def _refused(found: str) -> UnsupportedError:
+def _refused(found: str, sources: Sequence[pydicom.Dataset]) -> UnsupportedError:
     return UnsupportedError(
         f"no DICOM SEG can lie on this series: {found}",
         expected="a mask on the slices of its series",
         remedy="use the NIfTI mask",
+        path=getattr(sources[0], "filename", None),
     )

@@ -36,6 +36,9 @@ def read_series(
 ) -> Volume:
     """Read a series in spatial order, with the modality's rescale applied slice by slice.
 
+    Classic and enhanced objects alike: a real-world value mapping or a display window beside the
+    rescale changes nothing (:func:`~monai_semiseg.images.dicom_pixels.modality_values`).
+
     MONOCHROME1 concerns display only: voxels keep their rescaled values, and a warning says so.
 
     Args:

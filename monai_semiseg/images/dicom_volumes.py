@@ -16,8 +16,15 @@ Slice = tuple[int, DicomHeader]  # number of its place along the stack, and what
 # Times that may differ from slice to slice of one volume: their order at each place tells volumes
 # apart. Triggers follow heartbeats; acquisitions pass through the whole stack, one after another.
 _ORDERED = {"TriggerTime": False, "AcquisitionDateTime": True, "AcquisitionTime": True}
-# Where these differ, images show different things, and are no slices of one volume.
+# Where these differ, images show different things, and are no slices of one volume. So it is with
+# the states, unless they only number the slices.
 _CONTRASTS = ("EchoNumbers", "DiffusionBValue", "Siemens b-value", "Philips b-value")
+_STATES = (
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "NominalPercentageOfCardiacPhase",
+    "ConvolutionKernel",
+)
 _KINDS = (
     *("M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY"),
     *("IN_PHASE", "OPP_PHASE", "OUT_PHASE", "WATER", "FAT", "W", "F", "IP", "OP"),
@@ -178,6 +185,10 @@ def _require_one_contrast(volume: Sequence[DicomHeader]) -> None:
     """Slices of different contrasts at different places look like one stack, and are none."""
     for name in _CONTRASTS:
         _require_one(name, {header.tags.get(name, "") for header in volume}, volume)
+    for name in _STATES:
+        values = {header.tags.get(name, "") for header in volume}
+        if len(values) <= len(volume) / 2:
+            _require_one(name, values, volume)
     kinds = {" ".join(word for word in h.image_type[2:] if word in _KINDS) for h in volume}
     _require_one("ImageType", kinds, volume)
 
@@ -197,20 +208,19 @@ def _require_one_grid(headers: Sequence[DicomHeader]) -> None:
     """Slices of one volume share size, spacing and orientation."""
     first = headers[0]
     for header in headers[1:]:
-        if header.size != first.size:
-            what, a, b = "Rows x Columns", header.size, first.size
-        elif not _close(header.orientation, first.orientation, 1e-3):
-            what, a, b = "ImageOrientationPatient", header.orientation, first.orientation  # type: ignore[assignment]
-        elif not _close(header.spacing, first.spacing, 1e-4):
-            what, a, b = "PixelSpacing", header.spacing, first.spacing  # type: ignore[assignment]
-        else:
-            continue
-        raise MixedSeriesError(
-            f"{what} is {_short(a)}, but {_short(b)} in {first.path.name}",
-            expected="one size, spacing and orientation in a series",
-            remedy="separate the series by that value, or export it again",
-            path=header.path,
-        )
+        for what, a, b, tolerance in (
+            ("Rows x Columns", header.size, first.size, 0.0),
+            # one in the last of three decimals
+            ("ImageOrientationPatient", header.orientation, first.orientation, 1.1e-3),
+            ("PixelSpacing", header.spacing, first.spacing, 1e-4),
+        ):
+            if not _close(a, b, tolerance):
+                raise MixedSeriesError(
+                    f"{what} is {_short(a)}, but {_short(b)} in {first.name}",
+                    expected="one size, spacing and orientation in a series",
+                    remedy="separate the series by that value, or export it again",
+                    path=header.path,
+                )
 
 
 def _close(a: Sequence[float], b: Sequence[float], tolerance: float) -> bool:

@@ -23,7 +23,6 @@ from monai_semiseg.errors import (
 )
 from monai_semiseg.storage.files import available_memory
 
-
 FIELD_OF_VIEW = (1.0, 3000.0)  # mm along an axis, least and most, that a scan may have
 
 

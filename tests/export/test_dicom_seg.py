@@ -212,7 +212,14 @@ def test_a_mask_beside_its_series_is_refused_by_how_much(tmp_path: Path) -> None
     files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
     affine = read_scan(files).affine
     affine[1, 3] += 2.5
-    with pytest.raises(UnsupportedError, match="2.50 mm off the mask's slices"):
+    with pytest.raises(UnsupportedError, match=r"2\.50 mm off the mask's slices"):
+        write_segmentation(random_mask(), affine, files, tmp_path / "seg.dcm", NAMES)
+
+
+def test_a_mask_that_faces_elsewhere_is_refused_by_how_much(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    affine = read_scan(files).affine @ np.diag([-1.0, 1.0, 1.0, 1.0])
+    with pytest.raises(UnsupportedError, match=r"cosines differ by 2\.000"):
         write_segmentation(random_mask(), affine, files, tmp_path / "seg.dcm", NAMES)
 
 

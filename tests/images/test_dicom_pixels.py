@@ -1,4 +1,4 @@
-"""Bits above BitsStored are no values, in whatever transfer syntax; the modality's values and no others."""
+"""Bits above BitsStored are no values, in any transfer syntax; the modality's values count."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SYNTAXES = [
 
 
 def encoded(words: np.ndarray[Any, Any], syntax: pydicom.uid.UID) -> bytes:
-    """Words of 16 bits as a transfer syntax holds them, whole, whatever the header says of their bits."""
+    """Words of 16 bits as a transfer syntax holds them, whole, whatever the header says."""
     if syntax == JPEGLSLossless:
         import jpeg_ls
 

@@ -1,4 +1,4 @@
-"""Volumes within one DICOM series: each is whole and a case, or the series is refused with the reason."""
+"""Volumes within one DICOM series: each is whole and a case, or the series is refused."""
 
 from __future__ import annotations
 
@@ -148,6 +148,10 @@ SPLIT: dict[str, tuple[Callable[[SimpleNamespace, Path], None], int]] = {
         several(lambda k: {"AcquisitionNumber": 1 + (k > 3), "AcquisitionTime": f"12{k // 4:02}"}),
         1,
     ),
+    "temporal positions that number the slices": (
+        several(lambda k: {"TemporalPositionIdentifier": k + 1}),
+        1,
+    ),
     "PET, beds": (several(lambda k: {"FrameReferenceTime": 1e5 * (k // 3)}), 1),
 }
 
@@ -263,6 +267,14 @@ REFUSED: dict[str, tuple[Callable[..., Any], str, str]] = {
         ),
         "E_MIXED",
         "EchoNumbers is 1 and 2",
+    ),
+    "time points half a step apart": (
+        lambda make, f: (
+            volume(make, f, "A", {"TemporalPositionIdentifier": 1}),
+            volume(make, f, "B", {"TemporalPositionIdentifier": 2}, origin=(-10.0, 4.0, 31.0)),
+        ),
+        "E_MIXED",
+        "TemporalPositionIdentifier is 1 and 2",
     ),
     "a mosaic": (
         several(*({**kind("M", "MOSAIC"), "AcquisitionNumber": n} for n in (1, 2)), count=1),

@@ -1,4 +1,4 @@
-"""Lengths are mm, whatever unit a file names; a size that no scan has is refused before it is resampled."""
+"""Lengths are mm, whatever unit a file names; a size that no scan has is refused at once."""
 
 from __future__ import annotations
 
