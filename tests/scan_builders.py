@@ -127,9 +127,13 @@ def series(
 
 
 def enhanced(
-    path: Path, *, orientation: Sequence[float] = (1, 0, 0, 0, 1, 0), count: int = 6
+    path: Path,
+    *,
+    orientation: Sequence[float] = (1, 0, 0, 0, 1, 0),
+    count: int = 6,
+    edit: Callable[[Dataset], None] = lambda data: None,
 ) -> Path:
-    """Write one enhanced MR object with ``count`` frames."""
+    """Write one enhanced MR object with ``count`` frames; ``edit`` may change it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     normal, origin = np.cross(orientation[:3], orientation[3:]), np.array([-8.0, 3.0, 12.0])
     frames = [
@@ -167,18 +171,21 @@ def enhanced(
         item.PlanePositionSequence, item.FrameContentSequence = [position], [content]
         data.PerFrameFunctionalGroupsSequence.append(item)
     data.PixelData = b"".join(frame.PixelData for frame in frames)
+    edit(data)
     data.save_as(path, enforce_file_format=True)
     return path
 
 
-def no_image(path: Path, modality: str = "SR") -> Path:
+def no_image(
+    path: Path, modality: str = "SR", sop_class: str = pydicom.uid.BasicTextSRStorage
+) -> Path:
     """A DICOM object without pixels."""
     data = slice_dataset(
         generate_uid(), (1, 0, 0, 0, 1, 0), np.zeros(3), (1, 1), (1, 1), MRImageStorage
     )
     for tag in ("PixelData", "Rows", "Columns"):
         del data[tag]
-    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.BasicTextSRStorage
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = sop_class
     data.Modality = modality
     data.save_as(path, enforce_file_format=True)
     return path

@@ -22,7 +22,8 @@ from monai_semiseg.errors import (
 )
 from monai_semiseg.images.archive import Archives
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
-from monai_semiseg.images.dicom_series import Series, group_series, why_no_scan
+from monai_semiseg.images.dicom_kinds import why_no_scan
+from monai_semiseg.images.dicom_series import Series, group_series
 from monai_semiseg.images.formats import (
     Kind,
     dangling,
@@ -305,7 +306,8 @@ def _dicom_rows(
 def _series_case(folder: Path, one: Series, near: InputError | None) -> Case:
     files = tuple(header.path for header in one.headers)
     source = folder if len(files) > 1 else files[0]
-    return Case("", files, source, "dicom", one.headers[0].modality, near or one.fault)
+    fault = one.fault if isinstance(one.fault, UnsupportedError) else near or one.fault
+    return Case("", files, source, "dicom", one.headers[0].modality, fault)
 
 
 def _series_name(base: Path, title: str, folder: Path, one: Series, number: int) -> Path:

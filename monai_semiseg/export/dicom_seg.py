@@ -15,11 +15,22 @@ from monai_semiseg import __version__
 from monai_semiseg.datasets.label_values import class_lookup, mask_dtype, shortened
 from monai_semiseg.errors import ConfigError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import StructureCode, structure_code
+from monai_semiseg.export.dicom_planes import planes_on
 from monai_semiseg.images.dicom_header import values_unquoted
-from monai_semiseg.images.dicom_volume import LPS_TO_RAS
 from monai_semiseg.storage.files import write_atomically
 
 Code = Mapping[str, str]
+_PATIENT = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 
 
 def write_segmentation(
@@ -74,7 +85,7 @@ def write_segmentation(
             segmentation = _segmentation(mask, affine, sources, segments, model, flags)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UnsupportedError(
-            f"no DICOM SEG can refer to this series ({type(error).__name__})",
+            f"no DICOM SEG can refer to this series ({_reason(error, sources[0])})",
             expected="a series with patient, study, frame of reference and image positions",
             remedy="use the NIfTI mask",
             path=files[0].parent,
@@ -92,18 +103,12 @@ def _segmentation(
     model: str,
     flags: Sequence[str],
 ) -> pydicom.Dataset:
-    """The object, in the order of axes that its frames have: slices first."""
+    """The object, a frame for each slice of the source and each label in it."""
     import highdicom
 
-    volume = highdicom.Volume(
-        np.ascontiguousarray(mask.astype(mask_dtype([0, len(segments)]))),
-        np.linalg.inv(LPS_TO_RAS) @ affine,
-        coordinate_system="PATIENT",
-        frame_of_reference_uid=sources[0].FrameOfReferenceUID,
-    )
     segmentation: pydicom.Dataset = highdicom.seg.Segmentation(
         source_images=sources,
-        pixel_array=volume.permute_spatial_axes([2, 1, 0]),
+        pixel_array=planes_on(sources, mask.astype(mask_dtype([0, len(segments)])), affine),
         segmentation_type="BINARY",
         segment_descriptions=segments,
         series_instance_uid=highdicom.UID(),
@@ -131,6 +136,15 @@ def _description(flags: Sequence[str]) -> str:
     return longer if len(longer) <= 64 else text[:64]
 
 
+def _reason(error: Exception, source: pydicom.Dataset) -> str:
+    """What went wrong, in the library's words unless they quote the patient."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    private = [str(source.get(name) or "") for name in _PATIENT]
+    if any(len(value) > 2 and value in text for value in private):
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def _source(file: Path) -> pydicom.Dataset:
     """A header with every attribute that may be empty, but must be there; de-identified files leave them out.
 
@@ -146,17 +160,7 @@ def _source(file: Path) -> pydicom.Dataset:
                 remedy="use the NIfTI mask",
                 path=file,
             )
-    for name in (
-        "PatientID",
-        "PatientName",
-        "PatientBirthDate",
-        "PatientSex",
-        "StudyID",
-        "StudyDate",
-        "StudyTime",
-        "AccessionNumber",
-        "ReferringPhysicianName",
-    ):
+    for name in _PATIENT:
         if name not in dataset:
             setattr(dataset, name, "")
     return dataset

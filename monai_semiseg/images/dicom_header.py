@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from monai_semiseg.errors import DicomError
@@ -32,18 +34,66 @@ PARSING_ERRORS = (
     MemoryError,
 )
 
-# Descriptive tags only; names, dates and ids of the patient are never read, so that they cannot
-# leak into a report.
-_TAGS = [
+# What may tell apart volumes within one series: first what an image shows, then when it was taken.
+# Private ones, which older objects have instead: diffusion of Siemens, GE and Philips, and GE's
+# kind of image (magnitude, phase, real, imaginary).
+SPLITTING_TAGS: dict[str, int | str] = {
+    "ImageType": "ImageType",
+    "ComplexImageComponent": "ComplexImageComponent",
+    "GE image component": 0x0043102F,
+    "EchoNumbers": "EchoNumbers",
+    "EchoTime": "EchoTime",
+    "DiffusionBValue": "DiffusionBValue",
+    "Siemens b-value": 0x0019100C,
+    "GE b-value": 0x00431039,
+    "Philips b-value": 0x20011003,
+    "DiffusionGradientOrientation": "DiffusionGradientOrientation",
+    "Siemens gradient": 0x0019100E,
+    "GE gradient x": 0x001910BB,
+    "GE gradient y": 0x001910BC,
+    "GE gradient z": 0x001910BD,
+    "Philips gradient x": 0x200510B0,
+    "Philips gradient y": 0x200510B1,
+    "Philips gradient z": 0x200510B2,
+    "InversionTime": "InversionTime",
+    "FlipAngle": "FlipAngle",
+    "RepetitionTime": "RepetitionTime",
+    "SequenceName": "SequenceName",
+    "ReceiveCoilName": "ReceiveCoilName",
+    "ConvolutionKernel": "ConvolutionKernel",
+    "KVP": "KVP",
+    "ContrastBolusAgent": "ContrastBolusAgent",
+    "StackID": "StackID",
+    "TemporalPositionIdentifier": "TemporalPositionIdentifier",
+    "TemporalPositionIndex": "TemporalPositionIndex",
+    "NominalPercentageOfCardiacPhase": "NominalPercentageOfCardiacPhase",
+    "NominalCardiacTriggerDelayTime": "NominalCardiacTriggerDelayTime",
+    "TriggerTime": "TriggerTime",
+    "FrameReferenceTime": "FrameReferenceTime",
+    "ActualFrameDuration": "ActualFrameDuration",
+    "AcquisitionNumber": "AcquisitionNumber",
+    "AcquisitionTime": "AcquisitionTime",
+    "AcquisitionDateTime": "AcquisitionDateTime",
+    "ContentTime": "ContentTime",
+}
+_SPLITTING_NAMES = {
+    tag if isinstance(tag, int) else tag_for_keyword(tag): name
+    for name, tag in SPLITTING_TAGS.items()
+}
+
+# Descriptive tags only; names, birth dates and ids of the patient are never read, so that they
+# cannot leak into a report.
+_TAGS: list[int | str] = [
     "SOPClassUID",
     "SOPInstanceUID",
+    "StudyInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",
     "Modality",
-    "ImageType",
     "Rows",
     "Columns",
     "NumberOfFrames",
+    "InConcatenationTotalNumber",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "ImagePositionPatient",
@@ -51,15 +101,7 @@ _TAGS = [
     "PixelSpacing",
     "SliceThickness",
     "SpacingBetweenSlices",
-    "EchoTime",
-    "EchoNumbers",
-    "TemporalPositionIdentifier",
-    "AcquisitionNumber",
-    "DiffusionBValue",
-    "InversionTime",
-    "TriggerTime",
-    "AcquisitionTime",
-    "FrameOfReferenceUID",
+    *SPLITTING_TAGS.values(),
 ]
 
 # How pydicom and highdicom begin what they say of a value, most of which they quote, and of bytes
@@ -77,6 +119,7 @@ class DicomHeader:
     path: Path
     sop_class: str
     sop_uid: str
+    study_uid: str
     series_uid: str
     series_number: int
     modality: str
@@ -89,12 +132,36 @@ class DicomHeader:
     orientation: tuple[float, ...]
     spacing: tuple[float, ...]  # between rows, between columns
     thickness: float
-    dynamic: tuple[tuple[str, str], ...]  # what may tell apart volumes within one series
+    transfer_syntax: str
+    tags: Mapping[str, str]  # those of SPLITTING_TAGS that the object has, as text
+    parts: int  # objects that the frames were spread over
+    frame: int = 0  # within the file, from 0
 
     @property
     def is_image(self) -> bool:
-        """Whether the object holds pixels (SR, PR, KO, RTSTRUCT, PDF do not)."""
+        """Whether the object has rows and columns of pixels (SR, PR, KO, RTSTRUCT, PDF do not)."""
         return min(self.size) > 0
+
+    @property
+    def name(self) -> str:
+        """The file's name, and the frame within it if there are several."""
+        return f"{self.path.name} frame {self.frame + 1}" if self.frames > 1 else self.path.name
+
+    @property
+    def class_name(self) -> str:
+        """The SOP class in words, without "Storage"; empty if the DICOM standard has none such."""
+        return _class_name(self.sop_class)
+
+    @property
+    def is_image_class(self) -> bool:
+        """Whether objects of the SOP class are images."""
+        return " Image" in self.class_name
+
+
+@functools.cache
+def _class_name(sop_class: str) -> str:
+    name = pydicom.uid.UID(sop_class).name
+    return "" if name == sop_class else name.replace(" Storage", "")
 
 
 def looks_like_dicom(head: bytes) -> bool:
@@ -147,7 +214,7 @@ def read_header(path: Path) -> DicomHeader | None:
         return header
     if declared:
         raise DicomError(
-            "the header ends before it says what the file holds",
+            _what_is_missing(header),
             expected="a whole DICOM file",
             remedy="export the series again",
             path=path,
@@ -155,60 +222,77 @@ def read_header(path: Path) -> DicomHeader | None:
     return None
 
 
+def _what_is_missing(header: DicomHeader) -> str:
+    if not header.sop_class:
+        return "the header ends before it says what the file holds"
+    if header.is_image:
+        return f"the header of this {header.class_name or 'image'} names no SeriesInstanceUID"
+    return f"the header of this {header.class_name or 'object'} ends before the size of the image"
+
+
 def _is_whole(header: DicomHeader) -> bool:
-    """Whether the header goes on to what every object of its class has: a cut image must not pass for a report."""
-    if header.sop_class == pydicom.uid.MediaStorageDirectoryStorage:
-        return True
-    is_image_class = "Image Storage" in pydicom.uid.UID(header.sop_class).name
-    return bool(header.series_uid) and (header.is_image or not is_image_class)
+    """Whether the header goes on to what every object of its class has.
+
+    A cut image must not pass for a report; an object of a class without pixels is none, whatever
+    else it lacks (a DICOMDIR belongs to no series).
+    """
+    if header.is_image_class:
+        return bool(header.series_uid) and header.is_image
+    return bool(header.class_name or header.series_uid)
 
 
 def _header(path: Path, dataset: pydicom.Dataset) -> DicomHeader:
-    def text(name: str) -> str:
-        value = dataset.get(name)
-        return "" if value is None else str(value).strip()
-
-    def numbers(name: str) -> tuple[float, ...]:
-        value = dataset.get(name)
-        if value is None or value == "":
-            return ()
-        items: Any = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
-        return tuple(float(item) for item in items)
+    meta = getattr(dataset, "file_meta", None) or pydicom.Dataset()
 
     def number(name: str) -> float:
-        return next(iter(numbers(name)), 0.0)
+        return next(iter(numbers_of(dataset, name)), 0.0)
 
-    kinds = dataset.get("ImageType") or ()
     return DicomHeader(
         path=path,
-        sop_class=str(dataset.get("SOPClassUID") or ""),
-        sop_uid=text("SOPInstanceUID"),
-        series_uid=text("SeriesInstanceUID"),
+        sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
+        sop_uid=_text(dataset, "SOPInstanceUID"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        series_uid=_text(dataset, "SeriesInstanceUID"),
         series_number=int(number("SeriesNumber")),
-        modality=text("Modality").upper(),
-        image_type=tuple(
-            str(kind).upper() for kind in ([kinds] if isinstance(kinds, str) else kinds)
-        ),
+        modality=_text(dataset, "Modality").upper(),
+        image_type=tuple(word.upper() for word in _text(dataset, "ImageType").split("\\") if word),
         frames=int(number("NumberOfFrames")) or 1,
         samples=int(number("SamplesPerPixel")) or 1,
-        photometric=text("PhotometricInterpretation").upper(),
+        photometric=_text(dataset, "PhotometricInterpretation").upper(),
         size=(int(number("Rows")), int(number("Columns"))),
-        position=numbers("ImagePositionPatient"),
-        orientation=numbers("ImageOrientationPatient"),
-        spacing=numbers("PixelSpacing"),
+        position=numbers_of(dataset, "ImagePositionPatient"),
+        orientation=numbers_of(dataset, "ImageOrientationPatient"),
+        spacing=numbers_of(dataset, "PixelSpacing"),
         thickness=number("SpacingBetweenSlices") or number("SliceThickness"),
-        dynamic=tuple((name, text(name)) for name in _DYNAMIC),
+        transfer_syntax=_text(meta, "TransferSyntaxUID"),
+        tags=splitting_tags(dataset),
+        parts=int(number("InConcatenationTotalNumber")) or 1,
     )
 
 
-# In the order in which they are tried when two slices of a series share one place.
-_DYNAMIC = (
-    "EchoNumbers",
-    "EchoTime",
-    "TemporalPositionIdentifier",
-    "DiffusionBValue",
-    "InversionTime",
-    "TriggerTime",
-    "AcquisitionNumber",
-    "AcquisitionTime",
-)
+def splitting_tags(dataset: pydicom.Dataset) -> dict[str, str]:
+    """Return the text of each of :data:`SPLITTING_TAGS` that a data set has."""
+    there = {_SPLITTING_NAMES[tag]: tag for tag, _ in dataset.items() if tag in _SPLITTING_NAMES}
+    return {name: text for name, tag in there.items() if (text := _text(dataset, tag))}
+
+
+def _values(dataset: pydicom.Dataset, tag: int | str) -> list[Any]:
+    element = dataset.get(tag)
+    value = element.value if isinstance(element, pydicom.DataElement) else element
+    if value is None or value == "":
+        return []
+    several = hasattr(value, "__iter__") and not isinstance(value, str | bytes)
+    return list(value) if several else [value]
+
+
+def numbers_of(dataset: pydicom.Dataset, tag: int | str) -> tuple[float, ...]:
+    """Return the values of a tag as numbers; none if it is absent or empty."""
+    return tuple(float(value) for value in _values(dataset, tag))
+
+
+def _text(dataset: pydicom.Dataset, tag: int | str) -> str:
+    """The values, joined as DICOM joins them; numbers to nine digits, however they were written."""
+    return "\\".join(
+        f"{float(value):.9g}" if isinstance(value, float | int) else str(value).strip()
+        for value in _values(dataset, tag)
+    )

@@ -5,41 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import (
-    CodecError,
     DicomError,
-    DimensionError,
     DtypeError,
     DuplicateError,
     GapError,
     GeometryError,
-    InputError,
-    TruncatedError,
     UnsupportedError,
 )
+from monai_semiseg.images.dicom_frames import frame_headers, frame_transforms
 from monai_semiseg.images.dicom_header import PARSING_ERRORS, DicomHeader, values_unquoted
+from monai_semiseg.images.dicom_pixels import modality_values, pixel_error, stored_values
+from monai_semiseg.images.dicom_volumes import split_volumes
 from monai_semiseg.images.volume import Volume, check_affine, check_size, warn
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_CODEC_PACKAGES = {
-    "1.2.840.10008.1.2.4.5": "pylibjpeg pylibjpeg-libjpeg",  # JPEG 50, 51, 57
-    "1.2.840.10008.1.2.4.70": "pylibjpeg pylibjpeg-libjpeg",
-    "1.2.840.10008.1.2.4.20": "pylibjpeg pylibjpeg-openjpeg",  # high-throughput JPEG 2000
-    "1.2.840.10008.1.2.4.8": "pyjpegls",
-    "1.2.840.10008.1.2.4.9": "pylibjpeg pylibjpeg-openjpeg",
-}
+# How far products of two direction cosines may be from those of unit vectors at a right angle.
+_SQUARE = 0.01
+_ROUNDING = 0.011  # mm that two positions, written with two decimals, may be off
 
 
 def read_series(
     headers: Sequence[DicomHeader], *, gap_tolerance: float = 0.05, max_tilt: float = 0.5
 ) -> Volume:
     """Read a series in spatial order, with the modality's rescale applied slice by slice.
+
+    Classic and enhanced objects alike: a real-world value mapping or a display window beside the
+    rescale changes nothing (:func:`~monai_semiseg.images.dicom_pixels.modality_values`).
 
     MONOCHROME1 concerns display only: voxels keep their rescaled values, and a warning says so.
 
@@ -53,7 +50,7 @@ def read_series(
     """
     first = headers[0]
     if first.frames > 1:
-        return _read_multiframe(first.path)
+        return _read_multiframe(first)
     ordered, affine = stack(headers, gap_tolerance=gap_tolerance, max_tilt=max_tilt)
     rows, columns = first.size
     check_size((columns, rows, len(ordered)), 4, first.path.parent)
@@ -88,14 +85,8 @@ def stack(
                 remedy="export the series from the scanner or the archive again",
                 path=header.path,
             )
-    across, down = np.array(first.orientation[:3]), np.array(first.orientation[3:])
+    across, down = _orthonormal(first).T
     normal = np.cross(across, down)
-    if abs(np.linalg.norm(normal) - 1) > 1e-2 or abs(across @ down) > 1e-2:
-        raise GeometryError(
-            "ImageOrientationPatient is not a right angle",
-            expected="two unit vectors at 90 degrees",
-            path=first.path,
-        )
     ordered = sorted(headers, key=lambda header: float(np.dot(header.position, normal)))
     positions = np.array([header.position for header in ordered])
     step = _step(ordered, positions, normal, gap_tolerance)
@@ -106,6 +97,29 @@ def stack(
     affine[:3, 2] = step
     affine[:3, 3] = positions[0]
     return ordered, LPS_TO_RAS @ affine
+
+
+def _orthonormal(header: DicomHeader) -> NDArray[np.float64]:
+    """Directions of rows and columns as the nearest unit vectors at a right angle, shape (3, 2).
+
+    Raises:
+        GeometryError: If rounding does not explain how far they are from that.
+    """
+    axes = np.array(header.orientation, dtype=np.float64).reshape(2, 3).T
+    off = np.abs(axes.T @ axes - np.eye(2))
+    if not off.max() <= _SQUARE:
+        lengths = " and ".join(f"{length:.3f}" for length in np.linalg.norm(axes, axis=0))
+        angle = math.degrees(math.asin(min(1.0, float(off[0, 1]))))
+        raise GeometryError(
+            f"ImageOrientationPatient: lengths {lengths}, {angle:.2f} degrees off a right angle",
+            expected="two unit vectors at a right angle, to 0.005 in length and 0.57 degrees",
+            remedy="export the series from the scanner or the archive again",
+            path=header.path,
+        )
+    if off.max() < 1e-9:
+        return axes
+    u, _, v = np.linalg.svd(axes, full_matrices=False)
+    return np.asarray(u @ v)
 
 
 def _step(
@@ -129,15 +143,16 @@ def _step(
     for index, gap in enumerate(gaps):
         if gap < max(1e-3, 0.01 * usual):
             raise DuplicateError(
-                f"lies at the same place as {ordered[index].path.name}",
+                f"lies at the same place as {ordered[index].name}",
                 expected="one slice per place",
                 remedy="remove the slice that does not belong to the series",
                 path=ordered[index + 1].path,
             )
+    allowed = max(tolerance * usual, min(_ROUNDING, usual / 4))
     for index, gap in enumerate(gaps):
-        if abs(gap - usual) > tolerance * usual:
+        if abs(gap - usual) > allowed:
             raise GapError(
-                f"{gap:.2f} mm after the slice at {heights[index]:.2f} mm ({ordered[index].path.name}), "
+                f"{gap:.2f} mm after the slice at {heights[index]:.2f} mm ({ordered[index].name}), "
                 f"elsewhere {usual:.2f} mm",
                 expected="even slice distances: a slice is missing or misplaced",
                 remedy="export the whole series again",
@@ -174,73 +189,52 @@ def _check_tilt(
 
 
 def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
+    dataset: pydicom.Dataset | None = None
     with values_unquoted():
         try:
             dataset = pydicom.dcmread(path, force=True)
-            pixels = pydicom.pixels.apply_modality_lut(dataset.pixel_array, dataset)
+            pixels = modality_values(stored_values(dataset), dataset)
         except PARSING_ERRORS as error:
-            raise _pixel_error(path, error) from error
+            raise pixel_error(dataset, path, error) from error
     if pixels.shape != size:
         raise DtypeError(
             f"pixels of shape {pixels.shape}",
             expected=f"one grey value for each of {size}",
             path=path,
         )
-    return np.asarray(pixels, dtype=np.float32)
+    return pixels
 
 
-def _pixel_error(path: Path, error: Exception) -> InputError:
-    """Tell a missing decoder from damaged pixels; pydicom's own text is not repeated, it may quote the dataset."""
-    try:
-        syntax = str(
-            pydicom.dcmread(path, stop_before_pixels=True, force=True).file_meta.TransferSyntaxUID
-        )
-    except PARSING_ERRORS:
-        syntax = ""
-    package = next(
-        (name for prefix, name in _CODEC_PACKAGES.items() if syntax.startswith(prefix)), ""
-    )
-    if package and isinstance(error, (RuntimeError, NotImplementedError)):
-        return CodecError(
-            f"pixels are compressed ({pydicom.uid.UID(syntax).name})",
-            expected="an installed decoder",
-            remedy=f"pip install {package}",
-            path=path,
-        )
-    return TruncatedError(
-        "the pixel data are missing, cut off or damaged",
-        expected="as many pixels as Rows x Columns",
-        remedy="export or copy the series again",
-        path=path,
-    )
-
-
-def _read_multiframe(path: Path) -> Volume:
-    """Read an enhanced multi-frame image through highdicom, which checks the frames' geometry."""
-    import highdicom
-
+def _read_multiframe(header: DicomHeader) -> Volume:
+    """Read an enhanced multi-frame image, whose frames say where they lie as slices do."""
+    path, dataset = header.path, None
     with values_unquoted():
         try:
-            image = highdicom.imread(path)
-            volume = image.get_volume(dtype=np.float32, apply_presentation_lut=False)
+            dataset = pydicom.dcmread(path, force=True)
+            frames = frame_headers(header, dataset)
         except PARSING_ERRORS as error:
+            raise pixel_error(dataset, path, error) from error
+        volumes = split_volumes(frames)
+        if len(volumes) > 1:
             raise UnsupportedError(
-                "a multi-frame image whose frames are not one regular volume",
-                expected="an enhanced CT or MR image of one volume",
-                remedy="export the series as single-frame images",
+                f"{len(volumes)} volumes of {len(volumes[0])} frames in one object",
+                expected="an enhanced image of one volume",
+                remedy="export each volume (echo, time point, direction) as a series of its own",
                 path=path,
-            ) from error
-    array: NDArray[Any] = np.asarray(volume.array)
-    if array.ndim != 3:
-        raise DimensionError(f"shape {array.shape}", expected="one 3-D volume", path=path)
-    # highdicom orders (slice, row, column); ours is (column, row, slice), as ITK and NIfTI
-    # converters have it.
-    affine = LPS_TO_RAS @ volume.affine[:, [2, 1, 0, 3]]
-    modality = str(getattr(image, "Modality", ""))
+            )
+        ordered, affine = stack(frames)
+        rows, columns = header.size
+        check_size((columns, rows, len(ordered)), 4, path)
+        try:
+            stored = stored_values(dataset).reshape(len(frames), rows, columns)
+            transforms = frame_transforms(dataset)
+            array = np.empty((columns, rows, len(ordered)), dtype=np.float32)
+            for k, frame in enumerate(ordered):
+                array[:, :, k] = modality_values(stored[frame.frame], transforms[frame.frame]).T
+        except PARSING_ERRORS as error:
+            raise pixel_error(dataset, path, error) from error
     return Volume(
-        np.ascontiguousarray(array.transpose(2, 1, 0)),
-        check_affine(affine, path),
-        {"format": "dicom", "modality": modality},
+        array, check_affine(affine, path), {"format": "dicom", "modality": header.modality}
     )
 
 

@@ -38,6 +38,7 @@ from monai_semiseg.images.volume import (
 )
 
 GZIP_MAGIC = b"\x1f\x8b"
+_MILLIMETRES = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # by the code of xyzt_units
 _HEADER_BYTES = 540  # the longer of the two headers (NIfTI-2)
 
 
@@ -243,6 +244,7 @@ def _parse(content: bytes, path: Path) -> Any:
 
 
 def _affine(image: Any, path: Path) -> NDArray[np.float64]:
+    """The affine in mm, whatever unit of length the header names."""
     header = image.header
     codes = int(header["qform_code"]), int(header["sform_code"])
     affine = check_affine(image.affine, path)
@@ -260,6 +262,11 @@ def _affine(image: Any, path: Path) -> NDArray[np.float64]:
     tilt = math.degrees(math.asin(min(1.0, float(np.abs(axes.T @ axes - np.eye(3)).max()))))
     if tilt > 0.5:
         warn(path, "W_SHEAR", f"axes are {tilt:.1f} degrees off a right angle")
+    unit = int(header["xyzt_units"]) & 0x07
+    if unit in _MILLIMETRES:
+        name, millimetres = _MILLIMETRES[unit]
+        warn(path, "W_UNITS", f"lengths are in {name} by the header, and were brought to mm")
+        affine = np.diag([millimetres] * 3 + [1.0]) @ affine
     return affine
 
 

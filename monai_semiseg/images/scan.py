@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_semiseg.errors import FormatError, InputError
+from monai_semiseg.errors import FormatError
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
-from monai_semiseg.images.dicom_series import group_series, why_no_scan
+from monai_semiseg.images.dicom_kinds import why_no_scan
+from monai_semiseg.images.dicom_series import group_series
 from monai_semiseg.images.dicom_volume import read_series, require_one, stack
 from monai_semiseg.images.formats import dangling, files_under, picture_kind, sniff
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.itk_file import read_itk
 from monai_semiseg.images.nifti import nifti_grid, read_nifti
-from monai_semiseg.images.volume import Volume, check_affine, check_constant, check_finite
+from monai_semiseg.images.volume import (
+    Volume,
+    check_affine,
+    check_constant,
+    check_field_of_view,
+    check_finite,
+)
 
 
 def read_scan(
@@ -37,6 +44,7 @@ def read_scan(
         volume = _read_dicom(list(files_under(first)) if first.is_dir() else paths, first)
     else:
         volume = _read_file(first)
+    check_field_of_view(volume, first)
     check_finite(volume, first, nonfinite)
     check_constant(volume, first)
     return volume
@@ -86,8 +94,8 @@ def _one_series(files: Sequence[Path], path: Path) -> Sequence[DicomHeader]:
         )
         raise FormatError(reason, expected="NIfTI, NRRD, MetaImage or a DICOM series", path=path)
     series = group_series(scans)
+    faults = [one.fault for one in series if one.fault is not None]
+    if faults and len(faults) == len(series):
+        raise faults[0]
     require_one(series, path)
-    fault: InputError | None = series[0].fault
-    if fault is not None:
-        raise fault
     return series[0].headers

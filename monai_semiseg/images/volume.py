@@ -25,6 +25,8 @@ from monai_semiseg.images.grid import Grid
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
+FIELD_OF_VIEW = (1.0, 3000.0)  # mm along an axis, least and most, that a scan may have
+
 
 class ScanWarning(UserWarning):
     """A scan was read, but something about it deserves a look."""
@@ -174,6 +176,28 @@ def check_affine(affine: NDArray[Any], path: Path) -> NDArray[np.float64]:
         found,
         expected="an invertible affine in mm",
         remedy="export the scan again from its source, or mend the header",
+        path=path,
+    )
+
+
+def check_field_of_view(volume: Volume, path: Path) -> None:
+    """Refuse a scan of an absurd size, before anything is resampled to millimetres.
+
+    Such a size is a voxel size in another unit: resampled to 1 mm, it would fill petabytes, or
+    vanish. An axis of one voxel may be thin, as a single slice is.
+
+    Raises:
+        GeometryError: If an axis is shorter than 1 mm or longer than 3 m.
+    """
+    sizes = [n * mm for n, mm in zip(volume.array.shape, volume.spacing, strict=True)]
+    least, most = FIELD_OF_VIEW
+    several = [mm for n, mm in zip(volume.array.shape, sizes, strict=True) if n > 1]
+    if max(sizes) <= most and min(several, default=least) >= least:
+        return
+    raise GeometryError(
+        f"a field of view of {' x '.join(f'{mm:.3g}' for mm in sizes)} mm",
+        expected=f"{least:g} mm to {most / 1000:g} m along each axis",
+        remedy="check the voxel size and its unit in the header",
         path=path,
     )
 

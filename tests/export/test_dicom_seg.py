@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import highdicom
@@ -187,3 +188,110 @@ def test_given_codes_beat_those_of_the_names(tmp_path: Path) -> None:
     assert "SegmentedPropertyTypeModifierCodeSequence" not in kind
     (category,) = second.SegmentedPropertyCategoryCodeSequence
     assert category.CodeMeaning == "Morphologically Abnormal Structure"
+
+
+def rounded(data: pydicom.Dataset, k: int) -> None:
+    """Positions with two decimals, cosines with three, and jitter in the last of them."""
+    data.ImagePositionPatient = [f"{float(x):.2f}" for x in data.ImagePositionPatient]
+    cosines = np.array([float(x) for x in data.ImageOrientationPatient]) + 1e-4 * (k % 2)
+    data.ImageOrientationPatient = [f"{x:.3f}" for x in cosines]
+
+
+def assert_on(path: Path, mask: np.ndarray[Any, Any], affine: np.ndarray[Any, Any]) -> None:
+    """Where the SEG has a voxel, in mm, the label map has the same label there."""
+    volume = highdicom.seg.segread(path).get_volume(combine_segments=True)
+    index = np.indices(volume.array.shape).reshape(3, -1)
+    ours = np.linalg.inv(lps(affine)) @ volume.affine @ np.vstack([index, np.ones(index.shape[1])])
+    nearest = np.rint(ours[:3]).astype(int)
+    assert np.abs(ours[:3] - nearest).max() < 0.05
+    assert np.array_equal(mask[tuple(nearest)], volume.array.reshape(-1))
+
+
+OBLIQUE = (0.91, 0.38, -0.167)  # made exact below
+
+
+def oblique() -> list[float]:
+    across = np.array(OBLIQUE) / np.linalg.norm(OBLIQUE)
+    down = np.cross(across, [0.2, -0.3, 0.9])
+    return [*across, *(down / np.linalg.norm(down))]
+
+
+@pytest.mark.parametrize("gap", [0.6, 3.0])
+def test_a_rounded_oblique_series(make: SimpleNamespace, tmp_path: Path, gap: float) -> None:
+    files = make.series(tmp_path / "in", orientation=oblique(), gap=gap, count=12, edit=rounded)
+    mask, affine = np.tile(random_mask(), (1, 1, 3))[:, :, :12], read_scan(files).affine
+    path = write_segmentation(mask, affine, files, tmp_path / "seg.dcm", NAMES)
+    assert_on(path, mask, affine)
+    assert_frames_on_sources(path, files)
+
+
+def assert_frames_on_sources(path: Path, files: list[Path]) -> None:
+    """Each frame names a slice, and lies where it does."""
+    for frame in pydicom.dcmread(path).PerFrameFunctionalGroupsSequence:
+        (item,) = frame.DerivationImageSequence[0].SourceImageSequence
+        place = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
+        source = next(
+            data
+            for data in map(pydicom.dcmread, files)
+            if data.SOPInstanceUID == item.ReferencedSOPInstanceUID
+        )
+        assert np.abs(np.array(source.ImagePositionPatient, dtype=float) - place).max() < 0.02
+
+
+def test_a_slightly_tilted_series(make: SimpleNamespace, tmp_path: Path) -> None:
+    """0.4 degrees are read as they are, and the frames lie where the slices do."""
+    files = make.series(tmp_path / "in", step=(0.0, 0.014, 2.0))
+    mask, affine = np.tile(random_mask(), (1, 1, 2))[:, :, :8], read_scan(files).affine
+    path = write_segmentation(mask, affine, files, tmp_path / "seg.dcm", NAMES)
+    assert_frames_on_sources(path, files)
+
+
+@pytest.mark.parametrize("places", [2, 8])
+def test_an_enhanced_source(make: SimpleNamespace, tmp_path: Path, places: int) -> None:
+    def written(data: pydicom.Dataset) -> None:
+        plane = data.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+        plane.ImageOrientationPatient = [
+            f"{float(x):.{places + 1}f}" for x in plane.ImageOrientationPatient
+        ]
+        for item in data.PerFrameFunctionalGroupsSequence:
+            plane = item.PlanePositionSequence[0]
+            plane.ImagePositionPatient = [
+                f"{float(x):.{places}f}" for x in plane.ImagePositionPatient
+            ]
+
+    file = make.enhanced(tmp_path / "multi.dcm", orientation=oblique(), edit=written)
+    mask, affine = np.tile(random_mask(), (1, 1, 2))[:, :, :6], read_scan(file).affine
+    path = write_segmentation(mask, affine, [file], tmp_path / "seg.dcm", NAMES)
+    assert_on(path, mask, affine)
+
+
+def test_a_mask_beside_its_series_is_refused_by_how_much(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    affine = read_scan(files).affine
+    affine[1, 3] += 2.5
+    with pytest.raises(UnsupportedError, match=r"2\.50 mm off the mask's slices"):
+        write_segmentation(random_mask(), affine, files, tmp_path / "seg.dcm", NAMES)
+
+
+def test_a_mask_that_faces_elsewhere_is_refused_by_how_much(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    affine = read_scan(files).affine @ np.diag([-1.0, 1.0, 1.0, 1.0])
+    with pytest.raises(UnsupportedError, match=r"cosines differ by 2\.000"):
+        write_segmentation(random_mask(), affine, files, tmp_path / "seg.dcm", NAMES)
+
+
+def test_the_reason_is_told_without_the_patient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
+    for text, told in (("no such plane", True), ("A^B has no such plane", False)):
+
+        def fail(*_: Any, text: str = text, **__: Any) -> None:
+            raise ValueError(text)
+
+        monkeypatch.setattr(highdicom.seg, "Segmentation", fail)
+        with pytest.raises(UnsupportedError) as caught:
+            write_segmentation(
+                random_mask(), read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES
+            )
+        assert ("no such plane" in caught.value.found) == told and "A^B" not in str(caught.value)

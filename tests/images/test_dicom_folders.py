@@ -86,6 +86,14 @@ def without_preamble(make: SimpleNamespace, folder: Path) -> None:
         file.write_bytes(file.read_bytes()[132:])
 
 
+def without_meta(make: SimpleNamespace, folder: Path) -> None:
+    """Files that begin with their tags, as old archives wrote them."""
+    for file in make.series(folder):
+        data = pydicom.dcmread(file)
+        del data.file_meta
+        pydicom.dcmwrite(file, data, implicit_vr=True, little_endian=True)
+
+
 def transferred(syntax: pydicom.uid.UID) -> Build:
     """Write a series in another transfer syntax."""
 
@@ -182,6 +190,7 @@ READ: dict[str, tuple[Build, int]] = {  # kind -> builder, number of volumes
     ),
     "no SeriesDate": (lambda make, f: make.series(f, edit=edited(SeriesDate=None)), 1),
     "no preamble": (without_preamble, 1),
+    "no file meta information": (without_meta, 1),
     "implicit little endian": (transferred(pydicom.uid.ImplicitVRLittleEndian), 1),
     "explicit big endian": (transferred(pydicom.uid.ExplicitVRBigEndian), 1),
     "deflated": (transferred(pydicom.uid.DeflatedExplicitVRLittleEndian), 1),

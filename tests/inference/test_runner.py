@@ -468,3 +468,65 @@ def test_memory_is_estimated_for_every_output(make_runner: Make) -> None:
 def test_numbers_without_names_stop_before_any_work(make_runner: Make) -> None:
     with pytest.raises(ConfigError, match="a name for every number"):
         make_runner(label_values=[0, 205, 420])
+
+
+def test_a_dicom_seg_of_rounded_geometry(
+    tmp_path: Path, make_runner: Make, make: SimpleNamespace
+) -> None:
+    """Positions with two decimals and cosines with three: the mask and the SEG are written."""
+
+    def rounded(data: Any, k: int) -> None:
+        data.ImagePositionPatient = [f"{float(x):.2f}" for x in data.ImagePositionPatient]
+        data.ImageOrientationPatient = [f"{float(x):.3f}" for x in data.ImageOrientationPatient]
+
+    axes = Rotation.from_euler("xyz", (11, -8, 23), degrees=True).as_matrix()
+    make.series(
+        tmp_path / "in" / "s", orientation=(*axes[:, 0], *axes[:, 1]), gap=0.7, edit=rounded
+    )
+    (result,) = make_runner(output_type="dicom_seg").run()
+    assert (result.status, result.reason) == ("done", "")
+    assert (tmp_path / "out" / "s_seg.dcm").exists()
+
+
+def test_why_there_is_no_dicom_seg_is_in_the_report(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import highdicom
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("planes overlap")
+
+    monkeypatch.setattr(highdicom.seg, "Segmentation", fail)
+    kit.write_dicom(tmp_path / "in" / "series", kit.values((6, 7, 5), 3))
+    (result,) = make_runner(output_type=["nifti", "dicom_seg"]).run()
+    assert result.status == "done" and "planes overlap" in result.reason
+
+
+def test_images_that_are_not_read_fail_by_name_and_the_scan_is_done(
+    tmp_path: Path, make_runner: Make, kit: SimpleNamespace, make: SimpleNamespace
+) -> None:
+    from pydicom.uid import ComputedRadiographyImageStorage, SecondaryCaptureImageStorage
+
+    def picture(sop_class: str, modality: str) -> Any:
+        def edit(data: Any, k: int) -> None:
+            data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = sop_class
+            data.Modality = modality
+            del data.ImagePositionPatient, data.ImageOrientationPatient
+
+        return edit
+
+    root = tmp_path / "in"
+    kit.write_dicom(root / "series", kit.values((6, 7, 5), 3))
+    edit = picture(ComputedRadiographyImageStorage, "CR")
+    make.series(root / "cr", count=1, edit=edit, name="x.dcm")
+    edit = picture(SecondaryCaptureImageStorage, "OT")
+    make.series(tmp_path / "sc", count=1, edit=edit, name="x.dcm")
+    runner = make_runner()
+    rows = {
+        Path(r.input).parent.name if r.status == "failed" else "series": r for r in runner.run()
+    }
+    assert rows["series"].status == "done" and runner.exit_code() == 3
+    assert rows["cr"].code == "E_UNSUPPORTED"
+    assert "a single grey radiograph (CR), 2-D images are not read yet" in rows["cr"].reason
+    with pytest.raises(ConfigError, match=r"no scan found.*grey secondary capture \(OT\)"):
+        make_runner(inputs=str(tmp_path / "sc"), output_dir=str(tmp_path / "none")).run()

@@ -1,0 +1,123 @@
+"""Stored values of DICOM pixels, alike in every transfer syntax, and the modality's values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGExtended12Bit,
+    RLELossless,
+)
+
+from monai_semiseg.errors import CodecError, InputError, TruncatedError
+
+_BARE = {
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}  # implicit, little-endian -> transfer syntax
+_START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
+
+
+def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
+    """Decode the pixels and keep the bits that are theirs.
+
+    Bits above BitsStored may hold an overlay or rubbish, and pydicom masks them in some transfer
+    syntaxes only. Here they are masked in all, signed values are extended from their own sign bit,
+    and values that end at another HighBit than BitsStored - 1 are shifted down, unless the
+    compression holds them shifted already.
+
+    Returns:
+        Integers ``(rows, columns)`` or ``(frames, rows, columns)``; floats as they are.
+    """
+    if not dataset.file_meta.get("TransferSyntaxUID"):  # an old file that begins with its tags
+        dataset.file_meta.TransferSyntaxUID = _BARE[dataset.original_encoding]
+    pixels: NDArray[Any] = pydicom.pixels.pixel_array(dataset, correct_unused_bits=False)
+    if pixels.dtype.kind not in "iu" or int(dataset.BitsAllocated) < 8:
+        return pixels
+    stored = int(dataset.BitsStored)
+    above = 8 * pixels.dtype.itemsize - stored
+    low = int(dataset.get("HighBit", stored - 1)) + 1 - stored
+    if not 0 <= low <= above or (low and _bits_in_stream(dataset) <= stored):
+        low = 0
+    if not above:
+        return pixels
+    # To the top, and back again with the sign: numpy shifts signed integers arithmetically.
+    return np.asarray(np.right_shift(np.left_shift(pixels, above - low), above))
+
+
+def _bits_in_stream(dataset: pydicom.Dataset) -> int:
+    """Bits of a value within the compression: as many as it says, else as the whole word has."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    word = int(dataset.BitsAllocated)
+    if not syntax.is_encapsulated or syntax == RLELossless:
+        return word
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    if syntax in JPEG2000TransferSyntaxes:
+        return int(pydicom.pixels.utils.get_j2k_parameters(frame).get("precision", word))
+    at = 2  # JPEG and JPEG-LS: segments of a marker, a length and what it says
+    while at + 4 < len(frame):
+        if frame[at + 1] in _START_OF_FRAME:
+            return int(frame[at + 4])
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return word
+
+
+def modality_values(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[np.float32]:
+    """Apply the modality's transformation: its look-up table, or RescaleSlope and RescaleIntercept.
+
+    One rule for classic and enhanced objects: these values, and never those of a real-world value
+    mapping or a display window that may stand beside them. A network then sees the same numbers,
+    whichever way a scanner or a converter wrote the scan.
+
+    Args:
+        stored: of :func:`stored_values`.
+        dataset: what holds the transformation: the object, or a frame's item of its sequence.
+    """
+    return np.asarray(pydicom.pixels.apply_modality_lut(stored, dataset), dtype=np.float32)
+
+
+def pixel_error(dataset: pydicom.Dataset | None, path: Path, error: Exception) -> InputError:
+    """Tell a missing decoder from damaged pixels.
+
+    The text of pydicom's error is left out: it may quote the patient.
+    """
+    meta = getattr(dataset, "file_meta", None) or pydicom.Dataset()
+    syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))
+    if isinstance(error, RuntimeError) and (packages := _missing_packages(syntax)):
+        return CodecError(
+            f"pixels are compressed ({syntax.name})",
+            expected="an installed decoder",
+            remedy=f"pip install {packages}",
+            path=path,
+        )
+    return TruncatedError(
+        "the pixel data are missing, cut off or damaged",
+        expected="as many pixels as Rows x Columns",
+        remedy="export or copy the series again",
+        path=path,
+    )
+
+
+def _missing_packages(syntax: pydicom.uid.UID) -> str:
+    """What to install for a transfer syntax that has no decoder.
+
+    Of JPEG Extended, Pillow decodes 8 bits only.
+    """
+    try:
+        decoder = pydicom.pixels.get_decoder(syntax)
+    except NotImplementedError:
+        return ""
+    if decoder.is_available and syntax != JPEGExtended12Bit:
+        return ""
+    wanted = next((text for text in decoder.missing_dependencies if text.startswith("pylib")), "")
+    return " ".join(re.findall(r"([\w-]+)>=", wanted))

@@ -1,0 +1,204 @@
+"""Bits above BitsStored are no values, in any transfer syntax; the modality's values count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from monai_semiseg.images.dicom_pixels import stored_values
+from monai_semiseg.images.scan import read_scan
+
+SYNTAXES = [
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    RLELossless,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+]
+
+
+def encoded(words: np.ndarray[Any, Any], syntax: pydicom.uid.UID) -> bytes:
+    """Words of 16 bits as a transfer syntax holds them, whole, whatever the header says."""
+    if syntax == JPEGLSLossless:
+        import jpeg_ls
+
+        return bytes(jpeg_ls.encode_array(words))
+    if syntax == JPEG2000Lossless:
+        import io
+
+        from PIL import Image
+
+        stream = io.BytesIO()
+        Image.fromarray(words).save(stream, format="JPEG2000", irreversible=False, no_jp2=True)
+        return stream.getvalue()
+    return words.astype(">u2" if syntax == ExplicitVRBigEndian else "<u2").tobytes()
+
+
+def image(
+    words: np.ndarray[Any, Any], syntax: pydicom.uid.UID, *, stored: int, high: int, signed: int
+) -> Dataset:
+    data = Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = syntax
+    data.Rows, data.Columns = words.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, stored, high
+    data.PixelRepresentation = signed
+    if syntax == RLELossless:
+        frame = pydicom.pixels.get_encoder(RLELossless).encode(
+            words.astype("<u2").tobytes(),
+            rows=words.shape[0],
+            columns=words.shape[1],
+            samples_per_pixel=1,
+            number_of_frames=1,
+            bits_allocated=16,
+            bits_stored=16,
+            pixel_representation=0,
+            photometric_interpretation="MONOCHROME2",
+        )
+        data.PixelData = encapsulate([frame])
+    elif syntax.is_encapsulated:
+        data.PixelData = encapsulate([encoded(words, syntax)])
+    else:
+        data.PixelData = encoded(words, syntax)
+    data["PixelData"].VR = "OB" if syntax.is_encapsulated else "OW"
+    return data
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize(("stored", "high"), [(12, 11), (12, 15), (10, 12), (16, 15)])
+def test_bits_that_are_no_values_are_masked(
+    syntax: pydicom.uid.UID, signed: int, stored: int, high: int
+) -> None:
+    rng = np.random.default_rng(stored + high)
+    low, top = (-(2 ** (stored - 1)), 2 ** (stored - 1)) if signed else (0, 2**stored)
+    values = rng.integers(low, top, (16, 17))
+    words = (values % 2**stored << (high + 1 - stored)).astype(np.uint16)
+    rubbish = np.uint16(~(((1 << stored) - 1) << (high + 1 - stored)) & 0xFFFF)
+    words[4:9, 5:11] |= rubbish  # a box in every bit that is not the value's
+    data = image(words, syntax, stored=stored, high=high, signed=signed)
+    if syntax == ExplicitVRBigEndian:
+        data.set_original_encoding(False, False)
+    assert np.array_equal(stored_values(data), values)
+
+
+def test_values_that_a_stream_of_fewer_bits_holds_are_not_shifted_again() -> None:
+    import jpeg_ls
+
+    values = np.random.default_rng(0).integers(0, 2**12, (16, 17)).astype(np.uint16)
+    data = image(values, JPEGLSLossless, stored=12, high=15, signed=0)
+    stream = jpeg_ls.encode_pixel_data(
+        values.tobytes(),
+        rows=16,
+        columns=17,
+        samples_per_pixel=1,
+        bits_stored=12,
+        interleave_mode=0,
+        lossy_error=0,
+    )
+    data.PixelData = encapsulate([bytes(stream)])
+    assert np.array_equal(stored_values(data), values)
+
+
+def overlaid(syntax: pydicom.uid.UID) -> Any:
+    """12 bits stored, a box of 0xF000 above them, in a transfer syntax."""
+
+    def edit(data: Dataset, k: int = 0) -> None:
+        frames = int(data.get("NumberOfFrames", 1))
+        words = np.frombuffer(data.PixelData, "<u2").reshape(frames, data.Rows, data.Columns).copy()
+        words[:, 1:4, 2:5] |= 0xF000
+        data.BitsStored, data.HighBit, data.PixelRepresentation = 12, 11, 0
+        data.PixelData = words.tobytes()
+        if syntax == RLELossless:
+            data.BitsStored, data.HighBit = 16, 15  # else the encoder takes no such words
+            data.compress(syntax)
+            data.BitsStored, data.HighBit = 12, 11
+        elif syntax == JPEGLSLossless:
+            data.PixelData = encapsulate([encoded(frame, syntax) for frame in words])
+            data["PixelData"].VR = "OB"
+        data.file_meta.TransferSyntaxUID = syntax
+
+    return edit
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGLSLossless])
+def test_an_overlay_in_a_series_is_no_part_of_the_scan(
+    make: SimpleNamespace, tmp_path: Path, syntax: pydicom.uid.UID
+) -> None:
+    make.series(tmp_path / "scan", edit=overlaid(syntax))
+    make.assert_true(read_scan(tmp_path / "scan"))
+
+
+def with_both_values(data: Dataset, k: int = 0) -> None:
+    """A rescale that gives the scan's values, and a mapping to others, as scanners write both."""
+    stored = (np.frombuffer(data.PixelData, "<i2") - 24) / 2
+    data.PixelData = np.rint(stored).astype("<i2").tobytes()
+    mapping = Dataset()
+    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = -32768, 32767
+    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = 0.125, 7.0
+    mapping.LUTLabel, mapping.LUTExplanation = "mapped", "mapped"
+    unit = Dataset()
+    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "1", "UCUM", "no units"
+    mapping.MeasurementUnitsCodeSequence = [unit]
+    if "SharedFunctionalGroupsSequence" in data:
+        shared = data.SharedFunctionalGroupsSequence[0]
+        shared.RealWorldValueMappingSequence = [mapping]
+        holder = shared.PixelValueTransformationSequence[0]
+    else:
+        data.RealWorldValueMappingSequence = [mapping]
+        holder = data
+    holder.RescaleSlope, holder.RescaleIntercept = 2, 24
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_the_rescale_counts_and_never_a_real_world_mapping(
+    make: SimpleNamespace, tmp_path: Path, kind: str
+) -> None:
+    if kind == "classic":
+        make.series(tmp_path / "scan", edit=with_both_values)
+    else:
+        make.enhanced(tmp_path / "scan" / "multi.dcm", edit=with_both_values)
+    make.assert_true(read_scan(tmp_path / "scan"), tolerance=1.5)
+
+
+def test_a_display_window_changes_nothing(make: SimpleNamespace, tmp_path: Path) -> None:
+    def window(data: Dataset) -> None:
+        voi = Dataset()
+        voi.WindowCenter, voi.WindowWidth = 2000, 10
+        data.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence = [voi]
+
+    make.enhanced(tmp_path / "multi.dcm", edit=window)
+    make.assert_true(read_scan(tmp_path / "multi.dcm"))
+
+
+def test_each_frame_has_its_own_rescale(make: SimpleNamespace, tmp_path: Path) -> None:
+    def rescaled(data: Dataset) -> None:
+        shared = data.SharedFunctionalGroupsSequence[0]
+        del shared.PixelValueTransformationSequence
+        stored = np.frombuffer(data.PixelData, "<i2").reshape(data.NumberOfFrames, -1).astype(float)
+        for k, item in enumerate(data.PerFrameFunctionalGroupsSequence):
+            transform = Dataset()
+            transform.RescaleSlope, transform.RescaleIntercept = 0.5 + 0.25 * k, 3
+            item.PixelValueTransformationSequence = [transform]
+            stored[k] = (stored[k] - 3) / (0.5 + 0.25 * k)
+        data.PixelData = np.rint(stored).astype("<i2").tobytes()
+
+    make.enhanced(tmp_path / "multi.dcm", edit=rescaled)
+    make.assert_true(read_scan(tmp_path / "multi.dcm"), tolerance=1.5)
