@@ -2,7 +2,7 @@
 
 Two families: an :class:`InputError` is one bad scan and fails its case alone; a
 :class:`ConfigError` is a bad request and stops before any work. Each class has a stable ``code``
-that reports carry.
+that reports carry, and the ``exit_code`` of a command that it ends.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class SemisegError(Exception):
     """
 
     code = "E_INTERNAL"
+    exit_code = 1
 
     def __init__(
         self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None
@@ -54,6 +55,7 @@ class ConfigError(SemisegError):
     """A bad argument, option, folder or configuration: nothing was started."""
 
     code = "E_CONFIG"
+    exit_code = 2
 
 
 class InputError(SemisegError):
@@ -174,6 +176,7 @@ class OutputError(SemisegError):
     """The output cannot be written."""
 
     code = "E_DISK"
+    exit_code = 4
 
 
 class MemoryLimitError(SemisegError):
@@ -186,6 +189,7 @@ class CheckpointError(SemisegError):
     """Weights or a training state that cannot be used."""
 
     code = "E_CHECKPOINT"
+    exit_code = 2
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from monai_semiseg import __version__
 from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study, weights
-from monai_semiseg.errors import ConfigError, OutputError, SemisegError, root_cause
+from monai_semiseg.errors import SemisegError, root_cause
 
 VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
 
-EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration or dataset;
+EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration, weights or dataset;
 3 finished, some cases failed; 4 interrupted or disk full; 141 nobody reads the output"""
 
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug or not isinstance(cause, SemisegError):
             raise
         sys.stderr.write(f"{cause}\n")
-        return 4 if isinstance(cause, OutputError) else 2 if isinstance(cause, ConfigError) else 1
+        return cause.exit_code
 
 
 def _reader_has_gone() -> bool:
