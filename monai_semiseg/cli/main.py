@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from monai_semiseg import __version__
+from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study, weights
 from monai_semiseg.errors import SemisegError, root_cause
 
@@ -46,7 +47,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code."""
+    """Run one verb and return its exit code.
+
+    Args:
+        argv: the words after the program's name; None takes this process's own, and only then is
+            the process ours to set up.
+    """
+    if argv is None:
+        begin_command()
     args = build_parser().parse_args(argv)
     try:
         code: int = args.run(args)

@@ -34,7 +34,9 @@ _CONTAINERS = (
 )
 # What a training's module calls the network that it holds.
 _ATTRIBUTES = ("model.", "net.", "network.", "_model.")
-_SAVE_PLAIN = "where it was trained, torch.save(network.state_dict(), 'weights.pt'), and use that file"
+_SAVE_PLAIN = (
+    "where it was trained, torch.save(network.state_dict(), 'weights.pt'), and use that file"
+)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ BUNDLES = sorted(
 @pytest.hookimpl(trylast=True)  # whatever else a test is parametrised over comes first in its id
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whoever asks for ``bundle`` gets every bundle in turn."""
-    if "bundle" in metafunc.fixturenames:
+    if "bundle" in metafunc.fixturenames and not hasattr(metafunc.module, "bundle"):
         metafunc.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 
 

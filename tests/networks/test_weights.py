@@ -318,7 +318,9 @@ def test_a_network_whose_own_names_begin_as_a_prefix_does_keeps_them(prefix: str
 
 def test_other_classes_are_refused_with_both_shapes(tmp_path: Path, source: nn.Module) -> None:
     torch.save({**source.state_dict(), "2.bias": torch.ones(5)}, tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match=r"2\.bias is 5 in the file, 2 in the network") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"2\.bias is 5 in the file, 2 in the network"
+    ) as caught:
         load_weights(net(), tmp_path / "w.pt", strict=True)
     assert "--plan" in caught.value.remedy and caught.value.exit_code == 2
 
