@@ -135,7 +135,7 @@ def _origin(key: str, overlays: Mapping[str, Config]) -> str | None:
     return next(
         (
             file
-            for file, content in reversed(overlays.items())
+            for file, content in reversed([*overlays.items()])
             if top in {ReferenceResolver.split_id(str(k).lstrip("+"))[0] for k in content}
         ),
         None,
@@ -144,19 +144,19 @@ def _origin(key: str, overlays: Mapping[str, Config]) -> str | None:
 
 def _problems(config: Config, base: Config, entries: Collection[str]) -> Iterator[_Problem]:
     own = {key: value for key, value in config.items() if key != ConfigParser.meta_key}
-    used = frozenset(_references(own)) | frozenset(entries)
+    used = frozenset(references(own)) | frozenset(entries)
     yield from _of_section(own, base, "", used)
 
 
-def _references(node: Any) -> Iterator[str]:
-    """Ids that a config refers to, by ``@`` or by ``%``."""
+def references(node: Any) -> Iterator[str]:
+    """Yield the ids that the texts of a config refer to, by ``@`` or by ``%``."""
     if isinstance(node, str):
         yield from ReferenceResolver.match_refs_pattern(node)
         if node.startswith(MACRO_KEY):
             yield ReferenceResolver.normalize_id(node.removeprefix(MACRO_KEY))
     elif isinstance(node, dict | list):
         for value in node.values() if isinstance(node, dict) else node:
-            yield from _references(value)
+            yield from references(value)
 
 
 def _of_section(node: Config, base: Config, key: str, used: frozenset[str]) -> Iterator[_Problem]:

@@ -1,4 +1,4 @@
-"""The first step of every workflow: its keys, its packages, its seed."""
+"""The first step of every workflow: its keys, its weights, its packages, its seed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from monai.utils import set_determinism
 from monai_semiseg.bundles.caller import calling
 from monai_semiseg.bundles.command_line import begin_bundle_command
 from monai_semiseg.bundles.keys import refuse_unknown_keys
+from monai_semiseg.bundles.record import refuse_other_settings
 from monai_semiseg.bundles.versions import check_versions
 
 
@@ -17,7 +18,8 @@ def prepare(seed: int | None = 0, bundle_root: str | Path | None = None) -> None
     """Begin a workflow; what the bundles' ``initialize`` calls.
 
     Keys that neither the bundle's config has nor the merged one uses are refused, however the
-    workflow was built. Installed packages are held against the bundle's metadata. Randomness is
+    workflow was built. Weights at ``ckpt_path`` that say what they were trained with are shown
+    nothing else. Installed packages are held against the bundle's metadata. Randomness is
     seeded. Under ``python -m monai.bundle``, a typed error ends the process with its own few lines
     and exit code; in a process of somebody else's, nothing beyond the seed is touched.
 
@@ -26,12 +28,16 @@ def prepare(seed: int | None = 0, bundle_root: str | Path | None = None) -> None
         bundle_root: bundle folder.
 
     Raises:
-        ConfigError: If a key is misspelt, or a package that the bundle needs is absent.
+        ConfigError: If a key is misspelt, the weights were trained with another preprocessing, or a
+            package that the bundle needs is absent.
     """
     begin_bundle_command()
     workflow = calling(ConfigWorkflow)
     if workflow is not None:
         _check_keys(workflow, bundle_root)
+        if workflow.parser.get("ckpt_path") is not None:
+            weights = workflow.parser.get_parsed_content("ckpt_path")
+            refuse_other_settings(workflow.parser, str(weights))
     if bundle_root is not None:
         check_versions(bundle_root)
     if seed is not None:
