@@ -52,9 +52,9 @@ def merge_configs(files: Sequence[str | Path], settings: Mapping[str, Any]) -> C
     Raises:
         ConfigError: With the file, the key and the nearest one that is known.
     """
-    base = _load(files[0])
-    parser = ConfigParser(_load(files[0]))
-    overlays = {str(file): _load(file) for file in files[1:]}
+    base = load_config(files[0])
+    parser = ConfigParser(load_config(files[0]))
+    overlays = {str(file): load_config(file) for file in files[1:]}
     for file, content in [*overlays.items(), (None, settings)]:
         for key, value in content.items():
             _put(parser, key, value, file)
@@ -80,7 +80,7 @@ def refuse_unknown_keys(
     Raises:
         ConfigError: With the key and the nearest one that is known.
     """
-    contents = [_load(file) for file in bundle_configs]
+    contents = [load_config(file) for file in bundle_configs]
     begun = sorted((base for base in contents if base.keys() <= config.keys()), key=len)
     if begun:
         known = functools.reduce(lambda all_, base: {**all_, **base}, begun)
@@ -101,7 +101,12 @@ def _raise(problem: _Problem, path: str | None) -> None:
     )
 
 
-def _load(file: str | Path) -> Config:
+def load_config(file: str | Path) -> Config:
+    """Read a YAML or JSON of keys and values; no tag in it builds anything.
+
+    Raises:
+        ConfigError: If it cannot be read, or holds something else.
+    """
     try:
         content: Any = ConfigParser.load_config_file(str(file))
     except (ValueError, yaml.YAMLError) as error:

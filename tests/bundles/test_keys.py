@@ -91,7 +91,8 @@ def test_a_workflow_that_monai_builds(build: Callable[..., Any], name: str, tmp_
     files = [str(BASELINES / "configs" / f"{config}.json"), str(tmp_path / "mine.yaml")]
     with pytest.raises(RuntimeError) as caught:
         build(config_file=files, logging_file=False, bundle_root=str(BASELINES)).initialize()
-    assert isinstance(cause := root_cause(caught.value), ConfigError)
+    cause = root_cause(caught.value)
+    assert isinstance(cause, ConfigError)
     with pytest.raises(ConfigError, match=words):
         raise cause
 
