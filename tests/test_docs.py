@@ -238,6 +238,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., 
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "bundles", folder / "bundles")
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
+    (folder / "tests").symlink_to(ROOT / "tests")
     write_dataset(folder / "dataset", scans=64, shape=(26, 32, 24))
     run(
         ["monai-semiseg", "split", "DATASET", "--labelled", "20", "--output", "datalist.json"],
