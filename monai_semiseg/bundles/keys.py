@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
-from monai.bundle.utils import ID_SEP_KEY, MACRO_KEY, merge_kv
+from monai.bundle.utils import ID_SEP_KEY, MACRO_KEY, MERGE_KEY, merge_kv
 
 from monai_semiseg.errors import ConfigError
 
@@ -53,15 +53,20 @@ def merge_configs(files: Sequence[str | Path], settings: Mapping[str, Any]) -> C
         ConfigError: With the file, the key and the nearest one that is known.
     """
     base = load_config(files[0])
-    parser = ConfigParser(load_config(files[0]))
-    overlays = {str(file): load_config(file) for file in files[1:]}
-    for file, content in [*overlays.items(), (None, settings)]:
-        for key, value in content.items():
-            _put(parser, key, value, file)
-    config: Config = parser.get()
+    config = _merged(files, settings)
     problem = next(_problems(config, base, ENTRIES), None)
     if problem is not None:
-        _raise(problem, _origin(problem.key, overlays))
+        _raise(problem, _origin(problem.key, files))
+    return config
+
+
+def _merged(files: Sequence[str | Path], settings: Mapping[str, Any]) -> Config:
+    parser = ConfigParser(load_config(files[0]))
+    layers = [*((file, load_config(file)) for file in files[1:]), (None, settings)]
+    for file, content in layers:
+        for key, value in content.items():
+            _put(parser, str(key), value, file)
+    config: Config = parser.get()
     return config
 
 
@@ -89,7 +94,7 @@ def refuse_unknown_keys(
             _raise(problem, None)
 
 
-def _raise(problem: _Problem, path: str | None) -> None:
+def _raise(problem: _Problem, path: str | Path | None) -> None:
     name = problem.key.rsplit(ID_SEP_KEY, 1)[-1]
     near = difflib.get_close_matches(name, problem.known, n=1)
     known = f"known are {', '.join(sorted(problem.known))}" if problem.known else ""
@@ -121,12 +126,12 @@ def load_config(file: str | Path) -> Config:
     return content
 
 
-def _put(parser: ConfigParser, key: str, value: Any, file: str | None) -> None:
+def _put(parser: ConfigParser, key: str, value: Any, file: str | Path | None) -> None:
     try:
-        merge_kv(parser, str(key), value)
+        merge_kv(parser, key, value)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         node, known = parser.get(), {}
-        for part in ReferenceResolver.split_id(str(key).lstrip("+")):
+        for part in ReferenceResolver.split_id(key.removeprefix(MERGE_KEY)):
             known = node if isinstance(node, dict) else {}
             if part not in known:
                 break
@@ -134,17 +139,14 @@ def _put(parser: ConfigParser, key: str, value: Any, file: str | None) -> None:
         _raise(_Problem(part, f"unknown setting {key!r}", known, "" if known else str(error)), file)
 
 
-def _origin(key: str, overlays: Mapping[str, Config]) -> str | None:
-    """The last file that has a key, or one above or below it; None if it is a setting."""
-    top = key.split(ID_SEP_KEY)[0]
-    return next(
-        (
-            file
-            for file, content in reversed([*overlays.items()])
-            if top in {ReferenceResolver.split_id(str(k).lstrip("+"))[0] for k in content}
-        ),
-        None,
-    )
+def _origin(key: str, files: Sequence[str | Path]) -> str | Path | None:
+    """The file that brings a key that has no place; None if a setting does."""
+    base = load_config(files[0])
+    for number in range(1, len(files)):
+        config = _merged(files[: number + 1], {})
+        if key in (problem.key for problem in _problems(config, base, ENTRIES)):
+            return files[number]
+    return None
 
 
 def _problems(config: Config, base: Config, entries: Collection[str]) -> Iterator[_Problem]:

@@ -137,6 +137,19 @@ def test_bundle_run(said: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_the_file_at_fault_is_named_among_several(tmp_path: Path) -> None:
+    """And none where it is a setting, though a file speaks of the same component."""
+    (tmp_path / "right.yaml").write_text("inferer#inferer#overlap: 0.3")
+    (tmp_path / "wrong.yaml").write_text("inferer#inferer#overlapp: 0.3")
+    for names in (["right", "wrong", "right"], ["wrong", "right"]):
+        with pytest.raises(ConfigError, match="overlapp") as caught:
+            merge_configs([INFERENCE, *(tmp_path / f"{name}.yaml" for name in names)], {})
+        assert caught.value.path == tmp_path / "wrong.yaml"
+    with pytest.raises(ConfigError, match="overlapp") as caught:
+        merge_configs([INFERENCE, tmp_path / "right.yaml"], {"inferer#inferer#overlapp": 1})
+    assert caught.value.path is None
+
+
 RIGHT = [
     ("inference", "inferer#inferer#overlap: 0.25"),
     ("inference", "inferer#inferer#progress: true"),  # a parameter that the bundle does not give
