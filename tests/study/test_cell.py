@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_semiseg.study.cell import Job
 from monai_semiseg.study.grid import Arm, Cell, Stage
 
-BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 BASELINES, HEBBIAN = BUNDLES / "semisupervised_baselines", BUNDLES / "hebbian_initializer"
 
 

@@ -19,7 +19,7 @@ from monai_semiseg.study.grid import Arm, Grid, make_grid
 from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
 
-BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 TABLES = ("results.csv", "summary.csv", "summary.md", "protocol.json", "answer.txt")
 
 

@@ -29,7 +29,7 @@ from monai_semiseg.study.report import write_results
 from monai_semiseg.study.results import read_rows, summarise
 from monai_semiseg.study.runner import run_cells
 
-BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 # Stands for a training: resumable, slow enough to be killed, its scores a function of arm, budget
 # and seed.
 TRAIN = """
