@@ -62,6 +62,7 @@ class InputError(SemisegError):
     """A scan that cannot be read right; its case fails, the others go on."""
 
     code = "E_INPUT"
+    exit_code = 2
 
 
 class TruncatedError(InputError):
