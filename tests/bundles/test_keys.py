@@ -13,7 +13,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
 
-from monai_semiseg.bundles.keys import merge_configs, refuse_unknown_keys
+from monai_semiseg.bundles.keys import load_config, merge_configs, refuse_unknown_keys
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
@@ -190,6 +190,7 @@ def test_everything_that_the_bundles_ship_passes_on_both_roads(bundle: Path) -> 
         for overlays in [[], *overlays_of(bundle, base.stem)]:
             merged = merge_configs([base, *overlays], {})
             refuse_unknown_keys(merged, bases)
+            assert set(load_config(base)["imports"]) <= set(merged["imports"]), overlays
 
 
 def test_every_key_of_a_plan_is_one_of_every_workflow(

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from monai_semiseg.bundles.locate import methods_of
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.study.grid import Arm, Stage, arms_from, arms_of_file, make_grid
+from monai_semiseg.study.grid import Arm, Stage, arms_from, arms_of_file, make_grid, methods_of
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
+BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "semisupervised_baselines"
 DATASET = ScanDataset(
     Path("d"), "d", "MRI", {}, [DatasetCase(str(n), f"{n}", f"l{n}") for n in range(50)]
 )
