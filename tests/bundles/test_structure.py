@@ -29,6 +29,8 @@ SHARED = (
     "inferer",
     "overlap",
     "mirror_axes",
+    "training_scans",
+    "flip_left_right",
     "preprocessing",
     "postprocessing",
 )
