@@ -2,7 +2,7 @@
 
 Two families: an :class:`InputError` is one bad scan and fails its case alone; a
 :class:`ConfigError` is a bad request and stops before any work. Each class has a stable ``code``
-that reports carry.
+that reports carry, and the ``exit_code`` of a command that it ends.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class SemisegError(Exception):
     """
 
     code = "E_INTERNAL"
+    exit_code = 1
 
     def __init__(
         self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None
@@ -56,12 +57,14 @@ class ConfigError(SemisegError):
     """A bad argument, option, folder or configuration: nothing was started."""
 
     code = "E_CONFIG"
+    exit_code = 2
 
 
 class InputError(SemisegError):
     """A scan that cannot be read right; its case fails, the others go on."""
 
     code = "E_INPUT"
+    exit_code = 2
 
 
 class TruncatedError(InputError):
@@ -182,6 +185,7 @@ class OutputError(SemisegError):
     """The output cannot be written."""
 
     code = "E_DISK"
+    exit_code = 4
 
 
 class MemoryLimitError(SemisegError):
@@ -194,6 +198,7 @@ class CheckpointError(SemisegError):
     """Weights or a training state that cannot be used."""
 
     code = "E_CHECKPOINT"
+    exit_code = 2
 
 
 def root_cause(error: BaseException) -> BaseException:

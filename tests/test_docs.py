@@ -93,6 +93,11 @@ def test_commands_are_ones_that_we_have(page: Path, capsys: pytest.CaptureFixtur
 def _check_bundle_run(words: list[str]) -> None:
     """The configs are there, and every override is a key of one of them."""
     options = dict(itertools.pairwise(words))
+    if "verify_metadata" in words:
+        assert (ROOT / options["--meta_file"]).is_file() and (
+            ROOT / options["--filepath"]
+        ).is_file()
+        return
     text = options["--config_file"]
     files = re.findall(r"'([^']+)'", text) or [text]
     ours = [ROOT / file for file in files if file.startswith("bundles/")]
@@ -238,6 +243,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., 
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "bundles", folder / "bundles")
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
+    (folder / "tests").symlink_to(ROOT / "tests")
     write_dataset(folder / "dataset", scans=64, shape=(26, 32, 24))
     run(
         ["monai-semiseg", "split", "DATASET", "--labelled", "20", "--output", "datalist.json"],

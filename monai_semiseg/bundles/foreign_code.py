@@ -8,8 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-
+from monai_semiseg.bundles.keys import load_config
 from monai_semiseg.errors import ConfigError
 
 # Classes of MONAI by their short names, of this package and of torch's layers: what a config may
@@ -30,10 +29,13 @@ def foreign_code(configs: Sequence[str | Path]) -> list[str]:
 
     Args:
         configs: JSON or YAML files.
+
+    Raises:
+        ConfigError: If one cannot be read.
     """
     known, found = known_expressions(), []
     for file in configs:
-        for key, text in _strings(ConfigParser.load_config_file(str(file)), ""):
+        for key, text in _strings(load_config(file), ""):
             is_code = text.startswith("$") and text not in known
             is_class = (
                 key.endswith("_target_")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
-from monai_semiseg.bundles.session import hush, refuse_unknown
+from monai_semiseg.bundles.keys import merge_configs
 from monai_semiseg.errors import ConfigError
 
 
@@ -23,8 +23,9 @@ def open_workflow(
     Args:
         bundle: bundle folder.
         config: name in ``configs/`` without suffix (``train``, ``evaluate``, ``inference``).
-        settings: overrides of config keys; a key that the config does not have is refused.
-        overlays: further config files that are merged over it (a plan, a method).
+        settings: overrides of config keys.
+        overlays: further config files that are merged over it (a plan, a method). Keys that have no
+            place are refused (:func:`~monai_semiseg.bundles.keys.merge_configs`).
 
     Raises:
         ConfigError: If the bundle, a config or an overlay is absent, or a key is unknown.
@@ -45,8 +46,7 @@ def open_workflow(
             "no such file", expected="a config to merge over the bundle's", path=absent
         )
     settings = dict(settings or {})
-    hush()
-    refuse_unknown(settings, {key for name in files for key in ConfigParser.load_config_file(name)})
+    merge_configs(files, settings)
     return ConfigWorkflow(
         config_file=files,
         meta_file=str(root / "configs" / "metadata.json"),

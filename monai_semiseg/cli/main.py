@@ -11,13 +11,15 @@ import sys
 from collections.abc import Sequence
 
 from monai_semiseg import __version__
+from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study, weights
 from monai_semiseg.cli.terminal import say_aside
-from monai_semiseg.errors import ConfigError, InputError, OutputError, SemisegError, root_cause
+from monai_semiseg.errors import SemisegError, root_cause
 
 VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
 
-EXIT_CODES = """exit codes: 0 all done; 1 internal error; 2 bad arguments, configuration or dataset;
+EXIT_CODES = """exit codes: 0 all done; 1 internal error;
+2 bad arguments, configuration, weights or dataset;
 3 finished, some cases failed; 4 interrupted or disk full; 5 finished, some masks are flagged;
 141 nobody reads the output"""
 
@@ -49,7 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code."""
+    """Run one verb and return its exit code.
+
+    Args:
+        argv: the words after the program's name; None takes this process's own, and only then is
+            the process ours to set up.
+    """
+    if argv is None:
+        begin_command()
     args = build_parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may be bytes that are no text
@@ -71,8 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug or not isinstance(cause, SemisegError):
             raise
         say_aside(str(cause))
-        asked = isinstance(cause, ConfigError | InputError)
-        return 4 if isinstance(cause, OutputError) else 2 if asked else 1
+        return cause.exit_code
 
 
 def _reader_has_gone() -> bool:

@@ -105,7 +105,7 @@ def _inspect(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
 def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     from monai_semiseg.networks.inflation import fitted
-    from monai_semiseg.networks.weights import save_weights
+    from monai_semiseg.networks.weights import named_alike, save_weights
 
     if args.output is None:
         raise ConfigError(
@@ -113,6 +113,7 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
         )
     if args.bundle is not None:
         network = _network(args)
+        state = named_alike(network, state)
         before, state = len(state), fitted(state, network)
         total = len(network.state_dict())
         say(f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out")
@@ -127,9 +128,10 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
 
 def _match(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
-    from monai_semiseg.networks.weights import match_weights
+    from monai_semiseg.networks.weights import match_weights, named_alike
 
-    match = match_weights(_network(args), state)
+    network = _network(args)
+    match = match_weights(network, named_alike(network, state))
     say(str(match))
     return 0 if match.loaded else 3
 

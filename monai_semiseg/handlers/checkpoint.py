@@ -12,7 +12,9 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_semiseg.bundles.record import differences, write_record
 from monai_semiseg.errors import CheckpointError
+from monai_semiseg.handlers.fingerprint import TrainingFingerprint
 from monai_semiseg.networks.weights import load_weights, read_checkpoint, unwrapped
 from monai_semiseg.samplers.seeded import BudgetSampler
 from monai_semiseg.storage.files import atomic_path
@@ -32,6 +34,9 @@ class TrainingCheckpoint:
     nnU-Net: validation on one or two scans is noisy, and the raw maximum picks a lucky early
     moment.
 
+    ``model.json`` beside ``model.pt`` says what the network was trained with, and ``checkpoint.pt``
+    what the training is: another data list, config or method does not go on from it.
+
     Put it after ``ValidationHandler`` in the list of handlers.
 
     Args:
@@ -45,6 +50,8 @@ class TrainingCheckpoint:
         smoothing: s above, 0 (the metric as it is) to below 1.
         companions: further networks by name, written as plain state dicts ``NAME.pt`` whenever
             ``model.pt`` is.
+        fingerprint: of this training; None keeps and compares nothing.
+        resume_anyway: go on although the fingerprint differs.
     """
 
     def __init__(
@@ -58,7 +65,10 @@ class TrainingCheckpoint:
         write: bool = True,
         smoothing: float = 0.7,
         companions: dict[str, nn.Module] | None = None,
+        fingerprint: TrainingFingerprint | None = None,
+        resume_anyway: bool = False,
     ) -> None:
+        self.fingerprint, self.resume_anyway = fingerprint, resume_anyway
         self.companions = companions or {}
         self.folder, self.network, self.objects = Path(folder), network, state
         self.evaluator, self.samplers, self.resume, self.write = (
@@ -91,7 +101,9 @@ class TrainingCheckpoint:
             for name, product in products.items():
                 with atomic_path(self.folder / f"{name}.pt") as part:
                     torch.save(product, part)
+                self._describe(name)
         content = {
+            **({"fingerprint": self.fingerprint.facts()} if self.fingerprint else {}),
             "network": weights,
             "iteration": engine.state.iteration,
             "epoch": engine.state.epoch,
@@ -103,6 +115,13 @@ class TrainingCheckpoint:
         }
         with atomic_path(self.folder / "checkpoint.pt") as part:
             torch.save(content, part)
+
+    def _describe(self, name: str) -> None:
+        if self.fingerprint is not None:
+            settings = dict(self.fingerprint.settings)
+            if name != "model":  # a companion is another network, trained on the same data
+                settings.pop("network_def", None)
+            write_record(self.folder / f"{name}.pt", settings, self.fingerprint.bundle)
 
     def _better(self, engine: Engine) -> bool:
         """Take in this epoch's validation, if there was one, and say whether it is the best so far."""
@@ -122,6 +141,7 @@ class TrainingCheckpoint:
         if not self.resume or not file.is_file():
             return
         content = read_checkpoint(file)
+        self._compare(content, file)
         try:
             self._take(content, engine)
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -136,6 +156,22 @@ class TrainingCheckpoint:
                 path=file,
             ) from error
         logger.info("%s: continuing after iteration %d", file, content["iteration"])
+
+    def _compare(self, content: dict[str, Any], file: Path) -> None:
+        """Refuse the checkpoint of another training."""
+        if self.fingerprint is None or self.resume_anyway:
+            return
+        if "fingerprint" not in content:
+            logger.warning("%s: older than fingerprints, taken for this training's", file)
+            return
+        differ = differences(content["fingerprint"], self.fingerprint.facts())
+        if differ:
+            raise CheckpointError(
+                f"belongs to another training: {differ}",
+                expected="the data list, plan, config and method that it was started with",
+                remedy="resume with these, choose another ckpt_dir, or say --resume_anyway True",
+                path=file,
+            )
 
     def _take(self, content: dict[str, Any], engine: Engine) -> None:
         if content.get("budget", _budget(engine)) != _budget(engine):

@@ -8,6 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_semiseg.bundles.keys import merge_configs
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.runner import BatchRunner
 
@@ -45,13 +46,15 @@ def open_zoo_bundle(
         options: of :class:`~monai_semiseg.inference.runner.BatchRunner`.
 
     Raises:
-        ConfigError: If the bundle lacks one of them.
+        ConfigError: If the bundle lacks one of them, or a key has no place in its config.
     """
+    ours = {key: settings[key] for key in ("device",) if key in settings}
+    weights = str(settings.get("ckpt_path", bundle / "models" / "model.pt"))
+    asked = {key: value for key, value in settings.items() if key not in ("ckpt_path", *ours)}
     parser = ConfigParser()
-    parser.read_config([str(bundle / "configs" / "inference.json"), *map(str, overlays)])
+    parser.read_config(merge_configs([bundle / "configs" / "inference.json", *overlays], asked))
     parser.read_meta(str(bundle / "configs" / "metadata.json"))
-    weights = str(settings.pop("ckpt_path", bundle / "models" / "model.pt"))
-    parser.update({"bundle_root": str(bundle), **settings})
+    parser.update({"bundle_root": str(bundle), **ours})
     for key in ("preprocessing", "inferer", "postprocessing"):
         if parser.get(key) is None:
             raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,24 @@ from monai_semiseg.storage.files import atomic_path, sha256_of
 
 logger = logging.getLogger(__name__)
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+# What the network is called in checkpoints of ours (the first), Lightning, nnU-Net, MONAI, timm and others.
+_CONTAINERS = (
+    "network",
+    "state_dict",
+    "model_state_dict",
+    "network_state_dict",
+    "net_state_dict",
+    "network_weights",
+    "model",
+    "net",
+    "ema",
+    "ema_state_dict",
+)
+# What a training's module calls the network that it holds.
+_ATTRIBUTES = ("model.", "net.", "network.", "_model.")
+_SAVE_PLAIN = (
+    "where it was trained, torch.save(network.state_dict(), 'weights.pt'), and use that file"
+)
 
 
 @dataclass(frozen=True)
@@ -63,15 +82,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = _read(file)
     except Exception as error:  # a damaged stream makes torch's unpickler raise nearly anything
+        pickled = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise CheckpointError(
-            "damaged, or more than tensors",
-            expected="a state dict saved by torch or safetensors",
-            remedy="copy the file again; weights that need code to load are refused",
+            f"holds a pickled {pickled[1]}, which only its code could load"
+            if pickled
+            else "damaged, or more than tensors",
+            expected="a state dict saved by torch or safetensors; code in weights is never run",
+            remedy=_SAVE_PLAIN if pickled else f"copy the file again; or {_SAVE_PLAIN}",
             path=file,
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(
-            f"holds a {type(content).__name__}", expected="a state dict", path=file
+            f"holds a {type(content).__name__}",
+            expected="a state dict",
+            remedy=_SAVE_PLAIN,
+            path=file,
         )
     return {str(key): value for key, value in content.items()}
 
@@ -93,20 +118,30 @@ def _read(file: Path) -> Any:
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a .pt or .safetensors file; no code in it is executed.
 
-    A checkpoint with the network under ``network`` or ``model`` works as well as a plain state
-    dict. Prefixes of DistributedDataParallel and torch.compile are removed.
+    A checkpoint that holds the network beside other things works as well as a plain state dict;
+    where it is not one of ours, a line says what was taken. Prefixes of DistributedDataParallel and
+    torch.compile are removed.
 
     Raises:
-        CheckpointError: If the file is absent, damaged, holds more than tensors, or a tensor is not
-            finite.
+        CheckpointError: If the file is absent, damaged, holds more than tensors, or none, or a
+            tensor is not finite.
     """
-    content = read_checkpoint(path)
-    for key in ("network", "model", "state_dict"):
-        if isinstance(content.get(key), dict):
-            content = content[key]
+    content, where = read_checkpoint(path), []
+    while key := next((key for key in _CONTAINERS if isinstance(content.get(key), dict)), None):
+        content = content[key]
+        where.append(key)
+    if where not in ([], ["network"]):
+        logger.warning("%s: the weights under %r are taken", path, "/".join(where))
     state = {
         _plain(str(name)): value for name, value in content.items() if isinstance(value, Tensor)
     }
+    if content and not state:
+        raise CheckpointError(
+            f"no tensors under {'/'.join(where) or 'its keys'} {_few(tuple(map(str, content)))}",
+            expected=f"a state dict, plain or under one of {', '.join(_CONTAINERS)}",
+            remedy=_SAVE_PLAIN,
+            path=path,
+        )
     bad = next(
         (n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()), None
     )
@@ -134,18 +169,64 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
     """
     if strict:
         check_published(path)
-    state, target = read_state_dict(path), unwrapped(network)
+    target = unwrapped(network)
+    state = named_alike(target, read_state_dict(path))
     match = match_weights(target, state)
     if not match.loaded or (strict and (match.missing or match.unused)):
         raise CheckpointError(
             f"the weights do not fit the network: {match}",
-            expected="weights of the same network",
-            remedy="use the config and plan that the weights were trained with",
+            expected=f"weights of the same network{_other_shape(target, state)}",
+            remedy="use the --plan and settings that the weights were trained with; "
+            "monai-semiseg weights match compares",
             path=Path(path),
         )
     target.load_state_dict({name: state[name] for name in match.loaded}, strict=False)
     logger.info("%s: %s", path, match)
     return match
+
+
+def named_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what a foreign training put before the names (``model.``), where no name fits with it.
+
+    A line says so. Only the network can tell: the names of some networks begin so themselves.
+
+    Args:
+        network: whose names are wanted.
+        state: tensors by name.
+
+    Returns:
+        The tensors under that prefix by the network's names; all of them where none helps.
+    """
+    own, found, prefix = set(unwrapped(network).state_dict()), dict(state), ""
+    for _ in range(2):  # a module in a module
+        if not own.isdisjoint(found):
+            break
+        inner = {front: _within(found, front) for front in _ATTRIBUTES}
+        front = max(_ATTRIBUTES, key=lambda name: (len(own & inner[name].keys()), len(inner[name])))
+        found, prefix = inner[front], prefix + front
+    if not prefix or own.isdisjoint(found):
+        return dict(state)
+    left = len(state) - len(found)
+    others = f"; {left} others are left out" if left else ""
+    logger.warning("foreign weights: %r is taken off %d names%s", prefix, len(found), others)
+    return found
+
+
+def _within(state: Mapping[str, Tensor], front: str) -> dict[str, Tensor]:
+    return {
+        _plain(name.removeprefix(front)): value
+        for name, value in state.items()
+        if name.startswith(front)
+    }
+
+
+def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """The first tensor that has another shape in the network, as words."""
+    for name, own in network.state_dict().items():
+        if name in state and state[name].shape != own.shape:
+            there, here = (" x ".join(map(str, value.shape)) for value in (state[name], own))
+            return f"; {name} is {there} in the file, {here} in the network"
+    return ""
 
 
 def check_published(path: str | Path) -> None:

@@ -101,7 +101,7 @@ class Job:
             self._adopt_stages(others)
             return
         # Only once the weights are whole does anything say that there is nothing left to train.
-        shutil.copy2(twin.folder / "model.pt", self.folder / "model.pt")
+        _copy_weights(twin.folder, self.folder)
         write_atomically(self.folder / "adopted.txt", f"{twin.cell.id}\n")
         shutil.copy2(twin.folder / "learning_curve.csv", self.folder / "learning_curve.csv")
 
@@ -127,7 +127,7 @@ class Job:
             if donor is None:
                 return
             folder.mkdir(parents=True)
-            shutil.copy2(donor._stage_folder(number) / "model.pt", folder / "model.pt")
+            _copy_weights(donor._stage_folder(number), folder)
             write_atomically(folder / "adopted.txt", f"{donor.cell.id}\n")
 
     def _has(self, name: str) -> bool:
@@ -260,6 +260,13 @@ class Job:
                 return max((int(row["iteration"]) for row in csv.DictReader(stream)), default=0)
         except (OSError, ValueError, KeyError):
             return 0
+
+
+def _copy_weights(source: Path, folder: Path) -> None:
+    """Weights, behind the record of what they were trained with, where there is one."""
+    for name in ("model.json", "model.pt"):
+        if (source / name).is_file():
+            shutil.copy2(source / name, folder / name)
 
 
 def _known(config: Path, starts: Mapping[str, Path]) -> dict[str, Path]:

@@ -28,6 +28,66 @@ Raw = Callable[[Path, str], dict[str, Any]]
 Settings = Callable[..., dict[str, Any]]
 
 
+# Fields of MONAI's meta_schema_20240725.json with their types, and those that it requires.
+PUBLISHED = {
+    "schema": str,
+    "version": str,
+    "changelog": dict,
+    "monai_version": str,
+    "pytorch_version": str,
+    "numpy_version": str,
+    "required_packages_version": dict,
+    "task": str,
+    "description": str,
+    "authors": str,
+    "copyright": str,
+    "data_source": str,
+    "data_type": str,
+    "image_classes": str,
+    "label_classes": str,
+    "pred_classes": str,
+    "eval_metrics": dict,
+    "intended_use": str,
+    "references": list,
+    "supported_apps": dict,
+    "network_data_format": dict,
+}
+TENSOR = {
+    "type": str,
+    "format": str,
+    "num_channels": int,
+    "spatial_shape": list,
+    "dtype": str,
+    "value_range": list,
+    "is_patch_data": bool,
+    "channel_def": dict,
+}
+OPTIONAL = {
+    *("changelog", "data_source", "data_type", "image_classes", "label_classes", "pred_classes"),
+    *("eval_metrics", "intended_use", "references", "supported_apps"),
+}
+
+
+def test_metadata_has_the_fields_of_the_published_schema(bundle: Path, raw: Raw) -> None:
+    """Of its types; and the schema that we check with asks for no less."""
+    meta = raw(bundle, "metadata")
+    assert meta["schema"].endswith("/meta_schema_20240725.json")
+    assert PUBLISHED.keys() - OPTIONAL <= meta.keys()
+    wrong = [key for key, kind in PUBLISHED.items() if not isinstance(meta.get(key, kind()), kind)]
+    assert wrong == []
+    assert all(isinstance(reference, str) for reference in meta["references"])
+    form = meta["network_data_format"]
+    assert form.keys() <= {"inputs", "outputs", "post_processed_outputs"}
+    for tensor in (*form["inputs"].values(), *form["outputs"].values()):
+        assert [key for key, kind in TENSOR.items() if type(tensor[key]) is not kind] == []
+        assert all(isinstance(size, str | int) for size in tensor["spatial_shape"])
+        assert all(isinstance(bound, int | float) for bound in tensor["value_range"])
+    ours = json.loads(SCHEMA.read_text())
+    assert PUBLISHED.keys() - OPTIONAL <= set(ours["required"])
+    assert PUBLISHED.keys() <= ours["properties"].keys()
+    assert TENSOR.keys() <= set(ours["$defs"]["tensor"]["required"])
+
+
 def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
     """With a schema that lies where MONAI would download the official one to."""
     meta = bundle / "configs" / "metadata.json"

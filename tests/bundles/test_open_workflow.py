@@ -65,13 +65,13 @@ def test_overlays_are_merged_in_order_and_their_keys_may_be_overridden(
     bundle: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere" / "plan.yaml").write_text(
-        "dataset_dir: plan\ninferer#overlap: 0.1\nnew: 1\n"
+        "dataset_dir: plan\nnew: 1\ninferer#overlap: '@new'\n"
     )
     (tmp_path / "method.json").write_text(json.dumps({"dataset_dir": "method"}))
     workflow = run_workflow(
         bundle, "inference", {"new": 5}, ["plan.yaml", tmp_path / "method.json"]
     )
-    assert (bundle / "out" / "method").read_text() == "0.1"
+    assert (bundle / "out" / "method").read_text() == "5"
     assert workflow.parser.get_parsed_content("new") == 5
 
 

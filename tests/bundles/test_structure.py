@@ -30,6 +30,8 @@ SHARED = (
     "overlap",
     "sides",
     "mirror_axes",
+    "training_scans",
+    "flip_left_right",
     "preprocessing",
     "postprocessing",
 )
@@ -182,7 +184,7 @@ def test_configs_run_no_code_but_ours_and_monais(bundle: Path) -> None:
         for key, text in walk(json.loads(file.read_text())):
             if key == "_target_":
                 assert TARGETS.fullmatch(text), (file.name, text)
-            elif key == "imports":
+            elif key.lstrip("+") == "imports":
                 assert IMPORTS.fullmatch(text), (file.name, text)
             elif text.startswith("$"):
                 assert not CALLS.search(text), (file.name, text)

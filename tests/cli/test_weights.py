@@ -138,3 +138,26 @@ def test_bad_requests(
 ) -> None:
     assert main(["weights", more[0], str(file), *more[1:]]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_foreign_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Known wrappings are looked through, all else ends with exit code 2 and what to do."""
+    lightning = {f"model.{name}": value for name, value in network().state_dict().items()}
+    torch.save({"state_dict": lightning}, tmp_path / "lightning.pt")
+    torch.save(network(), tmp_path / "pickled.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    torch.save(network(outputs=7).state_dict(), tmp_path / "classes.pt")
+    match = ["weights", "match", "--bundle", str(BUNDLE)]
+    assert main([*match, str(tmp_path / "lightning.pt")]) == 0
+    assert "missing" not in capsys.readouterr().out and "'model.' is taken off" in caplog.text
+    for name in ("pickled", "list"):
+        assert main([*match, str(tmp_path / f"{name}.pt")]) == 2
+        assert "torch.save(network.state_dict()" in capsys.readouterr().err
+    scan = BUNDLE.parents[1] / "sample_data" / "scans" / "dicom" / "series_b"
+    for name in ("pickled", "list", "classes"):
+        command = ["predict", str(scan), "--output", str(tmp_path / "out"), "--bundle", str(BUNDLE)]
+        assert main([*command, "--weights", str(tmp_path / f"{name}.pt"), "--device", "cpu"]) == 2
+        assert "to do: " in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.nii.gz"))

@@ -372,11 +372,11 @@ def _change(content: dict[str, Any], key: str) -> dict[str, Any]:
             lambda file, content: torch.save(
                 {**content, "optimizer": Payload(file.parent / "proof")}, file
             ),
-            "damaged",
+            "pickled",
         ),
         (
             lambda file, content: file.write_bytes(pickle.dumps(Payload(file.parent / "proof"))),
-            "damaged",
+            "pickled",
         ),
     ],
 )

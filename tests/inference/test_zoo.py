@@ -12,7 +12,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import yaml
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 
@@ -267,8 +266,9 @@ def test_a_yaml_that_repeats_itself_is_looked_at_once(tmp_path: Path) -> None:
 
 def test_yaml_tags_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tag.yaml").write_text("a: !!python/object/apply:os.system ['touch proof']")
-    with pytest.raises(yaml.YAMLError):
+    with pytest.raises(ConfigError, match="cannot be read"):
         foreign_code([tmp_path / "tag.yaml"])
+    assert not Path("proof").exists()
 
 
 def test_a_bundle_without_label_names(tmp_path: Path, zoo: Path, kit: SimpleNamespace) -> None:
@@ -277,3 +277,14 @@ def test_a_bundle_without_label_names(tmp_path: Path, zoo: Path, kit: SimpleName
     assert predict(zoo, tmp_path / "in", tmp_path / "out", "--trust") == 2
     with pytest.raises(ConfigError, match="foreign code"):
         require_trust(foreign_code([zoo / "configs" / "inference.json"]), zoo)
+
+
+def test_a_misspelt_setting_is_refused(
+    tmp_path: Path, zoo: Path, kit: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
+    (tmp_path / "mine.yaml").write_text("inferer#overlapp: 0.25")
+    for said in (["--set", "inferrer#overlap=0.25"], ["--config", str(tmp_path / "mine.yaml")]):
+        assert predict(zoo, tmp_path / "in", tmp_path / "out", "--trust", *said) == 2
+        assert "did you mean" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -12,11 +13,19 @@ from typing import Any
 
 import pytest
 import torch
+from monai.networks.nets import UNet
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from monai_semiseg.errors import CheckpointError
-from monai_semiseg.networks.weights import load_weights, read_checkpoint, read_state_dict, unwrapped
+from monai_semiseg.networks.weights import (
+    load_weights,
+    match_weights,
+    named_alike,
+    read_checkpoint,
+    read_state_dict,
+    unwrapped,
+)
 
 State = dict[str, Tensor]
 
@@ -250,3 +259,83 @@ def test_content_that_is_no_state_dict_is_refused(tmp_path: Path, content: Any) 
 def test_absent_weights(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="no weights there"):
         read_checkpoint(tmp_path / name)
+
+
+FOREIGN: dict[str, tuple[Callable[[State], Any], str]] = {
+    "Lightning": (
+        lambda state: {"epoch": 3, "state_dict": prefixed(state, "model.")},
+        "under 'state_dict' are taken.*'model.' is taken off 9 names",
+    ),
+    "Lightning with a loss that has weights": (
+        lambda state: {"state_dict": {**prefixed(state, "net."), "loss.weight": torch.ones(2)}},
+        "'net.' is taken off 9 names; 1 others are left out",
+    ),
+    "Lightning, compiled": (
+        lambda state: {"state_dict": prefixed(state, "model._orig_mod.")},
+        "'model.' is taken off",
+    ),
+    "a module in a module": (
+        lambda state: {"state_dict": prefixed(state, "network.model.")},
+        "'network.model.' is taken off",
+    ),
+    "a tutorial": (
+        lambda state: {"model_state_dict": state, "optimizer_state_dict": {"state": {}}},
+        "under 'model_state_dict' are taken",
+    ),
+    "nnU-Net": (
+        lambda state: {"network_weights": prefixed(state, "module."), "current_epoch": 2},
+        "under 'network_weights' are taken",
+    ),
+    "an average alone": (lambda state: {"ema": state}, "under 'ema' are taken"),
+    "two deep": (
+        lambda state: {"model": {"state_dict": state}},
+        "under 'model/state_dict' are taken",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FOREIGN)
+def test_checkpoints_of_other_trainings_are_unwrapped_with_a_line(
+    tmp_path: Path, source: nn.Module, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, words = FOREIGN[form]
+    torch.save(make(source.state_dict()), tmp_path / "w.pt")
+    target = net()
+    load_weights(target, tmp_path / "w.pt", strict=True)
+    assert equal(target.state_dict(), source.state_dict())
+    assert re.search(words, " ".join(record.getMessage() for record in caplog.records))
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module.model."])
+def test_a_network_whose_own_names_begin_as_a_prefix_does_keeps_them(prefix: str) -> None:
+    """All names of MONAI's UNet begin with ``model.``."""
+    network = UNet(3, 1, 2, channels=(2, 4), strides=(2,))
+    state = prefixed(network.state_dict(), prefix.replace("module.", ""))
+    assert equal(named_alike(network, state), network.state_dict())
+    assert not match_weights(network, named_alike(network, state)).missing
+
+
+def test_other_classes_are_refused_with_both_shapes(tmp_path: Path, source: nn.Module) -> None:
+    torch.save({**source.state_dict(), "2.bias": torch.ones(5)}, tmp_path / "w.pt")
+    with pytest.raises(
+        CheckpointError, match=r"2\.bias is 5 in the file, 2 in the network"
+    ) as caught:
+        load_weights(net(), tmp_path / "w.pt", strict=True)
+    assert "--plan" in caught.value.remedy and caught.value.exit_code == 2
+
+
+def test_a_pickled_network_is_named_and_refused_with_what_to_do(
+    tmp_path: Path, source: nn.Module
+) -> None:
+    torch.save(source, tmp_path / "w.pt")
+    torch.save({"model": source}, tmp_path / "nested.pt")
+    for name in ("w.pt", "nested.pt"):
+        with pytest.raises(CheckpointError, match=r"holds a pickled torch\.nn\.[\w.]+") as caught:
+            read_state_dict(tmp_path / name)
+        assert "torch.save(network.state_dict()" in caught.value.remedy
+
+
+def test_a_checkpoint_without_a_network_names_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"student": {"a": torch.ones(1)}, "epoch": 4}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="no tensors under its keys student, epoch"):
+        read_state_dict(tmp_path / "w.pt")

@@ -1,0 +1,24 @@
+"""Whose config is being evaluated: MONAI tells an expression nothing of the parser that evaluates it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TypeVar
+
+Owner = TypeVar("Owner")
+
+
+def calling(kind: type[Owner]) -> Owner | None:
+    """Return the nearest caller's ``self`` that is a ``kind``, or None.
+
+    A config's expressions see the values that they refer to, never the config itself, and MONAI
+    keeps no register of its workflows. What calls us is on the stack, whoever built it: the command
+    line, ``create_workflow``, MONAI Label, a program of its own. It is read, not changed.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, kind):
+            return owner
+        frame = frame.f_back
+    return None

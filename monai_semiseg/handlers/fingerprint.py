@@ -1,0 +1,68 @@
+"""What a training is: its data list, plan, config and method, so that another one is not taken for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_semiseg.bundles.caller import calling
+from monai_semiseg.bundles.record import is_free, leaves, settings_of
+from monai_semiseg.datasets.split import load_datalist
+from monai_semiseg.errors import ConfigError
+
+_TRAINED_ON = ("training", "unlabeled", "validation")
+
+
+@dataclass(frozen=True)
+class TrainingFingerprint:
+    """One training, in plain values.
+
+    Attributes:
+        bundle: name of the bundle.
+        settings: top-level settings, as :func:`~monai_semiseg.bundles.record.settings_of`.
+        config: every text and number of the config that is not free, by id.
+        data: sections of the data list that train, each as its number of scans and a hash of them.
+    """
+
+    bundle: str
+    settings: dict[str, Any]
+    config: dict[str, Any]
+    data: dict[str, str]
+
+    def facts(self) -> dict[str, Any]:
+        """All that has to stay the same, by name, the data and the method first."""
+        sections = {f"datalist {name}": text for name, text in self.data.items()}
+        method = {"method": self.config.get("train::trainer::_target_")}
+        return {**sections, **method, **self.config}
+
+
+def training_fingerprint(datalist: str, bundle_root: str = ".") -> TrainingFingerprint:
+    """Take the fingerprint of the training whose config this stands in.
+
+    Args:
+        datalist: JSON file; where it is absent, the scans stand in the config itself.
+        bundle_root: bundle folder.
+
+    Raises:
+        ConfigError: If no config is being evaluated.
+    """
+    parser = calling(ConfigParser)
+    if parser is None:
+        raise ConfigError("no config is being evaluated", expected="a _target_ in a MONAI config")
+    content = load_datalist(datalist) if Path(datalist).is_file() else {}
+    return TrainingFingerprint(
+        bundle=Path(bundle_root).resolve().name,
+        settings=settings_of(parser),
+        config=leaves(parser.get(), leave_out=is_free),
+        data={name: _section(content[name]) for name in _TRAINED_ON if name in content},
+    )
+
+
+def _section(entries: list[Any]) -> str:
+    text = json.dumps(entries, sort_keys=True)
+    return f"{len(entries)} scans ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
