@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from monai_semiseg.errors import OutputError
 
 
@@ -55,7 +57,7 @@ def _remove_orphans(target: Path) -> None:
     """Remove the temporary files that processes of this machine which no longer run left for a target."""
     for part in target.parent.glob(f".part-{_machine()}-*-*-{glob.escape(target.name)}"):
         owner = part.name.split("-")[2]
-        if owner.isdigit() and not _runs(int(owner)):
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
             part.unlink(missing_ok=True)
 
 
@@ -66,16 +68,6 @@ def _machine() -> str:
     temporary name.
     """
     return re.sub(r"\W", "_", platform.node())[:16]
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's process
-        return True
-    return True
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
@@ -92,20 +84,10 @@ def sha256_of(path: str | Path) -> str:
 
 
 def available_memory() -> int:
-    """Bytes of memory that a new allocation can count on (free and reclaimable), or 8 GiB where unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(
-            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration, ValueError):
-        return 8 * 2**30
+    """Return the bytes of memory that a new allocation can count on, free or reclaimable."""
+    return int(psutil.virtual_memory().available)
 
 
 def resident_memory() -> float:
-    """Megabytes of this process in memory; 0 where unknown."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """Return how many megabytes of this process are in memory."""
+    return float(psutil.Process().memory_info().rss) / 2**20
