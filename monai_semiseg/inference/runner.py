@@ -26,7 +26,7 @@ from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.pipeline import overlapped
 from monai_semiseg.inference.run_manifest import RunManifest
-from monai_semiseg.inference.segmenter import CaseSegmenter
+from monai_semiseg.inference.segmenter import CaseSegmenter, Work
 from monai_semiseg.networks.weights import load_weights
 from monai_semiseg.storage.files import sha256_of
 from monai_semiseg.storage.shard import parse_shard, shard_of
@@ -218,10 +218,17 @@ class BatchRunner:
             ) as bar,
         ):
             left = len(rest)
-            for done in overlapped(rest, work.read, work.compute, work.write, lambda: stop.wanted):
+
+            def finish(done: Work) -> Work:
+                """Write a case, then its line: both wait for the disk, and the network for neither."""
+                work.write(done)
+                if done.result is not None:
+                    manifest.add(done.case, done.result)
+                return done
+
+            for done in overlapped(rest, work.read, work.compute, finish, lambda: stop.wanted):
                 if (result := done.result) is None:
                     continue
-                manifest.add(done.case, result)
                 bar.update()
                 left -= 1
                 if result.status == "failed":

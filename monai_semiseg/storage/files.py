@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import platform
@@ -55,10 +54,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 def _remove_orphans(target: Path) -> None:
     """Remove the temporary files that processes of this machine which no longer run left for a target."""
-    for part in target.parent.glob(f".part-{_machine()}-*-*-{glob.escape(target.name)}"):
-        owner = part.name.split("-")[2]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            part.unlink(missing_ok=True)
+    left = re.compile(rf"\.part-{_machine()}-(\d+)-\d+-{re.escape(target.name)}")
+    for name in os.listdir(target.parent):  # not glob, which takes ten times as long
+        if (found := left.fullmatch(name)) and not psutil.pid_exists(int(found[1])):
+            target.with_name(name).unlink(missing_ok=True)
 
 
 def _machine() -> str:
