@@ -30,9 +30,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OutputError: If the disk is full or the folder cannot be written.
     """
     target = Path(path)
-    part = target.with_name(
-        f".part-{_machine()}-{os.getpid()}-{threading.get_native_id()}-{target.name}"
-    )
+    part = _part_of(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(target)
@@ -52,10 +50,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             part.unlink()
 
 
+def _part_of(target: Path) -> Path:
+    """The temporary file beside a target that this thread alone writes."""
+    mine = f"{_machine()}-{os.getpid()}-{threading.get_native_id()}"
+    return target.with_name(f".part-{mine}-{target.name}")
+
+
 def _remove_orphans(target: Path) -> None:
     """Remove the temporary files that processes of this machine which no longer run left for a target."""
     left = re.compile(rf"\.part-{_machine()}-(\d+)-\d+-{re.escape(target.name)}")
-    for name in os.listdir(target.parent):  # not glob, which takes ten times as long
+    for name in os.listdir(target.parent):  # noqa: PTH208 - Path's ways take ten times as long
         if (found := left.fullmatch(name)) and not psutil.pid_exists(int(found[1])):
             target.with_name(name).unlink(missing_ok=True)
 
@@ -74,6 +78,36 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     with atomic_path(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+def create_atomically(path: str | Path, content: str) -> bool:
+    """Write a file that is not there yet, as a whole or not at all; return False if it is there.
+
+    Of several processes that try, one succeeds, and a kill at any moment leaves no part of a file.
+    """
+    target = Path(path)
+    part = _part_of(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(target)
+    try:
+        part.write_text(content)
+        os.link(part, target)  # unlike a rename, it fails where another was first
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        return _create(target, content)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def _create(target: Path, content: str) -> bool:
+    try:
+        with target.open("x") as stream:
+            stream.write(content)
+    except FileExistsError:
+        return False
+    return True
 
 
 def sha256_of(path: str | Path) -> str:

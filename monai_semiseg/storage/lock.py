@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from monai_semiseg.storage.files import create_atomically
+
 STALE_AFTER = (
     300.0  # seconds without a sign of life; file systems of several machines agree to a few seconds
 )
@@ -40,14 +42,8 @@ class WorkLock:
                 return False
             _end_orphan(aside)
             aside.unlink()
-        try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            return False
-        with os.fdopen(handle, "w") as stream:
-            stream.write(json.dumps(_me()))
-        self.held = True
-        return True
+        self.held = create_atomically(self.path, json.dumps(_me()))
+        return self.held
 
     @property
     def free(self) -> bool:

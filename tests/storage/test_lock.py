@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,32 @@ def test_a_lock_is_free_once_its_process_is_gone_or_its_number_is_another_ones(
     owner = json.loads(path.read_text())
     path.write_text(json.dumps({**owner, "started": "0.00"}))
     assert WorkLock(path).free
+
+
+def test_a_lock_is_never_seen_without_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed between making the file and writing into it held it for five minutes."""
+    path = tmp_path / "lock"
+
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        WorkLock(path).acquire()
+    monkeypatch.undo()
+    assert not path.exists() and WorkLock(path).acquire() and not WorkLock(path).acquire()
+
+
+def test_a_lock_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "lock"
+    assert WorkLock(path).acquire() and not WorkLock(path).acquire()
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
 
 
 def test_memory_is_what_the_system_says() -> None:
