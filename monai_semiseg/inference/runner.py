@@ -68,8 +68,8 @@ class BatchRunner:
             only.
         segment_codes: label index (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
-        autocast_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None is float32
-            throughout.
+        autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it; the
+            report says what it came to.
     """
 
     def __init__(
@@ -93,7 +93,6 @@ class BatchRunner:
         shard: str | None = None,
         autocast_dtype: str | None = None,
     ) -> None:
-        self.precision = autocast_type(autocast_dtype)
         self.network, self.weights = network, weights
         self.preprocessing, self.inferer, self.postprocessing = (
             preprocessing,
@@ -104,7 +103,9 @@ class BatchRunner:
         self.output_dir = Path(output_dir)
         self.names = {int(index): name for index, name in label_names.items()}
         self.device, self.overwrite = torch.device(device), overwrite
-        self.about = {**(about or {}), "autocast_dtype": autocast_dtype}
+        self.precision = autocast_type(autocast_dtype, self.device)
+        used = None if self.precision is None else str(self.precision).removeprefix("torch.")
+        self.about = {**(about or {}), "autocast_dtype": used}
         self.shard = parse_shard(shard)
         self.training = {**(training_scans or {}), **({"modality": None} if any_modality else {})}
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from monai.inferers import SimpleInferer
+from tqdm import tqdm
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.run_manifest import RunManifest
@@ -207,6 +208,7 @@ def test_killed_again_and_again(tmp_path: Path, scans: Path, make_runner: Make) 
         torch.set_num_threads(
             1
         )  # OpenMP's threads do not survive a fork: the first parallel loop would wait for them
+        tqdm.set_lock(threading.RLock())  # forks share the one there is: a killed one may hold it
         make_runner(preview=True).run()
 
     random.seed(0)
