@@ -1,4 +1,4 @@
-"""Mixed precision: the number format by name, as a config has it, and steps in it where the device has it."""
+"""Mixed precision: the number format by name, as a config has it, and steps in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from monai_semiseg.errors import ConfigError
-
 
 logger = logging.getLogger(__name__)
 
@@ -73,23 +72,27 @@ def has_instructions(dtype: torch.dtype, device: torch.device) -> bool:
             return dtype is torch.float16 or torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return True
-    # torch 2.10 has no list of instructions: oneDNN's answer stands alone then.
-    there = getattr(torch.cpu, "get_capabilities", dict)()
+    there = _capabilities()
     return _onednn_has(dtype) and (
         not there or any(there.get(name, False) for name in _INSTRUCTIONS[dtype])
     )
 
 
 def _onednn_has(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available():
-        return False
     short = "bf16" if dtype is torch.bfloat16 else "fp16"
-    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported")())
+    test = getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported", None)
+    return bool(test and test())  # a torch without oneDNN has no such test
+
+
+def _capabilities() -> Mapping[str, Any]:
+    """What the CPU says of itself; nothing if torch has no list: then oneDNN is asked alone."""
+    ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return ask()
 
 
 def processor_name() -> str:
     """Return what the CPU calls itself."""
-    there = getattr(torch.cpu, "get_capabilities", dict)()
+    there = _capabilities()
     return str(there.get("cpu_name") or platform.processor() or platform.machine())
 
 

@@ -60,7 +60,7 @@ def overlapped(
 
 
 def _give_one_thread(*pools: ThreadPoolExecutor) -> None:
-    """Let what runs in these pools of one thread use one of torch's threads, and the caller as many as before.
+    """Let each of these pools of one thread use one of torch's threads, the caller all of them.
 
     With a team of OpenMP threads each they would be more than the cores. OpenMP then puts threads
     to sleep at every wait, those of the network too: a folder of small scans took 1.45 times as

@@ -221,7 +221,7 @@ class BatchRunner:
             left = len(rest)
 
             def finish(done: Work) -> Work:
-                """Write a case, then its line: both wait for the disk, and the network for neither."""
+                """Write a case, then its line: both wait for the disk, the network for neither."""
                 work.write(done)
                 if done.result is not None:
                     manifest.add(done.case, done.result)

@@ -89,9 +89,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _started(pid: int) -> str:
-    """When a process of this machine began (a pid alone may be somebody else's by now); empty if it is gone.
+    """When a process of this machine began; empty if it is gone.
 
-    Seconds since the machine started, so that setting its clock makes no process another one.
+    A pid alone may be somebody else's by now. Seconds since the machine started: setting its clock
+    makes no process another one.
     """
     try:
         return f"{psutil.Process(pid).create_time() - psutil.boot_time():.2f}"

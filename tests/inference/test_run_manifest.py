@@ -113,7 +113,7 @@ def test_what_is_not_as_it_was_left_is_done_again(
 def test_the_network_waits_for_no_disk(
     tmp_path: Path, scans: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Masks and lines are written and synced in the thread that writes; a line's mask is there before it."""
+    """The thread that writes syncs masks and lines; a line's mask is there before it."""
     writers, masks, sync, add = set(), [], os.fsync, RunManifest.add
 
     def synced(handle: int) -> None:

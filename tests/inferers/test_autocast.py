@@ -1,4 +1,4 @@
-"""Mixed precision around any inferer: on inside, float32 outside, nothing where none is asked for."""
+"""Mixed precision around any inferer: on inside, float32 outside, none if none is asked for."""
 
 from __future__ import annotations
 

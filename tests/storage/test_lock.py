@@ -46,7 +46,7 @@ def test_a_lock_is_free_once_its_process_is_gone_or_its_number_is_another_ones(
 def test_a_lock_is_never_seen_without_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that was killed between making the file and writing into it held it for five minutes."""
+    """A process that was killed between making and writing the file held it for five minutes."""
     path = tmp_path / "lock"
 
     def killed(*_: object) -> int:
