@@ -29,6 +29,7 @@ PACKAGES = (
     "pyyaml",
     "tqdm",
     "pillow",
+    "psutil",
 )
 WORKFLOWS = ("train", "evaluate", "inference")
 

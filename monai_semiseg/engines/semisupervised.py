@@ -49,8 +49,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         ramp_iterations: T of :func:`gaussian_ramp`.
         inferer: how images go through the network; MONAI's ``SimpleInferer`` if None.
         train_handlers: MONAI handlers.
-        autocast_dtype: ``"bfloat16"``, or ``"float16"`` on a GPU, for mixed precision; losses stay
-            in float32.
+        autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it; losses
+            stay in float32.
         accumulation_steps: batches whose gradients are averaged before an optimiser step; the last
             of an epoch steps in any case.
         compiled: run the network through ``torch.compile``.
@@ -76,12 +76,12 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         accumulation_steps: int = 1,
         compiled: bool = False,
     ) -> None:
-        self.autocast_dtype = autocast_type(autocast_dtype)
-        if self.autocast_dtype is torch.float16 and torch.device(device).type == "cpu":
+        if str(autocast_dtype).startswith("float16") and torch.device(device).type == "cpu":
             raise ConfigError(
                 "float16 on a CPU",
                 expected="null, or 'bfloat16', which needs no scaling of gradients",
             )
+        self.autocast_dtype = autocast_type(autocast_dtype, device)
         if unlabelled_weight < 0 or ramp_iterations < 0 or accumulation_steps < 1:
             raise ConfigError(
                 f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}, accumulation_steps "

@@ -1,9 +1,12 @@
-"""Mixed precision: the number format by name, as a config has it, and a training step in it."""
+"""Mixed precision: the number format by name, as a config has it, and steps in it."""
 
 from __future__ import annotations
 
+import logging
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,16 +14,105 @@ from torch.overrides import TorchFunctionMode
 
 from monai_semiseg.errors import ConfigError
 
+logger = logging.getLogger(__name__)
 
-def autocast_type(name: str | None) -> torch.dtype | None:
-    """``"float16"`` or ``"bfloat16"`` as torch's type; None stays None: no mixed precision.
+_EMULATED = "_emulated"
+_NAMES = ("auto", "bfloat16", "float16", f"bfloat16{_EMULATED}", f"float16{_EMULATED}")
+# Instructions as torch names them, of x86 and of Arm: each alone is enough.
+_INSTRUCTIONS = {
+    torch.bfloat16: ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "sve_bf16"),
+    torch.float16: ("avx512_fp16", "amx_fp16", "avx_ne_convert", "fp16_arith"),
+}
+
+
+def autocast_type(name: str | None, device: torch.device | str) -> torch.dtype | None:
+    """Return the number format that a config's ``autocast_dtype`` means on a device.
+
+    Args:
+        name: ``None`` for float32 throughout. ``"auto"``: on a GPU bfloat16, or float16 if it has
+            no bfloat16; float32 on a CPU, so that masks do not depend on the processor.
+            ``"bfloat16"`` or ``"float16"``: float32 where the device has no instructions for it,
+            which is logged as a warning. ``"bfloat16_emulated"`` or ``"float16_emulated"``: on
+            such devices too; a CPU then takes up to 20 times as long as in float32.
+        device: where the network runs.
+
+    Returns:
+        torch's type; None for no mixed precision.
 
     Raises:
-        ConfigError: If it is neither.
+        ConfigError: If the name is another one.
     """
-    if name not in (None, "float16", "bfloat16"):
-        raise ConfigError(f"autocast_dtype is {name!r}", expected="null, 'float16' or 'bfloat16'")
-    return None if name is None else getattr(torch, name)
+    device = torch.device(device)
+    if name is None:
+        return None
+    if name not in _NAMES:
+        raise ConfigError(
+            f"autocast_dtype is {name!r}", expected=f"null or one of {', '.join(_NAMES)}"
+        )
+    if name == "auto":
+        return _best_of(device)
+    dtype: torch.dtype = getattr(torch, name.removesuffix(_EMULATED))
+    if name.endswith(_EMULATED) or has_instructions(dtype, device):
+        return dtype
+    _say(
+        f"{device.type} ({processor_name()}) has no instructions for {name}: float32 is used "
+        f"(autocast_dtype: {name}{_EMULATED} goes on with it, at up to 20 times float32's time)"
+    )
+    return None
+
+
+def has_instructions(dtype: torch.dtype, device: torch.device) -> bool:
+    """Return whether a device computes in a format itself, and does not only imitate it.
+
+    oneDNN's own test says yes for every AVX-512 processor, also for those that imitate bfloat16 in
+    float32 and win no time by it; so a CPU is asked for its instructions as well.
+    """
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return dtype is torch.float16 or torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    there = _capabilities()
+    return _onednn_has(dtype) and (
+        not there or any(there.get(name, False) for name in _INSTRUCTIONS[dtype])
+    )
+
+
+def _onednn_has(dtype: torch.dtype) -> bool:
+    short = "bf16" if dtype is torch.bfloat16 else "fp16"
+    test = getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported", None)
+    return bool(test and test())  # a torch without oneDNN has no such test
+
+
+def _capabilities() -> Mapping[str, Any]:
+    """What the CPU says of itself; nothing if torch has no list: then oneDNN is asked alone."""
+    ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return ask()
+
+
+def processor_name() -> str:
+    """Return what the CPU calls itself."""
+    there = _capabilities()
+    return str(there.get("cpu_name") or platform.processor() or platform.machine())
+
+
+def _best_of(device: torch.device) -> torch.dtype | None:
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if has_instructions(torch.bfloat16, device) else torch.float16
+
+
+@cache
+def _say(text: str) -> None:
+    """Log a line once, although training and its validation both ask."""
+    logger.warning(text)
+
+
+def autocast(
+    device: torch.device | str, dtype: torch.dtype | None
+) -> AbstractContextManager[object]:
+    """Return torch's autocast; for None, a context without one."""
+    return nullcontext() if dtype is None else torch.autocast(torch.device(device).type, dtype)
 
 
 @contextmanager
@@ -30,13 +122,8 @@ def training_precision(device: torch.device, dtype: torch.dtype | None) -> Itera
     On a CPU, :class:`SafeConvolutions` keeps the convolutions in float32 whose bfloat16 gradient is
     wrong.
     """
-    if dtype is None:
-        yield
-        return
-    with (
-        torch.autocast(device.type, dtype),
-        SafeConvolutions() if device.type == "cpu" else nullcontext(),
-    ):
+    safe = dtype is not None and device.type == "cpu"
+    with autocast(device, dtype), SafeConvolutions() if safe else nullcontext():
         yield
 
 

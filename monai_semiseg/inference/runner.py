@@ -29,7 +29,7 @@ from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.pipeline import overlapped
 from monai_semiseg.inference.run_manifest import RunManifest
-from monai_semiseg.inference.segmenter import CaseSegmenter
+from monai_semiseg.inference.segmenter import CaseSegmenter, Work
 from monai_semiseg.networks.weights import load_weights
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import sha256_of
@@ -75,8 +75,8 @@ class BatchRunner:
             only.
         segment_codes: label number (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
-        autocast_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None is float32
-            throughout.
+        autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it; the
+            report says what it came to.
         label_values: label number of every class of the network, which masks are written with; None
             if classes are the numbers.
 
@@ -107,7 +107,6 @@ class BatchRunner:
         autocast_dtype: str | None = None,
         label_values: Sequence[int] | None = None,
     ) -> None:
-        self.precision = autocast_type(autocast_dtype)
         self.network, self.weights = network, weights
         self.preprocessing, self.inferer, self.postprocessing = (
             preprocessing,
@@ -119,7 +118,9 @@ class BatchRunner:
         self.names = {int(value): name for value, name in label_names.items()}
         self.values = None if label_values is None else matched_values(label_values, self.names)
         self.device, self.overwrite = torch.device(device), overwrite
-        self.about = {**(about or {}), "autocast_dtype": autocast_dtype}
+        self.precision = autocast_type(autocast_dtype, self.device)
+        used = None if self.precision is None else str(self.precision).removeprefix("torch.")
+        self.about = {**(about or {}), "autocast_dtype": used}
         self.shard = parse_shard(shard)
         self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
@@ -241,10 +242,17 @@ class BatchRunner:
             ) as bar,
         ):
             left = len(rest)
-            for done in overlapped(rest, work.read, work.compute, work.write, lambda: stop.wanted):
+
+            def finish(done: Work) -> Work:
+                """Write a case, then its line: both wait for the disk, the network for neither."""
+                work.write(done)
+                if done.result is not None:
+                    manifest.add(done.case, done.result)
+                return done
+
+            for done in overlapped(rest, work.read, work.compute, finish, lambda: stop.wanted):
                 if (result := done.result) is None:
                     continue
-                manifest.add(done.case, result)
                 bar.update()
                 left -= 1
                 if result.status != "done":

@@ -27,6 +27,7 @@ from monai_semiseg.errors import (
 )
 from monai_semiseg.export.measure import measure_labels, volumes_ml
 from monai_semiseg.export.report import CaseResult
+from monai_semiseg.handlers.precision import autocast
 from monai_semiseg.images.reader import kept_voxels
 from monai_semiseg.images.volume import collected_notes
 from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
@@ -202,7 +203,7 @@ class CaseSegmenter:
         image = work.item["image"]
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+        with autocast(self.device, self.precision):
             output = self.inferer(image[None].to(self.device), self.network)
         if not torch.isfinite(output).all():  # argmax would call it background
             raise NonFiniteError(

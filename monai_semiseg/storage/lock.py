@@ -10,6 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from monai_semiseg.storage.files import create_atomically
+
 STALE_AFTER = (
     300.0  # seconds without a sign of life; file systems of several machines agree to a few seconds
 )
@@ -38,14 +42,8 @@ class WorkLock:
                 return False
             _end_orphan(aside)
             aside.unlink()
-        try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            return False
-        with os.fdopen(handle, "w") as stream:
-            stream.write(json.dumps(_me()))
-        self.held = True
-        return True
+        self.held = create_atomically(self.path, json.dumps(_me()))
+        return self.held
 
     @property
     def free(self) -> bool:
@@ -91,19 +89,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _started(pid: int) -> str:
-    """When a process of this machine began (a pid alone may be somebody else's by now); empty if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return "runs" if not Path("/proc/self/stat").exists() and _exists(pid) else ""
+    """When a process of this machine began; empty if it is gone.
 
-
-def _exists(pid: int) -> bool:
+    A pid alone may be somebody else's by now. Seconds since the machine started: setting its clock
+    makes no process another one.
+    """
     try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+        return f"{psutil.Process(pid).create_time() - psutil.boot_time():.2f}"
+    except psutil.Error:
+        return ""
 
 
 def _end_orphan(path: Path) -> None:
@@ -121,7 +115,8 @@ def _end_orphan(path: Path) -> None:
 
 
 def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and its parent has not asked how; also if it is gone by now."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
         return True

@@ -151,7 +151,7 @@ def test_every_stage_in_bfloat16(
     for stage in (name for name in stages if "autocast_dtype" in raw(bundle, name)):
         folder = tmp_path / stage
         run_workflow(
-            bundle, stage, settings(bundle, stage, data, folder, autocast_dtype="bfloat16")
+            bundle, stage, settings(bundle, stage, data, folder, autocast_dtype="bfloat16_emulated")
         )
         weights = torch.load(folder / "model.pt", weights_only=True)
         assert all(

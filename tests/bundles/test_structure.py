@@ -167,6 +167,24 @@ def test_what_the_workflows_share_is_equal(bundle: Path, raw: Raw) -> None:
     assert {"inferer", "postprocessing"} <= set(configs[1]) & set(configs[2])
 
 
+def test_one_key_for_the_precision_of_all_workflows(bundle: Path, raw: Raw) -> None:
+    """Training, validation, evaluation and prediction: what is measured is what is shipped."""
+    asked = "@autocast_dtype"
+    for name in sorted(file.stem for file in (bundle / "configs").glob("*.json")):
+        config = raw(bundle, name)
+        assert config.get("autocast_dtype", "auto") == "auto", name
+        assert '"amp' not in json.dumps(config), name
+        evaluators = [config.get("evaluator"), config.get("validate", {}).get("evaluator")]
+        found = [evaluator["inferer"] for evaluator in evaluators if evaluator]
+        assert len(found) == (name in WORKFLOWS), name
+        for inferer in found:
+            assert inferer["_target_"].endswith("AutocastInferer"), name
+            assert inferer["autocast_dtype"] == asked, name
+            assert inferer["device"] == "@device", name
+    assert raw(bundle, "train")["train"]["trainer"]["autocast_dtype"] == asked
+    assert raw(bundle, "inference")["runner"]["autocast_dtype"] == asked
+
+
 def test_configs_run_no_code_but_ours_and_monais(bundle: Path) -> None:
     """Read as text: configs are code, and ours stay boring."""
 

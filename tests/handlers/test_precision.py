@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.handlers import precision
 from monai_semiseg.handlers.precision import SafeConvolutions, autocast_type, training_precision
 
 CPU = torch.device("cpu")
@@ -109,6 +112,72 @@ def test_a_network_trains_alike() -> None:
 
 
 def test_names() -> None:
-    assert autocast_type(None) is None and autocast_type("bfloat16") is torch.bfloat16
+    assert autocast_type(None, CPU) is None
     with pytest.raises(ConfigError, match="int8"):
-        autocast_type("int8")
+        autocast_type("int8", CPU)
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the CPU answer as another one would."""
+
+    def answer(onednn: bool, **instructions: bool) -> None:
+        precision._say.cache_clear()
+        for short in ("bf16", "fp16"):
+            name = f"_is_mkldnn_{short}_supported"
+            monkeypatch.setattr(torch.ops.mkldnn, name, lambda: onednn, raising=False)
+        there = {"cpu_name": "Old CPU", **instructions}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: there)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("name", "onednn", "instructions", "native"),
+    [
+        ("bfloat16", True, {"avx512_bf16": True}, True),
+        ("bfloat16", True, {"amx_bf16": True, "avx512_bf16": False}, True),
+        ("bfloat16", True, {"bf16": True}, True),
+        ("bfloat16", True, {"avx512_f": True, "avx512_bf16": False}, False),
+        ("bfloat16", False, {"avx512_bf16": True}, False),
+        ("float16", True, {"avx512_bf16": True, "avx512_fp16": False}, False),
+        ("float16", True, {"avx512_fp16": True}, True),
+        ("float16", False, {"fp16_arith": True}, False),
+    ],
+)
+def test_the_processor_is_asked_first(
+    processor: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    onednn: bool,
+    instructions: dict[str, bool],
+    native: bool,
+) -> None:
+    processor(onednn, **instructions)
+    for _ in range(2):
+        assert autocast_type(name, CPU) is (getattr(torch, name) if native else None)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (0 if native else 1)  # one line, however often it is asked
+    assert native or ("Old CPU" in said[0] and name in said[0] and "float32" in said[0])
+    assert autocast_type(f"{name}_emulated", CPU) is getattr(torch, name)
+    assert autocast_type("auto", CPU) is None
+    assert len(caplog.records) == len(said)
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_gpu_is_asked_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, modern: bool
+) -> None:
+    precision._say.cache_clear()
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: modern or including_emulation,
+    )
+    assert autocast_type("auto", "cuda:0") is (torch.bfloat16 if modern else torch.float16)
+    assert not caplog.records
+    assert autocast_type("bfloat16", "cuda:0") is (torch.bfloat16 if modern else None)
+    assert len(caplog.records) == (0 if modern else 1)
+    assert autocast_type("float16", "cuda:0") is torch.float16
+    assert autocast_type(None, "cuda:0") is None

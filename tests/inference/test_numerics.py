@@ -75,7 +75,7 @@ def test_the_runner_takes_the_format_and_says_so(
     make_runner: Callable[..., BatchRunner], tmp_path: Path, kit: Any
 ) -> None:
     kit.write_nifti(tmp_path / "in" / "a.nii", kit.values((12, 10, 8)))
-    runner = make_runner(autocast_dtype="bfloat16")
+    runner = make_runner(autocast_dtype="bfloat16_emulated")
     assert [result.status for result in runner.run()] == ["done"]
     assert '"autocast_dtype": "bfloat16"' in (tmp_path / "out" / "report.json").read_text()
     with pytest.raises(ConfigError, match="int8"):

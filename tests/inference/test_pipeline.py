@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from monai_semiseg.inference.pipeline import overlapped
 
@@ -23,6 +25,22 @@ def test_results_come_in_order_and_from_three_threads() -> None:
     assert found == [n + 3 for n in range(20)]
     assert threads["compute"] == {threading.current_thread().name}
     assert len(set.union(*threads.values())) == 3
+
+
+def test_all_of_torchs_threads_are_the_computing_ones() -> None:
+    def step(seen: list[int]) -> list[int]:
+        return [*seen, torch.get_num_threads()]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        empty: list[list[int]] = [[]] * 4
+        assert list(overlapped(empty, step, step, step)) == [[1, 3, 1]] * 4
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_no_item_and_one_item() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from monai.inferers import SimpleInferer
+from tqdm import tqdm
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.run_manifest import RunManifest
@@ -109,6 +110,31 @@ def test_what_is_not_as_it_was_left_is_done_again(
     assert again.seen == 1 and mask.stat().st_size > 50
 
 
+def test_the_network_waits_for_no_disk(
+    tmp_path: Path, scans: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that writes syncs masks and lines; a line's mask is there before it."""
+    writers, masks, sync, add = set(), [], os.fsync, RunManifest.add
+
+    def synced(handle: int) -> None:
+        writers.add(threading.current_thread().name)
+        sync(handle)
+
+    def noted(self: RunManifest, case: Any, result: Any) -> None:
+        masks.append((self.output / result.output).is_file())
+        add(self, case, result)
+
+    runner = make_runner()
+    monkeypatch.setattr(RunManifest, "add", noted)
+    monkeypatch.setattr(BatchRunner, "_report", lambda _: None)
+    monkeypatch.setattr(os, "fsync", synced)
+    begin = RunManifest.open
+    monkeypatch.setattr(RunManifest, "open", lambda self: (begin(self), writers.clear()))
+    results = runner.run()
+    assert len(results) == len(masks) > 2 and all(masks)
+    assert writers == {"write_0"}
+
+
 @pytest.mark.parametrize(
     "settings", [{"about": {"overlap": 0.7}}, {"label_names": {"0": "b", "1": "l", "2": "other"}}]
 )
@@ -182,6 +208,7 @@ def test_killed_again_and_again(tmp_path: Path, scans: Path, make_runner: Make) 
         torch.set_num_threads(
             1
         )  # OpenMP's threads do not survive a fork: the first parallel loop would wait for them
+        tqdm.set_lock(threading.RLock())  # forks share the one there is: a killed one may hold it
         make_runner(preview=True).run()
 
     random.seed(0)

@@ -82,6 +82,21 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> 
         assert len(left) == 4  # and that of the process which is still writing
 
 
+def test_what_was_left_for_a_longer_name_is_kept(tmp_path: Path) -> None:
+    """``b-a.txt`` ends as ``a.txt`` does, and is another file."""
+    with atomic_path(tmp_path / "b-a.txt") as part:
+        mine = part.name
+        part.touch()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / mine.replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+    left.write_text("half")
+    write_atomically(tmp_path / "a.txt", "whole")
+    assert left.exists()
+    write_atomically(tmp_path / "b-a.txt", "whole")
+    assert not left.exists()
+
+
 def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
     both = threading.Barrier(2)
 

@@ -1,0 +1,42 @@
+"""An inferer in the precision that the config names: what is measured is what is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+
+from monai_semiseg.handlers.precision import autocast, autocast_type
+
+
+class AutocastInferer(Inferer):
+    """Run an inferer in mixed precision, on any device.
+
+    MONAI's evaluators have ``amp`` for CUDA devices alone.
+
+    Args:
+        inferer: what runs the network.
+        device: where it runs.
+        autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it.
+
+    Raises:
+        ConfigError: If the format is unknown.
+    """
+
+    def __init__(
+        self, inferer: Inferer, device: torch.device | str, autocast_dtype: str | None = "auto"
+    ) -> None:
+        super().__init__()
+        self.inferer, self.device = inferer, torch.device(device)
+        self.dtype = autocast_type(autocast_dtype, self.device)
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Return what the inferer does, in float32."""
+        with autocast(self.device, self.dtype):
+            output = self.inferer(inputs, network, *args, **kwargs)
+        return torch.as_tensor(output).float()
