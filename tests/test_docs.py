@@ -94,7 +94,9 @@ def _check_bundle_run(words: list[str]) -> None:
     """The configs are there, and every override is a key of one of them."""
     options = dict(itertools.pairwise(words))
     if "verify_metadata" in words:
-        assert (ROOT / options["--meta_file"]).is_file() and (ROOT / options["--filepath"]).is_file()
+        assert (ROOT / options["--meta_file"]).is_file() and (
+            ROOT / options["--filepath"]
+        ).is_file()
         return
     text = options["--config_file"]
     files = re.findall(r"'([^']+)'", text) or [text]
