@@ -39,8 +39,8 @@ def scan(size: Sequence[int], device: torch.device) -> Tensor:
     """Noise of the size of a head, and a block of 30 x 45 x 30 in it."""
     torch.manual_seed(0)
     image = torch.rand((1, 1, *size), device=device)
-    where = tuple(slice(n // 3, n // 3 + m) for n, m in zip(size, (30, 45, 30), strict=True))
-    image[(0, 0, *where)] += 3
+    i, j, k = (slice(n // 3, n // 3 + m) for n, m in zip(size, (30, 45, 30), strict=True))
+    image[0, 0, i, j, k] += 3
     return image
 
 
