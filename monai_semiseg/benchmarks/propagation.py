@@ -103,7 +103,7 @@ def main() -> None:
     add_output(parser)
     args = parser.parse_args()
     atlases = len(read_images(str(args.datalist), str(args.dataset), ["training"]))
-    announce(2 * args.scans * atlases)
+    announce(0.5 * args.scans * atlases)
     dice, seconds = measure(*open_all(args))
     rows = [{"labels": name, "dice": value, "scans": args.scans} for name, value in dice.items()]
     write_measured(rows, args.output / "propagation.csv")
