@@ -1,6 +1,6 @@
 """What a coarse pass saves on a small structure in a large scan, and whether the labels stay.
 
-The network costs what the bundles' network does and answers what is known beforehand: bright voxels.
+The network costs what the bundles' network does, and its answer is known: bright voxels.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
@@ -41,8 +40,8 @@ def scan(size: Sequence[int]) -> Tensor:
     """Noise of the size of a head, and a block of 30 x 45 x 30 in it."""
     torch.manual_seed(0)
     image = torch.rand((1, 1, *size))
-    where = tuple(slice(n // 3, n // 3 + m) for n, m in zip(size, (30, 45, 30), strict=True))
-    image[(0, 0, *where)] += 3
+    x, y, z = (slice(n // 3, n // 3 + m) for n, m in zip(size, (30, 45, 30), strict=True))
+    image[0, 0, x, y, z] += 3
     return image
 
 

@@ -14,6 +14,7 @@ import torch
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.handlers import precision
 from monai_semiseg.handlers.precision import SafeConvolutions, autocast_type, training_precision
@@ -162,6 +163,23 @@ def test_the_processor_is_asked_first(
     assert autocast_type(f"{name}_emulated", CPU) is getattr(torch, name)
     assert autocast_type("auto", CPU) is None
     assert len(caplog.records) == len(said)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_training_asks_too(processor: Callable[..., None], native: bool) -> None:
+    processor(native, avx512_bf16=native)
+    network = nn.Conv3d(1, 2, 3)
+    trainer = SemiSupervisedTrainer(
+        device=CPU,
+        max_epochs=1,
+        epoch_length=1,
+        train_data_loader=[],
+        network=network,
+        optimizer=torch.optim.AdamW(network.parameters()),
+        loss_function=nn.CrossEntropyLoss(),
+        autocast_dtype="bfloat16",
+    )
+    assert trainer.autocast_dtype is (torch.bfloat16 if native else None)
 
 
 @pytest.mark.parametrize("modern", [True, False])
