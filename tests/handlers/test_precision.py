@@ -193,9 +193,11 @@ def test_a_gpu_is_asked_too(
         "is_bf16_supported",
         lambda including_emulation=True: modern or including_emulation,
     )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
     assert autocast_type("auto", "cuda:0") is (torch.bfloat16 if modern else torch.float16)
     assert not caplog.records
     assert autocast_type("bfloat16", "cuda:0") is (torch.bfloat16 if modern else None)
-    assert len(caplog.records) == (0 if modern else 1)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (0 if modern else 1) and all("Old GPU" in line for line in said)
     assert autocast_type("float16", "cuda:0") is torch.float16
     assert autocast_type(None, "cuda:0") is None
