@@ -73,6 +73,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[2048, 8192, 32768, 65536, 131072])
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
+    pairs = 2 * (2 + args.repeat) * args.size**2 + 3 * sum(size**2 for size in args.sizes)
+    announce(7e-9 * pairs)
     device = torch.device(args.device)
     value, gradient = agreement(min(args.size, 1024), args.dimension)
     sys.stdout.write(f"float64: value differs by {value:.1e}, gradient by {gradient:.1e}\n\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -114,6 +115,7 @@ def main() -> None:
         "--autocast_dtype", choices=["float16", "bfloat16"], help="of every step (default float32)"
     )
     args = parser.parse_args()
+    announce((2 + args.repeat) * 1.2e-4 * math.prod(args.size))
     device = torch.device(args.device)
     data = batch(args.size, device)
     precision = {"autocast_dtype": args.autocast_dtype}

@@ -117,7 +117,7 @@ Way = Callable[[ConfigWorkflow], Callable[[], list[float]]]
 
 
 def ways_of() -> dict[str, tuple[Way, dict[str, Any]]]:
-    """Name -> what is done, and with which settings; in bfloat16 only on a processor that has it."""
+    """Return what is done and with which settings, by name; bfloat16 where the processor has it."""
     ways: dict[str, tuple[Way, dict[str, Any]]] = {
         "network alone": (network_alone, {}),
         "folder run": (folder_run, {}),

@@ -193,6 +193,9 @@ def main() -> None:
         parser.error(f"--train {args.train}: at least 1 iteration")
     if args.train is not None and args.align:
         parser.error("--align with --train: a co-training aligns --weights of stage 1 by itself")
+    measured = 0.5 * args.scans * (args.rounds + 1)  # once, and after every epoch of a hundred
+    trained = args.train or 0
+    announce(3 * trained + measured * max(1, trained // 100))
     torch.manual_seed(0)
     names = ["round", "dice", "dice_of_mean", "agreement", "seconds_per_scan"]
     if args.train is None:

@@ -77,6 +77,7 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
     from monai_semiseg.bundles.locate import bundle_folder
     from monai_semiseg.bundles.trained_model import TrainedModel, open_trained_model
 
+    asked = settings_of(args)
     trained = TrainedModel() if args.weights is None else open_trained_model(args.weights, config)
     folder = bundle_folder(args.bundle) if args.bundle is not None else trained.bundle
     if folder is None:
@@ -92,7 +93,7 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
     if args.plan is None:  # a plan that is named says all by itself
         settings |= trained.settings
         overlays = [*trained.overlays, *overlays]
-    return Model(folder, overlays, settings | settings_of(args))
+    return Model(folder, overlays, settings | asked)
 
 
 def _files(args: argparse.Namespace) -> list[Path]:
