@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from monai_semiseg.benchmarks.measure import Row, add_output, compare, table, write_csv
+from monai_semiseg.benchmarks.measure import Row, add_output, announce, compare, table, write_csv
 from monai_semiseg.losses.contrastive import contrast
 
 

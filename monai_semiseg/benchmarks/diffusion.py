@@ -14,7 +14,7 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet, DiffusionModelUNet
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import add_output, compare, table, write_csv
+from monai_semiseg.benchmarks.measure import add_output, announce, compare, table, write_csv
 from monai_semiseg.engines.cached_cotraining import CachedDiffusionCoTrainer, PseudoLabelCache
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import BUNDLES, add_output, write_measured
+from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
 from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.split import read_images

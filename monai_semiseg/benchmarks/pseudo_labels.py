@@ -19,7 +19,7 @@ from monai.metrics import compute_dice
 from monai.networks.utils import one_hot
 from torch import Tensor
 
-from monai_semiseg.benchmarks.measure import BUNDLES, add_output, write_measured
+from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.split import read_images
