@@ -27,7 +27,7 @@ from monai_semiseg.datasets.label_values import (
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, collected_notes, require_depth
+from monai_semiseg.images.volume import Volume, collect_warnings, require_depth
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
 @contextmanager
 def _noted(facts: CaseFacts) -> Iterator[None]:
     """Make a warning of whatever the reader has to say of a scan; "CODE file: message" each."""
-    with collected_notes() as notes:
+    with collect_warnings() as notes:
         yield
     for note in notes:
         code, _, message = note.partition(" ")

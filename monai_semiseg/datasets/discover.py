@@ -22,15 +22,15 @@ from monai_semiseg.errors import (
 )
 from monai_semiseg.images.archive import Archives
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
-from monai_semiseg.images.dicom_kinds import why_no_scan
+from monai_semiseg.images.dicom_kinds import skip_reason
 from monai_semiseg.images.dicom_series import Series, group_series
 from monai_semiseg.images.formats import (
     Kind,
-    dangling,
+    broken_link,
+    detect_format,
     files_under,
+    may_be_scan,
     picture_kind,
-    promises_scan,
-    sniff,
 )
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
@@ -177,7 +177,7 @@ def _look_at_file(
 ) -> list[Row]:
     if not file.is_file():
         return [_no_file(root, file)]
-    kind = sniff(file)
+    kind = detect_format(file)
     if kind in ("nifti", "itk"):
         # A file that the user names is taken: it was chosen.
         hinted = file != root and names_a_label(file.relative_to(base))
@@ -193,7 +193,7 @@ def _look_at_file(
     header = read_header(file)
     if header is None:
         return [(root, file, Skipped(file, "not a scan"))]
-    if reason := why_no_scan(header):
+    if reason := skip_reason(header):
         return [(root, file, Skipped(file, reason))]
     headers.append(header)
     return []
@@ -203,14 +203,14 @@ def _no_file(root: Path, file: Path) -> Row:
     if file.is_dir():
         fault = FormatError("a folder that cannot be listed", expected="a readable one", path=file)
         return root, file, Case("", (file,), file, "", fault=fault)
-    if reason := dangling(file):
+    if reason := broken_link(file):
         return _closed(root, file, reason)
     return root, file, Skipped(file, "not a regular file")
 
 
 def _closed(root: Path, file: Path, reason: str) -> Row:
     """A file that cannot be looked into: a case that fails, unless its name says that it is no scan."""
-    if not promises_scan(file.name):
+    if not may_be_scan(file.name):
         return root, file, Skipped(file, reason)
     fault = FormatError(reason, expected="a file that can be read", path=file)
     return root, without_suffix(file), Case("", (file,), file, "", fault=fault)

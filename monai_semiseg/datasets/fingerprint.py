@@ -25,7 +25,7 @@ from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes, require_depth
+from monai_semiseg.images.volume import collect_warnings, require_depth
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Measures:
 
 def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
     measures = _Measures()
-    with collected_notes() as measures.notes:
+    with collect_warnings() as measures.notes:
         try:
             _measure_into(measures, case, dataset)
         except InputError as error:

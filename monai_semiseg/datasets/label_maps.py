@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.volume import collect_warnings
 
 _WORDS = re.compile(
     r"d?segs?|segmentations?|masks?|labels?|gt|rois?|lesions?|a?seg|a?parc|annotations?", re.I
@@ -35,7 +35,7 @@ def names_a_label(path: Path) -> bool:
 def is_label_map(path: Path) -> bool:
     """Whether a file's voxels are those of a label map; a file that cannot be read is none."""
     try:
-        with collected_notes():
+        with collect_warnings():
             return looks_like_labels(read_scan(path).array)
     except InputError:
         return False

@@ -13,7 +13,7 @@ from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.label_values import count_values, whole_labels
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.volume import collect_warnings
 
 LABELLED = ("training", "validation", "test")
 
@@ -36,7 +36,7 @@ def read_label_scans(
 
     def values(name: str) -> dict[int, int] | InputError:
         try:
-            with collected_notes():
+            with collect_warnings():
                 path = dataset.root / name
                 return count_values(whole_labels(read_scan(path).array, path))
         except InputError as error:
