@@ -22,7 +22,7 @@ _PLAIN = 8  # so few values are a label map however they lie
 _SAMPLE = 10_000
 
 
-def names_a_label(path: Path) -> bool:
+def has_label_name(path: Path) -> bool:
     """Whether a name, or a folder's name within it, hints at a label map.
 
     Args:

@@ -15,7 +15,7 @@ from monai.inferers import Inferer
 from numpy.typing import NDArray
 from torch import nn
 
-from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
 from monai_semiseg.errors import (
@@ -135,7 +135,7 @@ class CaseSegmenter:
                 printable(str(work.case.source)),
                 status,
                 "",
-                work.case.said(reason),
+                work.case.with_archive_path(reason),
                 code_of(work.cause),
                 flags=work.flags,
             )
@@ -239,7 +239,7 @@ class CaseSegmenter:
             printable(str(work.case.source)),
             "done",
             str(path.relative_to(self.outputs.folder)),
-            printable(work.case.said("; ".join([*work.notes, *remarks]))),
+            printable(work.case.with_archive_path("; ".join([*work.notes, *remarks]))),
             volumes_ml=volumes,
             measures=measure_labels(mask, self.names, work.voxels, doubt),
             flags=work.flags,
