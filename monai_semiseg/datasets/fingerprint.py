@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_ml
-from monai_semiseg.datasets.label_sections import scans_showing
+from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import (
     count_values,
+    invalid_label_files,
     names_of,
-    odd_files,
     require_values,
     whole_labels,
 )
@@ -78,7 +78,7 @@ def measure(
     Raises:
         ConfigError: If no scan can be read.
         LabelError: If the labels cannot be trained, see
-            :func:`~monai_semiseg.datasets.label_values.odd_files`.
+            :func:`~monai_semiseg.datasets.label_values.invalid_label_files`.
     """
     cases = dataset.cases if datalist is None else _training_cases(datalist)
     with ThreadPoolExecutor(workers) as pool:
@@ -107,7 +107,7 @@ def measure(
         if foreground.size
         else None
     )
-    scans = scans_showing(row.labels for row in good)
+    scans = scans_per_label(row.labels for row in good)
     labels = names_of(dataset.labels, list(scans))
     return Fingerprint(
         modality=dataset.modality,
@@ -152,7 +152,7 @@ def _leave_out_odd_labels(
     refused = [row.fault for _, row in labelled if isinstance(row.fault, LabelError)]
     if refused and not counts:
         raise refused[0]
-    odd = odd_files(dataset.labels, counts, dataset.root)
+    odd = invalid_label_files(dataset.labels, counts, dataset.root)
     for name, row in labelled:
         row.fault = odd.get(name, row.fault)
 

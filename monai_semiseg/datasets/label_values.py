@@ -220,7 +220,7 @@ def require_classes(
         )
 
 
-def odd_files(
+def invalid_label_files(
     labels: Mapping[int, str], counts: Mapping[str, Mapping[int, int]], path: str | Path
 ) -> dict[str, LabelError]:
     """Return the label files without which the numbers of a data set can be classes, each with what is wrong.

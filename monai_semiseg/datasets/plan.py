@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from monai_semiseg.datasets.fingerprint import Fingerprint
-from monai_semiseg.datasets.geometry_statistics import extremes
+from monai_semiseg.datasets.geometry_statistics import min_max
 from monai_semiseg.datasets.label_values import class_values
 from monai_semiseg.datasets.modality import decide_modality, dicom_modality
 from monai_semiseg.datasets.sides import decide_sides
@@ -70,8 +70,8 @@ def plan(
         "flip_left_right": 0.0 if sided else 0.5,
         "mirror_axes": [] if sided else [0],
         "training_scans": {
-            "extent": extremes(extents, 1),
-            "spacing": extremes(fingerprint.spacings, 3),
+            "extent": min_max(extents, 1),
+            "spacing": min_max(fingerprint.spacings, 3),
             "modality": dicom_modality(kind),
             "volume_ml": {
                 name: [round(value, 4) for value in ends]

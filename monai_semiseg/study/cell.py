@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 from monai_semiseg.bundles.command import bundle_command
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import measure
-from monai_semiseg.datasets.grids import without_misfits
+from monai_semiseg.datasets.grids import without_grid_mismatches
 from monai_semiseg.datasets.plan import decisions, plan, write_plan
 from monai_semiseg.datasets.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
@@ -292,7 +292,7 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
     """
     jobs: list[Job] = []
-    dataset, _ = without_misfits(
+    dataset, _ = without_grid_mismatches(
         open_dataset(grid.dataset)
     )  # the command line has named the others
     for cell in cells:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.label_maps import is_label_map, looks_like_labels, has_label_name
+from monai_semiseg.datasets.label_maps import has_label_name, is_label_map, looks_like_labels
 
 RNG = np.random.default_rng(0)
 
