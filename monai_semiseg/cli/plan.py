@@ -57,7 +57,7 @@ def modality_code(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """Measure, plan and show the plan; return 3 if cases were left out."""
     from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.fingerprint import measure
+    from monai_semiseg.datasets.fingerprint import extract_fingerprint
     from monai_semiseg.datasets.label_sections import known_label_scans, untrained_warnings
     from monai_semiseg.datasets.label_values import mapping_line
     from monai_semiseg.datasets.plan import decisions, plan, write_plan
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     dataset = open_dataset(args.dataset)
-    fingerprint = measure(dataset, datalist)
+    fingerprint = extract_fingerprint(dataset, datalist)
     # A datalist names its scans; what else lies in the folder is not asked for.
     left_out = fingerprint.unread | (dataset.problems if datalist is None else {})
     code = report_left_out(left_out, fingerprint.notes)

@@ -21,7 +21,7 @@ from monai_semiseg.datasets.cross_checks import (
 )
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
-from monai_semiseg.datasets.label_values import count_values, require_values, whole_labels
+from monai_semiseg.datasets.label_checks import count_values, require_values, whole_labels
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan

@@ -11,8 +11,8 @@ import numpy as np
 from monai_semiseg.datasets.check_report import CaseFacts, Finding
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.geometry_statistics import min_max, size_differences
+from monai_semiseg.datasets.label_checks import invalid_label_files
 from monai_semiseg.datasets.label_sections import LABELLED, scans_per_label, untrained_lines
-from monai_semiseg.datasets.label_values import invalid_label_files
 from monai_semiseg.errors import LabelError
 
 

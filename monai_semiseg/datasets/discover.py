@@ -208,7 +208,7 @@ def _group_of(names: Iterable[Path]) -> dict[Path, tuple[str, dict[str, str]]]:
 def _channel_error(stem: str, channels: Mapping[str, str], path: Path) -> UnsupportedError:
     return UnsupportedError(
         channel_fault(stem, channels),
-        expected="one file per patient; several channels are not supported yet",
+        expected="one file per patient; several channels are not read yet",
         remedy="name the files to segment one by one; each is then a scan of its own",
         path=path,
     )

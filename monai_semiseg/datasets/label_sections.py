@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.datasets.label_values import count_values, whole_labels
+from monai_semiseg.datasets.label_checks import count_values, whole_labels
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import collect_warnings
@@ -81,7 +81,8 @@ def untrained_lines(
         ]
         lines[value] = (
             f"label {value} ({names.get(value, f'label_{value}')}) occurs only in "
-            f"{' and '.join(sections)}: no training scan shows it, and it is scored as never trained"
+            f"{' and '.join(sections)}: no training scan shows it, and it is scored as "
+            "never trained"
         )
     return lines
 

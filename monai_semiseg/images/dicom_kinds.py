@@ -101,7 +101,7 @@ def unsupported_error(header: DicomHeader) -> InputError | None:
     return UnsupportedError(
         _description(header, picture),
         expected="slices of a 3-D scan with positions",
-        remedy="leave it out; 2-D images are not supported yet",
+        remedy="leave it out; 2-D images are not read yet",
         path=header.path,
     )
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.cli.main import main
+from monai_semiseg.datasets.label_checks import require_classes, require_values
 from monai_semiseg.datasets.label_sections import untrained_lines, untrained_warnings
 from monai_semiseg.datasets.label_values import (
     MAX_VALUE,
@@ -24,8 +25,6 @@ from monai_semiseg.datasets.label_values import (
     label_numbers,
     mask_dtype,
     matched_values,
-    require_classes,
-    require_values,
 )
 from monai_semiseg.errors import ConfigError, LabelError
 
