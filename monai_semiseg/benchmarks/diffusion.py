@@ -74,8 +74,10 @@ def looked_up(data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
     cache, device = PseudoLabelCache(scans, SimpleInferer()), data["weak"].device
     cache.refresh(more["diffusion"], 1, 0, device)
     where = {
-        "scan": torch.arange(len(scans), device=device),
-        "place": torch.stack([scans[number]["place"] for number in range(len(scans))]).to(device),
+        "index": torch.arange(len(scans), device=device),
+        "coordinates": torch.stack(
+            [scans[number]["coordinates"] for number in range(len(scans))]
+        ).to(device),
     }
     return step(CachedDiffusionCoTrainer, {**data, **where}, 2, rounds=0, cache=cache, **more)
 

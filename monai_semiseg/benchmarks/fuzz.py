@@ -24,7 +24,7 @@ from tqdm import tqdm
 from monai_semiseg.benchmarks.measure import add_output, announce
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import SemisegError
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.storage.tables import write_table
 
 Files = dict[str, bytes]
@@ -187,7 +187,7 @@ def run(
 ) -> dict[tuple[str, str], list[int]]:
     """Outcomes of ``count`` inputs, as (kind, outcome) -> seeds."""
     found: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
-    with collected_notes():
+    with collect_warnings():
         for seed in tqdm(range(first, first + count), disable=not progress):
             kind, files = mutated(seed)
             with tempfile.TemporaryDirectory() as folder:

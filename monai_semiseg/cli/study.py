@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
     from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.grids import without_misfits
+    from monai_semiseg.datasets.grids import without_grid_mismatches
     from monai_semiseg.inference.interrupt import handled
     from monai_semiseg.storage.shard import parse_shard, shard_of
     from monai_semiseg.study.cell import prepare_jobs
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.study.report import write_results
     from monai_semiseg.study.runner import run_cells
 
-    dataset, left_out = without_misfits(open_dataset(args.dataset))
+    dataset, left_out = without_grid_mismatches(open_dataset(args.dataset))
     code = report_left_out(left_out)
     grid = _grid(args, dataset)
     index, count = parse_shard(args.shard)

@@ -64,17 +64,15 @@ class PseudoLabelCache:
             time.perf_counter() - begun,
         )
 
-    def look_up(self, scans: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    def look_up(self, indices: Tensor, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)`` of scans that were moved.
 
         Args:
-            scans: their numbers, ``(B,)``.
-            place: where their voxels went, ``(B, d + 1, spatial...)``.
+            indices: indices of the scans, ``(B,)``.
+            coordinates: coordinates of their voxels, ``(B, d + 1, spatial...)``.
         """
-        numbers = scans.tolist()
-        found = torch.stack(
-            [sample_at(self.entries[n], where) for n, where in zip(numbers, place, strict=True)]
-        )
+        pairs = zip(indices.tolist(), coordinates, strict=True)
+        found = torch.stack([sample_at(self.entries[index], where) for index, where in pairs])
         return with_background(found[:, :-1]), 1 - found[:, -1:]
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,7 +127,7 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
                 self.diffusion, self.rounds, iteration, torch.device(self.state.device)
             )
         target, agreement = self.cache.look_up(
-            unlabelled(batch, "scan"), unlabelled(batch, "place")
+            unlabelled(batch, "index"), unlabelled(batch, "coordinates")
         )
         seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)[1] if rebuilds else []
         return target, agreement, seen

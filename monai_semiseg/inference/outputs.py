@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.cases import Case
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import without_code
 from monai_semiseg.export.measure import volumes_ml

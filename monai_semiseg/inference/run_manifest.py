@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.cases import Case
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.storage.files import sha256_of, write_atomically

@@ -17,7 +17,8 @@ from torch import nn
 from tqdm import tqdm
 
 from monai_semiseg import __version__
-from monai_semiseg.datasets.discover import Case, Found, find_cases
+from monai_semiseg.datasets.cases import Case, FoundCases
+from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.datasets.label_values import matched_values
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
@@ -217,7 +218,7 @@ class BatchRunner:
                 path=self.output_dir,
             )
 
-    def _check_found(self, found: Found, manifest: RunManifest) -> None:
+    def _check_found(self, found: FoundCases, manifest: RunManifest) -> None:
         if not found.cases:
             raise ConfigError(
                 f"no scan found {_passed_over(found)}",
@@ -317,7 +318,7 @@ class BatchRunner:
             write_contact_sheet(self.results, self.output_dir, self.names)
 
 
-def _passed_over(found: Found) -> str:
+def _passed_over(found: FoundCases) -> str:
     """Say what was there instead of scans."""
     reasons = Counter(skipped.reason for skipped in found.skipped).most_common()
     if not reasons:

@@ -15,7 +15,7 @@ from monai.inferers import Inferer
 from numpy.typing import NDArray
 from torch import nn
 
-from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
 from monai_semiseg.errors import (
@@ -28,8 +28,8 @@ from monai_semiseg.errors import (
 from monai_semiseg.export.measure import measure_labels, volumes_ml
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.handlers.precision import autocast
-from monai_semiseg.images.reader import kept_voxels
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.reader import collect_voxels
+from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
@@ -135,7 +135,7 @@ class CaseSegmenter:
                 printable(str(work.case.source)),
                 status,
                 "",
-                work.case.said(reason),
+                work.case.with_archive_path(reason),
                 code_of(work.cause),
                 flags=work.flags,
             )
@@ -149,7 +149,7 @@ class CaseSegmenter:
             return work
         begun = time.perf_counter()
         try:
-            with collected_notes() as notes, torch.inference_mode():
+            with collect_warnings() as notes, torch.inference_mode():
                 step(work)
             work.notes += notes
         except CASE_ERRORS as error:
@@ -167,7 +167,7 @@ class CaseSegmenter:
         self.outputs.clear(work.case)
         if work.case.fault is not None:
             raise work.case.fault
-        with self._transforms, kept_voxels() as voxels:
+        with self._transforms, collect_voxels() as voxels:
             work.item = self.preprocessing({"image": work.case.image})
         work.voxels = voxels[0] if len(voxels) == 1 else None
         if work.voxels is not None and looks_like_labels(work.voxels):
@@ -239,7 +239,7 @@ class CaseSegmenter:
             printable(str(work.case.source)),
             "done",
             str(path.relative_to(self.outputs.folder)),
-            printable(work.case.said("; ".join([*work.notes, *remarks]))),
+            printable(work.case.with_archive_path("; ".join([*work.notes, *remarks]))),
             volumes_ml=volumes,
             measures=measure_labels(mask, self.names, work.voxels, doubt),
             flags=work.flags,

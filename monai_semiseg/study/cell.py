@@ -16,8 +16,8 @@ from monai.bundle import ConfigParser
 
 from monai_semiseg.bundles.command import bundle_command
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.fingerprint import measure
-from monai_semiseg.datasets.grids import without_misfits
+from monai_semiseg.datasets.fingerprint import extract_fingerprint
+from monai_semiseg.datasets.grids import without_grid_mismatches
 from monai_semiseg.datasets.plan import decisions, plan, write_plan
 from monai_semiseg.datasets.split import split, write_datalist
 from monai_semiseg.errors import ConfigError
@@ -292,7 +292,7 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
     """
     jobs: list[Job] = []
-    dataset, _ = without_misfits(
+    dataset, _ = without_grid_mismatches(
         open_dataset(grid.dataset)
     )  # the command line has named the others
     for cell in cells:
@@ -302,7 +302,7 @@ def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list
             write_datalist(content, folder / "datalist.json")
             # Half of an assumed 8 GiB: a plan must not depend on how much memory happens to be
             # free.
-            found = measure(dataset, content, progress=False)
+            found = extract_fingerprint(dataset, content, progress=False)
             write_plan(
                 plan(found, memory=4 << 30),
                 folder / "plan.yaml",

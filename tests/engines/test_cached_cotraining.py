@@ -41,10 +41,10 @@ def batch_of(data: CoordinateDataset, numbers: list[int]) -> dict[str, Any]:
     return {
         "weak": weak,
         "strong": 1.2 * weak,
-        "scan": torch.tensor(numbers),
+        "index": torch.tensor(numbers),
         "image": weak[:1] + 1,
         "label": (weak[:1] > 0).float(),
-        "place": torch.stack([item["place"] for item in items]),
+        "coordinates": torch.stack([item["coordinates"] for item in items]),
     }
 
 
@@ -78,7 +78,7 @@ def test_looked_up_is_what_the_rounds_say(dims: int, rounds: int) -> None:
     for number in range(3):
         expected.append(aggregated(made.rounds(data[number]["image"][None], rounds, generator)[0]))
     batch = batch_of(data, [2, 0])
-    found, agreement = cache.look_up(batch["scan"], batch["place"])
+    found, agreement = cache.look_up(batch["index"], batch["coordinates"])
     torch.testing.assert_close(
         found, torch.cat([expected[2][0], expected[0][0]]), atol=2e-3, rtol=0
     )
@@ -148,8 +148,8 @@ def test_a_checkpoint_keeps_them_and_refuses_those_of_other_scans() -> None:
     other.load_state_dict(cache.state_dict())
     batch = batch_of(data, [1])
     assert torch.equal(
-        other.look_up(batch["scan"], batch["place"])[0],
-        cache.look_up(batch["scan"], batch["place"])[0],
+        other.look_up(batch["index"], batch["coordinates"])[0],
+        cache.look_up(batch["index"], batch["coordinates"])[0],
     )
     with pytest.raises(ValueError, match="3 scans, now 2"):
         PseudoLabelCache(scans(2, count=2), SimpleInferer()).load_state_dict(cache.state_dict())
