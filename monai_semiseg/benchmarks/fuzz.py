@@ -1,4 +1,4 @@
-"""Damaged scans by the thousand: each is read or refused with a typed error, in bounded time and memory."""
+"""Fuzz test of reading: damaged scans are read or refused, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Files = dict[str, bytes]
 
 
 class Hang(BaseException):
-    """A scan took longer than it may."""
+    """Exception for a scan that takes longer than it may."""
 
 
 def nifti(rng: np.random.Generator) -> Files:
-    """A small scan of a random type, plain or compressed."""
+    """Create a small scan of a random type, plain or compressed."""
     kinds: list[Any] = [np.uint8, np.int16, np.float32, np.float64]
     array = (100 * rng.random((6, 5, 4))).astype(kinds[rng.integers(4)])
     content = nib.Nifti1Image(array, np.diag([1.0, 1.2, 0.8, 1.0])).to_bytes()
@@ -46,7 +46,7 @@ def nifti(rng: np.random.Generator) -> Files:
 
 
 def dicom(rng: np.random.Generator) -> Files:
-    """A small axial series."""
+    """Create a small axial series."""
     series, study, files = generate_uid(entropy_srcs=["s"]), generate_uid(entropy_srcs=["t"]), {}
     for k in range(4):
         slice_ = pydicom.Dataset()
@@ -80,7 +80,7 @@ def dicom(rng: np.random.Generator) -> Files:
 
 
 def flipped(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes replaced."""
+    """Replace some bytes."""
     data = bytearray(content)
     for place in rng.integers(0, len(data), rng.integers(1, 12)):
         data[place] = int(rng.integers(256))
@@ -88,7 +88,7 @@ def flipped(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def header_flipped(content: bytes, rng: np.random.Generator) -> bytes:
-    """Bytes at the front replaced, where sizes, types and geometry are; within the compression, if there is one."""
+    """Replace bytes of the header (sizes, types, geometry), within the compression if any."""
     if content[:2] == b"\x1f\x8b":
         return gzip.compress(header_flipped(gzip.decompress(content), rng), mtime=0)
     front = min(len(content), 348)
@@ -96,7 +96,7 @@ def header_flipped(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def odd_numbers(content: bytes, rng: np.random.Generator) -> bytes:
-    """Numbers at the front that nobody expects: huge, negative, not finite."""
+    """Replace numbers of the header by unexpected ones: huge, negative, not finite."""
     if content[:2] == b"\x1f\x8b":
         return gzip.compress(odd_numbers(gzip.decompress(content), rng), mtime=0)
     values: list[Any] = [
@@ -116,12 +116,12 @@ def odd_numbers(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def cut(content: bytes, rng: np.random.Generator) -> bytes:
-    """The end is missing."""
+    """Cut off the end."""
     return content[: int(rng.integers(0, len(content)))]
 
 
 def shuffled(content: bytes, rng: np.random.Generator) -> bytes:
-    """A part of the file stands somewhere else, or twice."""
+    """Copy a part of the file to another position."""
     a, b, to = (int(n) for n in rng.integers(0, len(content), 3))
     part = content[min(a, b) : max(a, b)]
     return content[:to] + part + content[to:]
@@ -137,7 +137,7 @@ MUTATIONS: list[Callable[[bytes, np.random.Generator], bytes]] = [
 
 
 def mutated(seed: int) -> tuple[str, Files]:
-    """Input number ``seed``: one file of a sound scan is damaged in one of the ways above."""
+    """Return input number ``seed``: a sound scan with one damaged file."""
     rng = np.random.default_rng(seed)
     kind, make = ("nifti", nifti) if seed % 2 else ("dicom", dicom)
     files = make(rng)
@@ -148,7 +148,7 @@ def mutated(seed: int) -> tuple[str, Files]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise :class:`Hang` in what takes longer."""
+    """Raise :class:`Hang` if the block takes longer."""
 
     def late(*_: object) -> None:
         raise Hang
@@ -163,7 +163,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def outcome(files: Files, folder: Path, seconds: float) -> str:
-    """``read``, the code of a typed error, ``hang``, or the name of any other exception."""
+    """Read the files; return ``read``, an error code, ``hang``, or another exception's name."""
     for name, content in files.items():
         (folder / name).write_bytes(content)
     try:
@@ -184,7 +184,7 @@ def outcome(files: Files, folder: Path, seconds: float) -> str:
 def run(
     count: int, first: int = 0, seconds: float = 10.0, progress: bool = True
 ) -> dict[tuple[str, str], list[int]]:
-    """Outcomes of ``count`` inputs, as (kind, outcome) -> seeds."""
+    """Read ``count`` inputs, and return the seeds by (kind, outcome)."""
     found: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
     with collected_notes():
         for seed in tqdm(range(first, first + count), disable=not progress):

@@ -1,4 +1,4 @@
-"""Hebbian learning: one update against the textbook's patch matrix, one network step against a supervised one."""
+"""Time and memory of a Hebbian update and of a Hebbian training step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTa
 
 
 def unfolded(images: Tensor, output: Tensor, weight: Tensor, inverse_temperature: float) -> Tensor:
-    """SWTA as textbooks write it: all patches, as ``nn.Unfold`` lays them out, then one matrix product."""
+    """Compute SWTA as textbooks do: unfold all patches, then one matrix product."""
     patches = nn.functional.pad(images, [1] * 6)
     for axis in (2, 3, 4):
         patches = patches.unfold(axis, 3, 1)
@@ -33,7 +33,10 @@ def unfolded(images: Tensor, output: Tensor, weight: Tensor, inverse_temperature
 
 
 def updates(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
-    """One update of a 32 -> 32 convolution with kernel 3 on 2 x 32 x size^3, forward pass not included."""
+    """Return updates of a 32 -> 32 convolution with kernel 3 on 2 x 32 x size^3.
+
+    The forward pass is not included.
+    """
     layer = nn.Conv3d(32, 32, 3, padding=1, device=device)
     images = torch.randn(2, 32, size, size, size, device=device)
     geometry, weight = Geometry.of(layer), layer.weight.detach()
@@ -52,7 +55,7 @@ def updates(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
 
 
 def network_steps(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
-    """One step of a whole MONAI UNet on 2 x 1 x size^3: supervised, and Hebbian by every rule."""
+    """Return steps of a MONAI UNet on 2 x 1 x size^3: supervised, and Hebbian by every rule."""
     torch.manual_seed(0)
     images = torch.randn(2, 1, size, size, size, device=device)
     labels = torch.randint(0, 2, images.shape, device=device)

@@ -1,4 +1,4 @@
-"""What a folder run costs beyond the network: against the network alone, and against the plain MONAI loop."""
+"""Cost of a folder run, against the network alone and against the plain MONAI loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from monai_semiseg.storage.files import resident_memory
 
 
 def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
-    """Smooth random scans as int16 .nii.gz, as scanners' are, in LPS so that the orientation has work to do."""
+    """Write smooth random scans as int16 .nii.gz.
+
+    Their orientation is LPS, so that they have to be reoriented.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     noise = gaussian_filter(rng.normal(size=shape), 1.5)
@@ -38,7 +41,7 @@ def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
 
 
 def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) -> ConfigWorkflow:
-    """The bundle's inference, ready to run."""
+    """Open the bundle's inference, ready to run."""
     where = {"dataset_dir": str(scans), "output_dir": str(output), "device": "$torch.device('cpu')"}
     workflow = open_workflow(bundle, "inference", {**where, **settings})
     workflow.initialize()
@@ -46,7 +49,7 @@ def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) ->
 
 
 def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """The network on arrays that are in memory already: what no folder run can beat."""
+    """Return a run of the network on arrays in memory, the lower bound of any folder run."""
     get = workflow.parser.get_parsed_content
     images = [item["image"].as_tensor()[None] for item in get("dataset")]
     network, inferer = get("network").eval(), get("inferer")
@@ -61,7 +64,7 @@ def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 
 def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """Ours: reading, network, masks, previews, measurements, manifest and report; memory after every case."""
+    """Return a folder run with all its outputs; it gives the memory after every case."""
 
     def run() -> list[float]:
         results = workflow.parser.get_parsed_content("runner").run()
@@ -71,7 +74,7 @@ def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 
 def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """MONAI's evaluator, one scan after the other; masks only."""
+    """Return a run of MONAI's evaluator, one scan after the other; masks only."""
     evaluator, memory = workflow.parser.get_parsed_content("evaluator"), []  # type: Any, list[float]
     evaluator.add_event_handler(
         Events.ITERATION_COMPLETED, lambda _: memory.append(resident_memory())
@@ -85,7 +88,7 @@ def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 
 def usual_postprocessing(output: Path) -> dict[str, Any]:
-    """As the Model Zoo's bundles have it: softmax, Invertd, argmax, SaveImaged."""
+    """Return the Model Zoo's postprocessing: softmax, Invertd, argmax, SaveImaged."""
     return {
         "_target_": "Compose",
         "transforms": [
@@ -114,7 +117,7 @@ def usual_postprocessing(output: Path) -> dict[str, Any]:
 def compare(
     bundle: Path, count: int, shape: Sequence[int], settings: dict[str, Any], root: Path
 ) -> list[Row]:
-    """Seconds of each way over the same scans; memory: growth over the second half of the run."""
+    """Measure seconds of each run over the same scans, and memory growth over its second half."""
     write_scans(root / "scans", count, shape)
     rows = []
     plain = {"postprocessing": usual_postprocessing(root / "plain")}
@@ -144,7 +147,10 @@ def compare(
 
 
 def discovery(files: int, root: Path) -> Row:
-    """Seconds to find the series of ``files`` DICOM files, a hundred to a folder, 25 series each."""
+    """Measure the seconds to find the series of ``files`` DICOM files.
+
+    There are a hundred files to a folder, 25 series each.
+    """
     template, written = list(dicom(np.random.default_rng(0)).values()), 0
     series = generate_uid(entropy_srcs=["s"]).encode()
     for number in range(files // 4):

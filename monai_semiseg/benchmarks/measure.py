@@ -1,4 +1,4 @@
-"""Time and peak memory of competing ways to do one thing, in turn, in one process."""
+"""Time and peak memory of alternative calls, measured in turn in one process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monai_semiseg.storage.tables import write_table
 
 @dataclass(frozen=True)
 class Row:
-    """One way, measured.
+    """Measurement of one call.
 
     Attributes:
         name: of the way.
@@ -32,7 +32,7 @@ class Row:
 
 
 def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[Row]:
-    """Measure every way; the ways take turns, so that a slow moment of the machine meets all of them.
+    """Measure every call; the calls take turns, so that a slow machine affects all of them.
 
     Args:
         ways: name -> call.
@@ -54,7 +54,7 @@ def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[R
 
 
 def peak_memory(way: Callable[[], object]) -> float:
-    """Megabytes that a call needs at its worst moment beyond what was taken before: resident on a CPU, else CUDA's."""
+    """Measure the peak memory of a call beyond that before it, MB: resident, or CUDA's on a GPU."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         allocated = torch.cuda.memory_allocated()
@@ -77,7 +77,10 @@ def peak_memory(way: Callable[[], object]) -> float:
 
 
 def _return_memory_at_once() -> None:
-    """Let every large block go back to the system when it is freed, so that resident memory is what is in use."""
+    """Return every large block to the system when it is freed.
+
+    Resident memory then is the memory in use.
+    """
     if platform.system() == "Linux":
         library = ctypes.CDLL(None)
         library.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
@@ -85,7 +88,7 @@ def _return_memory_at_once() -> None:
 
 
 def environment() -> dict[str, str]:
-    """What the numbers were measured on."""
+    """Describe the machine and the software of the measurement."""
     device = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available()
@@ -100,7 +103,7 @@ def environment() -> dict[str, str]:
 
 
 def table(rows: Sequence[Row], reference: str) -> str:
-    """Rows as Markdown, with their ratios to one of them."""
+    """Format rows as Markdown, with their ratios to one of them."""
     base = next(row for row in rows if row.name == reference)
     least = 1.0  # MB: below it there is no ratio to speak of
     lines = [
@@ -116,7 +119,7 @@ def table(rows: Sequence[Row], reference: str) -> str:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Rows with the environment, as CSV."""
+    """Write rows with the environment as CSV."""
     write_measured(
         [
             {"name": row.name, "seconds": f"{row.seconds:.6f}", "megabytes": f"{row.megabytes:.1f}"}
@@ -127,7 +130,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_measured(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    """Rows of one set of columns, with the environment, as CSV."""
+    """Write rows of equal columns with the environment as CSV."""
     around = environment()
     names = [*rows[0], *around]
     write_table(path, names, [[{**row, **around}[name] for name in names] for row in rows])

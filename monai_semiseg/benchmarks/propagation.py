@@ -1,4 +1,4 @@
-"""How good labels are that registration carries over, beside the labels of networks and together with them.
+"""Dice of labels propagated by registration, alone and together with networks.
 
 The labels of the unlabelled scans are read here, for this measurement only; no training sees them.
 """
@@ -26,7 +26,10 @@ Predict = Callable[[Tensor], Tensor]
 
 
 def combined(propagated: Tensor, predicted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Probabilities by who gives them: registration, each network, all networks, the first one with registration."""
+    """Return probabilities by source.
+
+    The sources are registration, each network, all networks, the first network with registration.
+    """
     networks = list(predicted.values())
     ways = {"propagated": propagated, **predicted}
     if len(networks) > 1:
@@ -42,7 +45,7 @@ def measure(
     networks: Mapping[str, Predict],
     scans: Iterable[dict[str, Any]],
 ) -> tuple[dict[str, float], float]:
-    """Mean Dice by who gives the labels, and seconds of registration per scan."""
+    """Measure mean Dice by source, and seconds of registration per scan."""
     found: dict[str, list[float]] = {}
     seconds = []
     for scan in scans:
@@ -59,7 +62,7 @@ def measure(
 
 
 def open_all(args: argparse.Namespace) -> tuple[Any, dict[str, Predict], Iterable[dict[str, Any]]]:
-    """The registration and the networks as the bundle has them, and the scans."""
+    """Open the registration and the networks as the bundle has them, and the scans."""
     settings = {
         "dataset_dir": str(args.dataset),
         "datalist": str(args.datalist),

@@ -1,4 +1,4 @@
-"""How good a diffusion teacher's pseudo-labels are, round by round, and what every round costs.
+"""Dice of a diffusion teacher's pseudo-labels, and cost of each round.
 
 The labels of the unlabelled scans are read here, for this measurement only; no training sees them.
 """
@@ -29,7 +29,7 @@ from monai_semiseg.networks.weights import load_weights
 
 
 def mean_dice(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean Dice of the foreground classes of one scan, over those that the label has."""
+    """Compute the mean Dice of the foreground classes that the label of a scan has."""
     classes = probabilities.shape[1]
     found, truth = one_hot(probabilities.argmax(1, keepdim=True), classes), one_hot(labels, classes)
     return float(compute_dice(found, truth, include_background=False).nanmean())
@@ -39,7 +39,11 @@ def mean_dice(probabilities: Tensor, labels: Tensor) -> float:
 def rows_of(
     teacher: DiffusionTeacher, scans: list[dict[str, Tensor]], rounds: int
 ) -> list[list[Any]]:
-    """Per round: Dice of its mask, of the mean so far, share of voxels that all rounds agree on, seconds per scan."""
+    """Measure each round.
+
+    Values: Dice of its mask, Dice of the mean so far, share of voxels where all rounds agree,
+    seconds per scan.
+    """
     found: list[list[list[float]]] = [[] for _ in range(rounds + 1)]
     for number, scan in enumerate(scans):
         image, label = scan["image"], scan["label"]
@@ -62,7 +66,7 @@ def rows_of(
 
 
 def after_training(args: argparse.Namespace) -> list[list[Any]]:
-    """:func:`rows_of` the teacher whose weights are given."""
+    """Measure the teacher whose weights are given, by :func:`rows_of`."""
     workflow = open_training(args, {})
     teacher = workflow.parser.get_parsed_content("teacher")
     load_weights(teacher, args.weights, strict=True)
@@ -81,7 +85,10 @@ def after_training(args: argparse.Namespace) -> list[list[Any]]:
 
 
 def over_training(args: argparse.Namespace) -> list[list[Any]]:
-    """One co-training as ``train.json`` makes it: iteration, :func:`rows_of` the teacher, the student's Dice."""
+    """Run one co-training as ``train.json`` does, and measure after every epoch.
+
+    Rows: iteration, :func:`rows_of` the teacher, the student's Dice.
+    """
     workflow = open_training(
         args,
         {
@@ -119,7 +126,7 @@ def over_training(args: argparse.Namespace) -> list[list[Any]]:
 
 
 def open_training(args: argparse.Namespace, settings: dict[str, Any]) -> ConfigWorkflow:
-    """The bundle's co-training on a CPU."""
+    """Open the bundle's co-training on a CPU."""
     settings = {
         "dataset_dir": str(args.dataset),
         "datalist": str(args.datalist),
@@ -133,14 +140,14 @@ def open_training(args: argparse.Namespace, settings: dict[str, Any]) -> ConfigW
 def scans_of(
     args: argparse.Namespace, workflow: ConfigWorkflow, section: str
 ) -> list[dict[str, Tensor]]:
-    """A section's scans with labels: labelled ones to align on, unlabelled ones to measure on."""
+    """Load a section's scans with labels: to align on, or to measure on."""
     transform = workflow.parser.get_parsed_content("validate#preprocessing")
     patch = workflow.parser.get_parsed_content("patch_size")
     return [_cropped(item, patch) for item in labelled_scans(args, section, transform)]
 
 
 def labelled_scans(args: argparse.Namespace, section: str, transform: Any) -> DataLoader:
-    """The first ``args.scans`` of a section with the labels that the dataset has for them, in batches of one."""
+    """Load the first ``args.scans`` of a section with the dataset's labels, in batches of one."""
     labels = {
         str(args.dataset / case.image): str(args.dataset / case.label)
         for case in open_dataset(args.dataset).cases
@@ -154,7 +161,7 @@ def labelled_scans(args: argparse.Namespace, section: str, transform: Any) -> Da
 
 
 def _cropped(item: dict[str, Any], patch: list[int]) -> dict[str, Tensor]:
-    """The middle of a scan, as large as a training patch."""
+    """Crop the middle of a scan to the size of a training patch."""
     middle = [
         slice((n - p) // 2, (n - p) // 2 + p)
         for n, p in zip(item["image"].shape[2:], patch, strict=True)

@@ -1,4 +1,4 @@
-"""Whose config is being evaluated: MONAI tells an expression nothing of the parser that evaluates it."""
+"""Access to the parser that evaluates a config: MONAI does not pass it to expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command may do to its own process and a library may not: memory, notices, how an error ends it."""
+"""Set-up of a command's own process: memory, notices, and how an error ends it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _STANDING_NOTICES = (
 
 
 def begin_command() -> None:
-    """Set up a process that is ours: freed memory stays with it, and MONAI's standing notices are hushed."""
+    """Set up a command's process: keep freed memory, and silence MONAI's standing notices."""
     _hush()
     _keep_freed_memory()
 
 
 def begin_bundle_command() -> None:
-    """Set up ``python -m monai.bundle``, whose ``main`` is not ours: as above, and typed errors end it shortly.
+    """Set up the process of ``python -m monai.bundle``; typed errors end it with a short message.
 
     In any other process nothing is done: it belongs to the program that imported us.
     """
@@ -42,7 +42,7 @@ def begin_bundle_command() -> None:
 
 
 def is_bundle_command() -> bool:
-    """Whether Python was started with ``-m monai.bundle``, as the module that it runs says of itself."""
+    """Return whether Python was started with ``-m monai.bundle``, by the main module's spec."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec is not None and spec.name == "monai.bundle.__main__"
 
@@ -70,7 +70,7 @@ def _hush() -> None:
 def _short_errors(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Say a typed error in its own few lines, and leave with its exit code instead of Python's 1."""
+    """Print a typed error in its own few lines, and exit with its code instead of Python's 1."""
     cause = root_cause(error)
     if not isinstance(cause, SemisegError):
         sys.__excepthook__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""What code a bundle's configs would run, before any of it does."""
+"""Search for foreign code in a bundle's configs, before any of it runs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ _TARGETS = re.compile(r"[A-Z]\w*|monai\.[\w.]+|monai_semiseg\.[\w.]+|torch\.nn\.
 
 
 def known_expressions() -> frozenset[str]:
-    """The expressions of our own bundles' ``inference.json``, each of which has been read."""
+    """Return the reviewed expressions of our own bundles' ``inference.json``."""
     text = resources.files("monai_semiseg.bundles").joinpath("known_expressions.txt").read_text()
     return frozenset(text.splitlines())
 
 
 def foreign_code(configs: Sequence[str | Path]) -> list[str]:
-    """What would run that is not ours or MONAI's, as ``key: text``: expressions, other classes, and other files.
+    """Find code that is not ours or MONAI's: expressions, other classes, and other files.
 
     The files are read as text; nothing in them is evaluated.
 
     Args:
         configs: JSON or YAML files.
+
+    Returns:
+        What was found, each as ``key: text``.
 
     Raises:
         ConfigError: If one cannot be read.
@@ -64,7 +67,10 @@ def require_trust(code: Sequence[str], bundle: str | Path) -> None:
 
 
 def _strings(node: Any, key: str, seen: set[int] | None = None) -> Iterator[tuple[str, str]]:
-    """All strings with their keys; what YAML anchors repeat is looked at once, or a small file could take for ever."""
+    """Yield all strings with their keys.
+
+    Nodes that YAML anchors repeat are visited once; otherwise a small file could take for ever.
+    """
     seen = set() if seen is None else seen
     if isinstance(node, str):
         yield key, node

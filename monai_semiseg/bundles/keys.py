@@ -1,4 +1,4 @@
-"""Every key of a merged config is one that the bundle has, or one that the config itself uses; others are misspelt."""
+"""Check of config keys: each is one of the bundle's, or used by the merged config itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENTRIES = ("initialize", "run", "finalize")  # what MONAI evaluates by these nam
 
 @dataclass(frozen=True)
 class _Problem:
-    """A key that is out of place.
+    """Key without a place in the config.
 
     Attributes:
         key: its id.
@@ -73,7 +73,7 @@ def _merged(files: Sequence[str | Path], settings: Mapping[str, Any]) -> Config:
 def refuse_unknown_keys(
     config: Config, bundle_configs: Sequence[str | Path], entries: Collection[str] = ENTRIES
 ) -> None:
-    """Refuse keys without a place in a config that somebody else merged, as :func:`merge_configs` does.
+    """Refuse unknown keys in a config that somebody else merged, as :func:`merge_configs` does.
 
     Which of the bundle's configs it began with is seen by its keys: merging takes none away.
 
@@ -140,7 +140,7 @@ def _put(parser: ConfigParser, key: str, value: Any, file: str | Path | None) ->
 
 
 def _origin(key: str, files: Sequence[str | Path]) -> str | Path | None:
-    """The file that brings a key that has no place; None if a setting does."""
+    """Return the file that adds an unknown key; None if a setting does."""
     base = load_config(files[0])
     for number in range(1, len(files)):
         config = _merged(files[: number + 1], {})
@@ -167,7 +167,7 @@ def references(node: Any) -> Iterator[str]:
 
 
 def _of_section(node: Config, base: Config, key: str, used: frozenset[str]) -> Iterator[_Problem]:
-    """A mapping of components: every key is the bundle's, or used."""
+    """Check a mapping of components: every key is the bundle's, or used."""
     lost = [name for name in base if name not in node] if key else []
     if lost:
         yield _replaced(key, lost[0])
@@ -180,7 +180,7 @@ def _of_section(node: Config, base: Config, key: str, used: frozenset[str]) -> I
 
 
 def _is_used(key: str, used: frozenset[str]) -> bool:
-    """Whether something refers to it, to what holds it, or to what it holds."""
+    """Return whether a reference points to the key, to its parents, or to its children."""
     return any(
         f"{key}{ID_SEP_KEY}".startswith(f"{other}{ID_SEP_KEY}")
         or other.startswith(f"{key}{ID_SEP_KEY}")
@@ -223,7 +223,7 @@ def _holds_component(node: Any) -> bool:
 
 
 def _of_component(value: Config, base: Config, key: str) -> Iterator[_Problem]:
-    """A mapping with a ``_target_``: every key is one of its parameters."""
+    """Check a mapping with a ``_target_``: every key is one of its parameters."""
     target = value["_target_"]
     old = base.keys() if base.get("_target_") == target else set()
     new = [name for name in value if name not in old and name not in ConfigComponent.non_arg_keys]
@@ -242,7 +242,7 @@ def _locator() -> ComponentLocator:
 
 @functools.cache
 def _parameters(target: str) -> frozenset[str] | None:
-    """Names of what a class or function takes; None if that is open, or cannot be known."""
+    """Return the parameter names of a class or function; None if open or unknown."""
     if target.startswith(("$", "@", "%")):
         return None
     try:
@@ -264,7 +264,7 @@ def _parameters(target: str) -> frozenset[str] | None:
 
 
 def _constructors(found: Any) -> list[Callable[..., Any]]:
-    """What is called, one after the other as far as ``**settings`` are handed on."""
+    """Return the functions that are called in turn as long as ``**settings`` are passed on."""
     if not inspect.isclass(found):
         return [found] if callable(found) else []
     classes = [kind for kind in found.__mro__ if kind is not object]

@@ -1,4 +1,4 @@
-"""Find a bundle by its name or its folder."""
+"""Find bundles and their methods by name."""
 
 from __future__ import annotations
 

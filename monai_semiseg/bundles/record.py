@@ -1,4 +1,4 @@
-"""What weights were trained with: kept beside them as JSON, and held against what is to use them."""
+"""Record of the settings that weights were trained with, stored beside them as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ _ABSENT = "absent"
 
 
 def is_free(key: str) -> bool:
-    """Whether a setting may differ between two runs of one training: devices, paths, workers, tracking.
+    """Return whether a setting may differ between two runs of one training.
+
+    Such settings are devices, paths, workers and tracking.
 
     Args:
         key: id in a config; it is free if any part of it is.
@@ -73,7 +75,7 @@ def settings_of(parser: ConfigParser, keys: Collection[str] | None = None) -> di
 
 
 def write_record(path: str | Path, settings: dict[str, Any], bundle: str) -> None:
-    """Write what weights were trained with beside them, whole or not at all.
+    """Write the settings of a training beside its weights, atomically.
 
     Args:
         path: of the weights; the record has the same name with ``.json``.
@@ -85,7 +87,7 @@ def write_record(path: str | Path, settings: dict[str, Any], bundle: str) -> Non
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """Return what :func:`write_record` wrote beside weights, or None if there is nothing of ours.
+    """Return what :func:`write_record` wrote beside weights, or None if there is no such record.
 
     Raises:
         ConfigError: If it is damaged.
@@ -107,7 +109,7 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
 
 
 def refuse_other_settings(parser: ConfigParser, weights: str | Path) -> None:
-    """Require that a workflow shows a network what its weights were trained with.
+    """Require that a workflow uses weights with the settings of their training.
 
     Compared is what the config's preprocessing, network, postprocessing, names and patch depend on,
     as far as the record beside the weights has it.
@@ -163,7 +165,7 @@ def leaves(
 
 
 def differences(was: dict[str, Any], now: dict[str, Any], limit: int = 5) -> str:
-    """Name what differs between two contents as words, top-level keys first; empty if nothing does.
+    """Describe the differences of two contents in words, top-level keys first; empty if none.
 
     What follows from a top-level key, as a part that has the same two values, is not said again.
 
@@ -184,14 +186,14 @@ def differences(was: dict[str, Any], now: dict[str, Any], limit: int = 5) -> str
 
 
 def _short(values: dict[str, Any], name: str) -> str:
-    """A value on few characters."""
+    """Shorten a value to at most 60 characters."""
     value = values.get(name, _ABSENT)
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:40]}...{text[-15:]}"
 
 
 def _depended_on(config: dict[str, Any]) -> set[str]:
-    """Top-level keys that the masks depend on, however indirectly."""
+    """Return the top-level keys that the masks depend on, directly or indirectly."""
     found: set[str] = set()
     waiting = set(_SEEN_BY_THE_NETWORK)
     while waiting:
@@ -202,12 +204,12 @@ def _depended_on(config: dict[str, Any]) -> set[str]:
 
 
 def _is_wiring(value: Any, parser: ConfigParser) -> bool:
-    """Whether a text makes or hands on objects."""
+    """Return whether a text creates or passes on objects."""
     return isinstance(value, str) and not _is_plain_text(value, parser, set())
 
 
 def _is_plain_text(node: Any, parser: ConfigParser, seen: set[str]) -> bool:
-    """Whether all that it refers to is plain data."""
+    """Return whether all its references are plain data."""
     if isinstance(node, dict | list):
         values = node.values() if isinstance(node, dict) else node
         return "_target_" not in node and all(_is_plain_text(v, parser, seen) for v in values)
@@ -217,7 +219,10 @@ def _is_plain_text(node: Any, parser: ConfigParser, seen: set[str]) -> bool:
 
 
 def _plain(node: Any, parser: ConfigParser, key: str | None = None) -> Any:
-    """Plain data for a node of a config; only a whole setting (``key``) is evaluated, parts of a component are text."""
+    """Convert a node of a config to plain data.
+
+    Only a whole setting (``key``) is evaluated; parts of a component stay text.
+    """
     if isinstance(node, dict):
         return {name: _plain(value, parser) for name, value in node.items()}
     if isinstance(node, list | tuple):

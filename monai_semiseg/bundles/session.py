@@ -1,4 +1,4 @@
-"""The first step of every workflow: its keys, its weights, its packages, its seed."""
+"""First step of every workflow: check keys, weights and packages, set the seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_semiseg.bundles.versions import check_versions
 
 
 def prepare(seed: int | None = 0, bundle_root: str | Path | None = None) -> None:
-    """Begin a workflow; what the bundles' ``initialize`` calls.
+    """Begin a workflow; the bundles' ``initialize`` calls this.
 
     Keys that neither the bundle's config has nor the merged one uses are refused, however the
     workflow was built. Weights at ``ckpt_path`` that say what they were trained with are shown

@@ -1,4 +1,4 @@
-"""Are the installed packages of the releases that a bundle was tested with?"""
+"""Comparison of installed packages with the releases that a bundle was tested with."""
 
 from __future__ import annotations
 

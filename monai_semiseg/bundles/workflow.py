@@ -1,4 +1,4 @@
-"""Drive a bundle the way ``python -m monai.bundle run`` does, from Python."""
+"""Open and run bundles from Python as ``python -m monai.bundle run`` does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def run_workflow(
     settings: dict[str, Any] | None = None,
     overlays: Sequence[str | Path] = (),
 ) -> ConfigWorkflow:
-    """Open, initialise and run one workflow of a bundle; its ``finalize`` (which ends the process) is left out."""
+    """Open, initialise and run one workflow of a bundle.
+
+    Its ``finalize``, which ends the process, is not called.
+    """
     workflow = open_workflow(bundle, config, settings, overlays)
     workflow.initialize()
     workflow.run()

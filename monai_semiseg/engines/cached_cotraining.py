@@ -1,4 +1,4 @@
-"""Co-training on pseudo-labels of whole scans that are kept for many iterations."""
+"""Co-training on cached pseudo-labels of whole scans."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class PseudoLabelCache:
-    """What a diffusion teacher's rounds say of whole scans, in half precision and in the CPU's memory.
+    """Cache of a diffusion teacher's pseudo-labels of whole scans, in float16 in CPU memory.
 
     Kept are the foreground's mean probabilities and where rounds disagree: ``(classes,
     spatial...)`` per scan, both 0 beyond its edge, where there is background.
@@ -42,7 +42,10 @@ class PseudoLabelCache:
     def refresh(
         self, teacher: DiffusionTeacher, rounds: int, seed: int, device: torch.device
     ) -> None:
-        """Ask the teacher about every scan, from noise of the seed; torch's own generator is left as it is."""
+        """Predict pseudo-labels of every scan, from noise of the seed.
+
+        torch's global generator is not used.
+        """
         begun, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
 
         def said(images: Tensor) -> Tensor:
@@ -65,11 +68,14 @@ class PseudoLabelCache:
         )
 
     def look_up(self, scans: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)`` of scans that were moved.
+        """Return probabilities and agreement of scans that were moved by augmentation.
 
         Args:
             scans: their numbers, ``(B,)``.
             place: where their voxels went, ``(B, d + 1, spatial...)``.
+
+        Returns:
+            Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)``.
         """
         numbers = scans.tolist()
         found = torch.stack(
@@ -78,11 +84,11 @@ class PseudoLabelCache:
         return with_background(found[:, :-1]), 1 - found[:, -1:]
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: a resumed training goes on with the same pseudo-labels."""
+        """Return the cached pseudo-labels, so that a resumed training continues with them."""
         return {"entries": self.entries}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint holds.
+        """Load the cached pseudo-labels of a checkpoint.
 
         Raises:
             ValueError: If it is of another number of scans.
@@ -95,7 +101,7 @@ class PseudoLabelCache:
 
 
 class CachedDiffusionCoTrainer(DiffusionCoTrainer):
-    """:class:`~monai_semiseg.engines.diffusion_cotraining.DiffusionCoTrainer` whose p and a are looked up.
+    """Diffusion co-training whose pseudo-labels p and agreement a come from a cache.
 
     Before the first step and after every ``refresh_every`` iterations, M and G go through all their
     rounds on every unlabelled scan, whole; in between, p and a are what they said then, moved as
@@ -122,7 +128,7 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
     def pseudo_labels(
         self, batch: dict[str, Tensor], rebuilds: bool
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """From the cache; rounds run only for the images that they rebuild."""
+        """Return cached pseudo-labels; run rounds only for the images that they rebuild."""
         iteration = self.state.iteration
         if (iteration - 1) % self.refresh_every == 0:
             self.cache.refresh(

@@ -1,4 +1,4 @@
-"""Bidirectional copy-paste: labelled and unlabelled scans exchange boxes, so that both are learned alike."""
+"""Bidirectional copy-paste: labelled and unlabelled scans exchange boxes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_semiseg.transforms.mixing import box_masks
 
 
 class BidirectionalCopyPasteTrainer(TeacherTrainer):
-    """Mix each labelled scan with an unlabelled one both ways, and their labels with the teacher's pseudo-labels.
+    """Mix each labelled scan with an unlabelled one both ways, and labels with pseudo-labels.
 
     With box mask M (1 outside the box): inward ``x_in = M u + (1 - M) l`` and outward ``x_out = M l
     + (1 - M) u``. In either, voxels of the labelled scan have weight 1 and voxels with a
@@ -41,7 +41,7 @@ class BidirectionalCopyPasteTrainer(TeacherTrainer):
         self.mixed_loss = WeightedDiceCELoss()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss of the plain labelled scans, and the loss of both mixtures."""
+        """Compute the supervised loss of the plain labelled scans, and both mixtures' loss."""
         image, label, free = batch[Keys.IMAGE], batch[Keys.LABEL], unlabelled(batch, "strong")
         pseudo = self.teach(unlabelled(batch, "weak")).argmax(1, keepdim=True).to(label.dtype)
         box = box_masks(image, self.box[0], self.box[1])

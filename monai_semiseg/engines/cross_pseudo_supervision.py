@@ -1,4 +1,4 @@
-"""Cross pseudo supervision: two networks that teach each other."""
+"""Cross pseudo supervision: two networks teach each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from monai_semiseg.handlers.step_output import StepOutput
 
 
 class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
-    """``L_u = CE(f1(x), argmax f2(x)) + CE(f2(x), argmax f1(x))`` on labelled and unlabelled scans.
+    """Cross pseudo supervision of two networks on labelled and unlabelled scans.
+
+    ``L_u = CE(f1(x), argmax f2(x)) + CE(f2(x), argmax f1(x))``.
 
     Chen et al., Semi-supervised semantic segmentation with cross pseudo supervision (CVPR 2021).
     Both networks learn from the labels; the first is evaluated and shipped. They must differ: the
@@ -51,7 +53,7 @@ class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
         return super()._iteration(engine, batchdata)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss of both networks and cross-entropy against each other's decision."""
+        """Compute both networks' supervised loss, and cross-entropy with each other's decision."""
         first, second = (
             torch.cat(self.predict_both(batch, "strong", net))
             for net in (self.network, self.partner)

@@ -1,4 +1,4 @@
-"""Co-training of a student and a diffusion teacher: each learns from the other's decisions on unlabelled scans."""
+"""Co-training of a student and a diffusion teacher on unlabelled scans."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class DiffusionCoTrainer(TeacherTrainer):
-    """Student S, its moving average A, and a diffusion teacher of mask pathway M and image pathway G.
+    """Co-training of student S, its moving average A, and a diffusion teacher of pathways M and G.
 
     On labelled scans ``L_s = L(S(x), y) + L(M(m_t, x, t), y) + w_r L_G(x, y)``, with L the
     supervised loss, ``m_t`` the noised label or pure noise, and ``L_G = mean (G(x_t, y, t) -
@@ -34,8 +34,10 @@ class DiffusionCoTrainer(TeacherTrainer):
     network learns what the other says, and the share s of what it says itself; u is the strong view
     with boxes from other scans::
 
-        L_u = mean a CE(S(u), mixed(q_S)) + mean a CE(M(noise, u), mixed(q_M)) + g CE(M(noise, x_j),
-        q_M) q_S = (1 - s) p + s A          q_M = (1 - s) A + s p
+        L_u = mean a CE(S(u), mixed(q_S)) + mean a CE(M(noise, u), mixed(q_M))
+              + g CE(M(noise, x_j), q_M)
+        q_S = (1 - s) p + s A
+        q_M = (1 - s) A + s p
 
     and ``w_r L_G(x, p)`` joins L_s. A box comes from a labelled scan, with its label, at
     ``labelled_boxes``, and else from the next unlabelled one. The alignment term of a round costs a
@@ -110,7 +112,7 @@ class DiffusionCoTrainer(TeacherTrainer):
             self._align()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Both networks' supervised losses with G's, and both networks' losses against each other."""
+        """Compute the supervised loss of S, M and G, and the loss of S and M against each other."""
         self.diffusion.train()
         weak, strong = unlabelled(batch, "weak"), unlabelled(batch, "strong")
         rebuilds = self.rounds > 0 and self.state.iteration % self.rounds_every == 0
@@ -139,14 +141,17 @@ class DiffusionCoTrainer(TeacherTrainer):
     def pseudo_labels(
         self, batch: dict[str, Tensor], rebuilds: bool
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """p, a and ``x_1 ... x_R`` of the unlabelled scans, without gradient; no ``x_j`` where nothing is rebuilt."""
+        """Return p, a and ``x_1 ... x_R`` of the unlabelled scans, without gradient.
+
+        There is no ``x_j`` where nothing is rebuilt.
+        """
         masks, seen = self.diffusion.rounds(
             unlabelled(batch, "weak"), self.rounds if rebuilds else 0
         )
         return *aggregated(masks), seen
 
     def _mixed(self, images: Tensor, truth: Tensor, free: Sequence[Tensor]) -> list[Tensor]:
-        """Unlabelled images, targets and weights, with boxes of what labelled or other unlabelled scans have there."""
+        """Paste boxes of labelled or other unlabelled scans into images, targets and weights."""
         mask = box_masks(free[0], self.box[0], self.box[1], self.box_probability)
         given = (torch.rand(len(mask)) < self.labelled_boxes).to(mask.device)
         known = (images, truth, truth, torch.ones_like(truth[:, :1]))
@@ -169,7 +174,7 @@ class DiffusionCoTrainer(TeacherTrainer):
         truth: Tensor,
         shown: Sequence[tuple[Tensor, Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """M's loss against the labels, and against targets on further images, each with its weights."""
+        """Compute M's loss against the labels, and against weighted targets on further images."""
         free = torch.cat([images for images, _, _ in shown])
         noisy, timesteps = self.diffusion.training_start(
             self.diffusion.start(batch[Keys.IMAGE]), lambda _: truth

@@ -1,4 +1,4 @@
-"""The diffusion teacher's first stage: masks that help to rebuild the image, without any label."""
+"""Unsupervised pretraining of the diffusion teacher: masks that help to rebuild the image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 class DiffusionPretrainer(SemiSupervisedTrainer):
-    """Image -> mask -> image: ``L = mean (G(x_t, S(M(m_s, x, s)), t) - v)^2 + w_b L_balance + w_e H(p)``.
+    """Pretraining of the diffusion teacher by the cycle image -> mask -> image.
+
+    ``L = mean (G(x_t, S(M(m_s, x, s)), t) - v)^2 + w_b L_balance + w_e H(p)``.
 
     ``S`` decides (straight-through) and averages over ``bottleneck`` voxels; the gradient reaches
     both pathways. One mask in ``steps`` starts as pure noise, as in testing; the others are the
@@ -74,7 +76,7 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
         self.masks: Tensor | None = None
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, None]:
-        """The cycle's loss; no unlabelled loss beside it."""
+        """Compute the cycle's loss; there is no unlabelled loss."""
         images = batch[Keys.IMAGE]
         logits = self.teacher.mask_logits(*self._beginning(images))
         masks = torch.softmax(logits, 1)
@@ -86,7 +88,7 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
 
     @torch.no_grad()
     def _beginning(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Noisy masks to start from, the images, and the masks' timesteps."""
+        """Return noisy initial masks, the images, and the masks' timesteps."""
         fresh = self.teacher.start(images)
 
         def own(timesteps: Tensor) -> Tensor:
@@ -97,7 +99,7 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
 
 
 class CollapseMonitor:
-    """MONAI handler that warns, once an epoch, when the masks of a pretraining leave a class out or stay undecided.
+    """MONAI handler that warns, once an epoch, of missing classes and undecided masks.
 
     Args:
         least_share: of the voxels, below which a class counts as gone.
@@ -108,7 +110,7 @@ class CollapseMonitor:
         self.least_share, self.most_entropy = least_share, most_entropy
 
     def attach(self, engine: Engine) -> None:
-        """Look at the last batch of every epoch."""
+        """Check the last batch of every epoch."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
 
     def _look(self, engine: DiffusionPretrainer) -> None:

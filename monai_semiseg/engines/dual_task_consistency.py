@@ -1,4 +1,4 @@
-"""Dual-task consistency: the mask and the distance to its surface say the same."""
+"""Dual-task consistency: segmentation and signed distance maps agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai_semiseg.networks.auxiliary import PyramidHeads
 
 
 class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
-    """A second head predicts signed distance maps ``z = tanh(h(x))`` of the foreground classes (DTC).
+    """Dual-task consistency (DTC): a second head predicts signed distance maps ``z = tanh(h(x))``.
 
     ``L_s = L(f(x), y) + b mean (z - sdf(y))^2`` on labelled scans, and on all scans
     ``L_u = mean (1 / (1 + exp(k z)) - softmax f(x))^2`` over the foreground. Luo et al.,
@@ -41,7 +41,7 @@ class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
         self.head, self.distance_weight, self.steepness = head, distance_weight, steepness
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss of both tasks, and their agreement."""
+        """Compute the supervised loss of both tasks, and their agreement."""
         image, label = batch[Keys.IMAGE], batch[Keys.LABEL]
         logits, heads = self.head(self.network, torch.cat([image, unlabelled(batch, "strong")]))
         logits, distance = logits.float(), torch.tanh(heads[0])

@@ -1,4 +1,4 @@
-"""Hebbian initialisation as a MONAI trainer: batches of unlabelled scans in, learned convolutions out."""
+"""Hebbian initialisation as a MONAI trainer on unlabelled scans."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class HebbianTrainer(Trainer):
-    """Let every convolution learn from unlabelled scans by a local rule, then calibrate the network.
+    """Hebbian learning of every convolution on unlabelled scans, then calibration of the network.
 
     Every iteration is a forward pass without a graph and one step of the learner, at ``rate (1 - t
     / T)``. Batches hold ``image`` ``(B, C, spatial...)``; other keys, labels among them, are not
@@ -113,7 +113,7 @@ class HebbianTrainer(Trainer):
         )
 
     def _keep(self, images: Tensor) -> None:
-        """The last scans that were seen, for calibration."""
+        """Keep the last scans for calibration."""
         self._kept.append(images)
         while sum(map(len, self._kept[1:])) >= self.calibration_scans:
             self._kept.pop(0)
@@ -135,7 +135,7 @@ class HebbianTrainer(Trainer):
 
 
 class HebbianDiagnostics:
-    """MONAI handler of a :class:`HebbianTrainer`: every epoch, how its layers stand.
+    """MONAI handler that reports the state of a :class:`HebbianTrainer`'s layers every epoch.
 
     Measures go to TensorBoard, the first layer's filters to ``filters.png``, a collapse to the log
     as a warning.
@@ -151,7 +151,7 @@ class HebbianDiagnostics:
         self._writer: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Look after every epoch."""
+        """Measure after every epoch."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
         engine.add_event_handler(Events.COMPLETED, self._close)
 

@@ -1,4 +1,4 @@
-"""Labels that registration carries over to unlabelled scans, learned together with what a teacher makes of them."""
+"""Training on labels propagated by registration, together with a teacher's predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai_semiseg.transforms.labels import with_background
 
 
 class LabelPropagationTrainer(WeakToStrongTrainer):
-    """Weak-to-strong consistency whose target is partly the teacher's, partly carried over from labelled scans.
+    """Weak-to-strong consistency with targets from propagated labels and the teacher.
 
     With ``p`` the propagated labels
     (:class:`~monai_semiseg.transforms.propagation.PropagateLabelsd`) and ``ramp(t)`` of
@@ -58,7 +58,7 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
         self.teacher_share, self.teacher_ramp = teacher_share, teacher_ramp
 
     def target(self, batch: dict[str, Tensor]) -> Tensor:
-        """Probabilities of all classes, ``(B, C, spatial...)``."""
+        """Return target probabilities of all classes, ``(B, C, spatial...)``."""
         propagated = with_background(unlabelled(batch, "propagated"))
         share = self.teacher_share * gaussian_ramp(self.state.iteration, self.teacher_ramp)
         return torch.lerp(propagated, super().target(batch), share)

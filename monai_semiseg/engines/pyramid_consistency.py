@@ -1,4 +1,4 @@
-"""Uncertainty-rectified pyramid consistency: all scales of the decoder say the same."""
+"""Uncertainty-rectified pyramid consistency between the scales of the decoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai_semiseg.networks.auxiliary import PyramidHeads
 
 
 class PyramidConsistencyTrainer(SemiSupervisedTrainer):
-    """``L_s`` is the mean over all scales, ``L_u`` their agreement on unlabelled scans (URPC).
+    """Pyramid consistency (URPC): ``L_s`` averages all scales, ``L_u`` is their disagreement.
 
     Luo et al. (MICCAI 2021); see :func:`~monai_semiseg.losses.consistency.pyramid_consistency`. The
     network without the further heads is evaluated and shipped.
@@ -29,7 +29,7 @@ class PyramidConsistencyTrainer(SemiSupervisedTrainer):
         self.heads = heads
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean supervised loss of all scales, and their agreement."""
+        """Compute the mean supervised loss of all scales, and their consistency loss."""
         count = len(batch[Keys.IMAGE])
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, "strong")])
         logits, coarser = self.heads(self.network, images)

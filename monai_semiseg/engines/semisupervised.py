@@ -1,4 +1,4 @@
-"""The training step that supervised learning and every comparator share: labelled loss, unlabelled loss, one update."""
+"""Training step of supervised learning and all methods: two losses, one update."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monai_semiseg.handlers.step_output import StepOutput
 
 
 def gaussian_ramp(iteration: int, length: int) -> float:
-    """``exp(-5 (1 - t/T)^2)`` for t < T, then 1: how much the unlabelled loss counts while predictions are poor.
+    """Return the ramp-up of the unlabelled loss: ``exp(-5 (1 - t/T)^2)`` for t < T, then 1.
 
     Laine and Aila, Temporal ensembling (ICLR 2017).
     """
@@ -29,7 +29,7 @@ def gaussian_ramp(iteration: int, length: int) -> float:
 
 
 class SemiSupervisedTrainer(SupervisedTrainer):
-    """Minimise ``L_s(labelled) + w ramp(t) L_u(unlabelled)``; as it stands, without L_u, supervised learning.
+    """Trainer for ``L_s(labelled) + w ramp(t) L_u(unlabelled)``; without L_u, supervised learning.
 
     A method overrides :meth:`losses` and, if it keeps a teacher, :meth:`after_step`. A batch holds
     ``image`` and ``label`` ``(B, 1, spatial...)`` and, with
@@ -111,7 +111,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         self.add_event_handler(Events.STARTED, self._begin)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """The supervised loss, and the unlabelled one, unweighted; None where there is none."""
+        """Compute the supervised and the unweighted unlabelled loss; the latter may be None."""
         return self.loss_function(self.predict(batch[Keys.IMAGE]), batch[Keys.LABEL]), None
 
     def before_first_step(self) -> None:
@@ -121,14 +121,17 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         """Follow the network after an optimiser step, counted from 1."""
 
     def predict(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Logits in float32, whatever the precision of the network."""
+        """Return logits in float32, whatever the precision of the network."""
         logits: Tensor = self.inferer(images, self.network if network is None else network)
         return logits.float()
 
     def predict_both(
         self, batch: dict[str, Tensor], view: str, network: nn.Module | None = None
     ) -> list[Tensor]:
-        """Logits of the labelled images and of one view of the unlabelled ones, from one forward pass."""
+        """Return logits of the labelled images and of one view of the unlabelled ones.
+
+        Both come from one forward pass.
+        """
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, view)])
         return list(
             torch.split(self.predict(images, network), [len(batch[Keys.IMAGE]), len(batch[view])])
@@ -173,7 +176,10 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         scaler.update()
 
     def _share_gradients(self) -> None:
-        """Average the gradients of what is trained beside the network, which DDP does not see, over all processes."""
+        """Average gradients that DDP does not see over all processes.
+
+        These belong to what is trained beside the network.
+        """
         if not (dist.is_available() and dist.is_initialized()):
             return
         shared = isinstance(self.network, nn.parallel.DistributedDataParallel)
@@ -185,7 +191,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
 
 
 def unlabelled(batch: dict[str, Tensor], view: str) -> Tensor:
-    """One view of the unlabelled scans of a batch.
+    """Return one view of the unlabelled scans of a batch.
 
     Raises:
         ConfigError: If the batch has none.

@@ -1,4 +1,4 @@
-"""A training that survives a kill: complete, atomic checkpoints, and the best weights kept beside the last."""
+"""Checkpoints that are complete and atomic, with the best weights beside the last."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingCheckpoint:
-    """MONAI handler: ``checkpoint.pt`` (everything, last) and ``model.pt`` (plain state dict, best on validation).
+    """MONAI handler that writes ``checkpoint.pt`` (full state) and ``model.pt`` (best weights).
 
     ``checkpoint.pt`` holds the state of every object in ``state`` (network, optimizer, schedule,
     curve, ...), the iteration and the random generators; it is written after every epoch, after
@@ -124,7 +124,7 @@ class TrainingCheckpoint:
             write_record(self.folder / f"{name}.pt", settings, self.fingerprint.bundle)
 
     def _better(self, engine: Engine) -> bool:
-        """Take in this epoch's validation, if there was one, and say whether it is the best so far."""
+        """Update the averaged metric by this epoch's validation; return whether it is the best."""
         if self.evaluator is None:
             return True
         if self.evaluator.state.epoch != engine.state.epoch:
@@ -191,14 +191,17 @@ class TrainingCheckpoint:
         self._random = content["random"]
 
     def _restore_random(self, _: Engine) -> None:
-        """Once, at the first batch: making the loader's iterator after the start draws a number, too."""
+        """Restore the generators at the first batch: creating the iterator draws a number too."""
         if self._random is not None:
             _set_random_state(self._random)
             self._random = None
 
 
 def _plain(item: Any) -> Any:
-    """What holds the state: a network without its wrapper, so that one process can go on with what several began."""
+    """Return the object that holds the state: networks without their wrapper.
+
+    So one process can resume what several began.
+    """
     return unwrapped(item) if isinstance(item, nn.Module) else item
 
 
@@ -207,12 +210,14 @@ def _budget(engine: Engine) -> list[int]:
 
 
 def _scaler(engine: Engine) -> Any:
-    """The trainer's gradient scaler (mixed precision), or one that has no state."""
+    """Return the trainer's gradient scaler (mixed precision), or one that has no state."""
     return getattr(engine, "scaler", None) or torch.amp.GradScaler("cpu", enabled=False)
 
 
 class InitialWeights:
-    """MONAI handler that starts a training from given weights; what matched is logged, nothing matching is an error.
+    """MONAI handler that initialises a network from given weights.
+
+    The number of matching tensors is logged; no match at all is an error.
 
     Args:
         network: the network to initialise.
@@ -224,7 +229,10 @@ class InitialWeights:
         self.network, self.path, self.strict = network, path, strict
 
     def attach(self, engine: Engine) -> None:
-        """Load before the first iteration. A checkpoint that is resumed wins: put this handler before it."""
+        """Load before the first iteration.
+
+        A resumed checkpoint takes precedence: put this handler before it.
+        """
         engine.add_event_handler(Events.STARTED, self._load)
 
     def _load(self, _: Engine) -> None:

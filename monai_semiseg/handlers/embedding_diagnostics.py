@@ -1,4 +1,4 @@
-"""What to look at in contrastive pretraining: are views close, embeddings spread, classes apart - and a picture."""
+"""Diagnostics of contrastive pretraining: alignment, uniformity, class similarity, an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from monai_semiseg.storage.files import atomic_path
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance of two views' unit embeddings ``(N, D)``; 0 where views agree.
+    """Compute the mean squared distance of two views' unit embeddings ``(N, D)``.
+
+    It is 0 where views agree.
 
     Wang and Isola, Understanding contrastive representation learning through alignment and
     uniformity (ICML 2020).
@@ -25,7 +27,7 @@ def alignment(first: Tensor, second: Tensor) -> float:
 
 
 def uniformity(rows: Tensor) -> float:
-    """``log mean exp(-2 |f_i - f_j|^2)`` over pairs of unit embeddings ``(N, D)``.
+    """Compute ``log mean exp(-2 |f_i - f_j|^2)`` over pairs of unit embeddings ``(N, D)``.
 
     0 where all are one, about -4 where they are spread over the sphere. Wang and Isola (ICML 2020).
     """
@@ -36,7 +38,10 @@ def uniformity(rows: Tensor) -> float:
 
 
 def class_similarity(rows: Tensor, classes: Tensor) -> dict[str, float]:
-    """Mean cosine within and between classes, by their mean vectors: ``intra/c`` of class c, ``inter`` over pairs."""
+    """Compute the mean cosine within and between classes.
+
+    The keys are ``intra/c`` for class c, and ``inter``, the mean over pairs of class means.
+    """
     unit = functional.normalize(rows.double(), dim=1)
     means, found = {}, {}
     for one in torch.unique(classes).tolist():
@@ -72,7 +77,9 @@ def principal_picture(embeddings: Tensor) -> Tensor:
 
 
 class EmbeddingDiagnostics:
-    """MONAI handler of a :class:`~monai_semiseg.engines.contrastive.ContrastTrainer`: every epoch, its last batch.
+    """MONAI handler that measures the embeddings of a contrastive trainer after every epoch.
+
+    It looks at the last batch of a :class:`~monai_semiseg.engines.contrastive.ContrastTrainer`.
 
     Measures go to TensorBoard (``contrast/...``), a picture of the embeddings of places to
     ``embeddings.png``.
@@ -92,7 +99,7 @@ class EmbeddingDiagnostics:
         self._writer: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Look after every epoch."""
+        """Measure after every epoch."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
         engine.add_event_handler(Events.COMPLETED, self._close)
 
@@ -120,7 +127,10 @@ class EmbeddingDiagnostics:
 
 
 def measures(embeddings: Tensor, labels: Tensor | None, sample: int) -> dict[str, float]:
-    """All measures of embeddings of two views, one after the other along the batch, with labels if there are any."""
+    """Compute all measures of the embeddings of two views.
+
+    The views follow each other along the batch; labels are optional.
+    """
     first, second = (
         view.flatten(2).movedim(1, -1).flatten(0, 1) if view.ndim > 2 else view
         for view in embeddings.chunk(2)

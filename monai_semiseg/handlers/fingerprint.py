@@ -1,4 +1,4 @@
-"""What a training is: its data list, plan, config and method, so that another one is not taken for it."""
+"""Fingerprint of a training: data list, plan, config and method, compared on resume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRAINED_ON = ("training", "unlabeled", "validation")
 
 @dataclass(frozen=True)
 class TrainingFingerprint:
-    """One training, in plain values.
+    """Description of one training in plain values.
 
     Attributes:
         bundle: name of the bundle.
@@ -35,7 +35,7 @@ class TrainingFingerprint:
     data: dict[str, str]
 
     def facts(self) -> dict[str, Any]:
-        """All that has to stay the same, by name, the data and the method first."""
+        """Return all values that have to stay the same, by name, the data and the method first."""
         sections = {f"datalist {name}": text for name, text in self.data.items()}
         method = {"method": self.config.get("train::trainer::_target_")}
         return {**sections, **method, **self.config}

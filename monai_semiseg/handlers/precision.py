@@ -1,4 +1,4 @@
-"""Mixed precision: the number format by name, as a config has it, and steps in it."""
+"""Mixed precision: the number format by its name in a config, and training steps in it."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def _onednn_has(dtype: torch.dtype) -> bool:
 
 
 def _capabilities() -> Mapping[str, Any]:
-    """What the CPU says of itself; nothing if torch has no list: then oneDNN is asked alone."""
+    """Return the CPU's capabilities; empty if torch has no list: then oneDNN alone is asked."""
     ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     return ask()
 
 
 def processor_name() -> str:
-    """Return what the CPU calls itself."""
+    """Return the name of the CPU."""
     there = _capabilities()
     return str(there.get("cpu_name") or platform.processor() or platform.machine())
 
@@ -117,7 +117,7 @@ def autocast(
 
 @contextmanager
 def training_precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
-    """Autocast for steps with a backward pass; nothing if ``dtype`` is None.
+    """Enable autocast for steps with a backward pass; do nothing if ``dtype`` is None.
 
     On a CPU, :class:`SafeConvolutions` keeps the convolutions in float32 whose bfloat16 gradient is
     wrong.

@@ -1,4 +1,4 @@
-"""What a person watches during training: one bar over the whole budget, and a curve beside the weights."""
+"""Progress bar over the whole training, and the learning curve as files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_semiseg.storage.tables import write_table
 
 
 class TrainingProgress:
-    """MONAI handler: a bar over all iterations with loss, last validation metric and time left.
+    """MONAI handler that shows a progress bar with loss, last validation metric and time left.
 
     Args:
         evaluator: the validation engine, if there is one.
@@ -63,7 +63,9 @@ class TrainingProgress:
 
 
 class LearningCurve:
-    """MONAI handler: ``learning_curve.csv`` and ``.png``, one row per epoch; part of the checkpoint, so it resumes.
+    """MONAI handler that writes ``learning_curve.csv`` and ``.png``, one row per epoch.
+
+    Its rows are part of the checkpoint, so a resumed training continues them.
 
     Args:
         folder: where both files go.
@@ -77,12 +79,12 @@ class LearningCurve:
         self._sum: torch.Tensor | float = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Sum up losses without waiting for the device; write after every epoch."""
+        """Add up losses without waiting for the device; write after every epoch."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
+        """Return the rows so far."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -114,7 +116,7 @@ class LearningCurve:
 
 
 def last_metric(evaluator: Engine | None) -> float | None:
-    """The evaluator's key metric; None before its first run."""
+    """Return the evaluator's key metric; None before its first run."""
     name = getattr(evaluator.state, "key_metric_name", None) if evaluator is not None else None
     value = evaluator.state.metrics.get(name) if evaluator is not None and name else None
     return None if value is None else float(value)

@@ -1,4 +1,4 @@
-"""Bring every layer's output to zero mean and unit variance, by its own weights, in one forward pass."""
+"""Data-dependent calibration: standardise the output of every layer in one forward pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def calibrate(
     layers: Mapping[str, Convolution] | None = None,
     run: Callable[[Tensor], object] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Rescale convolutions in the order in which they run, so that every output channel is standardised on ``images``.
+    """Rescale convolutions so that every output channel is standardised on ``images``.
 
     With mean ``m_o`` and standard deviation ``s_o`` of output channel o over scans and voxels::
 
@@ -102,7 +102,7 @@ def _corrector(name: str, layer: Convolution, found: dict[str, tuple[float, floa
 
 
 def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel, over scans, voxels and processes."""
+    """Return mean and standard deviation per channel, over scans, voxels and processes."""
     axes = [0, *range(2, output.ndim)]
     values = output.float() if output.dtype != torch.float64 else output
     count = torch.tensor(float(values[:, 0].numel()), device=values.device, dtype=torch.float64)
@@ -122,7 +122,7 @@ def _over_processes(value: Tensor) -> Tensor:
 
 
 def _scale_filters(layer: Convolution, factor: Tensor) -> None:
-    """Multiply what leads to every output channel."""
+    """Multiply the weights of every output channel by its factor."""
     if not isinstance(layer, TRANSPOSED):
         layer.weight *= factor.reshape(-1, *[1] * (layer.weight.ndim - 1))
         return

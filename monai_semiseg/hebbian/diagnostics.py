@@ -1,4 +1,4 @@
-"""What to look at while a network learns locally: how far filters moved, whether they collapsed, who never wins."""
+"""Diagnostics of Hebbian layers: change of filters, collapse, dead filters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_semiseg.storage.files import atomic_path
 
 @dataclass(frozen=True)
 class LayerReport:
-    """How a layer stands.
+    """State of a layer during learning.
 
     Attributes:
         change: ``||W - W_start|| / ||W_start||``.
@@ -32,7 +32,7 @@ class LayerReport:
 
     @property
     def collapsed(self) -> bool:
-        """Whether filters have become one, or one filter has won nearly everything."""
+        """Return whether filters are nearly equal, or one filter wins nearly everything."""
         return self.cosine > 0.9 or self.entropy < 0.1
 
 
@@ -40,7 +40,7 @@ class LayerReport:
 def report(
     layer: Convolution, start: Tensor, banks: Sequence[Tensor], sums: Sequence[Sums]
 ) -> LayerReport:
-    """Measure a layer; several banks are averaged."""
+    """Measure a layer; several filter banks are averaged."""
     change = ((layer.weight - start).norm() / start.norm().clamp_min(1e-30)).item()
     cosine = [mean_cosine(bank) for bank in banks]
     dead, entropy = zip(*(_winners(one.wins) for one in sums), strict=True)
@@ -48,7 +48,7 @@ def report(
 
 
 def mean_cosine(filters: Tensor) -> float:
-    """Mean absolute cosine between different filters ``(C, patch...)``; 0 for a single one."""
+    """Compute the mean absolute cosine between filters ``(C, patch...)``; 0 for one filter."""
     unit = torch.nn.functional.normalize(filters.flatten(1).double(), dim=1)
     count = len(unit)
     if count < 2:
@@ -57,7 +57,7 @@ def mean_cosine(filters: Tensor) -> float:
 
 
 def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
-    """What to tell the user, if a layer has collapsed."""
+    """Return a warning if a layer has collapsed, else None."""
     gone = [name for name, one in reports.items() if one.collapsed]
     if not gone:
         return None
@@ -69,7 +69,7 @@ def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
 
 
 def scalars(reports: Mapping[str, LayerReport]) -> dict[str, float]:
-    """``layer/measure`` -> value, for TensorBoard."""
+    """Return the measures by ``layer/measure``, for TensorBoard."""
     return {
         f"{name}/{key}": value
         for name, one in reports.items()
@@ -78,7 +78,10 @@ def scalars(reports: Mapping[str, LayerReport]) -> dict[str, float]:
 
 
 def draw_filters(weight: Tensor, path: Path) -> None:
-    """Draw a layer's filters: every row one filter, middle slices of its first input channel along every axis."""
+    """Draw the filters of a layer, one filter per row.
+
+    Shown are the middle slices of its first input channel along every axis.
+    """
     from matplotlib.figure import Figure
 
     filters = weight.detach().float().cpu()[:32, 0]
@@ -106,7 +109,7 @@ def draw_filters(weight: Tensor, path: Path) -> None:
 
 
 def _winners(wins: Tensor) -> tuple[float, float]:
-    """Share of dead filters and normalised entropy of the winners."""
+    """Return the share of dead filters and the normalised entropy of the winners."""
     share = wins / wins.sum().clamp_min(1)
     count = len(wins)
     if count < 2:

@@ -1,4 +1,4 @@
-"""How a layer is seen as banks of filters: a convolution as one, a transposed one swapped, or tap by tap."""
+"""Layers as banks of filters: convolutions as one, transposed ones swapped or tap by tap."""
 
 from __future__ import annotations
 
@@ -15,50 +15,53 @@ from monai_semiseg.hebbian.rules import Rule
 
 
 class Form(Protocol):
-    """A layer's weight as banks of filters ``(C, patch...)``."""
+    """Layer weight as banks of filters ``(C, patch...)``."""
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """For every bank: geometry, what its patches are of, and its responses, from the layer's input and output."""
+        """Return for every bank: geometry, the map its patches come from, and its responses.
+
+        The maps are the input and output of the layer.
+        """
         ...
 
     def banks(self, weight: Tensor) -> list[Tensor]:
-        """The filters of every bank."""
+        """Return the filters of every bank."""
         ...
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
-        """The inverse of :meth:`banks`."""
+        """Return the layer's weight from its banks, the inverse of :meth:`banks`."""
         ...
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
-        """``dW`` of the layer, in float64."""
+        """Compute ``dW`` of the layer, in float64."""
         ...
 
 
 class ConvolutionForm:
-    """A convolution: its output responds to patches of its input."""
+    """Convolution, whose output responds to patches of its input."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """The input's patches, the output's responses."""
+        """Return the input for the patches, the output for the responses."""
         return [(self.geometry, given, output)]
 
     def banks(self, weight: Tensor) -> list[Tensor]:
-        """The weight as it is."""
+        """Return the weight unchanged."""
         return [weight]
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
-        """The weight as it is."""
+        """Return the weight unchanged."""
         return banks[0]
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
-        """``g (hebbian - decay)``."""
+        """Compute ``g (hebbian - decay)``."""
         return _step(*terms(rule, sums[0], weight))
 
 
 class SwapForm(ConvolutionForm):
-    """S: a transposed convolution as the convolution that leads from its output back to its input.
+    """Transposed convolution as the convolution from its output back to its input (S).
 
     Filters are ``w_i = W_{i,.,.}`` over output channels and taps; the input ``x_i`` responds to the
     patch of the output that its site writes into, read back from the complete output. Ciampi et
@@ -66,12 +69,12 @@ class SwapForm(ConvolutionForm):
     """
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """The output's patches, the input's responses."""
+        """Return the output for the patches, the input for the responses."""
         return [(self.geometry, output, given)]
 
 
 class PerTapForm:
-    """T: every tap of a transposed convolution is a 1 x 1 layer of its own, from the input to the voxels it writes.
+    """Transposed convolution with every tap as a 1 x 1 layer from input to output voxels (T).
 
     Filters are ``W_{.,o,t}`` over input channels. With ``summed``, the decays of all taps are
     subtracted from every tap, as the published code does; that takes away ``taps`` times too much,
@@ -88,12 +91,12 @@ class PerTapForm:
         self.point = Geometry(ones, ones, (0,) * len(ones), ones, geometry.groups)
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """The input's voxels; what every tap writes."""
+        """Return the input's voxels and the output of every tap."""
         boxes = self.geometry.tap_boxes(tuple(output.shape[2:]), tuple(given.shape[2:]))
         return [(self.point, given[:, :, *sites], output[:, :, *voxels]) for voxels, sites in boxes]
 
     def banks(self, weight: Tensor) -> list[Tensor]:
-        """``taps`` banks ``(C_out, C_in / groups, 1...)``."""
+        """Return ``taps`` banks ``(C_out, C_in / groups, 1...)``."""
         groups = self.geometry.groups
         taps = (
             weight.reshape(groups, -1, weight.shape[1], self.geometry.taps)
@@ -103,7 +106,7 @@ class PerTapForm:
         return [tap.reshape(*tap.shape, *self.point.kernel) for tap in taps]
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
-        """Back to ``(C_in, C_out / groups, kernel...)``."""
+        """Return the weight ``(C_in, C_out / groups, kernel...)``."""
         taps = torch.stack([bank.flatten(1) for bank in banks])
         grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2]).permute(
             1, 3, 2, 0
@@ -111,14 +114,14 @@ class PerTapForm:
         return grouped.reshape(-1, grouped.shape[2], *self.geometry.kernel)
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
-        """Of every tap ``g (hebbian - decay)``, or with the sum of all taps' decays."""
+        """Compute ``g (hebbian - decay)`` of every tap, or with the sum of all taps' decays."""
         parts = [terms(rule, one, bank) for one, bank in zip(sums, self.banks(weight), strict=True)]
         everything = torch.stack([decay for _, decay, _ in parts]).sum(0)
         return self.weight([_step(h, everything if self.summed else d, g) for h, d, g in parts])
 
 
 def form_of(layer: Convolution, transposed: str) -> Form:
-    """The form of a layer.
+    """Return the form of a layer.
 
     Args:
         layer: a convolution.

@@ -1,4 +1,4 @@
-"""Attach local learning to a stock network from outside: its modules and the keys of its state stay as they are."""
+"""Local learning attached to a network by hooks: modules and state dict keys stay unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class HebbianLearner:
-    """Every chosen convolution of a network learns from its own input and output, by a local rule.
+    """Local learning of every selected convolution from its own input and output.
 
     Between :meth:`attach` and :meth:`detach`, forward passes are observed: each layer's sums are
     taken as it runs, so that no activation is kept. :meth:`step` then changes the weights, ``W <- W
@@ -75,7 +75,7 @@ class HebbianLearner:
 
     @torch.no_grad()
     def prepare(self) -> None:
-        """Filters of the rule's length, biases of 0."""
+        """Set the filters to the rule's length and the biases to 0."""
         for name, layer in self.layers.items():
             self._scale(name, self.rule.radius, self.rule.radius)
             if layer.bias is not None:
@@ -126,7 +126,7 @@ class HebbianLearner:
         return torch.stack(changes).mean()
 
     def reports(self) -> dict[str, LayerReport]:
-        """How every layer stands, by the last step's sums."""
+        """Report the state of every layer, by the last step's sums."""
         return {
             name: report(
                 self.layers[name],
@@ -159,7 +159,7 @@ class HebbianLearner:
         return hook
 
     def _check(self) -> None:
-        """One look at the device for all layers: are numbers finite, do layers see anything vary."""
+        """Check that activations are finite and vary, with one transfer from the device."""
         flags = torch.stack(
             [
                 torch.stack(
@@ -188,7 +188,7 @@ class HebbianLearner:
             )
 
     def _bound(self, name: str) -> None:
-        """Length 1 where the rule calls for it, else no more than at the start.
+        """Normalise filters to length 1 if the rule requires it, else to at most initial length.
 
         In the swapped form nothing else holds back a filter of SoftHebb that keeps losing: its
         length does not change its response.
@@ -196,7 +196,7 @@ class HebbianLearner:
         self._scale(name, 1.0 if self.rule.spherical else 0.0, self.rule.radius)
 
     def _scale(self, name: str, least: float, most: float) -> None:
-        """Bring the length of every filter between two bounds."""
+        """Clamp the length of every filter between two bounds."""
         layer, form = self.layers[name], self.forms[name]
         banks = []
         for bank in form.banks(layer.weight):

@@ -1,4 +1,4 @@
-"""One update of a bank of filters: centred and standardised sums over all sites, and what a rule makes of them."""
+"""Update of a bank of filters: centred, standardised sums over all sites, and the rule's terms."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Reduce = Callable[[Sequence[Tensor]], None]
 
 
 def alone(_: Sequence[Tensor]) -> None:
-    """What sums over processes do where there is one."""
+    """Leave the tensors unchanged: the reduction of a single process."""
 
 
 @dataclass
 class Sums:
-    """What a bank has seen since its last update; float64, additive over batches and processes.
+    """Sums of a bank since its last update; float64, additive over batches and processes.
 
     Attributes:
         count: sites.
@@ -41,7 +41,7 @@ class Sums:
     variance: Tensor
 
     def __add__(self, other: Sums) -> Sums:
-        """The sums over both; the variance is the mean."""
+        """Add both sums; the variance is the mean."""
         return Sums(
             self.count + other.count,
             self.correlation + other.correlation,
@@ -53,7 +53,7 @@ class Sums:
 
     @property
     def finite(self) -> Tensor:
-        """Whether every number is one."""
+        """Return whether every number is finite."""
         return (
             torch.stack([self.correlation.sum(), self.coupling.sum(), self.variance])
             .isfinite()
@@ -72,7 +72,7 @@ def observe(
     standardise: bool = True,
     reduce: Reduce = alone,
 ) -> Sums:
-    """Sums of one batch, in the terms ``x' = (x - mean x) / s``, ``v' = (v - mean v) / s``.
+    """Compute the sums of one batch, with ``x' = (x - mean x) / s``, ``v' = (v - mean v) / s``.
 
     The mean patch and the mean response over all sites are taken out (``centre``), because filters
     otherwise all turn to the mean patch; ``s`` is the standard deviation of the responses over the
@@ -114,7 +114,7 @@ def observe(
 
 
 def _part(rule: Rule, geometry: Geometry, large: Tensor, response: Tensor) -> tuple[Tensor, ...]:
-    """What some of the scans add to the sums."""
+    """Compute the contribution of some scans to the sums."""
     signal = rule.signal(response, geometry.groups)
     total = signal.sum(_sites(signal)).double()
     coupling = rule.coupling(response, signal, geometry.groups)
@@ -131,7 +131,10 @@ def _means(
     centre: bool,
     reduce: Reduce,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean response, sum of all patches, number of sites, over all processes; zeros where nothing is centred."""
+    """Return mean response, sum of all patches and number of sites, over all processes.
+
+    Mean and sum are zero if nothing is centred.
+    """
     count = torch.tensor(float(small[:, 0].numel()), dtype=torch.float64, device=small.device)
     first = torch.stack(
         [v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]
@@ -151,7 +154,7 @@ def _means(
 def _variance(
     parts: Iterable[Tensor], mean: Tensor, count: Tensor, kind: torch.dtype, reduce: Reduce
 ) -> Tensor:
-    """Mean over the filters of the variance about the mean; what rounding leaves of a constant is none."""
+    """Return the mean variance of the filters; 0 if only rounding errors are left."""
     norms = [torch.linalg.vector_norm(_shifted(v, mean, kind), dim=_sites(v)) for v in parts]
     second = torch.stack(norms).double().square().sum(0)
     reduce([second])
@@ -160,7 +163,7 @@ def _variance(
 
 
 def _shifted(values: Tensor, mean: Tensor, kind: torch.dtype) -> Tensor:
-    """A copy less its mean."""
+    """Return a copy minus its mean."""
     return values.to(kind) - mean.to(kind).reshape(1, -1, *[1] * (values.ndim - 2))
 
 
@@ -169,7 +172,7 @@ def _sites(values: Tensor) -> list[int]:
 
 
 def terms(rule: Rule, sums: Sums, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hebbian term, decay and gain of :mod:`monai_semiseg.hebbian.rules`, in float64."""
+    """Return Hebbian term, decay and gain of :mod:`monai_semiseg.hebbian.rules`, in float64."""
     filters = weight.double()
     hebbian = sums.correlation / sums.count
     return (
@@ -180,7 +183,7 @@ def terms(rule: Rule, sums: Sums, weight: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 
 def _wins(response: Tensor) -> Tensor:
-    """How often each filter is the strongest, at every second site along each axis: enough for a statistic."""
+    """Count how often each filter is the strongest, at every second site along each axis."""
     some = response[(slice(None), slice(None), *[slice(None, None, 2)] * (response.ndim - 2))]
     strongest = some == some.amax(1, keepdim=True)
     return strongest.sum(_sites(response)).double()

@@ -1,4 +1,4 @@
-"""Contrast: what belongs together comes together, all else moves apart; between scans, and between their voxels."""
+"""Contrastive losses between scans, and between their voxels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def contrast(
     form: str = "out",
     tile: int = 2048,
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the contrastive losses of all anchors, and how many anchors there are.
+    """Sum the contrastive losses of all anchors, and count the anchors.
 
     With unit embeddings f, positives ``P(i)``: all others of i's group, ``s_iq = f_i . f_q / t``::
 
@@ -82,12 +82,12 @@ def contrast(
 
 
 def _mean(total: Tensor, count: Tensor) -> Tensor:
-    """Mean over the anchors of all processes, times the processes: DDP takes the mean of their gradients."""
+    """Average over the anchors of all processes, times their number (DDP averages gradients)."""
     return total * process_count() / count.clamp_min(1)
 
 
 class GlobalContrast(nn.Module):
-    """NT-Xent: two views of a scan belong together, all other scans of the batch are contrast.
+    """NT-Xent loss: two views of a scan are positives, all other scans of the batch negatives.
 
     ``l_i = -z_i . z_j(i) / t + log sum_{k != i} exp(z_i . z_k / t)``, mean over all 2 B views. Chen
     et al., A simple framework for contrastive learning of visual representations (ICML 2020).
@@ -121,7 +121,7 @@ class GlobalContrast(nn.Module):
 
 
 class LocalContrast(nn.Module):
-    """Supervised contrast between pixels or voxels: those of one class belong together, in all scans and both views.
+    """Supervised contrast between voxels: those of one class are positives, in all scans and views.
 
     Background contrasts, but is never an anchor. The cost is bounded in three ways, which may be
     combined: ``stride`` takes every s-th voxel along each axis, from a place drawn anew every time
@@ -197,7 +197,7 @@ class LocalContrast(nn.Module):
         return total / (torch.ones(()) if count is None else count).clamp_min(1)
 
     def _parts(self, embeddings: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Embeddings ``(N, D)`` and classes ``(N,)`` that are contrasted with each other."""
+        """Yield embeddings ``(N, D)`` and classes ``(N,)`` that are contrasted with each other."""
         begin = _drawn_grid(embeddings.shape[2:], self.stride)
         if self.stride > 1 and not bool((labels[_grid(begin, self.stride)] > 0).any()):
             begin = _through_foreground(labels, begin, self.stride)
@@ -207,7 +207,7 @@ class LocalContrast(nn.Module):
             yield f[where].movedim(1, -1).flatten(0, -2), y[where].flatten().long()
 
     def _anchors(self, classes: Tensor) -> Tensor:
-        """Indices of foreground voxels, or a sample of them from every class."""
+        """Return indices of foreground voxels, or of a sample of them from every class."""
         foreground = classes.nonzero()[:, 0]
         if self.anchors is None:
             return foreground
@@ -220,7 +220,7 @@ class LocalContrast(nn.Module):
 
 
 class SelfLocalContrast(nn.Module):
-    """Contrast between places without labels: one place in two views belongs together, the scan's others are contrast.
+    """Voxel contrast without labels: one position in two views is positive, others negative.
 
     Both views must share their geometry. Chaitanya et al., Contrastive learning of global and local
     features for medical image segmentation with limited annotations (NeurIPS 2020).
@@ -250,7 +250,10 @@ class SelfLocalContrast(nn.Module):
 
 
 def _drawn_grid(shape: Sequence[int], stride: int) -> list[int]:
-    """Where a grid of every ``stride``-th voxel begins, on the CPU's generator, which checkpoints keep."""
+    """Draw the origin of a grid of every ``stride``-th voxel.
+
+    The CPU's generator is used, because checkpoints store its state.
+    """
     if any(stride > size for size in shape):
         raise ConfigError(
             f"a stride of {stride} in a map of {tuple(shape)}", expected="a smaller stride"
@@ -259,7 +262,7 @@ def _drawn_grid(shape: Sequence[int], stride: int) -> list[int]:
 
 
 def _through_foreground(labels: Tensor, begin: list[int], stride: int) -> list[int]:
-    """A grid that meets a foreground voxel, drawn from all of them; the given one if there is none."""
+    """Draw the origin of a grid through a foreground voxel; return ``begin`` if there is none."""
     places = (labels[:, 0] > 0).nonzero()[:, 1:]
     if not len(places):
         return begin
@@ -271,7 +274,10 @@ def _grid(begin: Sequence[int], stride: int) -> tuple[slice, ...]:
 
 
 def _blocks(shape: Sequence[int], side: int | None) -> list[tuple[slice, ...]]:
-    """Boxes that cover the map; the last along an axis is moved back to fit, so that no border is dropped."""
+    """Return boxes that cover the map.
+
+    The last box along an axis is moved back to fit, so that no border is dropped.
+    """
     if side is None:
         return [tuple(slice(None) for _ in shape)]
     if any(side > size for size in shape):

@@ -1,4 +1,4 @@
-"""``log sum exp`` over all pairs of two sets of embeddings, tile by tile: memory grows with N, not with N x N."""
+"""Tiled log-sum-exp over all pairs of two sets of embeddings: memory O(N), not O(N x N)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def pair_logsumexp(
     other: tuple[Tensor, Tensor] | None = None,
     tile: int = 2048,
 ) -> Tensor:
-    """``out_i = log sum_k exp(a_i . b_k / t)`` over the pairs that count, with gradients to both sides.
+    """Compute ``out_i = log sum_k exp(a_i . b_k / t)`` over the pairs that count.
+
+    Gradients flow to both sides.
 
     The forward pass keeps a running log-sum-exp per anchor, stable at any temperature; the backward
     pass makes every tile again instead of keeping it. Sums are in float32 under autocast, and in
@@ -82,7 +84,7 @@ class _PairLogSumExp(torch.autograd.Function):
 
 
 class _Pairs:
-    """Which pairs count, and their logits tile by tile."""
+    """Selection of pairs, and their logits tile by tile."""
 
     def __init__(self, own: Tensor, same: Any, other: Any, temperature: float, tile: int) -> None:
         self.own, self.same, self.other, self.temperature, self.tile = (
@@ -94,7 +96,7 @@ class _Pairs:
         )
 
     def tiles(self, anchors: Tensor, contrast: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Rows, columns, and ``a b^T / t`` with minus infinity where a pair does not count."""
+        """Yield rows, columns, and ``a b^T / t``, minus infinity where a pair does not count."""
         scaled = anchors / self.temperature
         for rows in _slices(len(anchors), self.tile):
             for columns in _slices(len(contrast), self.tile):
@@ -120,7 +122,7 @@ class _Pairs:
 
 
 def _logsumexp(logits: Tensor) -> Tensor:
-    """In place, to spare one array of the tile's size."""
+    """Reduce in place, to save one array of the tile's size."""
     level = logits.amax(1)
     level = torch.where(level.isfinite(), level, 0.0)
     return logits.sub_(level[:, None]).exp_().sum(1).log_().add_(level)

@@ -1,4 +1,4 @@
-"""Which unsupervised class is which label: found on labelled scans, and written into the teacher's weights."""
+"""Alignment of a diffusion teacher's unsupervised classes with the labels of labelled scans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 
 
 def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Voxels of every class (rows) under every label (columns), ``(classes, classes)``, float64 on the CPU.
+    """Count voxels of every class (rows) under every label (columns).
+
+    The counts are ``(classes, classes)``, float64 on the CPU.
 
     Args:
         probabilities: ``(B, classes, spatial...)``.
@@ -28,7 +30,7 @@ def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def best_order(counts: Tensor) -> tuple[list[int], list[float]]:
-    """The class that every label is taken to be, by the greatest mean Dice (Kuhn, Hungarian method, 1955).
+    """Match classes to labels by the greatest mean Dice (Hungarian method, Kuhn, 1955).
 
     Args:
         counts: from :func:`confusion`.
@@ -44,7 +46,9 @@ def best_order(counts: Tensor) -> tuple[list[int], list[float]]:
 
 @torch.no_grad()
 def reorder_classes(teacher: DiffusionTeacher, order: list[int]) -> None:
-    """Rename the teacher's classes: class ``order[l]`` becomes l, wherever a mask goes in or comes out.
+    """Reorder the teacher's classes in its weights: class ``order[l]`` becomes l.
+
+    Masks change their order wherever the networks read or return them.
 
     Raises:
         ConfigError: If a pathway does not begin or end with a convolution over the classes.

@@ -1,4 +1,4 @@
-"""Embeddings of what a layer of a stock network sees, by a projection head that is trained and then thrown away."""
+"""Embeddings from a layer of a network, by a projection head that is discarded afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from monai_semiseg.networks.taps import named_layers, until
 
 
 class Embedder(nn.Module):
-    """A network up to one layer, and a projection head on what that layer puts out.
+    """Network up to one layer, with a projection head on that layer's output.
 
     With h the layer's features: ``z = W2 relu(W1 h)``, one vector per place, ``(B, dimension,
     spatial...)``, by 1 x 1 convolutions; or, ``pooled``, one per scan, ``z = W2 relu(norm(W1

@@ -1,4 +1,4 @@
-"""Weights of a 2-D network in a 3-D one of the same design, and the other way."""
+"""Inflation of 2-D weights to 3-D networks of the same design, and deflation back."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _deflated(kernel: Tensor, layer: _ConvNd) -> Tensor:
 
 
 def _slices(depth: int, layer: _ConvNd) -> float:
-    """How many slices of a kernel meet in one output voxel."""
+    """Return the number of kernel slices that meet in one output voxel."""
     return (
         max(1.0, depth / layer.stride[0]) if isinstance(layer, _ConvTransposeNd) else float(depth)
     )

@@ -1,4 +1,4 @@
-"""Weights on disk <-> a network, with the number of matched tensors said and checked."""
+"""Reading, matching, checking and writing of network weights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SAVE_PLAIN = (
 
 @dataclass(frozen=True)
 class Match:
-    """What loading did.
+    """Result of loading: tensors that were loaded, missing or unused.
 
     Attributes:
         loaded: names of the tensors that were loaded.
@@ -65,7 +65,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a .pt or .safetensors file as it is; no code in it is executed, and damaged bytes are noticed.
+    """Read a .pt or .safetensors file without executing code in it; checksums are verified.
 
     Raises:
         CheckpointError: If the file is absent, damaged, holds more than tensors and plain values,
@@ -157,7 +157,7 @@ def _plain(name: str) -> str:
 
 
 def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) -> Match:
-    """Load all tensors that agree in name and shape, and log how many that were.
+    """Load all tensors that agree in name and shape, and log how many.
 
     Args:
         network: any network; a wrapper (DDP, compiled) is looked through.
@@ -186,7 +186,7 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
 
 
 def named_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what a foreign training put before the names (``model.``), where no name fits with it.
+    """Remove a foreign training's prefix (``model.``) from tensor names if no name fits with it.
 
     A line says so. Only the network can tell: the names of some networks begin so themselves.
 
@@ -221,7 +221,7 @@ def _within(state: Mapping[str, Tensor], front: str) -> dict[str, Tensor]:
 
 
 def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
-    """The first tensor that has another shape in the network, as words."""
+    """Describe the first tensor that has another shape in the network."""
     for name, own in network.state_dict().items():
         if name in state and state[name].shape != own.shape:
             there, here = (" x ".join(map(str, value.shape)) for value in (state[name], own))
@@ -230,7 +230,7 @@ def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
 
 
 def check_published(path: str | Path) -> None:
-    """Require that a bundle's weights are those that its ``configs/metadata.json`` names under ``weights_sha256``.
+    """Verify the hash of a bundle's weights against ``weights_sha256`` in its metadata.
 
     Weights that no metadata name pass, and so do those of an own training, whose ``checkpoint.pt``
     lies beside them.
@@ -260,7 +260,7 @@ def check_published(path: str | Path) -> None:
 
 
 def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> Match:
-    """What :func:`load_weights` would load: the tensors that agree in name and shape."""
+    """Return what :func:`load_weights` would load: the tensors that agree in name and shape."""
     own = unwrapped(network).state_dict()
     fitting = [
         name for name, value in state.items() if name in own and own[name].shape == value.shape
@@ -273,7 +273,7 @@ def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> Match:
 
 
 def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write a plain state dict atomically, as safetensors if the name ends so, else as torch does.
+    """Write a state dict atomically, as safetensors if the name ends so, else as torch does.
 
     Raises:
         OutputError: If it cannot be written.
@@ -289,7 +289,7 @@ def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network within DistributedDataParallel, torch.compile, both, or neither."""
+    """Return the network within DistributedDataParallel, torch.compile, both, or neither."""
     while isinstance(
         inner := getattr(network, "_orig_mod", getattr(network, "module", None)), nn.Module
     ):
