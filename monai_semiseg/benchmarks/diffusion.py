@@ -71,7 +71,8 @@ def networks(teacher_features: Sequence[int], device: torch.device) -> dict[str,
 def looked_up(data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
     """Return a step between two refreshes of the cached pseudo-labels, without rounds."""
     scans = CoordinateDataset([{"image": image} for image in data["weak"]])
-    cache, device = PseudoLabelCache(scans, SimpleInferer()), data["weak"].device
+    cache = PseudoLabelCache(scans, SimpleInferer())
+    device = data["weak"].device
     cache.refresh(more["diffusion"], 1, 0, device)
     where = {
         "scan": torch.arange(len(scans), device=device),

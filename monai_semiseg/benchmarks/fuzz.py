@@ -47,7 +47,9 @@ def nifti(rng: np.random.Generator) -> Files:
 
 def dicom(rng: np.random.Generator) -> Files:
     """Create a small axial series."""
-    series, study, files = generate_uid(entropy_srcs=["s"]), generate_uid(entropy_srcs=["t"]), {}
+    series = generate_uid(entropy_srcs=["s"])
+    study = generate_uid(entropy_srcs=["t"])
+    files = {}
     for k in range(4):
         slice_ = pydicom.Dataset()
         slice_.file_meta = pydicom.dataset.FileMetaDataset()
@@ -58,20 +60,22 @@ def dicom(rng: np.random.Generator) -> Files:
         slice_.file_meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID = generate_uid(
             entropy_srcs=[str(k)]
         )
-        slice_.SeriesInstanceUID, slice_.StudyInstanceUID, slice_.Modality = series, study, "MR"
-        slice_.Rows, slice_.Columns, slice_.InstanceNumber = 5, 6, k + 1
-        slice_.PixelSpacing, slice_.SliceThickness = [1.0, 1.0], 2.0
-        slice_.ImageOrientationPatient, slice_.ImagePositionPatient = (
-            [1, 0, 0, 0, 1, 0],
-            [0.0, 0.0, 2.0 * k],
-        )
-        slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
-        slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = (
-            16,
-            12,
-            11,
-            0,
-        )
+        slice_.SeriesInstanceUID = series
+        slice_.StudyInstanceUID = study
+        slice_.Modality = "MR"
+        slice_.Rows = 5
+        slice_.Columns = 6
+        slice_.InstanceNumber = k + 1
+        slice_.PixelSpacing = [1.0, 1.0]
+        slice_.SliceThickness = 2.0
+        slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        slice_.ImagePositionPatient = [0.0, 0.0, 2.0 * k]
+        slice_.SamplesPerPixel = 1
+        slice_.PhotometricInterpretation = "MONOCHROME2"
+        slice_.BitsAllocated = 16
+        slice_.BitsStored = 12
+        slice_.HighBit = 11
+        slice_.PixelRepresentation = 0
         slice_.PixelData = rng.integers(0, 4000, 30).astype("<u2").tobytes()
         stream = io.BytesIO()
         slice_.save_as(stream, enforce_file_format=True)

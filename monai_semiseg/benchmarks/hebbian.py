@@ -39,7 +39,8 @@ def updates(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """
     layer = nn.Conv3d(32, 32, 3, padding=1, device=device)
     images = torch.randn(2, 32, size, size, size, device=device)
-    geometry, weight = Geometry.of(layer), layer.weight.detach()
+    geometry = Geometry.of(layer)
+    weight = layer.weight.detach()
     with torch.no_grad():
         output = layer(images)
     rules: list[Rule] = [SoftWinnerTakeAll(), HebbianPCA(), SoftHebb()]
@@ -65,7 +66,8 @@ def network_steps(size: int, device: torch.device) -> dict[str, Callable[[], obj
         return network.to(device)
 
     def supervised() -> Callable[[], object]:
-        network, loss = fresh(), DiceCELoss(to_onehot_y=True, softmax=True)
+        network = fresh()
+        loss = DiceCELoss(to_onehot_y=True, softmax=True)
         optimizer = torch.optim.AdamW(network.parameters())
 
         def step() -> None:

@@ -52,7 +52,8 @@ def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
     """Return a run of the network on arrays in memory, the lower bound of any folder run."""
     get = workflow.parser.get_parsed_content
     images = [item["image"].as_tensor()[None] for item in get("dataset")]
-    network, inferer = get("network").eval(), get("inferer")
+    network = get("network").eval()
+    inferer = get("inferer")
 
     def run() -> list[float]:
         with torch.inference_mode():
@@ -151,7 +152,8 @@ def discovery(files: int, root: Path) -> Row:
 
     There are a hundred files to a folder, 25 series each.
     """
-    template, written = list(dicom(np.random.default_rng(0)).values()), 0
+    template = list(dicom(np.random.default_rng(0)).values())
+    written = 0
     series = generate_uid(entropy_srcs=["s"]).encode()
     for number in range(files // 4):
         folder = root / f"study{number // 25:05}"

@@ -62,7 +62,9 @@ def peak_memory(way: Callable[[], object]) -> float:
         _synchronize()
         return (torch.cuda.max_memory_allocated() - allocated) / 2**20
     _return_memory_at_once()
-    before, worst, over = resident_memory(), [0.0], threading.Event()
+    before = resident_memory()
+    worst = [0.0]
+    over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.001):

@@ -205,7 +205,8 @@ def main() -> None:
     if args.train is None:
         rows = after_training(args)
     else:
-        names, rows = ["iteration", *names, "dice_of_student"], over_training(args)
+        names = ["iteration", *names, "dice_of_student"]
+        rows = over_training(args)
     write_measured(
         [{**dict(zip(names, row, strict=True)), "steps": args.steps} for row in rows],
         args.output / "pseudo_labels.csv",

@@ -36,7 +36,8 @@ def foreign_code(configs: Sequence[str | Path]) -> list[str]:
     Raises:
         ConfigError: If one cannot be read.
     """
-    known, found = known_expressions(), []
+    known = known_expressions()
+    found = []
     for file in configs:
         for key, text in _strings(load_config(file), ""):
             is_code = text.startswith("$") and text not in known

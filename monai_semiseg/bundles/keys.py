@@ -130,7 +130,8 @@ def _put(parser: ConfigParser, key: str, value: Any, file: str | Path | None) ->
     try:
         merge_kv(parser, key, value)
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        node, known = parser.get(), {}
+        node = parser.get()
+        known = {}
         for part in ReferenceResolver.split_id(key.removeprefix(MERGE_KEY)):
             known = node if isinstance(node, dict) else {}
             if part not in known:

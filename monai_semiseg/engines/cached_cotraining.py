@@ -35,7 +35,9 @@ class PseudoLabelCache:
     """
 
     def __init__(self, scans: Any, inferer: Inferer, key: str = "image") -> None:
-        self.scans, self.inferer, self.key = scans, inferer, key
+        self.scans = scans
+        self.inferer = inferer
+        self.key = key
         self.entries: list[Tensor] = []
 
     @torch.no_grad()
@@ -46,7 +48,8 @@ class PseudoLabelCache:
 
         torch's global generator is not used.
         """
-        begun, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
+        begun = time.perf_counter()
+        generator = torch.Generator().manual_seed(seed)
 
         def said(images: Tensor) -> Tensor:
             mean, agreement = aggregated(teacher.rounds(images, rounds, generator)[0])
@@ -123,7 +126,8 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
         if refresh_every < 1:
             raise ConfigError(f"refresh_every {refresh_every}", expected="at least 1 iteration")
         super().__init__(**settings)
-        self.cache, self.refresh_every = cache, refresh_every
+        self.cache = cache
+        self.refresh_every = refresh_every
 
     def pseudo_labels(
         self, batch: dict[str, Tensor], rebuilds: bool

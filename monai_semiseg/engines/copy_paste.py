@@ -37,12 +37,15 @@ class BidirectionalCopyPasteTrainer(TeacherTrainer):
         self, *, box: tuple[float, float] = (0.6, 0.75), pseudo_weight: float = 0.5, **settings: Any
     ) -> None:
         super().__init__(**settings)
-        self.box, self.pseudo_weight = tuple(box), pseudo_weight
+        self.box = tuple(box)
+        self.pseudo_weight = pseudo_weight
         self.mixed_loss = WeightedDiceCELoss()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the supervised loss of the plain labelled scans, and both mixtures' loss."""
-        image, label, free = batch[Keys.IMAGE], batch[Keys.LABEL], unlabelled(batch, "strong")
+        image = batch[Keys.IMAGE]
+        label = batch[Keys.LABEL]
+        free = unlabelled(batch, "strong")
         pseudo = self.teach(unlabelled(batch, "weak")).argmax(1, keepdim=True).to(label.dtype)
         box = box_masks(image, self.box[0], self.box[1])
         mixtures = [torch.where(box, image, free), torch.where(box, free, image)]

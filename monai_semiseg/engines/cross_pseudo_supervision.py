@@ -34,7 +34,8 @@ class CrossPseudoSupervisionTrainer(SemiSupervisedTrainer):
         self, *, partner: nn.Module, symmetry_breaking: float = 0.1, **settings: Any
     ) -> None:
         super().__init__(**settings)
-        self.partner, self.symmetry_breaking = partner, symmetry_breaking
+        self.partner = partner
+        self.symmetry_breaking = symmetry_breaking
 
     @torch.no_grad()
     def before_first_step(self) -> None:

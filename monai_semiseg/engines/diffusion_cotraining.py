@@ -99,11 +99,18 @@ class DiffusionCoTrainer(TeacherTrainer):
                 expected="at least 0, 1 and 1",
             )
         super().__init__(**settings)
-        self.diffusion, self.rounds, self.rounds_every = diffusion, rounds, rounds_every
-        self.agreement, self.aligned, self.alignment_batches = agreement, aligned, alignment_batches
-        self.own_share, self.labelled_boxes = own_share, labelled_boxes
-        self.alignment_weight, self.reconstruction_weight = alignment_weight, reconstruction_weight
-        self.box, self.box_probability = tuple(box), box_probability
+        self.diffusion = diffusion
+        self.rounds = rounds
+        self.rounds_every = rounds_every
+        self.agreement = agreement
+        self.aligned = aligned
+        self.alignment_batches = alignment_batches
+        self.own_share = own_share
+        self.labelled_boxes = labelled_boxes
+        self.alignment_weight = alignment_weight
+        self.reconstruction_weight = reconstruction_weight
+        self.box = tuple(box)
+        self.box_probability = box_probability
 
     def before_first_step(self) -> None:
         """Start A from S, and align the diffusion teacher's classes."""
@@ -194,7 +201,8 @@ class DiffusionCoTrainer(TeacherTrainer):
 
     @torch.no_grad()
     def _align(self) -> None:
-        device, counts = torch.device(self.state.device), torch.zeros(0)
+        device = torch.device(self.state.device)
+        counts = torch.zeros(0)
         for number, batch in enumerate(self.data_loader):
             if number == self.alignment_batches:
                 break

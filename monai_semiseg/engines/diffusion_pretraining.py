@@ -70,9 +70,13 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
                 expected=f"at least 1, 0 to below 1, more than 0 and at most 1 / {network.classes}",
             )
         super().__init__(network=network, loss_function=torch.nn.Identity(), **settings)
-        self.teacher, self.discrete, self.bottleneck = network, discrete, bottleneck
-        self.lowest_noise, self.least_share = lowest_noise, least_share
-        self.balance_weight, self.entropy_weight = balance_weight, entropy_weight
+        self.teacher = network
+        self.discrete = discrete
+        self.bottleneck = bottleneck
+        self.lowest_noise = lowest_noise
+        self.least_share = least_share
+        self.balance_weight = balance_weight
+        self.entropy_weight = entropy_weight
         self.masks: Tensor | None = None
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, None]:
@@ -107,7 +111,8 @@ class CollapseMonitor:
     """
 
     def __init__(self, least_share: float = 0.01, most_entropy: float = 0.9) -> None:
-        self.least_share, self.most_entropy = least_share, most_entropy
+        self.least_share = least_share
+        self.most_entropy = most_entropy
 
     def attach(self, engine: Engine) -> None:
         """Check the last batch of every epoch."""

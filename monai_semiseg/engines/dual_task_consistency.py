@@ -38,13 +38,16 @@ class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.head, self.distance_weight, self.steepness = head, distance_weight, steepness
+        self.head = head
+        self.distance_weight = distance_weight
+        self.steepness = steepness
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the supervised loss of both tasks, and their agreement."""
         image, label = batch[Keys.IMAGE], batch[Keys.LABEL]
         logits, heads = self.head(self.network, torch.cat([image, unlabelled(batch, "strong")]))
-        logits, distance = logits.float(), torch.tanh(heads[0])
+        logits = logits.float()
+        distance = torch.tanh(heads[0])
         target = normalised_signed_distance(label, logits.shape[1])
         supervised = self.loss_function(logits[: len(image)], label)
         supervised = (

@@ -68,8 +68,11 @@ class HebbianTrainer(Trainer):
             raise ConfigError(
                 f"rate {rate}, calibration_scans {calibration_scans}", expected="both more than 0"
             )
-        self.network, self.learner, self.rate = network, learner, rate
-        self.calibrated, self.calibration_scans = calibrated, calibration_scans
+        self.network = network
+        self.learner = learner
+        self.rate = rate
+        self.calibrated = calibrated
+        self.calibration_scans = calibration_scans
         self.inferer = inferer or SimpleInferer()
         self.reports: dict[str, LayerReport] = {}
         self._kept: list[Tensor] = []
@@ -147,7 +150,9 @@ class HebbianDiagnostics:
     """
 
     def __init__(self, folder: str, log_dir: str | None = None, write: bool = True) -> None:
-        self.folder, self.log_dir, self.write = Path(folder), log_dir, write
+        self.folder = Path(folder)
+        self.log_dir = log_dir
+        self.write = write
         self._writer: Any = None
 
     def attach(self, engine: Engine) -> None:

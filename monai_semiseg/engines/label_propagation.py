@@ -55,7 +55,8 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
                 f"teacher_share {teacher_share}, teacher_ramp {teacher_ramp}",
                 expected="0 to 1, and not negative",
             )
-        self.teacher_share, self.teacher_ramp = teacher_share, teacher_ramp
+        self.teacher_share = teacher_share
+        self.teacher_ramp = teacher_ramp
 
     def target(self, batch: dict[str, Tensor]) -> Tensor:
         """Return target probabilities of all classes, ``(B, C, spatial...)``."""

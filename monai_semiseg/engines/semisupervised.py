@@ -88,7 +88,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
                 f"{accumulation_steps}",
                 expected="neither negative, at least 1 step",
             )
-        self.unlabelled_weight, self.ramp_iterations = unlabelled_weight, ramp_iterations
+        self.unlabelled_weight = unlabelled_weight
+        self.ramp_iterations = ramp_iterations
         # float16 needs its gradients scaled; bfloat16 has the range of float32.
         scaled = self.autocast_dtype is torch.float16 and torch.device(device).type == "cuda"
         super().__init__(

@@ -48,7 +48,9 @@ class WeakToStrongTrainer(TeacherTrainer):
     ) -> None:
         super().__init__(**settings)
         self.soft = soft
-        self.threshold, self.box, self.box_probability = threshold, tuple(box), box_probability
+        self.threshold = threshold
+        self.box = tuple(box)
+        self.box_probability = box_probability
         self.pseudo_loss = WeightedDiceCELoss()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -68,15 +68,16 @@ class TrainingCheckpoint:
         fingerprint: TrainingFingerprint | None = None,
         resume_anyway: bool = False,
     ) -> None:
-        self.fingerprint, self.resume_anyway = fingerprint, resume_anyway
+        self.fingerprint = fingerprint
+        self.resume_anyway = resume_anyway
         self.companions = companions or {}
-        self.folder, self.network, self.objects = Path(folder), network, state
-        self.evaluator, self.samplers, self.resume, self.write = (
-            evaluator,
-            samplers or [],
-            resume,
-            write,
-        )
+        self.folder = Path(folder)
+        self.network = network
+        self.objects = state
+        self.evaluator = evaluator
+        self.samplers = samplers or []
+        self.resume = resume
+        self.write = write
         self.smoothing = smoothing
         self.average: float | None = None
         self.best: float | None = None
@@ -184,7 +185,8 @@ class TrainingCheckpoint:
             _plain(item).load_state_dict(content[name])
         if content.get("scaler"):  # empty without mixed precision
             _scaler(engine).load_state_dict(content["scaler"])
-        engine.state.iteration, engine.state.epoch = content["iteration"], content["epoch"]
+        engine.state.iteration = content["iteration"]
+        engine.state.epoch = content["epoch"]
         self.average, self.best = content["best"]
         for sampler in self.samplers:
             sampler.iteration = content["iteration"]
@@ -226,7 +228,9 @@ class InitialWeights:
     """
 
     def __init__(self, network: nn.Module, path: str | None, strict: bool = False) -> None:
-        self.network, self.path, self.strict = network, path, strict
+        self.network = network
+        self.path = path
+        self.strict = strict
 
     def attach(self, engine: Engine) -> None:
         """Load before the first iteration.

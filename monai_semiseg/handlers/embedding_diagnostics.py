@@ -43,7 +43,8 @@ def class_similarity(rows: Tensor, classes: Tensor) -> dict[str, float]:
     The keys are ``intra/c`` for class c, and ``inter``, the mean over pairs of class means.
     """
     unit = functional.normalize(rows.double(), dim=1)
-    means, found = {}, {}
+    means = {}
+    found = {}
     for one in torch.unique(classes).tolist():
         members = unit[classes == one]
         means[one] = members.mean(0)
@@ -94,7 +95,10 @@ class EmbeddingDiagnostics:
     def __init__(
         self, folder: str, log_dir: str | None = None, sample: int = 1024, write: bool = True
     ) -> None:
-        self.folder, self.log_dir, self.sample, self.write = Path(folder), log_dir, sample, write
+        self.folder = Path(folder)
+        self.log_dir = log_dir
+        self.sample = sample
+        self.write = write
         self.latest: dict[str, float] = {}
         self._writer: Any = None
 

@@ -23,7 +23,8 @@ class TrainingProgress:
     """
 
     def __init__(self, evaluator: Engine | None = None, description: str = "Training") -> None:
-        self.evaluator, self.description = evaluator, description
+        self.evaluator = evaluator
+        self.description = description
         self.bar: Any = None
 
     def attach(self, engine: Engine) -> None:
@@ -74,7 +75,9 @@ class LearningCurve:
     """
 
     def __init__(self, folder: str, evaluator: Engine | None = None, write: bool = True) -> None:
-        self.folder, self.evaluator, self.write = Path(folder), evaluator, write
+        self.folder = Path(folder)
+        self.evaluator = evaluator
+        self.write = write
         self.rows: list[list[float]] = []  # iteration, mean loss of the epoch, validation metric
         self._sum: torch.Tensor | float = 0.0
 

@@ -77,8 +77,8 @@ class PerTapForm:
     """Transposed convolution with every tap as a 1 x 1 layer from input to output voxels (T).
 
     Filters are ``W_{.,o,t}`` over input channels. With ``summed``, the decays of all taps are
-    subtracted from every tap, as the published code does; that takes away ``taps`` times too much,
-    and has no fixed point of its own. Ciampi et al., arXiv 2412.03192 ("-T").
+    subtracted from every tap, as the published code does; that decay is about ``taps`` times too
+    large, and has no fixed point. Ciampi et al., arXiv 2412.03192 ("-T").
 
     Args:
         geometry: of the transposed layer.
@@ -86,7 +86,8 @@ class PerTapForm:
     """
 
     def __init__(self, geometry: Geometry, summed: bool = False) -> None:
-        self.geometry, self.summed = geometry, summed
+        self.geometry = geometry
+        self.summed = summed
         ones = (1,) * len(geometry.kernel)
         self.point = Geometry(ones, ones, (0,) * len(ones), ones, geometry.groups)
 
@@ -98,26 +99,25 @@ class PerTapForm:
     def banks(self, weight: Tensor) -> list[Tensor]:
         """Return ``taps`` banks ``(C_out, C_in / groups, 1...)``."""
         groups = self.geometry.groups
-        taps = (
-            weight.reshape(groups, -1, weight.shape[1], self.geometry.taps)
-            .permute(3, 0, 2, 1)
-            .flatten(1, 2)
-        )
+        grouped = weight.reshape(groups, -1, weight.shape[1], self.geometry.taps)
+        taps = grouped.permute(3, 0, 2, 1).flatten(1, 2)
         return [tap.reshape(*tap.shape, *self.point.kernel) for tap in taps]
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
         """Return the weight ``(C_in, C_out / groups, kernel...)``."""
         taps = torch.stack([bank.flatten(1) for bank in banks])
-        grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2]).permute(
-            1, 3, 2, 0
-        )
+        grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2])
+        grouped = grouped.permute(1, 3, 2, 0)
         return grouped.reshape(-1, grouped.shape[2], *self.geometry.kernel)
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
         """Compute ``g (hebbian - decay)`` of every tap, or with the sum of all taps' decays."""
         parts = [terms(rule, one, bank) for one, bank in zip(sums, self.banks(weight), strict=True)]
-        everything = torch.stack([decay for _, decay, _ in parts]).sum(0)
-        return self.weight([_step(h, everything if self.summed else d, g) for h, d, g in parts])
+        decays = [decay for _, decay, _ in parts]
+        if self.summed:
+            decays = [torch.stack(decays).sum(0)] * len(parts)
+        steps = [_step(h, decay, g) for (h, _, g), decay in zip(parts, decays, strict=True)]
+        return self.weight(steps)
 
 
 def form_of(layer: Convolution, transposed: str) -> Form:
@@ -125,22 +125,20 @@ def form_of(layer: Convolution, transposed: str) -> Form:
 
     Args:
         layer: a convolution.
-        transposed: ``swap``, ``per_tap`` or ``per_tap_summed``: how transposed convolutions are
-            seen.
+        transposed: form of transposed convolutions: ``swap``, ``per_tap`` or
+            ``per_tap_summed``.
 
     Raises:
-        ConfigError: If there is no such form, or the layer pads in a way that has none.
+        ConfigError: If there is no such form, or none for the layer's padding.
     """
     if transposed not in ("swap", "per_tap", "per_tap_summed"):
         raise ConfigError(f"transposed {transposed!r}", expected="swap, per_tap or per_tap_summed")
     geometry = Geometry.of(layer)
     if not isinstance(layer, TRANSPOSED):
         return ConvolutionForm(geometry)
-    return (
-        SwapForm(geometry)
-        if transposed == "swap"
-        else PerTapForm(geometry, transposed == "per_tap_summed")
-    )
+    if transposed == "swap":
+        return SwapForm(geometry)
+    return PerTapForm(geometry, summed=transposed == "per_tap_summed")
 
 
 def _step(hebbian: Tensor, decay: Tensor, gain: Tensor) -> Tensor:

@@ -98,9 +98,10 @@ class Geometry:
         """
         result = large
         for axis in range(len(self.kernel)):
-            # The axis that is summed is always the third; its taps are put last, so the axes keep
-            # their order.
-            size, taps = result.shape[2], range(self.kernel[axis])
+            # The axis that is summed is always the third; its taps become the last axis, so that
+            # the order of axes is kept.
+            size = result.shape[2]
+            taps = range(self.kernel[axis])
             spans = [self._span(axis, tap, sites[axis], size)[0] for tap in taps]
             parts = [result[:, :, span].sum(2) for span in spans]
             result = torch.stack(parts, -1)
@@ -117,11 +118,10 @@ class Geometry:
         """
         boxes = []
         for tap in product(*map(range, self.kernel)):
-            spans = [
-                self._span(axis, tap[axis], sites[axis], size[axis]) for axis in range(len(size))
-            ]
-            voxels, places = zip(*spans, strict=True)
-            boxes.append((voxels, places))
+            spans = [self._span(axis, tap[axis], sites[axis], n) for axis, n in enumerate(size)]
+            voxels = tuple(span for span, _ in spans)
+            seen_from = tuple(span for _, span in spans)
+            boxes.append((voxels, seen_from))
         return boxes
 
     def slabs(
@@ -129,8 +129,8 @@ class Geometry:
     ) -> Iterator[tuple[Geometry, Tensor, Tensor]]:
         """Yield slabs of sites along the first axis, scan after scan, with the voxels they see.
 
-        Sums over all parts are sums over the whole; a part is no larger than about ``values``
-        numbers, unless a single layer of sites is.
+        The sums of all slabs add up to the sum over all sites. A slab has at most about ``values``
+        numbers, unless one layer of sites has more.
 
         Args:
             large: ``(B, C, spatial...)``.
@@ -142,10 +142,12 @@ class Geometry:
         scans = max(1, values // max(1, large[0].numel(), small[0].numel()))
         inner = self if thick == sites else replace(self, padding=(0, *self.padding[1:]))
         for first in range(0, len(large), scans):
-            some, responses = large[first : first + scans], small[first : first + scans]
+            some = large[first : first + scans]
+            responses = small[first : first + scans]
             for begin in range(0, sites, thick):
                 part = responses[:, :, begin : begin + thick]
-                yield inner, some if inner is self else self._seen(some, begin, part.shape[2]), part
+                seen = some if inner is self else self._seen(some, begin, part.shape[2])
+                yield inner, seen, part
 
     def _seen(self, large: Tensor, begin: int, sites: int) -> Tensor:
         """Return the voxels that a slab of sites sees along the first axis, with zeros outside."""
@@ -165,6 +167,5 @@ class Geometry:
         begin = max(0, -(offset // stride))
         end = max(begin, min(sites, (size - 1 - offset) // stride + 1))
         first = begin * stride + offset
-        return slice(
-            first, first + (end - begin - 1) * stride + 1 if end > begin else first, stride
-        ), slice(begin, end)
+        last = first + (end - begin - 1) * stride + 1 if end > begin else first
+        return slice(first, last, stride), slice(begin, end)

@@ -54,27 +54,31 @@ def selected(
     Args:
         network: any network.
         include: shell-style patterns (``*``, ``?``, ``[...]``) of module names.
-        exclude: patterns of names that are left alone; None leaves out :func:`head`, ``()``
+        exclude: patterns of names that do not learn; None leaves out :func:`head`, ``()``
             nothing.
 
     Raises:
         ConfigError: If a pattern matches no convolution, or none is left.
     """
     layers = convolutions(network)
-    out = (
-        head(network)
-        if exclude is None
-        else [name for p in exclude for name in _matching(p, list(layers))]
-    )
-    wanted = {name for pattern in include for name in _matching(pattern, list(layers))}
-    chosen = {name: layer for name, layer in layers.items() if name in wanted and name not in out}
+    names = list(layers)
+    left_out = head(network) if exclude is None else _matching_any(exclude, names)
+    wanted = set(_matching_any(include, names)) - set(left_out)
+    chosen = {name: layer for name, layer in layers.items() if name in wanted}
     if not chosen:
         raise ConfigError(
             f"no convolution of {type(network).__name__} is left to learn",
-            expected=f"some of {', '.join(list(layers)[:3])}, ...",
+            expected=f"some of {', '.join(names[:3])}, ...",
             remedy="widen include, or narrow exclude",
         )
     return chosen
+
+
+def _matching_any(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    found = []
+    for pattern in patterns:
+        found += _matching(pattern, names)
+    return found
 
 
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:

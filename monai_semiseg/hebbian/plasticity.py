@@ -27,10 +27,10 @@ class Sums:
         correlation: ``sum_n r_n x_n``, ``(C, patch...)``.
         coupling: of :meth:`~monai_semiseg.hebbian.rules.Rule.coupling`.
         signal: ``sum_n r_n``, ``(C,)``.
-        wins: sites at which a filter responds most strongly, of every second one along each axis,
-            ``(C,)``.
-        variance: of the responses before they were standardised, mean over the filters; 0 for
-            constant images.
+        wins: number of sites at which a filter responds most strongly, counted at every second site
+            along each axis, ``(C,)``.
+        variance: of the responses before standardisation, mean over the filters; 0 for constant
+            images.
     """
 
     count: Tensor
@@ -54,11 +54,8 @@ class Sums:
     @property
     def finite(self) -> Tensor:
         """Return whether every number is finite."""
-        return (
-            torch.stack([self.correlation.sum(), self.coupling.sum(), self.variance])
-            .isfinite()
-            .all()
-        )
+        sums = [self.correlation.sum(), self.coupling.sum(), self.variance]
+        return torch.stack(sums).isfinite().all()
 
 
 @torch.no_grad()
@@ -74,15 +71,15 @@ def observe(
 ) -> Sums:
     """Compute the sums of one batch, with ``x' = (x - mean x) / s``, ``v' = (v - mean v) / s``.
 
-    The mean patch and the mean response over all sites are taken out (``centre``), because filters
-    otherwise all turn to the mean patch; ``s`` is the standard deviation of the responses over the
-    layer (``standardise``), which makes temperatures and rates mean the same in every layer. Both
-    are done on the sums, not on the patches.
+    The mean patch and the mean response over all sites are subtracted (``centre``), because all
+    filters would otherwise become the mean patch; ``s`` is the standard deviation of the responses
+    over the layer (``standardise``), so that temperatures and rates have the same meaning in every
+    layer. Both are applied to the sums, not to the patches.
 
     Args:
         rule: the learning rule.
         geometry: of the sites.
-        large: what the patches are of, ``(B, C_in, spatial...)``.
+        large: map of the patches, ``(B, C_in, spatial...)``.
         small: responses, ``(B, C, sites...)``.
         centre: see above.
         standardise: see above.
@@ -93,24 +90,21 @@ def observe(
         mean, patch, count = _means(geometry, large, small, kind, centre, reduce)
         responses = (v for _, _, v in geometry.slabs(large, small))
         variance = _variance(responses, mean, count, kind, reduce)
-        inverse = (
-            torch.where(variance > 0, variance.rsqrt(), 0.0)
-            if standardise
-            else torch.ones_like(variance)
-        )
+        inverse = torch.ones_like(variance)
+        if standardise:
+            inverse = torch.where(variance > 0, variance.rsqrt(), 0.0)
         parts = [
             _part(rule, part, some.to(kind), _shifted(v, mean, kind).mul_(inverse.to(kind)))
             for part, some, v in geometry.slabs(large, small)
         ]
-        total, coupling, wins, correlation = (
-            torch.stack(same).sum(0) for same in zip(*parts, strict=True)
-        )
-        reduce([total, coupling, wins, correlation])
+        totals = [torch.stack(same).sum(0) for same in zip(*parts, strict=True)]
+        reduce(totals)
+        signal, coupling, wins, correlation = totals
         if centre:
             means = (patch / count).reshape(geometry.groups, 1, -1, *geometry.kernel)
-            shares = total.reshape(geometry.groups, -1, *[1] * (small.ndim - 1))
+            shares = signal.reshape(geometry.groups, -1, *[1] * (small.ndim - 1))
             correlation -= (shares * means).flatten(0, 1)
-        return Sums(count, correlation * inverse, coupling, total, wins, variance)
+        return Sums(count, correlation * inverse, coupling, signal, wins, variance)
 
 
 def _part(rule: Rule, geometry: Geometry, large: Tensor, response: Tensor) -> tuple[Tensor, ...]:
@@ -136,9 +130,8 @@ def _means(
     Mean and sum are zero if nothing is centred.
     """
     count = torch.tensor(float(small[:, 0].numel()), dtype=torch.float64, device=small.device)
-    first = torch.stack(
-        [v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]
-    ).sum(0)
+    sums = [v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]
+    first = torch.stack(sums).sum(0)
     if not centre:
         reduce([count])
         return torch.zeros_like(first), torch.zeros_like(count), count
@@ -175,11 +168,9 @@ def terms(rule: Rule, sums: Sums, weight: Tensor) -> tuple[Tensor, Tensor, Tenso
     """Return Hebbian term, decay and gain of :mod:`monai_semiseg.hebbian.rules`, in float64."""
     filters = weight.double()
     hebbian = sums.correlation / sums.count
-    return (
-        hebbian,
-        rule.decay(sums.coupling, sums.count, filters),
-        rule.gain(sums.coupling, sums.count, filters),
-    )
+    decay = rule.decay(sums.coupling, sums.count, filters)
+    gain = rule.gain(sums.coupling, sums.count, filters)
+    return hebbian, decay, gain
 
 
 def _wins(response: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ class SoftWinnerTakeAll:
     """Soft winner-take-all (SWTA): filters become centroids of the patches that they win.
 
     ``r_{o,n} = exp(k v_{o,n}) / sum_o' exp(k v_{o',n})``, ``decay_o = (1/N sum_n r_{o,n}) w_o``.
-    With ``balanced``, ``g_o = N / sum_n r_{o,n}``, so ``dw_o = centroid_o - w_o``: a filter that
-    wins seldom moves as fast as one that wins often, and none starves. Ciampi et al., arXiv
+    With ``balanced``, ``g_o = N / sum_n r_{o,n}``, so ``dw_o = centroid_o - w_o``: filters that win
+    rarely move as fast as those that win often, so none stays unused. Ciampi et al., arXiv
     2412.03192; Nowlan, Maximum likelihood competitive learning (NeurIPS 1989).
 
     Args:
@@ -102,10 +102,10 @@ class SoftWinnerTakeAll:
 class HebbianPCA:
     """Hebbian PCA (HPCA): filters become the leading principal components of the patches.
 
-    ``r = v``, ``decay_i = sum_{j <= i} (1/N sum_n v_{i,n} v_{j,n}) w_j``: each filter learns what
-    those before it leave over. Sanger, Optimal unsupervised learning in a single-layer linear
-    feedforward neural network (Neural Networks 1989); Ciampi et al., arXiv 2412.03192. For centred
-    patches; more filters than the patch has dimensions find nothing.
+    ``r = v``, ``decay_i = sum_{j <= i} (1/N sum_n v_{i,n} v_{j,n}) w_j``: each filter learns the
+    residual of those before it. Sanger, Optimal unsupervised learning in a single-layer linear
+    feedforward neural network (Neural Networks 1989); Ciampi et al., arXiv 2412.03192. Patches have to
+    be centred; filters beyond the number of the patch's dimensions learn nothing.
     """
 
     spherical: bool = True
@@ -163,10 +163,9 @@ class SoftHebb:
 
     def coupling(self, response: Tensor, signal: Tensor, groups: int) -> Tensor:
         """Return ``sum_n r v``, ``(C,)``."""
+        # One scan at a time, to save memory.
         pairs = zip(signal.flatten(2), response.flatten(2), strict=True)
-        return (
-            torch.stack([(r * v).sum(1) for r, v in pairs]).sum(0).double()
-        )  # a scan at a time, to spare memory
+        return torch.stack([(r * v).sum(1) for r, v in pairs]).sum(0).double()
 
     def decay(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
         """Return Oja's decay, with the plasticity signal for the response."""

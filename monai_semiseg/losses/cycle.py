@@ -11,8 +11,8 @@ from torch.nn import functional
 def discretised(probabilities: Tensor) -> Tensor:
     """Return one-hot decisions with the gradient of the probabilities (straight-through).
 
-    A soft mask can carry the image through the cycle in its shades; a decision cannot. Bengio et
-    al., Estimating or propagating gradients through stochastic neurons (2013).
+    The probabilities of a soft mask can encode the image; decisions cannot. Bengio et al.,
+    Estimating or propagating gradients through stochastic neurons (2013).
 
     Args:
         probabilities: ``(B, classes, spatial...)``.

@@ -34,8 +34,7 @@ def _signed_distance(mask: Tensor) -> Tensor:
         return torch.ones(mask.shape, device=mask.device)
     outside = torch.as_tensor(distance_transform_edt((~mask)[None].float())[0])
     inside = torch.as_tensor(distance_transform_edt(mask[None].float())[0])
-    # The distance transform of the mask is 1 on the voxels that touch the background: these are the
-    # surface.
+    # Voxels that touch the background have distance 1 there; they are the surface, with distance 0.
     inside = (inside - 1).clamp_min(0)
     return outside / outside.max().clamp_min(1) - inside / inside.max().clamp_min(1)
 

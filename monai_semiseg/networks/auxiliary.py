@@ -17,7 +17,7 @@ class PerturbedDecoders(nn.Module):
 
     Perturbations, one decoder each (Ouali et al., CVPR 2020): feature noise ``f (1 + n)``, ``n ~
     U(-0.3, 0.3)``; dropout of whole channels with probability 0.3; and dropping the most active
-    places, where the mean over channels exceeds ``U(0.7, 0.9)`` of its maximum.
+    voxels, where the mean over channels exceeds ``U(0.7, 0.9)`` of its maximum.
 
     Args:
         network: any network in which encoder layers can be named.
@@ -60,10 +60,8 @@ def feature_noise(features: Tensor, limit: float = 0.3) -> Tensor:
 
 def feature_dropout(features: Tensor, probability: float = 0.3) -> Tensor:
     """Drop whole channels and scale up the rest."""
-    keep = (
-        torch.rand((*features.shape[:2], *[1] * (features.ndim - 2)), device=features.device)
-        >= probability
-    )
+    shape = (*features.shape[:2], *[1] * (features.ndim - 2))
+    keep = torch.rand(shape, device=features.device) >= probability
     return features * keep / (1 - probability)
 
 
@@ -71,9 +69,8 @@ def feature_drop(features: Tensor) -> Tensor:
     """Set the most active voxels of every sample to zero."""
     attention = features.mean(1, keepdim=True)
     limit = attention.amax(tuple(range(1, features.ndim)), keepdim=True)
-    return features * (
-        attention < limit * torch.empty((), device=features.device).uniform_(0.7, 0.9)
-    )
+    share = torch.empty((), device=features.device).uniform_(0.7, 0.9)
+    return features * (attention < limit * share)
 
 
 def _draw_again(module: nn.Module) -> None:

@@ -23,11 +23,9 @@ class MovingAverage:
     """
 
     def __init__(self, average: nn.Module, source: nn.Module, momentum: float = 0.99) -> None:
-        self.average, self.source, self.momentum = (
-            average.eval().requires_grad_(False),
-            unwrapped(source),
-            momentum,
-        )
+        self.average = average.eval().requires_grad_(False)
+        self.source = unwrapped(source)
+        self.momentum = momentum
 
     @torch.no_grad()
     def reset(self) -> None:

@@ -22,11 +22,8 @@ def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
     """
     classes = probabilities.shape[1]
     pairs = probabilities.argmax(1) * classes + labels[:, 0].long()
-    return (
-        torch.bincount(pairs.flatten().cpu(), minlength=classes * classes)
-        .reshape(classes, classes)
-        .double()
-    )
+    counts = torch.bincount(pairs.flatten().cpu(), minlength=classes * classes)
+    return counts.reshape(classes, classes).double()
 
 
 def best_order(counts: Tensor) -> tuple[list[int], list[float]]:
@@ -57,13 +54,10 @@ def reorder_classes(teacher: DiffusionTeacher, order: list[int]) -> None:
     mask_first, mask_last = _ends(teacher.mask_network)
     image_first, _ = _ends(teacher.image_network)
     channels = image_first.in_channels - classes
-    if (
-        mask_last.out_channels != classes
-        or mask_first.in_channels != image_first.in_channels
-        or channels < 1
-    ):
+    same_inputs = mask_first.in_channels == image_first.in_channels
+    if mask_last.out_channels != classes or not same_inputs or channels < 1:
         raise ConfigError(
-            "the teacher's first and last layers do not take and give the classes",
+            "the channels of the teacher's first and last layers do not match the classes",
             expected="networks that begin and end with a convolution",
         )
     mask_last.weight.copy_(mask_last.weight[order])

@@ -67,11 +67,15 @@ class DiffusionTeacher(nn.Module):
         if not 0 < round_level <= 0.6:
             raise ConfigError(
                 f"round_level {round_level}",
-                expected="more than 0, at most 0.6: beyond it a "
-                "reconstruction keeps nothing of the scan",
+                expected="more than 0, at most 0.6: above, too little of the scan is kept",
             )
-        self.mask_network, self.image_network, self.classes = mask_network, image_network, classes
-        self.steps, self.round_level, self.samples, self.seed = steps, round_level, samples, seed
+        self.mask_network = mask_network
+        self.image_network = image_network
+        self.classes = classes
+        self.steps = steps
+        self.round_level = round_level
+        self.samples = samples
+        self.seed = seed
         self.schedule = DDIMScheduler(timesteps, "cosine", prediction_type="sample")
 
     @property
@@ -104,12 +108,10 @@ class DiffusionTeacher(nn.Module):
         """
         noise = torch.randn_like(images)
         timesteps = self.random_timesteps(images, lowest)
-        velocity = self.image_network(
-            torch.cat([self.noised(images, timesteps, noise), masks.to(images.dtype)], 1), timesteps
-        )
-        return functional.mse_loss(
-            velocity.float(), self.schedule.get_velocity(images, noise, timesteps).float()
-        )
+        noisy = self.noised(images, timesteps, noise)
+        velocity = self.image_network(torch.cat([noisy, masks.to(images.dtype)], 1), timesteps)
+        target = self.schedule.get_velocity(images, noise, timesteps)
+        return functional.mse_loss(velocity.float(), target.float())
 
     def random_timesteps(self, images: Tensor, lowest: float = 0.0) -> Tensor:
         """Draw one timestep per image, uniform from the share ``lowest`` on."""
@@ -150,16 +152,14 @@ class DiffusionTeacher(nn.Module):
         The result is ``(B, classes, spatial...)``, float32.
         """
         stride = (self.last + 1) // self.steps
-        # set_timesteps puts the last step at 0, but step() goes by strides: what it is given must
-        # be noised alike.
+        # set_timesteps puts the last step at 0, but step() goes by strides: the noise level must
+        # follow the strides.
         self.schedule.num_inference_steps = self.steps
         noisy = self.start(images, generator)
         for step in range(self.steps):
             timestep = self.last - step * stride
-            logits = self.mask_logits(
-                noisy, images, torch.full((len(images),), timestep, device=images.device)
-            )
-            probabilities = torch.softmax(logits, 1)
+            timesteps = torch.full((len(images),), timestep, device=images.device)
+            probabilities = torch.softmax(self.mask_logits(noisy, images, timesteps), 1)
             noisy, _ = self.schedule.step(2 * probabilities - 1, timestep, noisy.float())
             noisy = noisy.to(images.dtype)
         return probabilities
@@ -171,13 +171,12 @@ class DiffusionTeacher(nn.Module):
 
         The result is clamped to the range of the image.
         """
-        timesteps = torch.full(
-            (len(images),), int(self.round_level * self.last), device=images.device
-        )
+        level = int(self.round_level * self.last)
+        timesteps = torch.full((len(images),), level, device=images.device)
         noise = torch.randn(images.shape, generator=generator).to(images.device, images.dtype)
         noisy = self.noised(images, timesteps, noise)
         velocity = self.image_network(torch.cat([noisy, masks.to(images.dtype)], 1), timesteps)
-        # sqrt(a) x_t - sqrt(1 - a) v is the clean image: the formula of the velocity, of other
+        # The clean image is sqrt(a) x_t - sqrt(1 - a) v: the velocity's formula with other
         # arguments.
         clean: Tensor = self.schedule.get_velocity(velocity.to(images.dtype), noisy, timesteps)
         axes = tuple(range(1, images.ndim))
@@ -194,7 +193,8 @@ class DiffusionTeacher(nn.Module):
         Returns:
             ``p_0 ... p_count`` and ``x_1 ... x_count``.
         """
-        masks, seen = [self.sample(images, generator)], []
+        masks = [self.sample(images, generator)]
+        seen = []
         for _ in range(count):
             seen.append(self.reconstruct(images, masks[-1], generator))
             masks.append(self.sample(seen[-1], generator))

@@ -73,9 +73,8 @@ class TimeConditionedUNet(BasicUNet):
         return prediction
 
     def _modulated(self, name: str, h: Tensor, time: Tensor) -> Tensor:
-        scale, shift = (
-            self.modulations[name](time).reshape(len(h), 2, -1, *[1] * (h.ndim - 2)).unbind(1)
-        )
+        modulation = self.modulations[name](time)
+        scale, shift = modulation.reshape(len(h), 2, -1, *[1] * (h.ndim - 2)).unbind(1)
         modulated: Tensor = h * (1 + scale) + shift
         return modulated
 

@@ -35,9 +35,8 @@ def named_layers(network: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Mo
         for name, module in modules.items()
         if any(fnmatch.fnmatch(name, p) for p in patterns)
     }
-    return {
-        name: module for name, module in matches.items() if not _ancestors(name) & matches.keys()
-    }
+    outer = [name for name in matches if not _ancestors(name) & matches.keys()]
+    return {name: matches[name] for name in outer}
 
 
 def _ancestors(name: str) -> set[str]:
@@ -73,7 +72,7 @@ def until(network: nn.Module, layer: str, images: Tensor) -> Tensor:
     """Return the output of a layer for images, with a graph; later layers do not run.
 
     Raises:
-        ConfigError: If there is no such layer, or the forward pass never comes to it.
+        ConfigError: If there is no such layer, or the forward pass does not run it.
     """
     (module,) = named_layers(network, [layer]).values()
 
@@ -87,9 +86,7 @@ def until(network: nn.Module, layer: str, images: Tensor) -> Tensor:
         return reached.output
     finally:
         handle.remove()
-    raise ConfigError(
-        f"layer {layer!r} does not run", expected="a layer that the forward pass comes to"
-    )
+    raise ConfigError(f"layer {layer!r} does not run", expected="a layer of the forward pass")
 
 
 class Replay(nn.Module):
@@ -113,8 +110,8 @@ def with_replayed(
     weights only.
 
     Returns:
-        The copy (a forward pass needs an input of the right shape, which nobody reads), and the
-        replayed layers.
+        The copy (its forward pass needs an input of the right shape, whose values are not used),
+        and the replayed layers.
     """
     replays = {name: Replay() for name in layers}
     memo = {id(module): replays[name] for name, module in layers.items()}
