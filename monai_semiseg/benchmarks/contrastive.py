@@ -52,16 +52,16 @@ def agreement(count: int, dimension: int) -> tuple[float, float]:
         value = loss(leaf, groups, 0.1)
         torch.autograd.backward(value)
         results.append((value.detach(), leaf.grad))
-    (a, da), (b, db) = results
-    return float((a - b).abs()), float((torch.as_tensor(da) - torch.as_tensor(db)).abs().max())
+    (one, one_gradient), (other, other_gradient) = results
+    difference = torch.as_tensor(one_gradient) - torch.as_tensor(other_gradient)
+    return float((one - other).abs()), float(difference.abs().max())
 
 
 def data(count: int, dimension: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Draw random embeddings of three classes."""
     torch.manual_seed(0)
-    return torch.randn(count, dimension, device=device), torch.randint(
-        0, 3, (count,), device=device
-    )
+    rows = torch.randn(count, dimension, device=device)
+    return rows, torch.randint(0, 3, (count,), device=device)
 
 
 def main() -> None:

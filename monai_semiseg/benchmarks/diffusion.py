@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,13 +47,14 @@ def step(
     """Return a call of one training step, number ``iteration``."""
     network = BasicUNet(3, 1, CLASSES, FEATURES).to(data["image"].device)
     parts = [network, *(part for part in more.values() if isinstance(part, nn.Module))]
+    parameters = itertools.chain.from_iterable(part.parameters() for part in parts)
     trainer = kind(
         device=data["image"].device,
         max_epochs=1,
         epoch_length=1,
         train_data_loader=[data],
         network=network,
-        optimizer=torch.optim.AdamW([p for part in parts for p in part.parameters()]),
+        optimizer=torch.optim.AdamW(parameters),
         loss_function=DiceCELoss(
             to_onehot_y=True, softmax=True, include_background=False, batch=True
         ),

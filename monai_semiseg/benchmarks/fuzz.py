@@ -38,11 +38,9 @@ def nifti(rng: np.random.Generator) -> Files:
     kinds: list[Any] = [np.uint8, np.int16, np.float32, np.float64]
     array = (100 * rng.random((6, 5, 4))).astype(kinds[rng.integers(4)])
     content = nib.Nifti1Image(array, np.diag([1.0, 1.2, 0.8, 1.0])).to_bytes()
-    return (
-        {"scan.nii": content}
-        if rng.random() < 0.5
-        else {"scan.nii.gz": gzip.compress(content, mtime=0)}
-    )
+    if rng.random() < 0.5:
+        return {"scan.nii": content}
+    return {"scan.nii.gz": gzip.compress(content, mtime=0)}
 
 
 def dicom(rng: np.random.Generator) -> Files:
@@ -51,31 +49,10 @@ def dicom(rng: np.random.Generator) -> Files:
     study = generate_uid(entropy_srcs=["t"])
     files = {}
     for k in range(4):
-        slice_ = pydicom.Dataset()
-        slice_.file_meta = pydicom.dataset.FileMetaDataset()
-        slice_.file_meta.TransferSyntaxUID = (
-            ExplicitVRLittleEndian if rng.random() < 0.5 else ImplicitVRLittleEndian
-        )
-        slice_.file_meta.MediaStorageSOPClassUID = slice_.SOPClassUID = MRImageStorage
-        slice_.file_meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID = generate_uid(
-            entropy_srcs=[str(k)]
-        )
+        syntax = ExplicitVRLittleEndian if rng.random() < 0.5 else ImplicitVRLittleEndian
+        slice_ = _slice(k, syntax)
         slice_.SeriesInstanceUID = series
         slice_.StudyInstanceUID = study
-        slice_.Modality = "MR"
-        slice_.Rows = 5
-        slice_.Columns = 6
-        slice_.InstanceNumber = k + 1
-        slice_.PixelSpacing = [1.0, 1.0]
-        slice_.SliceThickness = 2.0
-        slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        slice_.ImagePositionPatient = [0.0, 0.0, 2.0 * k]
-        slice_.SamplesPerPixel = 1
-        slice_.PhotometricInterpretation = "MONOCHROME2"
-        slice_.BitsAllocated = 16
-        slice_.BitsStored = 12
-        slice_.HighBit = 11
-        slice_.PixelRepresentation = 0
         slice_.PixelData = rng.integers(0, 4000, 30).astype("<u2").tobytes()
         stream = io.BytesIO()
         slice_.save_as(stream, enforce_file_format=True)
@@ -83,11 +60,38 @@ def dicom(rng: np.random.Generator) -> Files:
     return files
 
 
+def _slice(number: int, syntax: str) -> pydicom.Dataset:
+    """Create slice ``number`` of an axial MR series, without UIDs of the series and pixels."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
+    slice_ = pydicom.Dataset()
+    slice_.file_meta = meta
+    slice_.SOPClassUID = meta.MediaStorageSOPClassUID
+    slice_.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    slice_.Modality = "MR"
+    slice_.InstanceNumber = number + 1
+    slice_.Rows = 5
+    slice_.Columns = 6
+    slice_.PixelSpacing = [1.0, 1.0]
+    slice_.SliceThickness = 2.0
+    slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    slice_.ImagePositionPatient = [0.0, 0.0, 2.0 * number]
+    slice_.SamplesPerPixel = 1
+    slice_.PhotometricInterpretation = "MONOCHROME2"
+    slice_.BitsAllocated = 16
+    slice_.BitsStored = 12
+    slice_.HighBit = 11
+    slice_.PixelRepresentation = 0
+    return slice_
+
+
 def flipped(content: bytes, rng: np.random.Generator) -> bytes:
     """Replace some bytes."""
     data = bytearray(content)
-    for place in rng.integers(0, len(data), rng.integers(1, 12)):
-        data[place] = int(rng.integers(256))
+    for index in rng.integers(0, len(data), rng.integers(1, 12)):
+        data[index] = int(rng.integers(256))
     return bytes(data)
 
 
@@ -114,8 +118,8 @@ def odd_numbers(content: bytes, rng: np.random.Generator) -> bytes:
     data = bytearray(content)
     for _ in range(rng.integers(1, 4)):
         part = values[rng.integers(len(values))].tobytes()
-        place = int(rng.integers(0, max(1, min(len(data), 348) - 4))) // 2 * 2
-        data[place : place + len(part)] = part
+        start = int(rng.integers(0, max(1, min(len(data), 348) - 4))) // 2 * 2
+        data[start : start + len(part)] = part
     return bytes(data)
 
 
@@ -126,8 +130,8 @@ def cut(content: bytes, rng: np.random.Generator) -> bytes:
 
 def shuffled(content: bytes, rng: np.random.Generator) -> bytes:
     """Copy a part of the file to another position."""
-    a, b, to = (int(n) for n in rng.integers(0, len(content), 3))
-    part = content[min(a, b) : max(a, b)]
+    *ends, to = map(int, rng.integers(0, len(content), 3))
+    part = content[min(ends) : max(ends)]
     return content[:to] + part + content[to:]
 
 
@@ -181,7 +185,7 @@ def outcome(files: Files, folder: Path, seconds: float) -> str:
         return error.code
     except Hang:
         return "hang"
-    except Exception as error:  # noqa: BLE001  # just this is what is looked for
+    except Exception as error:  # noqa: BLE001  # the fuzz test searches these
         return f"UNTYPED {type(error).__name__}"
 
 
@@ -203,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first input")
-    parser.add_argument("--seconds", type=float, default=10.0, help="that one input may take")
+    parser.add_argument("--seconds", type=float, default=10.0, help="limit for one input")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
     args = parser.parse_args()
     found = run(args.count, args.first, args.seconds)
@@ -211,9 +215,7 @@ def main() -> None:
     table = [[*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items())]
     write_table(args.output / "fuzz.csv", ["kind", "outcome", "count", "first_seed"], table)
     sys.stdout.write("| kind | outcome | count | first seed |\n| --- | --- | --: | --: |\n")
-    sys.stdout.writelines(
-        f"| {k} | {o} | {len(s)} | {s[0]} |\n" for (k, o), s in sorted(found.items())
-    )
+    sys.stdout.writelines(f"| {' | '.join(map(str, row))} |\n" for row in table)
     sys.stdout.write(f"\nmost memory of the process: {megabytes:.0f} MB\n")
     sys.exit(any("UNTYPED" in o or o == "hang" for _, o in found))
 

@@ -26,9 +26,8 @@ def unfolded(images: Tensor, output: Tensor, weight: Tensor, inverse_temperature
         patches = patches.unfold(axis, 3, 1)
     columns = patches.permute(0, 1, 5, 6, 7, 2, 3, 4).reshape(len(images), weight[0].numel(), -1)
     matrix = columns.transpose(1, 2).reshape(-1, weight[0].numel())  # sites x patch
-    shares = torch.softmax(
-        inverse_temperature * output.flatten(2).permute(0, 2, 1).flatten(0, 1), 1
-    )
+    responses = output.flatten(2).permute(0, 2, 1).flatten(0, 1)
+    shares = torch.softmax(inverse_temperature * responses, 1)
     return (shares.T @ matrix - shares.sum(0)[:, None] * weight.flatten(1)) / len(matrix)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from pydicom.uid import generate_uid
 from scipy.ndimage import gaussian_filter
@@ -23,6 +23,8 @@ from monai_semiseg.benchmarks.measure import Row, table, write_csv
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.storage.files import resident_memory
+
+Way = Callable[[ConfigWorkflow], Callable[[], list[float]]]
 
 
 def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
@@ -35,9 +37,8 @@ def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
     noise = gaussian_filter(rng.normal(size=shape), 1.5)
     for n in range(count):
         array = (1000 * np.roll(noise, n, axis=0)).astype(np.int16)
-        nib.save(
-            nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / f"scan{n:04}.nii.gz"
-        )
+        image = nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0]))
+        nib.save(image, folder / f"scan{n:04}.nii.gz")
 
 
 def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) -> ConfigWorkflow:
@@ -76,10 +77,13 @@ def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
     """Return a run of MONAI's evaluator, one scan after the other; masks only."""
-    evaluator, memory = workflow.parser.get_parsed_content("evaluator"), []  # type: Any, list[float]
-    evaluator.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda _: memory.append(resident_memory())
-    )
+    evaluator = workflow.parser.get_parsed_content("evaluator")
+    memory: list[float] = []
+
+    def note(_: Engine) -> None:
+        memory.append(resident_memory())
+
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
 
     def run() -> list[float]:
         evaluator.run()
@@ -122,9 +126,7 @@ def compare(
     write_scans(root / "scans", count, shape)
     rows = []
     plain = {"postprocessing": usual_postprocessing(root / "plain")}
-    ways: dict[
-        str, tuple[Callable[[ConfigWorkflow], Callable[[], list[float]]], dict[str, Any]]
-    ] = {
+    ways: dict[str, tuple[Way, dict[str, Any]]] = {
         "network alone": (network_alone, {}),
         "folder run": (folder_run, {}),
         "folder run, no previews": (folder_run, {"preview": False}),
@@ -132,18 +134,13 @@ def compare(
         "plain MONAI loop": (plain_loop, plain),
     }
     for name, (make, more) in ways.items():
-        way = make(
-            opened(bundle, root / "scans", root / name.replace(" ", "_"), {**settings, **more})
-        )
+        output = root / name.replace(" ", "_")
+        way = make(opened(bundle, root / "scans", output, {**settings, **more}))
         begun = time.perf_counter()
         memory = way()
-        rows.append(
-            Row(
-                name,
-                time.perf_counter() - begun,
-                memory[-1] - memory[len(memory) // 2] if memory else 0.0,
-            )
-        )
+        seconds = time.perf_counter() - begun
+        growth = memory[-1] - memory[len(memory) // 2] if memory else 0.0
+        rows.append(Row(name, seconds, growth))
     return rows
 
 
@@ -190,7 +187,8 @@ def main() -> None:
             rows = compare(args.bundle, count, shape, plain, Path(folder))
         write_csv(rows, args.output / f"inference_{name}.csv")
         sys.stdout.write(
-            f"\n{count} scans of {shape}; MB: growth over the second half of the run\n{table(rows, 'network alone')}"
+            f"\n{count} scans of {shape}; MB: growth over the second half of the run\n"
+            f"{table(rows, 'network alone')}"
         )
     if args.files:
         with tempfile.TemporaryDirectory() as folder:

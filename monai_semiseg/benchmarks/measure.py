@@ -36,7 +36,7 @@ def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[R
 
     Args:
         ways: name -> call.
-        repeat: timed turns, after one that warms up; memory is measured in another one.
+        repeat: timed calls, after one to warm up; memory is measured in another call.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
@@ -47,9 +47,8 @@ def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[R
             way()
             _synchronize()
             times[name].append(time.perf_counter() - start)
-    memory = {
-        name: peak_memory(way) for name, way in ways.items()
-    }  # after the times: it makes allocation slower
+    # After the times, because this measurement makes allocation slower.
+    memory = {name: peak_memory(way) for name, way in ways.items()}
     return [Row(name, sorted(times[name])[repeat // 2], memory[name]) for name in ways]
 
 
@@ -63,19 +62,20 @@ def peak_memory(way: Callable[[], object]) -> float:
         return (torch.cuda.max_memory_allocated() - allocated) / 2**20
     _return_memory_at_once()
     before = resident_memory()
-    worst = [0.0]
+    peak = before
     over = threading.Event()
 
     def watch() -> None:
+        nonlocal peak
         while not over.wait(0.001):
-            worst[0] = max(worst[0], resident_memory())
+            peak = max(peak, resident_memory())
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     way()
     over.set()
     watcher.join()
-    return max(0.0, worst[0] - before)
+    return peak - before
 
 
 def _return_memory_at_once() -> None:
@@ -91,13 +91,9 @@ def _return_memory_at_once() -> None:
 
 def environment() -> dict[str, str]:
     """Describe the machine and the software of the measurement."""
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else platform.processor() or platform.machine()
-    )
+    processor = platform.processor() or platform.machine()
     return {
-        "device": device,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor,
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -107,15 +103,19 @@ def environment() -> dict[str, str]:
 def table(rows: Sequence[Row], reference: str) -> str:
     """Format rows as Markdown, with their ratios to one of them."""
     base = next(row for row in rows if row.name == reference)
-    least = 1.0  # MB: below it there is no ratio to speak of
+    least = 1.0  # MB: a smaller reference gives no useful ratio
     lines = [
         f"| | seconds | MB | time / {reference} | memory / {reference} |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        share = f"{row.megabytes / base.megabytes:.3f}" if base.megabytes > least else "-"
+        time_ratio = f"{row.seconds / base.seconds:.3f}"
+        memory_ratio = "-"
+        if base.megabytes > least:
+            memory_ratio = f"{row.megabytes / base.megabytes:.3f}"
         lines.append(
-            f"| {row.name} | {row.seconds:.4f} | {row.megabytes:.0f} | {row.seconds / base.seconds:.3f} | {share} |"
+            f"| {row.name} | {row.seconds:.4f} | {row.megabytes:.0f} "
+            f"| {time_ratio} | {memory_ratio} |"
         )
     return "\n".join(lines) + "\n"
 

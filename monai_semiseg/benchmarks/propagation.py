@@ -56,9 +56,8 @@ def measure(
         predicted = {name: torch.softmax(predict(image), 1) for name, predict in networks.items()}
         for name, probabilities in combined(with_background(foreground), predicted).items():
             found.setdefault(name, []).append(mean_dice(probabilities, label))
-    return {name: sum(values) / len(values) for name, values in found.items()}, sum(seconds) / len(
-        seconds
-    )
+    dice = {name: sum(values) / len(values) for name, values in found.items()}
+    return dice, sum(seconds) / len(seconds)
 
 
 def open_all(args: argparse.Namespace) -> tuple[Any, dict[str, Predict], Iterable[dict[str, Any]]]:
@@ -73,17 +72,13 @@ def open_all(args: argparse.Namespace) -> tuple[Any, dict[str, Predict], Iterabl
     parser = open_workflow(args.bundle, "train", settings, [method, *args.plan]).parser
     propagate = parser.get_parsed_content("train#unlabelled#preprocessing").transforms[-1]
     inferer = parser.get_parsed_content("validate#inferer")
+    definition = parser.get_parsed_content("network_def", instantiate=False)
     networks: dict[str, Predict] = {}
     for file in args.weights:
-        network = _with_weights(
-            parser.get_parsed_content("network_def", instantiate=False).instantiate(), file
-        )
+        network = _with_weights(definition.instantiate(), file)
         networks[str(file)] = partial(inferer, network=network)
-    return (
-        propagate,
-        networks,
-        labelled_scans(args, "unlabeled", parser.get_parsed_content("validate#preprocessing")),
-    )
+    preprocessing = parser.get_parsed_content("validate#preprocessing")
+    return propagate, networks, labelled_scans(args, "unlabeled", preprocessing)
 
 
 def _with_weights(network: nn.Module, file: Path) -> nn.Module:

@@ -53,14 +53,8 @@ def rows_of(
             masks, _ = teacher.rounds(image, count, torch.Generator().manual_seed(number))
             seconds = time.perf_counter() - begun
             mean, agreement = aggregated(masks)
-            found[count].append(
-                [
-                    mean_dice(masks[-1], label),
-                    mean_dice(mean, label),
-                    float(agreement.mean()),
-                    seconds,
-                ]
-            )
+            dice = [mean_dice(masks[-1], label), mean_dice(mean, label)]
+            found[count].append([*dice, float(agreement.mean()), seconds])
     means = [torch.tensor(rows).mean(0).tolist() for rows in found]
     return [[count, *values] for count, values in enumerate(means)]
 
@@ -71,17 +65,18 @@ def after_training(args: argparse.Namespace) -> list[list[Any]]:
     teacher = workflow.parser.get_parsed_content("teacher")
     load_weights(teacher, args.weights, strict=True)
     if args.align:
-        with torch.no_grad():
-            counts = sum(
-                confusion(teacher.sample(scan["image"]), scan["label"])
-                for scan in scans_of(args, workflow, "training")
-            )
-        order, dice = best_order(torch.as_tensor(counts))
-        reorder_classes(teacher, order)
-        sys.stdout.write(
-            f"classes {order}, Dice on labelled scans {[round(value, 3) for value in dice]}\n"
-        )
+        align(teacher, scans_of(args, workflow, "training"))
     return rows_of(teacher.eval(), scans_of(args, workflow, "unlabeled"), args.rounds)
+
+
+@torch.no_grad()
+def align(teacher: DiffusionTeacher, scans: list[dict[str, Tensor]]) -> None:
+    """Match the teacher's classes to the labels of scans, and print the match."""
+    counts = sum(confusion(teacher.sample(scan["image"]), scan["label"]) for scan in scans)
+    order, dice = best_order(torch.as_tensor(counts))
+    reorder_classes(teacher, order)
+    rounded = [round(value, 3) for value in dice]
+    sys.stdout.write(f"classes {order}, Dice on labelled scans {rounded}\n")
 
 
 def over_training(args: argparse.Namespace) -> list[list[Any]]:
@@ -89,23 +84,20 @@ def over_training(args: argparse.Namespace) -> list[list[Any]]:
 
     Rows: iteration, :func:`rows_of` the teacher, the student's Dice.
     """
-    workflow = open_training(
-        args,
-        {
-            "iterations": args.train,
-            "teacher_weights": args.weights and str(args.weights),
-            "ckpt_dir": str(args.output),
-            "output_dir": str(args.output),
-        },
-    )
+    settings = {
+        "iterations": args.train,
+        "teacher_weights": args.weights and str(args.weights),
+        "ckpt_dir": str(args.output),
+        "output_dir": str(args.output),
+    }
+    workflow = open_training(args, settings)
     workflow.initialize()
-    trainer = workflow.parser.get_parsed_content(
-        "train#trainer"
-    )  # first: the order in which networks are drawn
-    teacher, student = (workflow.parser.get_parsed_content(name) for name in ("teacher", "product"))
-    with (
-        torch.random.fork_rng()
-    ):  # a loader draws a seed, which would be missing from the training's draws
+    get = workflow.parser.get_parsed_content
+    trainer = get("train#trainer")  # first, so that networks are initialised in the usual order
+    teacher = get("teacher")
+    student = get("product")
+    # A loader draws a seed, which would change the random numbers of the training.
+    with torch.random.fork_rng():
         unlabelled = scans_of(args, workflow, "unlabeled")
     rows: list[list[Any]] = []
 
@@ -113,9 +105,8 @@ def over_training(args: argparse.Namespace) -> list[list[Any]]:
         training = student.training
         with torch.no_grad():
             student.eval()
-            own = sum(
-                mean_dice(student(scan["image"]), scan["label"]) for scan in unlabelled
-            ) / len(unlabelled)
+            dice = [mean_dice(student(scan["image"]), scan["label"]) for scan in unlabelled]
+        own = sum(dice) / len(dice)
         student.train(training)
         found = rows_of(teacher.eval(), unlabelled, args.rounds)
         rows.extend([engine.state.iteration, *row, own] for row in found)
@@ -153,25 +144,21 @@ def labelled_scans(args: argparse.Namespace, section: str, transform: Any) -> Da
         for case in open_dataset(args.dataset).cases
         if case.label
     }
-    images = [
-        item["image"] for item in read_images(str(args.datalist), str(args.dataset), [section])
-    ]
-    data = [{"image": image, "label": labels[image]} for image in images[: args.scans]]
+    items = read_images(str(args.datalist), str(args.dataset), [section])
+    images = [item["image"] for item in items[: args.scans]]
+    data = [{"image": image, "label": labels[image]} for image in images]
     return DataLoader(Dataset(data, transform), batch_size=1)
 
 
 def _cropped(item: dict[str, Any], patch: list[int]) -> dict[str, Tensor]:
     """Crop the middle of a scan to the size of a training patch."""
-    middle = [
-        slice((n - p) // 2, (n - p) // 2 + p)
-        for n, p in zip(item["image"].shape[2:], patch, strict=True)
-    ]
+    margins = [(n - p) // 2 for n, p in zip(item["image"].shape[2:], patch, strict=True)]
+    middle = [slice(start, start + p) for start, p in zip(margins, patch, strict=True)]
     index: tuple[Any, ...] = (..., *middle)
     return {key: torch.as_tensor(item[key])[index].clone() for key in ("image", "label")}
 
 
-def main() -> None:
-    """Print the table and write it as CSV."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--datalist", type=Path, required=True)
@@ -200,6 +187,12 @@ def main() -> None:
         parser.error(f"--train {args.train}: at least 1 iteration")
     if args.train is not None and args.align:
         parser.error("--align with --train: a co-training aligns --weights of stage 1 by itself")
+    return args
+
+
+def main() -> None:
+    """Print the table and write it as CSV."""
+    args = _arguments()
     torch.manual_seed(0)
     names = ["round", "dice", "dice_of_mean", "agreement", "seconds_per_scan"]
     if args.train is None:
@@ -212,12 +205,9 @@ def main() -> None:
         args.output / "pseudo_labels.csv",
     )
     lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
-    lines += [
-        "| "
-        + " | ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row)
-        + " |"
-        for row in rows
-    ]
+    for row in rows:
+        cells = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

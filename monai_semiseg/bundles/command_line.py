@@ -16,8 +16,8 @@ _LOUD = (
     "monai.bundle.workflows",
     "monai.bundle.config_parser",
 )
-# As MONAI 1.6 begins them: that configs are code (the CLI asks before it runs a foreign one), an
-# argument that MONAI gives itself, and an optional decoder that is absent.
+# Beginnings of MONAI 1.6's notices: that configs are code (the CLI asks before it runs a foreign
+# one), an argument that MONAI itself sets, and an optional decoder that is absent.
 _STANDING_NOTICES = (
     r"parsing config_file ",
     r"monai\.metrics\.utils get_mask_edges:always_return_as_numpy: ",
@@ -34,7 +34,7 @@ def begin_command() -> None:
 def begin_bundle_command() -> None:
     """Set up the process of ``python -m monai.bundle``; typed errors end it with a short message.
 
-    In any other process nothing is done: it belongs to the program that imported us.
+    Other processes are not changed: they belong to the program that imported this package.
     """
     if is_bundle_command():
         begin_command()
@@ -48,9 +48,9 @@ def is_bundle_command() -> bool:
 
 
 def _keep_freed_memory() -> None:
-    """Let large blocks stay with the process when they are freed (glibc).
+    """Keep freed large blocks in the process (glibc).
 
-    Otherwise every activation is new memory from the system, page by page: a sixth of a training
+    Otherwise the system provides new pages for every activation, which takes a sixth of a training
     step on a CPU.
     """
     if platform.libc_ver()[0] == "glibc":
@@ -60,7 +60,7 @@ def _keep_freed_memory() -> None:
 
 
 def _hush() -> None:
-    """Silence MONAI's standing notices (absent optional codecs, deprecations within MONAI itself)."""
+    """Silence MONAI's standing notices: absent optional codecs, deprecations within MONAI."""
     for message in _STANDING_NOTICES:
         warnings.filterwarnings("ignore", message=message)
     for name in _LOUD:

@@ -11,8 +11,7 @@ from typing import Any
 from monai_semiseg.bundles.keys import load_config
 from monai_semiseg.errors import ConfigError
 
-# Classes of MONAI by their short names, of this package and of torch's layers: what a config may
-# build unasked.
+# Classes that need no trust: MONAI's by their short names, this package's, and torch's layers.
 _TARGETS = re.compile(r"[A-Z]\w*|monai\.[\w.]+|monai_semiseg\.[\w.]+|torch\.nn\.[\w.]+")
 
 
@@ -41,11 +40,8 @@ def foreign_code(configs: Sequence[str | Path]) -> list[str]:
     for file in configs:
         for key, text in _strings(load_config(file), ""):
             is_code = text.startswith("$") and text not in known
-            is_class = (
-                key.endswith("_target_")
-                and not text.startswith("$")
-                and not _TARGETS.fullmatch(text)
-            )
+            is_target = key.endswith("_target_") and not text.startswith("$")
+            is_class = is_target and not _TARGETS.fullmatch(text)
             is_file = text.startswith("%") and "::" in text
             if is_code or is_class or is_file:
                 found.append(f"{Path(file).name} {key}: {text}")

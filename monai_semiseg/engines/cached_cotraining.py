@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 class PseudoLabelCache:
     """Cache of a diffusion teacher's pseudo-labels of whole scans, in float16 in CPU memory.
 
-    Kept are the foreground's mean probabilities and where rounds disagree: ``(classes,
-    spatial...)`` per scan, both 0 beyond its edge, where there is background.
+    An entry holds the foreground's mean probabilities and a mask of voxels where rounds disagree,
+    ``(classes, spatial...)``. Outside of a scan both are 0, which means background.
 
     Args:
         scans: items with ``key``, ``(channels, spatial...)``, in the order of the dataset that
             :class:`~monai_semiseg.samplers.coordinates.CoordinateDataset` numbers.
-        inferer: how a whole scan goes through the teacher, window by window.
-        key: see above.
+        inferer: applies the teacher to a whole scan, window by window.
+        key: of the image in an item.
     """
 
     def __init__(self, scans: Any, inferer: Inferer, key: str = "image") -> None:
@@ -51,18 +51,15 @@ class PseudoLabelCache:
         begun = time.perf_counter()
         generator = torch.Generator().manual_seed(seed)
 
-        def said(images: Tensor) -> Tensor:
+        def predict(images: Tensor) -> Tensor:
             mean, agreement = aggregated(teacher.rounds(images, rounds, generator)[0])
             return torch.cat([mean[:, 1:], 1 - agreement], 1)
 
         self.entries = []
         for number in range(len(self.scans)):
-            image = convert_to_tensor(self.scans[number][self.key], track_meta=False).to(device)[
-                None
-            ]
-            self.entries.append(
-                torch.as_tensor(self.inferer(image, said))[0].to("cpu", torch.float16)
-            )
+            image = convert_to_tensor(self.scans[number][self.key], track_meta=False)
+            entry = torch.as_tensor(self.inferer(image.to(device)[None], predict))[0]
+            self.entries.append(entry.to("cpu", torch.float16))
         logger.info(
             "pseudo-labels of %d scans, %d rounds: %.1f s",
             len(self.entries),
@@ -75,15 +72,14 @@ class PseudoLabelCache:
 
         Args:
             scans: their numbers, ``(B,)``.
-            place: where their voxels went, ``(B, d + 1, spatial...)``.
+            place: coordinates to which their voxels were moved, ``(B, d + 1, spatial...)``.
 
         Returns:
             Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)``.
         """
         numbers = scans.tolist()
-        found = torch.stack(
-            [sample_at(self.entries[n], where) for n, where in zip(numbers, place, strict=True)]
-        )
+        parts = [sample_at(self.entries[n], to) for n, to in zip(numbers, place, strict=True)]
+        found = torch.stack(parts)
         return with_background(found[:, :-1]), 1 - found[:, -1:]
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,10 +102,11 @@ class PseudoLabelCache:
 class CachedDiffusionCoTrainer(DiffusionCoTrainer):
     """Diffusion co-training whose pseudo-labels p and agreement a come from a cache.
 
-    Before the first step and after every ``refresh_every`` iterations, M and G go through all their
-    rounds on every unlabelled scan, whole; in between, p and a are what they said then, moved as
-    the scan was moved. An iteration so has a pass of M less, and p always has all R rounds; a
-    refresh costs R rounds per unlabelled scan. With several processes each refreshes all scans.
+    Before the first step and after every ``refresh_every`` iterations, M and G run all their rounds
+    on every whole unlabelled scan. Between refreshes, p and a are read from the cache and moved as
+    augmentation moved the scan. So an iteration needs one pass of M less, and p always includes all
+    R rounds; a refresh costs R rounds per unlabelled scan. With several processes, each refreshes
+    all scans.
 
     Args:
         cache: of the unlabelled scans.
@@ -117,7 +114,7 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
         settings: of :class:`~monai_semiseg.engines.diffusion_cotraining.DiffusionCoTrainer`.
 
     Raises:
-        ConfigError: If ``refresh_every`` is below 1.
+        ConfigError: If ``refresh_every`` is less than 1.
     """
 
     def __init__(
@@ -135,11 +132,11 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
         """Return cached pseudo-labels; run rounds only for the images that they rebuild."""
         iteration = self.state.iteration
         if (iteration - 1) % self.refresh_every == 0:
-            self.cache.refresh(
-                self.diffusion, self.rounds, iteration, torch.device(self.state.device)
-            )
-        target, agreement = self.cache.look_up(
-            unlabelled(batch, "scan"), unlabelled(batch, "place")
-        )
-        seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)[1] if rebuilds else []
+            device = torch.device(self.state.device)
+            self.cache.refresh(self.diffusion, self.rounds, iteration, device)
+        scans = unlabelled(batch, "scan")
+        target, agreement = self.cache.look_up(scans, unlabelled(batch, "place"))
+        seen: list[Tensor] = []
+        if rebuilds:
+            _, seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)
         return target, agreement, seen

@@ -25,7 +25,7 @@ class BidirectionalCopyPasteTrainer(TeacherTrainer):
 
     Bai et al., Bidirectional copy-paste for semi-supervised medical image segmentation (CVPR 2023).
     Their separate pre-training on pasted labelled scans is replaced by the ramp; their
-    largest-component rule is left out, since it does not hold for every structure.
+    largest-component rule is omitted, because some structures have several components.
 
     Args:
         box: least and largest side of the box, as a share of the patch's.

@@ -25,7 +25,7 @@ class CrossConsistencyTrainer(SemiSupervisedTrainer):
     (CVPR 2020). The network with its main decoder is evaluated and shipped.
 
     Args:
-        decoders: the further decoders.
+        decoders: the auxiliary decoders.
         settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
     """
 

@@ -24,21 +24,20 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
 
     ``L = mean (G(x_t, S(M(m_s, x, s)), t) - v)^2 + w_b L_balance + w_e H(p)``.
 
-    ``S`` decides (straight-through) and averages over ``bottleneck`` voxels; the gradient reaches
-    both pathways. One mask in ``steps`` starts as pure noise, as in testing; the others are the
-    mask made from that noise, noised again to a random s, so that DDIM steps meet what M was
-    trained on. ``t`` is at least ``lowest_noise`` of the schedule: in an image with less noise
-    there is nothing that a mask would have to tell.
+    ``S`` makes one-hot decisions (straight-through) and averages over ``bottleneck`` voxels; the
+    gradient reaches both pathways. One mask in ``steps`` starts as pure noise, as in testing; the
+    others are M's mask of that noise, noised again to a random s, so that M is trained for all DDIM
+    steps. ``t`` is at least ``lowest_noise`` of the schedule: an image with less noise can be
+    rebuilt without a mask.
 
-    Batches hold ``image`` ``(B, C, spatial...)``; a label is not looked at. ``loss_function`` is
-    not used.
+    Batches hold ``image`` ``(B, C, spatial...)``; labels are not used, nor is ``loss_function``.
 
     Args:
         network: the teacher.
-        discrete: whether S decides; False hands on probabilities.
+        discrete: whether S makes decisions; False keeps probabilities.
         bottleneck: S's averaging, in voxels; 1 is none.
         lowest_noise: see above.
-        least_share: of the voxels of a batch, below which a class costs
+        least_share: share of a batch's voxels below which a class is penalised
             (:func:`~monai_semiseg.losses.cycle.missing_share`).
         balance_weight: w_b.
         entropy_weight: w_e, of the mean entropy of a voxel.
@@ -60,11 +59,8 @@ class DiffusionPretrainer(SemiSupervisedTrainer):
         entropy_weight: float = 0.0,
         **settings: Any,
     ) -> None:
-        if (
-            bottleneck < 1
-            or not 0 <= lowest_noise < 1
-            or not 0 < least_share * network.classes <= 1
-        ):
+        shares_fit = 0 < least_share * network.classes <= 1
+        if bottleneck < 1 or not 0 <= lowest_noise < 1 or not shares_fit:
             raise ConfigError(
                 f"bottleneck {bottleneck}, lowest_noise {lowest_noise}, least_share {least_share}",
                 expected=f"at least 1, 0 to below 1, more than 0 and at most 1 / {network.classes}",
@@ -106,7 +102,7 @@ class CollapseMonitor:
     """MONAI handler that warns, once an epoch, of missing classes and undecided masks.
 
     Args:
-        least_share: of the voxels, below which a class counts as gone.
+        least_share: share of the voxels below which a class counts as missing.
         most_entropy: share of ``ln classes`` above which masks count as undecided.
     """
 
@@ -123,22 +119,24 @@ class CollapseMonitor:
         if masks is None:
             return
         shares = [round(share, 3) for share in class_shares(masks).tolist()]
-        doubt = float(entropy(masks).mean()) / float(torch.log(torch.tensor(float(len(shares)))))
+        most = float(torch.log(torch.tensor(float(len(shares)))))
+        relative = float(entropy(masks).mean()) / most
         logger.info(
             "iteration %d: shares of the classes %s, entropy %.2f",
             engine.state.iteration,
             shares,
-            doubt,
+            relative,
         )
         if min(shares) < self.least_share:
             logger.warning(
-                "the mask has collapsed: class %d has %.1f %% of the voxels; raise balance_weight or least_share",
+                "the mask has collapsed: class %d has %.1f %% of the voxels; "
+                "raise balance_weight or least_share",
                 shares.index(min(shares)),
                 100 * min(shares),
             )
-        if doubt > self.most_entropy:
+        if relative > self.most_entropy:
             logger.warning(
-                "the mask is undecided: entropy is %.0f %% of its maximum; raise entropy_weight or train "
-                "longer",
-                100 * doubt,
+                "the mask is undecided: entropy is %.0f %% of its maximum; "
+                "raise entropy_weight or train longer",
+                100 * relative,
             )

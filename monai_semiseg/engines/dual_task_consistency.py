@@ -49,11 +49,9 @@ class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
         logits = logits.float()
         distance = torch.tanh(heads[0])
         target = normalised_signed_distance(label, logits.shape[1])
+        distance_loss = ((distance[: len(image)] - target) ** 2).mean()
         supervised = self.loss_function(logits[: len(image)], label)
-        supervised = (
-            supervised + self.distance_weight * ((distance[: len(image)] - target) ** 2).mean()
-        )
+        supervised = supervised + self.distance_weight * distance_loss
         foreground = torch.softmax(logits, 1)[:, 1:]
-        return supervised, (
-            (distance_to_probability(distance, self.steepness) - foreground) ** 2
-        ).mean()
+        difference = distance_to_probability(distance, self.steepness) - foreground
+        return supervised, (difference**2).mean()

@@ -19,6 +19,5 @@ class EntropyMinimisationTrainer(SemiSupervisedTrainer):
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the supervised loss and the mean entropy."""
         labelled, free = self.predict_both(batch, "strong")
-        return self.loss_function(labelled, batch[Keys.LABEL]), normalised_entropy(
-            torch.softmax(free, 1)
-        )
+        supervised = self.loss_function(labelled, batch[Keys.LABEL])
+        return supervised, normalised_entropy(torch.softmax(free, 1))

@@ -23,18 +23,18 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
 
         q = (1 - r) p + r softmax t(weak),     r = teacher_share ramp(t)
 
-    A network that knows few labelled scans errs where its own averages and ensembles err;
-    registration errs elsewhere, so their mean is better than either. As the target is good from the
-    first step, only the teacher's part is ramped
-    up: leave ``ramp_iterations`` of the loss's weight at 0.
+    A network trained on few labelled scans and its moving averages make the same errors;
+    registration makes others, so their mean is better than either. The propagated labels are good
+    from the first step, so only the teacher's part is ramped up: leave ``ramp_iterations`` of the
+    loss's weight at 0.
 
     Xu and Niethammer, DeepAtlas (MICCAI 2019), joined with the mean teacher's CutMix (French et
     al., BMVC 2020).
 
     Args:
-        teacher_share: what the teacher has of the target in the end, 0 to 1.
+        teacher_share: final share of the teacher in the target, 0 to 1.
         teacher_ramp: iterations of that ramp.
-        soft: learn q itself; otherwise its decisions where it is confident.
+        soft: learn q itself; otherwise its confident decisions.
         settings: of :class:`~monai_semiseg.engines.weak_to_strong.WeakToStrongTrainer`.
 
     Raises:

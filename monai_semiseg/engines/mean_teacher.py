@@ -18,7 +18,7 @@ class TeacherTrainer(SemiSupervisedTrainer):
     """Base of all methods with a teacher, a network that follows the student as its moving average.
 
     Args:
-        teacher: network of the same kind; what is evaluated and shipped.
+        teacher: network of the same architecture, which is evaluated and shipped.
         momentum: see :class:`~monai_semiseg.networks.average.MovingAverage`.
         settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
     """
@@ -29,7 +29,7 @@ class TeacherTrainer(SemiSupervisedTrainer):
         self.average = MovingAverage(teacher, self.network, momentum)
 
     def before_first_step(self) -> None:
-        """Start the teacher from the student's initial weights, whatever they are."""
+        """Copy the student's initial weights to the teacher."""
         self.average.reset()
 
     def after_step(self, iteration: int) -> None:
@@ -73,15 +73,14 @@ class MeanTeacherTrainer(TeacherTrainer):
 
     def noisy(self, images: Tensor) -> Tensor:
         """Add clipped Gaussian noise to images."""
-        return images + (self.noise * torch.randn_like(images)).clamp(
-            -2 * self.noise, 2 * self.noise
-        )
+        noise = self.noise * torch.randn_like(images)
+        return images + noise.clamp(-2 * self.noise, 2 * self.noise)
 
 
 class UncertaintyAwareTrainer(MeanTeacherTrainer):
     """Uncertainty-aware mean teacher (UA-MT), which learns only where the teacher is certain.
 
-    The teacher sees the scan ``passes`` times with fresh noise (and dropout, if the network has
+    The teacher predicts the scan ``passes`` times with new noise (and dropout, if the network has
     any). With ``H`` the entropy of the mean probability, a voxel counts if ``H < (0.75 + 0.25
     ramp(t)) ln C``; the consistency of :class:`MeanTeacherTrainer` is averaged over these voxels.
     Yu et al., Uncertainty-aware self-ensembling model for semi-supervised 3D left atrium

@@ -17,7 +17,7 @@ class PyramidConsistencyTrainer(SemiSupervisedTrainer):
     """Pyramid consistency (URPC): ``L_s`` averages all scales, ``L_u`` is their disagreement.
 
     Luo et al. (MICCAI 2021); see :func:`~monai_semiseg.losses.consistency.pyramid_consistency`. The
-    network without the further heads is evaluated and shipped.
+    network without the auxiliary heads is evaluated and shipped.
 
     Args:
         heads: on the coarser decoder layers; the network's own output is the finest scale.
@@ -34,9 +34,6 @@ class PyramidConsistencyTrainer(SemiSupervisedTrainer):
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, "strong")])
         logits, coarser = self.heads(self.network, images)
         scales = [logits.float(), *coarser]
-        supervised = torch.stack(
-            [self.loss_function(scale[:count], batch[Keys.LABEL]) for scale in scales]
-        ).mean()
-        return supervised, pyramid_consistency(
-            [torch.softmax(scale[count:], 1) for scale in scales]
-        )
+        losses = [self.loss_function(scale[:count], batch[Keys.LABEL]) for scale in scales]
+        probabilities = [torch.softmax(scale[count:], 1) for scale in scales]
+        return torch.stack(losses).mean(), pyramid_consistency(probabilities)

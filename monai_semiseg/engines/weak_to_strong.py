@@ -25,15 +25,15 @@ class WeakToStrongTrainer(TeacherTrainer):
     (French et al., BMVC 2020). The pseudo-labels come from a moving average of the student, which
     is steadier than the student with few labels; ``momentum: 0`` gives the original form.
 
-    With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: no
-    threshold cuts off the uncertain voxels at a structure's border, and no decision there is taken
-    for certain.
+    With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: also
+    the uncertain voxels at a structure's border count, and no decision there is treated as
+    certain.
 
     Args:
         soft: learn probabilities instead of decisions.
         threshold: least confidence of a pseudo-label that counts.
         box: least and largest side of the pasted box, as a share of the patch's.
-        box_probability: of a sample to be pasted into.
+        box_probability: probability that a sample gets a box.
         settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`.
     """
 

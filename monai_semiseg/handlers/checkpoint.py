@@ -27,31 +27,31 @@ class TrainingCheckpoint:
 
     ``checkpoint.pt`` holds the state of every object in ``state`` (network, optimizer, schedule,
     curve, ...), the iteration and the random generators; it is written after every epoch, after
-    validation. ``model.pt`` holds the weights of the best validation so far, or the last ones where
-    there is no validation. Both are replaced atomically, so a kill leaves the previous file.
+    validation. ``model.pt`` holds the weights of the best validation so far, or the last ones
+    without validation. Both are replaced atomically: a killed process leaves the previous file.
 
-    "Best" is judged by a moving average of the metric, ``m <- s m + (1 - s) metric``, as in
-    nnU-Net: validation on one or two scans is noisy, and the raw maximum picks a lucky early
-    moment.
+    The best is the maximum of a moving average of the metric, ``m <- s m + (1 - s) metric``, as in
+    nnU-Net: validation on one or two scans is noisy, and the maximum of the metric itself is often
+    an early outlier.
 
-    ``model.json`` beside ``model.pt`` says what the network was trained with, and ``checkpoint.pt``
-    what the training is: another data list, config or method does not go on from it.
+    ``model.json`` beside ``model.pt`` holds the settings of the training, and ``checkpoint.pt`` its
+    fingerprint: a training with another data list, config or method cannot resume from it.
 
     Put it after ``ValidationHandler`` in the list of handlers.
 
     Args:
         folder: where both files go.
-        network: the network whose weights are the product; a DDP wrapper is looked through.
+        network: the network whose weights are kept; a DDP wrapper is removed.
         state: further objects with ``state_dict`` and ``load_state_dict``, by name.
-        evaluator: the validation engine; its key metric, higher being better, decides what is best.
-        samplers: draws to continue at the iteration that was reached.
-        resume: continue from ``checkpoint.pt`` if it is there; a first run may say so too.
+        evaluator: the validation engine; its key metric, higher is better, selects the best.
+        samplers: samplers that continue at the restored iteration.
+        resume: continue from ``checkpoint.pt`` if it exists; a first run may set it too.
         write: whether this process writes (rank 0 only, under DDP).
         smoothing: s above, 0 (the metric as it is) to below 1.
         companions: further networks by name, written as plain state dicts ``NAME.pt`` whenever
             ``model.pt`` is.
-        fingerprint: of this training; None keeps and compares nothing.
-        resume_anyway: go on although the fingerprint differs.
+        fingerprint: of this training; None stores and compares none.
+        resume_anyway: resume although the fingerprint differs.
     """
 
     def __init__(
@@ -95,14 +95,7 @@ class TrainingCheckpoint:
             return
         weights = unwrapped(self.network).state_dict()
         if better:
-            products = {
-                "model": weights,
-                **{name: unwrapped(n).state_dict() for name, n in self.companions.items()},
-            }
-            for name, product in products.items():
-                with atomic_path(self.folder / f"{name}.pt") as part:
-                    torch.save(product, part)
-                self._describe(name)
+            self._save_best(weights)
         content = {
             **({"fingerprint": self.fingerprint.facts()} if self.fingerprint else {}),
             "network": weights,
@@ -116,6 +109,13 @@ class TrainingCheckpoint:
         }
         with atomic_path(self.folder / "checkpoint.pt") as part:
             torch.save(content, part)
+
+    def _save_best(self, weights: dict[str, Any]) -> None:
+        companions = {name: unwrapped(n).state_dict() for name, n in self.companions.items()}
+        for name, state in {"model": weights, **companions}.items():
+            with atomic_path(self.folder / f"{name}.pt") as part:
+                torch.save(state, part)
+            self._describe(name)
 
     def _describe(self, name: str) -> None:
         if self.fingerprint is not None:
@@ -146,14 +146,11 @@ class TrainingCheckpoint:
         try:
             self._take(content, engine)
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            reason = (
-                " ".join(line.strip() for line in str(error).splitlines()[:2])
-                or type(error).__name__
-            )
+            text = " ".join(line.strip() for line in str(error).splitlines()[:2])
             raise CheckpointError(
-                f"does not fit this training ({reason})",
+                f"does not fit this training ({text or type(error).__name__})",
                 expected="a checkpoint of the same configuration",
-                remedy="resume with the configuration it was started with, or choose another folder",
+                remedy="resume with the same configuration, or choose another folder",
                 path=file,
             ) from error
         logger.info("%s: continuing after iteration %d", file, content["iteration"])
@@ -163,7 +160,7 @@ class TrainingCheckpoint:
         if self.fingerprint is None or self.resume_anyway:
             return
         if "fingerprint" not in content:
-            logger.warning("%s: older than fingerprints, taken for this training's", file)
+            logger.warning("%s: has no fingerprint, so it is not compared with this training", file)
             return
         differ = differences(content["fingerprint"], self.fingerprint.facts())
         if differ:
@@ -175,11 +172,12 @@ class TrainingCheckpoint:
             )
 
     def _take(self, content: dict[str, Any], engine: Engine) -> None:
-        if content.get("budget", _budget(engine)) != _budget(engine):
-            was, now = (
-                " x ".join(map(str, budget)) for budget in (content["budget"], _budget(engine))
+        now = _budget(engine)
+        was = content.get("budget", now)
+        if was != now:
+            raise ValueError(
+                f"epochs x iterations were {was[0]} x {was[1]}, now {now[0]} x {now[1]}"
             )
-            raise ValueError(f"epochs x iterations were {was}, now {now}")
         unwrapped(self.network).load_state_dict(content["network"])
         for name, item in self.objects.items():
             _plain(item).load_state_dict(content[name])
@@ -245,18 +243,13 @@ class InitialWeights:
 
 
 def _random_state() -> dict[str, Any]:
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    name, keys, *position = np.random.get_state(legacy=True)
+    numbers = torch.from_numpy(np.asarray(keys, dtype=np.int64))
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [
-            str(name),
-            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
-            position,
-            has_gauss,
-            cached,
-        ],
+        "numpy": [str(name), numbers, *position],
         "python": [version, list(words), gauss],
     }
 
@@ -265,7 +258,7 @@ def _set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    name, keys, *position = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def alignment(first: Tensor, second: Tensor) -> float:
 def uniformity(rows: Tensor) -> float:
     """Compute ``log mean exp(-2 |f_i - f_j|^2)`` over pairs of unit embeddings ``(N, D)``.
 
-    0 where all are one, about -4 where they are spread over the sphere. Wang and Isola (ICML 2020).
+    It is 0 if all are equal, about -4 if they are spread over the sphere. Wang and Isola (ICML
+    2020).
     """
     if len(rows) < 2:
         return 0.0
@@ -43,17 +45,18 @@ def class_similarity(rows: Tensor, classes: Tensor) -> dict[str, float]:
     The keys are ``intra/c`` for class c, and ``inter``, the mean over pairs of class means.
     """
     unit = functional.normalize(rows.double(), dim=1)
-    means = {}
-    found = {}
+    means: dict[int, Tensor] = {}
+    found: dict[str, float] = {}
     for one in torch.unique(classes).tolist():
         members = unit[classes == one]
         means[one] = members.mean(0)
         pairs = len(members) * (len(members) - 1)
         if pairs:
             found[f"intra/{one}"] = float((members.sum(0).square().sum() - len(members)) / pairs)
-    keys = list(means)
-    between = [float(means[a] @ means[b]) for i, a in enumerate(keys) for b in keys[i + 1 :]]
-    return {**found, **({"inter": sum(between) / len(between)} if between else {})}
+    between = [float(a @ b) for a, b in itertools.combinations(means.values(), 2)]
+    if between:
+        found["inter"] = sum(between) / len(between)
+    return found
 
 
 def principal_picture(embeddings: Tensor) -> Tensor:
@@ -69,7 +72,7 @@ def principal_picture(embeddings: Tensor) -> Tensor:
     rows = functional.normalize(flat.double(), dim=0).flatten(1).T
     rows = rows - rows.mean(0)
     components = torch.linalg.svd(rows, full_matrices=False)[2][:3]
-    # The sign of a component is arbitrary; this choice makes the same embeddings the same picture.
+    # The sign of a component is arbitrary; this choice gives the same image every time.
     components = components * components.gather(1, components.abs().argmax(1, keepdim=True)).sign()
     shown = rows @ components.T
     low, high = shown.quantile(0.02, 0), shown.quantile(0.98, 0)
@@ -82,13 +85,13 @@ class EmbeddingDiagnostics:
 
     It looks at the last batch of a :class:`~monai_semiseg.engines.contrastive.ContrastTrainer`.
 
-    Measures go to TensorBoard (``contrast/...``), a picture of the embeddings of places to
+    Measures go to TensorBoard (``contrast/...``), an image of the embeddings of voxels to
     ``embeddings.png``.
 
     Args:
-        folder: of the picture.
+        folder: of the image.
         log_dir: of TensorBoard's events; None writes none.
-        sample: embeddings that uniformity and class similarity look at, at most.
+        sample: maximum number of embeddings for uniformity and class similarity.
         write: whether this process writes.
     """
 
@@ -113,9 +116,8 @@ class EmbeddingDiagnostics:
         if engine.embeddings is None or not self.write:
             return
         embeddings = engine.embeddings.detach().float().cpu()
-        self.latest = measures(
-            embeddings, None if engine.labels is None else engine.labels.cpu(), self.sample
-        )
+        labels = None if engine.labels is None else engine.labels.cpu()
+        self.latest = measures(embeddings, labels, self.sample)
         if embeddings.ndim > 2:
             _save(principal_picture(embeddings[0]), self.folder / "embeddings.png")
         if self.log_dir is not None:
@@ -135,11 +137,8 @@ def measures(embeddings: Tensor, labels: Tensor | None, sample: int) -> dict[str
 
     The views follow each other along the batch; labels are optional.
     """
-    first, second = (
-        view.flatten(2).movedim(1, -1).flatten(0, 1) if view.ndim > 2 else view
-        for view in embeddings.chunk(2)
-    )
-    step = max(1, len(first) // sample)  # evenly over all places: no random number is drawn
+    first, second = (_rows(view) for view in embeddings.chunk(2))
+    step = max(1, len(first) // sample)  # evenly over all voxels: no random number is drawn
     found = {"uniformity": uniformity(first[::step])}
     if labels is None:
         return {"alignment": alignment(first, second), **found}
@@ -147,11 +146,16 @@ def measures(embeddings: Tensor, labels: Tensor | None, sample: int) -> dict[str
     return {**found, **class_similarity(first[::step], classes[::step])}
 
 
+def _rows(view: Tensor) -> Tensor:
+    """Reshape ``(B, D, spatial...)`` or ``(B, D)`` to ``(N, D)``."""
+    return view.flatten(2).movedim(1, -1).flatten(0, 1) if view.ndim > 2 else view
+
+
 def _save(picture: Tensor, path: Path) -> None:
     from PIL import Image
 
     pixels = (picture * 255).round().to(torch.uint8).numpy()
+    size = (pixels.shape[1] * 6, pixels.shape[0] * 6)
+    image = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
     with atomic_path(path) as part:
-        Image.fromarray(pixels).resize(
-            (pixels.shape[1] * 6, pixels.shape[0] * 6), Image.Resampling.NEAREST
-        ).save(part, format="PNG")
+        image.save(part, format="PNG")

@@ -26,7 +26,7 @@ class TrainingFingerprint:
         bundle: name of the bundle.
         settings: top-level settings, as :func:`~monai_semiseg.bundles.record.settings_of`.
         config: every text and number of the config that is not free, by id.
-        data: sections of the data list that train, each as its number of scans and a hash of them.
+        data: sections of the data list in use, each as its number of scans and their hash.
     """
 
     bundle: str
@@ -42,10 +42,10 @@ class TrainingFingerprint:
 
 
 def training_fingerprint(datalist: str, bundle_root: str = ".") -> TrainingFingerprint:
-    """Take the fingerprint of the training whose config this stands in.
+    """Create the fingerprint of the training whose config calls this function.
 
     Args:
-        datalist: JSON file; where it is absent, the scans stand in the config itself.
+        datalist: JSON file; if absent, the scans are part of the config itself.
         bundle_root: bundle folder.
 
     Raises:

@@ -37,8 +37,9 @@ def calibrate(
     output: one pass calibrates all layers. A layer without a bias is only rescaled; a constant
     channel is not changed. Local rules determine the direction of filters, not their length;
     without calibration, activations grow along residual paths without normalisation, and an
-    optimiser's steps are too large or too small for the weights. Compare Mishkin and Matas, All you need is a good init
-    (ICLR 2016); Krahenbuhl et al., Data-dependent initializations of CNNs (ICLR 2016).
+    optimiser's steps are too large or too small for the weights. Compare Mishkin and Matas, All you
+    need is a good init (ICLR 2016); Krahenbuhl et al., Data-dependent initializations of CNNs (ICLR
+    2016).
 
     Args:
         network: any network; its modes and hooks are restored afterwards.

@@ -104,8 +104,8 @@ class HebbianPCA:
 
     ``r = v``, ``decay_i = sum_{j <= i} (1/N sum_n v_{i,n} v_{j,n}) w_j``: each filter learns the
     residual of those before it. Sanger, Optimal unsupervised learning in a single-layer linear
-    feedforward neural network (Neural Networks 1989); Ciampi et al., arXiv 2412.03192. Patches have to
-    be centred; filters beyond the number of the patch's dimensions learn nothing.
+    feedforward neural network (Neural Networks 1989); Ciampi et al., arXiv 2412.03192. Patches have
+    to be centred; filters beyond the number of the patch's dimensions learn nothing.
     """
 
     spherical: bool = True

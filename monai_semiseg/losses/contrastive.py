@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.losses.gathered import gather_rows, process_count, sum_over_processes
+from monai_semiseg.losses.grids import blocks, origin_through_foreground, random_origin, strided
 from monai_semiseg.losses.streamed import pair_logsumexp
 
 FORMS = ("out", "in")
@@ -240,13 +240,13 @@ class LocalContrast(nn.Module):
 
     def _parts(self, embeddings: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield embeddings ``(N, D)`` and classes ``(N,)`` that are contrasted with each other."""
-        begin = _drawn_grid(embeddings.shape[2:], self.stride)
-        if self.stride > 1 and not bool((labels[_grid(begin, self.stride)] > 0).any()):
-            begin = _through_foreground(labels, begin, self.stride)
-        grid = _grid(begin, self.stride)
+        origin = random_origin(embeddings.shape[2:], self.stride)
+        if self.stride > 1 and not bool((labels[strided(origin, self.stride)] > 0).any()):
+            origin = origin_through_foreground(labels, origin, self.stride)
+        grid = strided(origin, self.stride)
         features = embeddings[grid]
         classes = labels[grid]
-        for box in _blocks(features.shape[2:], self.block):
+        for box in blocks(features.shape[2:], self.block):
             index = (slice(None), slice(None), *box)
             rows = features[index].movedim(1, -1).flatten(0, -2)
             yield rows, classes[index].flatten().long()
@@ -287,7 +287,7 @@ class SelfLocalContrast(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Compute the loss of two views ``(B, D, spatial...)``."""
-        grid = _grid(_drawn_grid(first.shape[2:], self.stride), self.stride)
+        grid = strided(random_origin(first.shape[2:], self.stride), self.stride)
         losses = []
         for one, other in zip(first[grid], second[grid], strict=True):
             positions = torch.arange(one[0].numel(), device=one.device)
@@ -295,46 +295,3 @@ class SelfLocalContrast(nn.Module):
             total, count = contrast(rows, positions.repeat(2), temperature=self.temperature)
             losses.append(_mean(total, count))
         return torch.stack(losses).mean()
-
-
-def _drawn_grid(shape: Sequence[int], stride: int) -> list[int]:
-    """Draw the origin of a grid of every ``stride``-th voxel.
-
-    The CPU's generator is used, because checkpoints store its state.
-    """
-    if any(stride > size for size in shape):
-        raise ConfigError(
-            f"a stride of {stride} in a map of {tuple(shape)}", expected="a smaller stride"
-        )
-    return [0] * len(shape) if stride == 1 else torch.randint(stride, (len(shape),)).tolist()
-
-
-def _through_foreground(labels: Tensor, begin: list[int], stride: int) -> list[int]:
-    """Draw the origin of a grid through a foreground voxel; return ``begin`` if there is none."""
-    voxels = (labels[:, 0] > 0).nonzero()[:, 1:]
-    if not len(voxels):
-        return begin
-    voxel = voxels[int(torch.randint(len(voxels), ()))]
-    return [int(index) % stride for index in voxel]
-
-
-def _grid(begin: Sequence[int], stride: int) -> tuple[slice, ...]:
-    return (slice(None), slice(None), *(slice(first, None, stride) for first in begin))
-
-
-def _blocks(shape: Sequence[int], side: int | None) -> list[tuple[slice, ...]]:
-    """Return boxes that cover the map.
-
-    The last box along an axis is moved back to fit, so that no border is dropped.
-    """
-    if side is None:
-        return [tuple(slice(None) for _ in shape)]
-    if any(side > size for size in shape):
-        raise ConfigError(
-            f"blocks of {side} voxels in a map of {tuple(shape)}", expected="a block that fits"
-        )
-    axes = []
-    for size in shape:
-        starts = [*range(0, size - side, side), size - side]
-        axes.append([slice(start, start + side) for start in starts])
-    return list(itertools.product(*axes))
