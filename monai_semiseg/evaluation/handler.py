@@ -159,5 +159,4 @@ class CaseMetrics:
 
 def _whole_numbers(label_map: Any) -> NDArray[np.int64]:
     """Return a label map ``(1, i, j, k)`` as an array ``(i, j, k)``."""
-    values: NDArray[Any] = np.asarray(label_map.as_tensor().cpu())
-    return values[0].round().astype(np.int64)
+    return np.asarray(label_map.as_tensor().cpu()[0].round(), dtype=np.int64)
