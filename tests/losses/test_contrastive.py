@@ -29,7 +29,7 @@ def unit(rows: Tensor) -> Tensor:
 def slow(
     rows: Tensor, groups: list[int], anchors: list[int], temperature: float, form: str = "out"
 ) -> list[Tensor]:
-    """The loss of every anchor that counts, pair by pair."""
+    """Return the loss of every anchor that counts, one anchor after the other."""
     f, losses = unit(rows), []
     for i in anchors:
         others = [k for k in range(len(f)) if k != i]
@@ -37,15 +37,11 @@ def slow(
         negative = [k for k in others if groups[k] != groups[i]]
         if not positive or (form == "in" and not negative):
             continue
-        s = {k: f[i] @ f[k] / temperature for k in others}
+        s = f @ f[i] / temperature
         if form == "out":
-            everything = torch.stack([s[k] for k in others]).logsumexp(0)
-            losses.append(sum(everything - s[q] for q in positive) / len(positive))
+            losses.append((s[others].logsumexp(0) - s[positive]).mean())
         else:
-            losses.append(
-                torch.stack([s[k] for k in negative]).logsumexp(0)
-                - torch.stack([s[k] for k in positive]).logsumexp(0)
-            )
+            losses.append(s[negative].logsumexp(0) - s[positive].logsumexp(0))
     return losses
 
 
