@@ -1,4 +1,4 @@
-"""A process that is killed at a chosen change of its files: at any moment, and no clock decides at which."""
+"""A process that is killed at a chosen change of its files: no clock decides at which."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="dataset folder")
     parser.add_argument(
         "--labelled",
-        type=float,
+        type=labelled_budget,
         required=True,
-        help="labelled scans for training and validation: a count, or a fraction below 1",
+        help="labelled scans for training and validation: a count, a fraction below 1, or all",
     )
     parser.add_argument(
         "--test", type=float, default=0.2, help="test scans, count or fraction (default 0.2)"
@@ -36,14 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def labelled_budget(text: str) -> float | None:
+    """Return a count or a fraction; None for ``all``."""
+    return None if text == "all" else float(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.label_sections import read_label_scans, untrained_lines
-    from monai_semiseg.datasets.sound import sound_cases
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
+    from monai_semiseg.datasets.valid_cases import valid_cases
 
-    dataset, left_out, notes = sound_cases(open_dataset(args.dataset))
+    dataset, left_out, notes = valid_cases(open_dataset(args.dataset))
     code = report_left_out(left_out, notes)
     datalist = split(
         dataset,

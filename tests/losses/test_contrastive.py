@@ -31,7 +31,8 @@ def slow(
     rows: Tensor, groups: list[int], anchors: list[int], temperature: float, form: str = "out"
 ) -> list[Tensor]:
     """Return the loss of every anchor that counts, one anchor after the other."""
-    f, losses = unit(rows), []
+    f = unit(rows)
+    losses = []
     for i in anchors:
         others = [k for k in range(len(f)) if k != i]
         positive = [k for k in others if groups[k] == groups[i]]
@@ -175,7 +176,7 @@ def test_self_local_contrast_against_pairs() -> None:
 
 @pytest.mark.parametrize("anchors", [None, 1])
 def test_blocks_without_an_anchor_do_not_count(anchors: int | None) -> None:
-    """The mean over blocks is over those with an anchor: here one of four, with ``anchors`` of 1."""
+    """The mean is over the blocks that have an anchor: here one block of four."""
     f, y = maps(2)
     y = torch.zeros_like(y)
     y[..., 2:, 2:] = 1
@@ -266,7 +267,7 @@ def test_bad_requests(call: object, words: str) -> None:
     "loss", [LocalContrast(stride=2), SelfLocalContrast(stride=2)], ids=lambda v: type(v).__name__
 )
 def test_no_voxel_is_left_out_for_ever(loss: torch.nn.Module) -> None:
-    """On a fixed grid, a network with transposed convolutions learns the grid's voxels and no others."""
+    """On a fixed grid, a network with transposed convolutions learns no voxels but the grid's."""
     f, y = maps(2)
     for _ in range(30):
         (loss(f, y) if isinstance(loss, LocalContrast) else loss(f, f + 1)).backward()
@@ -341,7 +342,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         child.join()
         assert child.exitcode == 0
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    # What both processes have for a row, 1 and 2 times its place, comes back to the one that owns it.
+    # Both processes' gradients of a row, 1 and 2 times its place, come back to its owner.
     both = [result.pop("uneven") for result in results]
     assert all(torch.equal(gathered, _uneven()) for gathered, _ in both)
     gradient = torch.cat([gradient for _, gradient in both])

@@ -1,4 +1,4 @@
-"""A study that is killed and run again ends with the bytes of one that was not; cells are whole, owned, never mixed."""
+"""A study that is killed and run again ends with the same bytes; cells are never mixed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,19 +24,21 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.study import runner
 from monai_semiseg.study.answer import answer
-from monai_semiseg.study.cell import Job, prepare_jobs, seconds_left
-from monai_semiseg.study.grid import Arm, Grid, make_grid
+from monai_semiseg.study.arms import Arm
+from monai_semiseg.study.cell import CellSpec, prepare_cells
+from monai_semiseg.study.grid import Grid, make_grid
+from monai_semiseg.study.outcome import CellOutcome, seconds_left
 from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
 from monai_semiseg.study.results import read_rows, summarise
-from monai_semiseg.study.runner import run_cells
+from monai_semiseg.study.runner import RunOutcome, run_cells
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 # Stands for a training: resumable, its scores a function of arm, budget and seed. Where a file asks
 # for it, the study is killed in the middle of a training, which then runs on without it.
 TRAIN = """
 import os, pathlib, signal, sys, time
-folder, seed, arm, labelled = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+folder, arm, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 kill = folder.parent.parent / "kill"
 curve = folder / "learning_curve.csv"
 rows = curve.read_text().split() if curve.exists() else ["iteration"]
@@ -51,7 +54,8 @@ for step in range(len(rows), 9):
 """
 EVALUATE = """
 import pathlib, sys
-folder, seed, arm, labelled = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+folder, arm, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+labelled = int(sys.argv[4])
 (folder / "test").mkdir(exist_ok=True)
 lines = ["case,class,name,dice,surface_dice_1mm,hd95_mm,asd_mm"]
 for case in range(4):
@@ -72,17 +76,25 @@ RESULTS = (
 )
 
 
-class FakeJob(Job):
-    """A cell whose processes only write what a training and an evaluation would."""
+def commands(spec: CellSpec) -> list[list[str]]:
+    """Commands that only write what a training and an evaluation would."""
+    cell = spec.cell
+    facts = [str(spec.folder), cell.arm.name, str(cell.seed), str(cell.labelled)]
+    return [[sys.executable, "-c", script, *facts] for script in (TRAIN, EVALUATE)]
 
-    def commands(self) -> list[list[str]]:
-        facts = [str(self.folder), str(self.cell.seed), self.cell.arm.name, str(self.cell.labelled)]
-        return [[sys.executable, "-c", script, *facts] for script in (TRAIN, EVALUATE)]
+
+def run(specs: list[CellSpec], parallel: int = 1) -> RunOutcome:
+    return run_cells(specs, parallel=parallel, progress=False, interval=0.01, commands=commands)
+
+
+def is_done(spec: CellSpec) -> bool:
+    return CellOutcome(spec).done
 
 
 def make_dataset(folder: Path) -> Path:
     """Sixteen labelled scans of a few voxels."""
-    rng, label = np.random.default_rng(0), np.eye(4, dtype=np.uint8)[None].repeat(4, 0)
+    rng = np.random.default_rng(0)
+    label = np.eye(4, dtype=np.uint8)[None].repeat(4, 0)
     for n in range(16):
         for name, array in (
             ("images", rng.normal(size=(4, 4, 4)).astype(np.float32)),
@@ -93,9 +105,9 @@ def make_dataset(folder: Path) -> Path:
     return folder
 
 
-def make_jobs(
+def make_specs(
     dataset: Path, output: Path, names: tuple[str, ...] = ("supervised", "other")
-) -> tuple[Grid, list[Job]]:
+) -> tuple[Grid, list[CellSpec]]:
     grid = make_grid(
         open_dataset(dataset),
         output,
@@ -105,13 +117,13 @@ def make_jobs(
         test=4,
         iterations=8,
     )
-    return grid, [FakeJob(**vars(job)) for job in prepare_jobs(grid, grid.cells)]
+    return grid, prepare_cells(grid, grid.cells)
 
 
 def study(dataset: Path, output: Path, parallel: int = 2) -> None:
-    grid, jobs = make_jobs(dataset, output)
-    run_cells(jobs, parallel=parallel, progress=False, interval=0.01)
-    write_results(grid, jobs)
+    grid, specs = make_specs(dataset, output)
+    run(specs, parallel)
+    write_results(grid, specs)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +161,7 @@ def has_ended(pid: int) -> bool:
 
 
 def test_what_it_says(whole: Path, dataset: Path) -> None:
-    rows = read_rows(make_jobs(dataset, whole)[1])
+    rows = read_rows(make_specs(dataset, whole)[1])
     assert len(rows) == 2 * 3 * 2 * 4 * 2
     summaries = {(one.arm, one.labelled): one for one in summarise(rows)}
     other = summaries["other", 4]
@@ -187,42 +199,44 @@ def test_what_it_says(whole: Path, dataset: Path) -> None:
 def test_finished_cells_are_kept(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    run_cells(jobs, parallel=4, progress=False, interval=0.01)
-    times = [(job.folder / "model.pt").stat().st_mtime_ns for job in jobs]
+    _, specs = make_specs(dataset, tmp_path / "study")
+    run(specs, 4)
+    times = [(spec.folder / "model.pt").stat().st_mtime_ns for spec in specs]
     assert len(times) == 12
     monkeypatch.setattr(runner, "subprocess", None)  # nothing is started any more
-    run_cells(jobs, parallel=4, progress=False, interval=0.01)
-    assert [(job.folder / "model.pt").stat().st_mtime_ns for job in jobs] == times
+    run(specs, 4)
+    assert [(spec.folder / "model.pt").stat().st_mtime_ns for spec in specs] == times
 
 
 def test_a_failing_cell_fails_alone(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study", ("supervised", "breaks"))
-    outcome = run_cells(jobs, parallel=4, progress=False, interval=0.01)
+    _, specs = make_specs(dataset, tmp_path / "study", ("supervised", "breaks"))
+    outcome = run(specs, 4)
     assert (
         sorted(set(outcome.failed.values())) == ["E_CONFIG it breaks"] and len(outcome.failed) == 6
     )
-    assert [job.done for job in jobs] == [job.cell.arm.name == "supervised" for job in jobs]
-    assert {job.outcome()["code"] for job in jobs if job.done} == {package_code()}
+    assert [is_done(spec) for spec in specs] == [
+        spec.cell.arm.name == "supervised" for spec in specs
+    ]
+    assert {CellOutcome(spec).read()["code"] for spec in specs if is_done(spec)} == {package_code()}
 
 
 def test_other_settings_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    jobs[0].claim()
-    changed = FakeJob(**{**vars(jobs[0]), "iterations": 9})
+    _, specs = make_specs(dataset, tmp_path / "study")
+    CellOutcome(specs[0]).claim()
+    changed = replace(specs[0], iterations=9)
     with pytest.raises(ConfigError, match="not mixed"):
-        run_cells([changed], progress=False)
+        run([changed])
 
 
 def test_a_cell_has_one_owner(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    lock = WorkLock(jobs[0].folder / "lock")
-    assert lock.acquire() and not WorkLock(jobs[0].folder / "lock").acquire()
-    outcome = run_cells(jobs[:1], progress=False, interval=0.01)
-    assert outcome.elsewhere == [jobs[0].cell.id] and not jobs[0].done
+    _, specs = make_specs(dataset, tmp_path / "study")
+    lock = WorkLock(specs[0].folder / "lock")
+    assert lock.acquire() and not WorkLock(specs[0].folder / "lock").acquire()
+    outcome = run(specs[:1])
+    assert outcome.elsewhere == [specs[0].cell.id] and not is_done(specs[0])
     lock.release()
-    run_cells(jobs[:1], progress=False, interval=0.01)
-    assert jobs[0].done
+    run(specs[:1])
+    assert is_done(specs[0])
 
 
 def test_a_lock_of_another_machine_goes_stale(tmp_path: Path) -> None:
@@ -250,23 +264,22 @@ def test_the_training_of_a_killed_study_is_ended_first(tmp_path: Path) -> None:
 def test_time_left_by_the_pace_of_what_is_done(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    assert seconds_left(jobs) is None
+    _, specs = make_specs(dataset, tmp_path / "study")
+    assert seconds_left(specs) is None
     looks = iter((100.0, 116.0))  # the cell begins, the cell ends: 2 s an iteration
     clock = SimpleNamespace(monotonic=lambda: next(looks), sleep=time.sleep)
     monkeypatch.setattr(runner, "time", clock)
-    run_cells(jobs[:1], progress=False, interval=0.01)
-    assert seconds_left(jobs) == 11 * 8 * 2
-    # A further run of what is finished changes nothing.
-    run_cells(jobs[:1], progress=False, interval=0.01)
-    assert seconds_left(jobs) == 11 * 8 * 2
-    jobs[1].claim()
-    (jobs[1].folder / "learning_curve.csv").write_text("iteration\n4\n")
-    assert seconds_left(jobs) == (10 * 8 + 4) * 2
+    run(specs[:1])
+    assert seconds_left(specs) == 11 * 8 * 2
+    run(specs[:1])  # a further run of what is finished changes nothing
+    assert seconds_left(specs) == 11 * 8 * 2
+    CellOutcome(specs[1]).claim()
+    (specs[1].folder / "learning_curve.csv").write_text("iteration\n4\n")
+    assert seconds_left(specs) == (10 * 8 + 4) * 2
 
 
 def test_budgets_and_seeds_share_one_split(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    assert len({job.datalist for job in jobs}) == 6 and len(jobs) == 12
-    tests = {json.dumps(json.loads(job.datalist.read_text())["test"]) for job in jobs}
+    _, specs = make_specs(dataset, tmp_path / "study")
+    assert len({spec.datalist for spec in specs}) == 6 and len(specs) == 12
+    tests = {json.dumps(json.loads(spec.datalist.read_text())["test"]) for spec in specs}
     assert len(tests) == 1
