@@ -12,8 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-# Scans in every format, whose voxels say where they lie; a folder run with a network that is known.
-pytest_plugins = ("tests.scan_builders", "tests.runner_builders")
+# Scans in every format, whose voxels say where they lie; a folder run with a network that is known;
+# processes that are killed.
+pytest_plugins = ("tests.scan_builders", "tests.runner_builders", "tests.interruption")
 
 # Workers of ``-n`` share the cores out, processes that tests start included: threads of several
 # that wait for each other's cores are many times slower than one thread each. Before anything

@@ -126,7 +126,9 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_json_snippets_are_json() -> None:
-    for code in blocks(ROOT / "docs" / "weights.md", "json"):
+    found = blocks(ROOT / "docs" / "weights.md", "json")
+    assert found
+    for code in found:
         assert "_target_" in json.loads(code)
 
 
@@ -196,6 +198,7 @@ def test_every_fault_has_its_tests() -> None:
 def test_every_outside_fault_has_its_tests_and_its_exit_code() -> None:
     page = (ROOT / "docs" / "robustness.md").read_text().split("# Faults found from outside")[1]
     rows = [line for line in page.splitlines() if line.startswith("| ") and "| test |" not in line]
+    assert len(rows) > 20
     for row in rows:
         *_, code, tests = (cell.strip() for cell in row.strip("|").split("|"))
         assert re.fullmatch(r"\d(, \d)*", code), row

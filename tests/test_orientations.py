@@ -144,7 +144,8 @@ def test_split_leaves_none_out(
 
 
 def test_every_order_gives_one_plan(dataset: Path) -> None:
-    opened = open_dataset(dataset)
+    # Only DICOM says what it is: as declared, so that the files of both formats are planned alike.
+    opened = replace(open_dataset(dataset), modality="MR")
     plans = []
     for case in opened.cases:
         found = extract_fingerprint(replace(opened, cases=[case]), progress=False)

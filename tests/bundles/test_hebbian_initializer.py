@@ -89,7 +89,7 @@ def test_rules_and_controls_are_settings(
 def test_bad_settings_end_before_any_work(
     pretrain: Pretrain, tmp_path: Path, more: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(Exception, match="") as caught:
+    with pytest.raises(RuntimeError) as caught:
         pretrain(tmp_path, **more)
     cause = root_cause(caught.value)
     assert isinstance(cause, ConfigError) and words in str(cause)

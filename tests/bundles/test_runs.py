@@ -146,7 +146,9 @@ def test_every_stage_in_bfloat16(
     stages = [
         file.stem for file in (configs / "train.json", *sorted(configs.glob("pretrain*.json")))
     ]
-    for stage in (name for name in stages if "autocast_dtype" in raw(bundle, name)):
+    stages = [name for name in stages if "autocast_dtype" in raw(bundle, name)]
+    assert "train" in stages
+    for stage in stages:
         folder = tmp_path / stage
         run_workflow(
             bundle, stage, settings(bundle, stage, data, folder, autocast_dtype="bfloat16_emulated")

@@ -207,6 +207,7 @@ def test_the_ramp_and_the_weight_are_what_is_added(batch: Batch) -> None:
         Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output)
     )
     trainer.run()
+    assert len(seen) == 3
     for t, output in enumerate(seen, 1):
         total = output["supervised_loss"] + 0.7 * gaussian_ramp(t, 4) * output["unlabelled_loss"]
         assert float(output["loss"]) == pytest.approx(float(total), abs=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pytest
 import torch
 from torch import nn
@@ -35,9 +36,9 @@ def test_tap_boxes(setting: tuple) -> None:
     sites = tuple(output.shape[2:])
     x = patches(torch.ones_like(images), sites, layer)[:, 0]
     values = patches(images, sites, layer)
-    for t, (voxels, places) in enumerate(
-        Geometry.of(layer).tap_boxes(tuple(images.shape[2:]), sites)
-    ):
+    boxes = list(Geometry.of(layer).tap_boxes(tuple(images.shape[2:]), sites))
+    assert len(boxes) == math.prod(layer.kernel_size)
+    for t, (voxels, places) in enumerate(boxes):
         inside = torch.zeros(len(images), *sites, dtype=torch.bool)
         inside[(slice(None), *places)] = True
         assert torch.equal(inside.flatten(), x[:, t].bool())

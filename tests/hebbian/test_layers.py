@@ -58,7 +58,9 @@ def test_the_head_is_left_out(name: str) -> None:
 
 def test_patterns() -> None:
     network = NETWORKS["BasicUNet"]()
-    assert all(name.startswith("down_") for name in selected(network, include=["down_*"]))
+    down = [name for name in convolutions(network) if name.startswith("down_")]
+    assert list(selected(network, include=["down_*"])) == down
+    assert len(down) == 8
     assert "final_conv" in selected(network, exclude=())
     without = selected(network, exclude=["upcat_1", "final_conv"])
     assert (

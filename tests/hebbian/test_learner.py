@@ -68,10 +68,10 @@ def test_stock_networks_keep_their_keys_and_every_chosen_layer_moves(name: str) 
     assert 0 < float(change) < 1
     for key, layer in learner.layers.items():
         moved = not torch.allclose(layer.weight, prepared[key], atol=1e-5)
-        one_dimensional = (
-            layer.in_channels * layer.weight[0, 0].numel() == 1
-        )  # such filters are 1 or -1
-        assert moved == (key in observed) or one_dimensional, key
+        # Filters of one number are 1 or -1 from the start.
+        one_dimensional = layer.in_channels * layer.weight[0, 0].numel() == 1
+        if not one_dimensional:
+            assert moved == (key in observed), key
     learned = {
         id(p) for layer in learner.layers.values() for p in layer.parameters()
     }  # DynUNet names layers twice
@@ -95,7 +95,7 @@ def test_filters_stay_on_the_sphere(rule: Rule, transposed: str) -> None:
 
 
 def test_soft_hebb_comes_to_length_one_by_itself() -> None:
-    learner = learn(network(), SoftHebb(radius=3.0), steps=100, rate=0.1)
+    learner = learn(network(), SoftHebb(radius=3.0), steps=25, rate=0.4)
     lengths = torch.cat(
         [
             layer.weight.detach().flatten(1).norm(dim=1)
@@ -103,7 +103,10 @@ def test_soft_hebb_comes_to_length_one_by_itself() -> None:
             if "deconv" not in name
         ]
     )
-    assert lengths.mean() < 2.0 and lengths.max() <= 3.001
+    # They begin at a length of 3.
+    assert lengths.mean() < 1.8
+    assert lengths.max() <= 3.001
+    assert lengths.min() > 0.9
 
 
 def test_no_graph_is_built() -> None:
@@ -140,6 +143,7 @@ def test_shuffled_control_moves_as_far_and_learns_nothing() -> None:
             assert (a - start).norm() == pytest.approx(float((b - start).norm()), rel=0.5)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     alone = network()
     learner = HebbianLearner(alone, SoftWinnerTakeAll())
@@ -149,7 +153,8 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
+        child.join()
+        assert child.exitcode == 0
     for rank in range(2):
         weights = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for key, value in alone.state_dict().items():

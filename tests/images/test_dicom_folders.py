@@ -214,7 +214,8 @@ def test_read_right(make: SimpleNamespace, tmp_path: Path, kind: str) -> None:
         volume = read_case(case)
         tolerance = 1.5 if "slope" in kind else 0.51  # stored values are rounded, then multiplied
         make.assert_true(volume, tolerance=tolerance)
-        assert len(case.files) == volume.array.shape[2] or "multi" in kind
+        if "multi" not in kind:
+            assert len(case.files) == volume.array.shape[2]
 
 
 def cut(make: SimpleNamespace, folder: Path, keep: int | float) -> None:

@@ -72,6 +72,7 @@ def test_a_dicomdir_under_any_name(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(Path(str(source)).read_bytes())
     found = find_cases(tmp_path, progress=False)
     assert not found.cases
+    assert len(found.skipped) == 2
     assert all(skipped.reason.startswith("DICOMDIR") for skipped in found.skipped)
 
 

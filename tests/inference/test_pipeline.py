@@ -59,7 +59,7 @@ def test_reading_and_writing_go_on_while_computing() -> None:
 
     def compute(n: int) -> int:
         if n == 1:
-            assert reading.wait(10) and writing.wait(10)
+            assert reading.wait(300) and writing.wait(300)
         return n
 
     def write(n: int) -> int:

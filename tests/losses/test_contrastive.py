@@ -19,6 +19,7 @@ from monai_semiseg.losses.contrastive import (
     SelfLocalContrast,
     contrast,
 )
+from monai_semiseg.losses.gathered import gather_rows
 from monai_semiseg.losses.streamed import pair_logsumexp
 
 
@@ -29,7 +30,7 @@ def unit(rows: Tensor) -> Tensor:
 def slow(
     rows: Tensor, groups: list[int], anchors: list[int], temperature: float, form: str = "out"
 ) -> list[Tensor]:
-    """The loss of every anchor that counts, pair by pair."""
+    """Return the loss of every anchor that counts, one anchor after the other."""
     f = unit(rows)
     losses = []
     for i in anchors:
@@ -38,15 +39,11 @@ def slow(
         negative = [k for k in others if groups[k] != groups[i]]
         if not positive or (form == "in" and not negative):
             continue
-        s = {k: f[i] @ f[k] / temperature for k in others}
+        s = f @ f[i] / temperature
         if form == "out":
-            everything = torch.stack([s[k] for k in others]).logsumexp(0)
-            losses.append(sum(everything - s[q] for q in positive) / len(positive))
+            losses.append((s[others].logsumexp(0) - s[positive]).mean())
         else:
-            losses.append(
-                torch.stack([s[k] for k in negative]).logsumexp(0)
-                - torch.stack([s[k] for k in positive]).logsumexp(0)
-            )
+            losses.append(s[negative].logsumexp(0) - s[positive].logsumexp(0))
     return losses
 
 
@@ -177,6 +174,30 @@ def test_self_local_contrast_against_pairs() -> None:
     equal_with_gradient(loss, torch.stack(means).mean(), first)
 
 
+@pytest.mark.parametrize("anchors", [None, 1])
+def test_blocks_without_an_anchor_do_not_count(anchors: int | None) -> None:
+    """The mean is over the blocks that have an anchor: here one block of four."""
+    f, y = maps(2)
+    y = torch.zeros_like(y)
+    y[..., 2:, 2:] = 1
+    torch.manual_seed(6)
+    loss = LocalContrast(0.2, block=2, anchors=anchors)(f, y)
+    torch.manual_seed(6)
+    alone = LocalContrast(0.2, anchors=anchors)(f[..., 2:, 2:], y[..., 2:, 2:])
+    assert float(alone) > 0
+    equal_with_gradient(loss, alone, f)
+
+
+def test_sums_are_in_float32_under_autocast() -> None:
+    torch.manual_seed(7)
+    rows = unit(torch.randn(9, 16))
+    own = torch.arange(9)
+    plain = pair_logsumexp(rows, rows, 0.01, own=own, tile=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pair_logsumexp(rows, rows, 0.01, own=own, tile=4)
+    assert torch.equal(found, plain)
+
+
 def test_views_have_labels_of_their_own() -> None:
     f, y = maps(2)
     other = y.clone()
@@ -228,6 +249,10 @@ def test_half_precision_and_low_temperature_are_finite() -> None:
             lambda: contrast(torch.randn(3, 2), torch.tensor([0, 0, 1]), temperature=-1),
             "temperature -1",
         ),
+        (
+            lambda: contrast(torch.randn(3, 2), torch.tensor([0, 0, 1]), temperature=0),
+            "temperature 0",
+        ),
         (lambda: SelfLocalContrast(stride=0), "stride 0"),
         (lambda: SelfLocalContrast(stride=5)(*maps(2)[:1] * 2), "stride of 5"),
         (lambda: LocalContrast(stride=5)(*maps(2)), "stride of 5"),
@@ -242,7 +267,7 @@ def test_bad_requests(call: object, words: str) -> None:
     "loss", [LocalContrast(stride=2), SelfLocalContrast(stride=2)], ids=lambda v: type(v).__name__
 )
 def test_no_voxel_is_left_out_for_ever(loss: torch.nn.Module) -> None:
-    """On a fixed grid, a network with transposed convolutions learns the grid's voxels and no others."""
+    """On a fixed grid, a network with transposed convolutions learns no voxels but the grid's."""
     f, y = maps(2)
     for _ in range(30):
         (loss(f, y) if isinstance(loss, LocalContrast) else loss(f, f + 1)).backward()
@@ -288,8 +313,19 @@ def _rank(rank: int, folder: str) -> None:
         loss = _losses(leaf, y[mine])[name]
         loss.backward()
         result[name] = [loss.detach(), leaf.grad]
+    rows = _uneven()[2 * rank : 2 + 3 * rank].clone().requires_grad_()
+    gathered, offset = gather_rows(rows)
+    (gathered * (rank + 1) * torch.arange(5)[:, None]).sum().backward()
+    result["uneven"] = [gathered.detach(), rows.grad]
+    assert offset == 2 * rank
+    assert gather_rows(torch.arange(2 + rank))[0].tolist() == [0, 1, 0, 1, 2]
     torch.save(result, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
+
+
+def _uneven() -> Tensor:
+    """Rows of which the first process has two, the second three."""
+    return torch.arange(10.0).reshape(5, 2)
 
 
 def _small() -> tuple[Tensor, Tensor]:
@@ -303,8 +339,14 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
+        child.join()
+        assert child.exitcode == 0
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    # Both processes' gradients of a row, 1 and 2 times its place, come back to its owner.
+    both = [result.pop("uneven") for result in results]
+    assert all(torch.equal(gathered, _uneven()) for gathered, _ in both)
+    gradient = torch.cat([gradient for _, gradient in both])
+    assert torch.equal(gradient, 3.0 * torch.arange(5)[:, None].expand(5, 2))
     for name in results[0]:
         leaf = f.clone().requires_grad_()
         alone = _losses(leaf, y)[name]

@@ -1,4 +1,4 @@
-"""The weighted Dice and cross-entropy against MONAI's where all voxels count, and a loop where some do."""
+"""Weighted Dice and cross-entropy: MONAI's where all voxels count, a loop where some do."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
     def write(text: str) -> None:
         with atomic_path(tmp_path / "a.txt") as part:
             part.write_text(text)
-            both.wait(10)
+            both.wait(300)
             assert part.read_text() == text
 
     with ThreadPoolExecutor(2) as pool:

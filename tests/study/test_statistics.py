@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -88,6 +89,24 @@ def test_power_law_is_recovered(a: float, b: float) -> None:
     assert law.labels_for(1 - a * 30.0**-b) == pytest.approx(30)
 
 
+@pytest.mark.parametrize("labels", [[2, 4, 8], [2, 4, 8, 16, 64]])
+def test_power_law_through_scattered_points(labels: list[int]) -> None:
+    """Level, slope and explained variance as a loop over the points gives them."""
+    rng = np.random.default_rng(len(labels))
+    dice = [1 - 0.4 * n**-0.3 * float(rng.uniform(0.8, 1.25)) for n in labels]
+    law = fit_power_law(labels, dice)
+    assert law is not None
+    x, y = [math.log(n) for n in labels], [math.log(1 - d) for d in dice]
+    middle = [sum(values) / len(labels) for values in (x, y)]
+    products = sum((a - middle[0]) * (b - middle[1]) for a, b in zip(x, y, strict=True))
+    slope = products / sum((a - middle[0]) ** 2 for a in x)
+    level = middle[1] - slope * middle[0]
+    left = sum((b - level - slope * a) ** 2 for a, b in zip(x, y, strict=True))
+    r2 = 1 - left / sum((b - middle[1]) ** 2 for b in y)
+    assert r2 < 0.999
+    assert (law.a, law.b, law.r2) == pytest.approx((math.exp(level), -slope, r2))
+
+
 def test_no_law_where_there_is_none() -> None:
     assert fit_power_law([4, 8], [0.7, 0.8]) is None
     assert fit_power_law([4, 8, 16], [0.8, 0.8, 0.8]) is None
@@ -110,3 +129,29 @@ def test_labels_needed() -> None:
     assert found[1][0] < expected < found[1][1]
     noisy = rng.uniform(0.5, 0.9, (6, 4))
     assert labels_needed(labels, noisy, 0.95) is None
+
+
+def exact_curve(labels: list[int]) -> np.ndarray:
+    """Dice of two cases that both lie on ``1 - 0.4 n^(-0.5)``."""
+    return np.tile([1 - 0.4 * n**-0.5 for n in labels], (2, 1))
+
+
+def test_labels_needed_far_out() -> None:
+    """Up to ten times the largest budget, and not beyond."""
+    labels = [1, 4, 16]
+    for times, known in ((9.9, True), (10.1, False)):
+        found = labels_needed(labels, exact_curve(labels), 1 - 0.4 * (16 * times) ** -0.5)
+        assert (found is not None) is known
+        if found is not None:
+            assert (found[0], *found[1]) == pytest.approx((16 * times,) * 3)
+    for target in (0.0, 1.0, 1.5, -0.5):
+        assert labels_needed(labels, exact_curve(labels), target) is None
+
+
+def test_labels_needed_asks_for_a_good_fit() -> None:
+    labels = [1, 4, 16]
+    bent = exact_curve(labels) + [0.05, 0, 0.05]
+    law = fit_power_law(labels, list(bent.mean(0)))
+    assert law is not None
+    assert labels_needed(labels, bent, 0.8, min_r2=law.r2 + 1e-3) is None
+    assert labels_needed(labels, bent, 0.8, min_r2=law.r2 - 1e-3) is not None

@@ -68,7 +68,9 @@ def test_against_a_loop(rows: list[Row], tmp_path: Path) -> None:
 def test_as_in_the_summary(rows: list[Row], tmp_path: Path) -> None:
     """Beside supervised learning the two tables agree, up to the correction over more pairs."""
     found = pairs_of(rows, tmp_path)
-    for one in summarise(rows):
+    summaries = summarise(rows)
+    assert sum(one.against is not None for one in summaries) == 3
+    for one in summaries:
         if one.against is not None:
             row = found["4", one.arm, "supervised"]
             assert float(row["difference"]) == pytest.approx(one.against.difference, abs=6e-6)
