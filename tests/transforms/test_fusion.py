@@ -84,7 +84,7 @@ def test_a_scan_on_which_they_differ_is_marked() -> None:
         FusedLabelOnScanGridd("pred")(item())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        FusedLabelOnScanGridd("pred", least_dice=0.0)(item())
+        FusedLabelOnScanGridd("pred", min_dice=0.0)(item())
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])
