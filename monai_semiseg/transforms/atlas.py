@@ -17,6 +17,7 @@ from monai.transforms import generate_spatial_bounding_box
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.transforms.labels import with_background
 from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, warp
 
@@ -65,6 +66,9 @@ class MultiAtlas:
         window: standard deviation of G, in voxels.
         tolerance: e above.
         registration: registration of two scans.
+
+    Raises:
+        ConfigError: If there is no atlas, or a setting is out of range.
     """
 
     def __init__(
@@ -78,6 +82,16 @@ class MultiAtlas:
         tolerance: float,
         registration: DemonsRegistration,
     ) -> None:
+        if out_channels < 2 or max_atlases < 1 or window <= 0 or tolerance <= 0:
+            raise ConfigError(
+                f"out_channels {out_channels}, max_atlases {max_atlases}, window {window}, "
+                f"tolerance {tolerance}",
+                expected="2 or more classes, 1 or more atlases, window and tolerance above 0",
+            )
+        if len(items) == 0:
+            raise ConfigError(
+                "no labelled scan to propagate labels from", expected="at least one under training"
+            )
         self.items = items
         self.image_key = image_key
         self.label_key = label_key

@@ -70,23 +70,8 @@ class PropagateLabelsd(MapTransform):
         max_volume_ratio: float = 8.0,
     ) -> None:
         super().__init__(keys)
-        if (
-            len(self.keys) != 1
-            or out_channels < 2
-            or max_atlases < 1
-            or window <= 0
-            or tolerance <= 0
-        ):
-            raise ConfigError(
-                f"{len(self.keys)} keys, out_channels {out_channels}, max_atlases {max_atlases}, "
-                f"window {window}, tolerance {tolerance}",
-                expected="1 key, 2 or more classes, 1 or more atlases, window and tolerance above "
-                "0",
-            )
-        if len(atlases) == 0:
-            raise ConfigError(
-                "no labelled scan to propagate labels from", expected="at least one under training"
-            )
+        if len(self.keys) != 1:
+            raise ConfigError(f"{len(self.keys)} keys", expected="1 key")
         self.multi_atlas = MultiAtlas(
             atlases,
             self.keys[0],
