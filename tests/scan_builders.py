@@ -1,4 +1,4 @@
-"""Scans whose every voxel is a linear function of its place in space, so that array and affine check each other."""
+"""Scans whose voxels are a linear function of their coordinates, to test array and affine."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Edit = Callable[[Dataset, int], None]
 
 
 def at(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Value at points in mm (RAS), last axis 3."""
+    """Return the value at points in mm (RAS), last axis 3."""
     return np.asarray(points @ GRADIENT + 2000)
 
 
-def voxel_places(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+def voxel_coordinates(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np.float64]:
     index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
     return np.asarray(index @ affine[:3, :3].T + affine[:3, 3])
 
@@ -41,9 +41,9 @@ def voxel_places(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[n
 def assert_true(
     volume: Volume, shape: Sequence[int] | None = None, tolerance: float = 0.51
 ) -> None:
-    """Every voxel has the value of the place where the affine puts it."""
+    """Require that every voxel has the value of its coordinates."""
     assert shape is None or sorted(volume.array.shape) == sorted(shape)
-    expected = at(voxel_places(volume.array.shape, volume.affine))
+    expected = at(voxel_coordinates(volume.array.shape, volume.affine))
     assert np.abs(volume.array - expected).max() <= tolerance
 
 
@@ -55,7 +55,7 @@ def write_nifti(
 ) -> Path:
     affine = np.diag([1.5, 2.0, 2.5, 1.0]) if affine is None else affine
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = nib.Nifti1Image(np.rint(at(voxel_places(shape, affine))).astype(dtype), affine)
+    image = nib.Nifti1Image(np.rint(at(voxel_coordinates(shape, affine))).astype(dtype), affine)
     image.header.set_sform(affine, code=1)
     image.header.set_qform(affine, code=1)
     nib.save(image, path)
@@ -70,28 +70,39 @@ def slice_dataset(
     size: Sequence[int],
     sop_class: str = CTImageStorage,
 ) -> Dataset:
-    """One image; position, orientation in LPS; size rows, columns."""
+    """Return one image; position and orientation are in LPS, size is rows and columns."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID, data.SOPInstanceUID = sop_class, generate_uid()
+    data.SOPClassUID = sop_class
+    data.SOPInstanceUID = generate_uid()
     data.file_meta.MediaStorageSOPClassUID = sop_class
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    data.SeriesInstanceUID, data.StudyInstanceUID = series, generate_uid(entropy_srcs=["study"])
+    data.SeriesInstanceUID = series
+    data.StudyInstanceUID = generate_uid(entropy_srcs=["study"])
     data.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame"])
-    data.Modality, data.SeriesNumber, data.SeriesDate = "CT", 1, "20200101"
+    data.Modality = "CT"
+    data.SeriesNumber = 1
+    data.SeriesDate = "20200101"
     data.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     data.ImageOrientationPatient = [f"{value:.8f}" for value in orientation]
     data.ImagePositionPatient = [f"{value:.8f}" for value in position]
-    data.PixelSpacing, data.SliceThickness = list(spacing), 2.0
+    data.PixelSpacing = list(spacing)
+    data.SliceThickness = 2.0
     data.Rows, data.Columns = size
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
-    data.RescaleSlope, data.RescaleIntercept = 1, 0
-    across, down = np.array(orientation[:3]), np.array(orientation[3:])
+    data.SamplesPerPixel = 1
+    data.PhotometricInterpretation = "MONOCHROME2"
+    data.BitsAllocated = 16
+    data.BitsStored = 16
+    data.HighBit = 15
+    data.PixelRepresentation = 1
+    data.RescaleSlope = 1
+    data.RescaleIntercept = 0
+    across = np.array(orientation[:3])
+    down = np.array(orientation[3:])
     rows, columns = np.mgrid[: size[0], : size[1]][..., None]
-    places = position + columns * across * spacing[1] + rows * down * spacing[0]
-    data.PixelData = np.rint(at(places * LPS)).astype("<i2").tobytes()
+    points = position + columns * across * spacing[1] + rows * down * spacing[0]
+    data.PixelData = np.rint(at(points * LPS)).astype("<i2").tobytes()
     return data
 
 
@@ -126,6 +137,37 @@ def series(
     return files
 
 
+def shared_groups(orientation: Sequence[float]) -> Dataset:
+    """Return the functional groups of all frames."""
+    measures = Dataset()
+    measures.PixelSpacing = [1.5, 1.25]
+    measures.SliceThickness = 2.5
+    measures.SpacingBetweenSlices = 2.5
+    plane = Dataset()
+    plane.ImageOrientationPatient = list(orientation)
+    transform = Dataset()
+    transform.RescaleSlope = 1
+    transform.RescaleIntercept = 0
+    transform.RescaleType = "US"
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [plane]
+    shared.PixelValueTransformationSequence = [transform]
+    return shared
+
+
+def frame_groups(number: int, coordinates: Sequence[float]) -> Dataset:
+    """Return the functional groups of one frame, counted from 0."""
+    position = Dataset()
+    position.ImagePositionPatient = list(coordinates)
+    content = Dataset()
+    content.DimensionIndexValues = [number + 1]
+    item = Dataset()
+    item.PlanePositionSequence = [position]
+    item.FrameContentSequence = [content]
+    return item
+
+
 def enhanced(
     path: Path,
     *,
@@ -135,7 +177,8 @@ def enhanced(
 ) -> Path:
     """Write one enhanced MR object with ``count`` frames; ``edit`` may change it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    normal, origin = np.cross(orientation[:3], orientation[3:]), np.array([-8.0, 3.0, 12.0])
+    normal = np.cross(orientation[:3], orientation[3:])
+    origin = np.array([-8.0, 3.0, 12.0])
     frames = [
         slice_dataset("1.2.3.4", orientation, origin + 2.5 * k * normal, (1.5, 1.25), (6, 7))
         for k in range(count)
@@ -143,7 +186,8 @@ def enhanced(
     data = slice_dataset(
         generate_uid(), orientation, origin, (1.5, 1.25), (6, 7), EnhancedMRImageStorage
     )
-    data.Modality, data.NumberOfFrames = "MR", count
+    data.Modality = "MR"
+    data.NumberOfFrames = count
     for tag in (
         "ImageOrientationPatient",
         "ImagePositionPatient",
@@ -151,25 +195,10 @@ def enhanced(
         "SliceThickness",
     ):
         del data[tag]
-    shared, measures, plane = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness, measures.SpacingBetweenSlices = (
-        [1.5, 1.25],
-        2.5,
-        2.5,
-    )
-    plane.ImageOrientationPatient = list(frames[0].ImageOrientationPatient)
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
-    shared.PixelValueTransformationSequence = [Dataset()]
-    shared.PixelValueTransformationSequence[0].RescaleSlope = 1
-    shared.PixelValueTransformationSequence[0].RescaleIntercept = 0
-    shared.PixelValueTransformationSequence[0].RescaleType = "US"
-    data.SharedFunctionalGroupsSequence, data.PerFrameFunctionalGroupsSequence = [shared], []
-    for k, frame in enumerate(frames):
-        item, position, content = Dataset(), Dataset(), Dataset()
-        position.ImagePositionPatient = list(frame.ImagePositionPatient)
-        content.DimensionIndexValues = [k + 1]
-        item.PlanePositionSequence, item.FrameContentSequence = [position], [content]
-        data.PerFrameFunctionalGroupsSequence.append(item)
+    data.SharedFunctionalGroupsSequence = [shared_groups(frames[0].ImageOrientationPatient)]
+    data.PerFrameFunctionalGroupsSequence = [
+        frame_groups(k, frame.ImagePositionPatient) for k, frame in enumerate(frames)
+    ]
     data.PixelData = b"".join(frame.PixelData for frame in frames)
     edit(data)
     data.save_as(path, enforce_file_format=True)
@@ -179,7 +208,7 @@ def enhanced(
 def no_image(
     path: Path, modality: str = "SR", sop_class: str = pydicom.uid.BasicTextSRStorage
 ) -> Path:
-    """A DICOM object without pixels."""
+    """Write a DICOM object without pixels."""
     data = slice_dataset(
         generate_uid(), (1, 0, 0, 0, 1, 0), np.zeros(3), (1, 1), (1, 1), MRImageStorage
     )
@@ -193,14 +222,14 @@ def no_image(
 
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
-    """The builders above."""
+    """Return the builders of this module."""
     return SimpleNamespace(
         nifti=write_nifti,
         series=series,
         enhanced=enhanced,
         no_image=no_image,
         at=at,
-        places=voxel_places,
+        coordinates=voxel_coordinates,
         assert_true=assert_true,
         slice=slice_dataset,
     )

@@ -1,4 +1,4 @@
-"""What the docs say is so: snippets run, commands parse, files and config keys that they name are there."""
+"""Check of the docs: snippets run, commands parse, named files and config keys exist."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _check_bundle_run(words: list[str]) -> None:
     files = re.findall(r"'([^']+)'", text) or [text]
     ours = [ROOT / file for file in files if file.startswith("bundles/")]
     assert ours and all(file.is_file() for file in ours), files
-    known = {key for file in ours for key in ConfigParser.load_config_file(str(file))}
+    known = set().union(*(ConfigParser.load_config_file(str(file)) for file in ours))
     for word in words[words.index("run") + 1 :]:
         if word.startswith("--") and word not in (
             "--config_file",
@@ -136,9 +136,11 @@ def test_the_api_page_names_what_is_there() -> None:
     for row in (ROOT / "docs" / "api.md").read_text().splitlines():
         if not row.startswith("| `monai_semiseg."):
             continue
-        package, names = re.findall(r"`(.+?)`", row)[0], re.findall(r"`(.+?)`", row)[1:]
+        package = re.findall(r"`(.+?)`", row)[0]
+        names = re.findall(r"`(.+?)`", row)[1:]
         for name in names:
-            parts, module = name.split("."), None
+            parts = name.split(".")
+            module = None
             try:
                 module = importlib.import_module(f"{package}.{parts[0]}")
                 assert len(parts) == 1 or hasattr(module, parts[1]), name
@@ -182,11 +184,8 @@ def test_every_fault_has_its_tests() -> None:
     rows = re.findall(
         r"^\| ([\d, -]+) \|.*\| ([^|]+) \|$", (ROOT / "docs" / "robustness.md").read_text(), re.M
     )
-    numbers = [
-        int(number)
-        for row, _ in rows
-        for number in re.findall(r"\d+", re.sub(r"1-4", "1, 2, 3, 4", row))
-    ]
+    text = ", ".join(row for row, _ in rows).replace("1-4", "1, 2, 3, 4")
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
     assert sorted(numbers) == sorted(set(range(1, 58)) - {55})
     for _, tests in rows:
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
@@ -209,7 +208,7 @@ def test_every_outside_fault_has_its_tests_and_its_exit_code() -> None:
 
 
 def small(words: list[str]) -> list[str]:
-    """The command with the reader's files in their places, two iterations where it trains, few cells in a study."""
+    """Return the command with existing files, two iterations, and few cells of a study."""
     words = [
         re.sub(r"[^=]+$", lambda found: THINGS.get(found[0], found[0]), word) for word in words
     ]
@@ -242,7 +241,7 @@ def run(words: list[str], folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
-    """What a reader has: the repository's bundles and sample data, a dataset, a datalist, a plan."""
+    """Make a folder with bundles, sample data, a dataset, a datalist and a plan."""
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "bundles", folder / "bundles")
     (folder / "sample_data").symlink_to(ROOT / "sample_data")

@@ -1,4 +1,4 @@
-"""One folder with every kind of bad input beside sound scans: all verbs do the sound ones and name the rest."""
+"""One folder of valid and invalid input: all verbs use the valid scans and name the others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ODD = os.fsdecode(b"caf\xe9")  # a name in Latin-1
 
 
 def blob(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """A bright box in noise, and its label."""
+    """Return a bright box in noise, and its label."""
     rng = np.random.default_rng(seed)
     label = np.zeros(SHAPE, np.uint8)
     x, y, z = rng.integers(3, 8, 3)
@@ -155,24 +155,26 @@ ROWS = (
 
 
 def named(verb: str) -> list[Row]:
-    """The rows that a verb has to name."""
+    """Return the rows that a verb has to name."""
     return [row for row in ROWS if verb in row.verbs and not (verb == "predict" and row.sound_scan)]
 
 
 def assert_named(verb: str, text: str) -> None:
-    """Every hostile file stands in a line of its own that says what is wrong, and no sound one does."""
+    """Require a line with the reason for every invalid file, and none for a valid one."""
     for row in named(verb):
         lines = [line for line in text.splitlines() if row.name in line]
-        assert any(word in line for line in lines for word in row.words), (row.name, lines)
+        text_of_row = "\n".join(lines)
+        assert any(word in text_of_row for word in row.words), (row.name, lines)
     for name in (*SOUND, printable(ODD)):
         assert name not in text, name
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sound pairs (one under a name that is no UTF-8) and hostile ones, in nnU-Net's layout."""
+    """Write valid pairs (one with a name that is not UTF-8) and invalid ones, as nnU-Net does."""
     root = tmp_path_factory.mktemp("hostile")
-    images, labels = root / "imagesTr", root / "labelsTr"
+    images = root / "imagesTr"
+    labels = root / "labelsTr"
     for name in (*SOUND, ODD):
         pair(images, labels, name)
     for row in ROWS:
@@ -202,12 +204,16 @@ def test_split(hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert_named("split", capsys.readouterr().err)
     content = json.loads(output.read_text())
     entries = [
-        entry for name in ("training", "unlabeled", "validation", "test") for entry in content[name]
+        *content["training"],
+        *content["unlabeled"],
+        *content["validation"],
+        *content["test"],
     ]
     images = {Path(entry["image"]).stem for entry in entries}
     assert images == {*SOUND, ODD}
     # The name that is no UTF-8 comes back as the file that it is.
-    assert all((hostile / name).is_file() for entry in entries for name in entry.values())
+    for entry in entries:
+        assert all((hostile / name).is_file() for name in entry.values())
     left_out = "\n".join(f"{name}: {why}" for name, why in content["left_out"].items())
     assert_named("split", left_out)
 

@@ -38,23 +38,27 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SPACING = [1.0, 1.2, 1.6]
 ORDERS = [
     np.array(list(zip(order, signs, strict=True)), dtype=float)
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
+    for order, signs in itertools.product(
+        itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)
+    )
 ]
 
 
 def affine() -> NDArray[np.float64]:
-    """A little oblique."""
-    a, b = 0.2, 0.1
+    """Return a slightly oblique affine."""
+    a = 0.2
+    b = 0.1
     turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
     return np.asarray(nib.affines.from_matvec(turn @ np.diag(SPACING), [-31.0, 12.0, 55.0]))
 
 
 def phantom() -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Image and label without any symmetry; the noise is such that a threshold finds most of it."""
+    """Return an image and a label without symmetry, with little noise for a threshold."""
     label = np.zeros((16, 13, 11), np.int16)
-    label[2:7, 3:9, 4:8], label[9:14, 1:5, 2:9], label[5, 10, 1:6] = 1, 2, 2
+    label[2:7, 3:9, 4:8] = 1
+    label[9:14, 1:5, 2:9] = 2
+    label[5, 10, 1:6] = 2
     noise = np.random.default_rng(0).normal(0, 30, label.shape)
     return (100 * label + noise).astype(np.int16), label
 
@@ -62,7 +66,7 @@ def phantom() -> tuple[NDArray[np.int16], NDArray[np.int16]]:
 def stored(
     voxels: NDArray[np.int16], order: NDArray[np.float64]
 ) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """Voxels and affine of the same phantom in another order."""
+    """Return voxels and affine of the same phantom in another order."""
     turned = nib.orientations.apply_orientation(voxels, order)
     return turned, affine() @ nib.orientations.inv_ornt_aff(order, voxels.shape)
 
@@ -78,7 +82,8 @@ def write_dicom(
     folder.mkdir(parents=True)
     turned, place = stored(voxels, order)
     lps = LPS_TO_RAS @ place
-    across, down = lps[:3, 0], lps[:3, 1]
+    across = lps[:3, 0]
+    down = lps[:3, 1]
     sizes = np.linalg.norm(lps[:3, :3], axis=0)
     uid = generate_uid()
     for k in range(turned.shape[2]):
@@ -94,7 +99,7 @@ def write_dicom(
 
 
 def right_handed() -> list[NDArray[np.float64]]:
-    """Orders in which the third axis is the cross product of the first two, as slices are read."""
+    """Return orders whose third axis is the cross product of the first two, as for slices."""
     shape = phantom()[0].shape
     inverses = [nib.orientations.inv_ornt_aff(order, shape) for order in ORDERS]
     return [
@@ -106,8 +111,9 @@ def right_handed() -> list[NDArray[np.float64]]:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory, make: SimpleNamespace) -> Path:
-    """``plain`` is stored as it was drawn, everything else in all the orders."""
-    root, (image, label) = tmp_path_factory.mktemp("phantoms"), phantom()
+    """Write the phantom as ``plain``, and in all orders of the axes."""
+    root = tmp_path_factory.mktemp("phantoms")
+    image, label = phantom()
     write_nifti(root / "images" / "plain.nii", image, ORDERS[0])
     write_nifti(root / "labels" / "plain.nii", label, ORDERS[0])
     for n, order in enumerate(ORDERS):
@@ -171,7 +177,7 @@ def test_every_order_gives_one_training_item(dataset: Path) -> None:
 
 
 def test_every_order_gives_one_score(dataset: Path, tmp_path: Path) -> None:
-    """A linear network that takes the nearest mean of the classes, so that scores mean something."""
+    """Use a linear network that chooses the class with the nearest mean intensity."""
     means = torch.tensor([0.0, 100.0, 200.0])
     weights = {"weight": means.reshape(3, 1, 1, 1, 1), "bias": -(means**2) / 2}
     torch.save(weights, tmp_path / "model.pt")
@@ -217,6 +223,6 @@ def test_every_order_gives_one_segmentation_object(dataset: Path, tmp_path: Path
 
 
 def _cropped(voxels: NDArray[Any]) -> NDArray[Any]:
-    """The box that holds every labelled voxel."""
+    """Return the bounding box of all labelled voxels."""
     where = np.argwhere(voxels > 0)
     return voxels[tuple(slice(a, b + 1) for a, b in zip(where.min(0), where.max(0), strict=True))]

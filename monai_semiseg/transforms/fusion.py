@@ -1,4 +1,4 @@
-"""Two opinions on one scan: the network's, and the labels that registration carries over from labelled scans."""
+"""Fusion of a network's probabilities with labels propagated by registration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monai_semiseg.transforms.restore import LabelOnScanGridd
 
 
 class FusedLabelOnScanGridd(LabelOnScanGridd):
-    """Average the network's probabilities with carried-over labels, then put the decision on the scan's grid.
+    """Average a network's probabilities with propagated labels; return labels on the scan's grid.
 
     With ``z`` the logits and ``p`` the labels of
     :class:`~monai_semiseg.transforms.propagation.PropagateLabelsd` on the same grid, class c has
@@ -28,17 +28,16 @@ class FusedLabelOnScanGridd(LabelOnScanGridd):
 
         q_c = (1 - s) softmax(z)_c + s p_c
 
-    A network that few labels trained and a registration of the same labels err in different places,
-    so their mean is better than either (DeepAtlas; Xu and Niethammer, MICCAI 2019, join them in
-    training). Where the two have little in common, one of them is lost: the scan is marked with
-    ``W_FUSION``.
+    A network trained on few labels and a registration of the same labels make different errors, so
+    their mean is better than either (DeepAtlas, Xu and Niethammer, MICCAI 2019, combines them in
+    training). If the two differ much, one of them has failed: the warning ``W_FUSION`` is issued.
 
     Args:
         keys: logits ``(classes, i, j, k)``.
-        share: s, 0 to 1.
-        propagated_key: ``(classes - 1, i, j, k)``, 0 to 1.
-        least_dice: mean foreground Dice between the two, below which a scan is marked.
-        settings: of :class:`~monai_semiseg.transforms.restore.LabelOnScanGridd`.
+        share: s, the weight of the propagated labels, 0 to 1.
+        propagated_key: key of the propagated labels ``(classes - 1, i, j, k)``, 0 to 1.
+        min_dice: a warning is issued if the mean foreground Dice between the two is lower.
+        settings: arguments of :class:`~monai_semiseg.transforms.restore.LabelOnScanGridd`.
 
     Raises:
         ConfigError: If ``share`` is out of range.
@@ -49,17 +48,19 @@ class FusedLabelOnScanGridd(LabelOnScanGridd):
         keys: KeysCollection,
         share: float = 0.5,
         propagated_key: str = "propagated",
-        least_dice: float = 0.5,
+        min_dice: float = 0.5,
         **settings: Any,
     ) -> None:
         super().__init__(keys, **settings)
         if not 0 <= share <= 1:
-            raise ConfigError(f"share {share} of carried-over labels", expected="0 to 1")
-        self.share, self.propagated_key, self.least_dice = share, propagated_key, least_dice
+            raise ConfigError(f"share {share} of propagated labels", expected="0 to 1")
+        self.share = share
+        self.propagated_key = propagated_key
+        self.min_dice = min_dice
 
     @property
     def identity(self) -> str:
-        """What a result depends on beside the item."""
+        """Return the settings that a result depends on."""
         return f"share {self.share}"
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -69,8 +70,9 @@ class FusedLabelOnScanGridd(LabelOnScanGridd):
             logits = torch.as_tensor(
                 out[key].as_tensor() if isinstance(out[key], MetaTensor) else out[key]
             )
-            carried = torch.as_tensor(out[self.propagated_key]).to(logits.device, logits.dtype)
-            network, registered = torch.softmax(logits[None], 1), with_background(carried[None])
+            propagated = torch.as_tensor(out[self.propagated_key]).to(logits.device, logits.dtype)
+            network = torch.softmax(logits[None], 1)
+            registered = with_background(propagated[None])
             self._compare(network, registered, out[self.orig_keys])
             out[key] = torch.lerp(network, registered, self.share)[0].log()
         return super().__call__(out)
@@ -81,10 +83,10 @@ class FusedLabelOnScanGridd(LabelOnScanGridd):
             for found in (network, registered)
         )
         dice = float(compute_dice(*pair, include_background=False, ignore_empty=False).mean())
-        if dice < self.least_dice:
+        if dice < self.min_dice:
             warn(
                 Path(image.meta.get("filename_or_obj", "scan")),
                 "W_FUSION",
-                f"network and registered labels have a Dice of {dice:.2f} (expected {self.least_dice}): look at the "
-                "mask",
+                f"network and registered labels have a Dice of {dice:.2f} (expected "
+                f"{self.min_dice}): look at the mask",
             )

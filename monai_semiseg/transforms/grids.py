@@ -1,4 +1,4 @@
-"""Labels, brought onto the grid of their image where image and label are loaded."""
+"""Transform that reorders a label to the grid of its image, after loading."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from monai_semiseg.images.grid import Grid, onto_grid
 
 
 class LabelOnImageGridd(MapTransform):
-    """Bring a label onto its image's grid by its affine, or refuse it.
+    """Reorder a label to the grid of its image by the affines, or refuse it.
 
-    The rule is that of :func:`~monai_semiseg.images.grid.axes_onto`: axes may come in another order
-    or direction, and nothing else may differ. Behind it, label and image have one shape and one
-    affine, so that whatever follows treats them alike. It stands right behind loading, where the
-    affines are still those of the files.
+    The rule is that of :func:`~monai_semiseg.images.grid.axes_onto`: axes may have another order or
+    direction, and nothing else may differ. Afterwards label and image have one shape and one
+    affine, so that all further transforms treat them equally. Use it directly after loading, when
+    the affines are still those of the files.
 
     Args:
         keys: label maps ``(channels, i, j, k)`` with metadata.
         image_key: image ``(channels, i, j, k)`` with metadata.
-        allow_missing_keys: pass over absent keys.
+        allow_missing_keys: skip absent keys.
     """
 
     def __init__(

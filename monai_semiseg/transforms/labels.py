@@ -1,4 +1,4 @@
-"""Label maps, checked where they enter training, and probabilities that left the background out."""
+"""Checks of label maps in training and evaluation."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from monai_semiseg.images.volume import require_depth
 
 
 class CheckLabeld(MapTransform):
-    """Turn the numbers of a label map into the network's classes, and refuse numbers that have none.
+    """Convert the values of a label map to the network's classes, and refuse other values.
 
-    Without it such a value surfaces as an index error deep in the loss, or not at all.
+    Without it, such a value causes an index error in the loss, or no error at all.
 
     Args:
-        keys: of label maps.
+        keys: keys of label maps.
         out_channels: number of classes, background included.
-        label_values: number in the label files of every class; 0 to ``out_channels`` - 1 if None.
-        allow_missing_keys: pass over absent keys.
+        label_values: number of every class in the label files; 0 to ``out_channels`` - 1 if None.
+        allow_missing_keys: skip absent keys.
 
     Raises:
-        ConfigError: If there are more or fewer numbers than classes.
+        ConfigError: If ``label_values`` does not have one number per class.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class CheckLabeld(MapTransform):
         self._lookup = torch.from_numpy(class_lookup(self.values))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check, and return the item with classes; 0.9999 of a rescaled file would be cut to 0 in the loss.
+        """Check, and return the item with classes.
+
+        Values are rounded, because the loss would cut 0.9999 of a rescaled file to 0.
 
         Raises:
             DimensionError: If the label map is a single slice.
@@ -74,7 +76,7 @@ class CheckLabeld(MapTransform):
             known = torch.isin(whole.double(), torch.as_tensor(self.values).double())
             fits = ((values - whole).abs() <= 1e-3) & known
             if not fits.all():
-                raise self._refusal(item[key], values[~fits])
+                raise self._error(item[key], values[~fits])
             if (values != whole).any():
                 item[key] = item[key].round()
             if not self.consecutive:
@@ -82,30 +84,35 @@ class CheckLabeld(MapTransform):
                 item[key] = convert_to_dst_type(classes, item[key])[0]
         return item
 
-    def _refusal(self, label: Any, strange: Tensor) -> LabelError:
+    def _error(self, label: Any, undeclared: Tensor) -> LabelError:
         voxels = torch.as_tensor(label)
-        some = [round(float(value), 4) for value in strange[:5]]
-        counts = [int((voxels == value).sum()) for value in strange[:5]]
+        some = [round(float(value), 4) for value in undeclared[:5]]
+        counts = [int((voxels == value).sum()) for value in undeclared[:5]]
+        expected = f"the label_values {shortened(self.values)}"
+        if self.consecutive:
+            expected = (
+                f"whole numbers from 0 to {self.values[-1]} (out_channels is {len(self.values)})"
+            )
         return LabelError(
             f"label values {some} in {counts} voxels",
-            expected=f"whole numbers from 0 to {self.values[-1]} (out_channels is {len(self.values)})"
-            if self.consecutive
-            else f"the label_values {shortened(self.values)}",
-            remedy="run monai-semiseg plan and train with its YAML, or mend the label map"
-            + ("; 255 often marks voxels to ignore, which cannot be trained yet" * (255 in some)),
+            expected=expected,
+            remedy="run monai-semiseg plan and train with its YAML, or correct the label map"
+            + ("; 255 often marks voxels to ignore, which are not supported yet" * (255 in some)),
             path=getattr(label, "meta", {}).get("filename_or_obj"),
         )
 
 
 class CheckReferenceLabeld(MapTransform):
-    """Require that a reference holds numbers of the data set, and keep them: the network may not know all of them.
+    """Require that a reference has values of the dataset, and keep them.
+
+    The network may not have a class for all of them.
 
     Args:
-        keys: of label maps.
-        label_values: numbers that the network's classes have in label files.
-        datalist: split that may declare further ``labels``; with none declared, any numbers that
-            can be classes pass.
-        allow_missing_keys: pass over absent keys.
+        keys: keys of label maps.
+        label_values: numbers of the network's classes in label files.
+        datalist: split that may declare further ``labels``; if none are declared, all values that
+            can be classes are accepted.
+        allow_missing_keys: skip absent keys.
     """
 
     def __init__(
@@ -118,13 +125,14 @@ class CheckReferenceLabeld(MapTransform):
         super().__init__(keys, allow_missing_keys)
         declared = {} if datalist is None else declared_labels(load_datalist(datalist))
         known = dict.fromkeys(label_values, "")
-        self.known, self.labels = set(known), {**known, **declared} if declared else {}
+        self.known = set(known)
+        self.labels = {**known, **declared} if declared else {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check, and return the item with whole numbers.
 
         Raises:
-            LabelError: If a value is not whole (to 0.001), not declared, or no class.
+            LabelError: If a value is not whole (to 0.001), not declared, or not a class.
         """
         item = dict(data)
         for key in self.key_iterator(item):
@@ -144,6 +152,6 @@ def _file_of(label: Any) -> Path | None:
 
 
 def with_background(foreground: torch.Tensor) -> torch.Tensor:
-    """Probabilities of all classes ``(B, C, spatial...)`` from the foreground's ``(B, C - 1, spatial...)``."""
-    # Interpolation may leave the sum of the foreground a rounding error above 1.
+    """Add the background to foreground probabilities: ``(B, C - 1, ...)`` to ``(B, C, ...)``."""
+    # After interpolation, the sum of the foreground may exceed 1 by a rounding error.
     return torch.cat([(1 - foreground.sum(1, keepdim=True)).clamp_min(0), foreground], 1)

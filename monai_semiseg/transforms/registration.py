@@ -1,4 +1,4 @@
-"""Registration of two scans: where each place of the one lies in the other, by an affine map and demons."""
+"""Registration of two scans by an affine transform and demons."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class DemonsRegistration:
-    """An affine map that minimises the mean squared difference, then a field of displacements by demons.
+    """Registration by an affine transform, then by a displacement field of demons.
 
-    Demons move every voxel along the gradients of both scans, weighted by their difference there,
-    and smooth the whole field after every iteration: Thirion (Medical Image Analysis 1998), with
-    the symmetric force of Vercauteren et al. (Diffeomorphic demons, NeuroImage 2009), as SimpleITK
-    has them. Both steps need scans of like intensities, such as z-scored scans of one sequence. Two
-    dimensions or three; the same scans give the same map, whatever the number of threads.
+    The affine transform minimises the mean squared difference. Demons move every voxel along the
+    gradients of both scans, weighted by the local difference, and smooth the whole field after
+    every iteration: Thirion (Medical Image Analysis 1998), with the symmetric force of Vercauteren
+    et al. (Diffeomorphic demons, NeuroImage 2009), as implemented in SimpleITK. Both steps need
+    scans with similar intensities, such as z-scored scans of one sequence, in two or three
+    dimensions. Equal scans give equal results for any number of threads.
 
     Attributes:
         affine_iterations: gradient steps at half the resolution.
-        coarse_iterations: of demons at half the resolution.
-        fine_iterations: of demons at full resolution.
-        smoothing: standard deviation of the field's smoothing, in voxels.
+        coarse_iterations: iterations of demons at half the resolution.
+        fine_iterations: iterations of demons at full resolution.
+        smoothing: standard deviation of the smoothing of the field, in voxels.
     """
 
     affine_iterations: int = 30
@@ -34,9 +35,9 @@ class DemonsRegistration:
     smoothing: float = 0.7
 
     def affine(self, fixed: sitk.Image, moving: sitk.Image) -> tuple[sitk.Transform, float]:
-        """Map from places of ``fixed`` to places of ``moving``, and the mean squared difference it leaves.
+        """Return the transform from ``fixed`` to ``moving``, and the mean squared difference.
 
-        Where the scans do not come to lie on each other, the map of centre on centre is kept.
+        If the scans do not overlap, the transform that aligns the centres is returned.
         """
         start = sitk.CenteredTransformInitializer(
             fixed,
@@ -61,8 +62,8 @@ class DemonsRegistration:
     def deformable(
         self, fixed: sitk.Image, moving: sitk.Image, affine: sitk.Transform
     ) -> sitk.Transform:
-        """The affine map and, before it, the displacements that demons find."""
-        moved = sitk.Resample(moving, fixed, affine, sitk.sitkLinear, _least(moving))
+        """Return the affine transform combined with the displacement field of demons."""
+        moved = sitk.Resample(moving, fixed, affine, sitk.sitkLinear, _minimum(moving))
         field = self._demons(_halved(fixed), _halved(moved), self.coarse_iterations, None)
         field = self._demons(fixed, moved, self.fine_iterations, field)
         return sitk.CompositeTransform([affine, sitk.DisplacementFieldTransform(field)])
@@ -82,25 +83,23 @@ class DemonsRegistration:
 
 
 def as_itk(array: NDArray[Any], spacing: Sequence[float]) -> sitk.Image:
-    """Voxels ``(i, j[, k])`` as a SimpleITK image, float32; ``spacing`` in mm along the array's axes."""
+    """Convert voxels ``(i, j[, k])`` to a SimpleITK image, float32; ``spacing`` is in mm."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T, dtype=np.float32))
     image.SetSpacing([float(step) for step in spacing])
     return image
 
 
-def carried_over(
-    moving: sitk.Image, fixed: sitk.Image, transform: sitk.Transform
-) -> NDArray[np.float32]:
-    """``moving`` on the grid of ``fixed``, interpolated linearly; its least value beyond its border."""
-    moved = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, _least(moving))
+def warp(moving: sitk.Image, fixed: sitk.Image, transform: sitk.Transform) -> NDArray[np.float32]:
+    """Resample ``moving`` on the grid of ``fixed``, linearly; outside is its minimum."""
+    moved = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, _minimum(moving))
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(moved).T)
 
 
-def _least(image: sitk.Image) -> float:
+def _minimum(image: sitk.Image) -> float:
     return float(sitk.GetArrayViewFromImage(image).min())
 
 
 def _halved(image: sitk.Image) -> sitk.Image:
-    """Smoothed by one voxel and at half the resolution, along the axes that are long enough."""
+    """Smooth by one voxel and halve the resolution along the axes that are long enough."""
     factors = [2 if size >= 8 else 1 for size in image.GetSize()]
     return sitk.Shrink(sitk.DiscreteGaussian(image, 1.0, 32, 0.01, False), factors)

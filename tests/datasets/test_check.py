@@ -31,7 +31,7 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> None:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Four labelled scans and one without, in Decathlon layout."""
+    """Write four labelled scans and one without a label, in the Decathlon layout."""
     rng = np.random.default_rng(0)
     entries = []
     for n in range(5):
@@ -39,7 +39,8 @@ def dataset(tmp_path: Path) -> Path:
         entries.append({"image": f"./imagesTr/c{n}.nii.gz"})
         if n < 4:
             label = np.zeros((6, 7, 8), np.uint8)
-            label[1:3, 1:3, 1:3], label[3, 3, 3] = 1, 2
+            label[1:3, 1:3, 1:3] = 1
+            label[3, 3, 3] = 2
             save(tmp_path / "labelsTr" / f"c{n}.nii.gz", label)
             entries[-1]["label"] = f"./labelsTr/c{n}.nii.gz"
     labels = {"0": "background", "1": "a", "2": "b"}
@@ -174,7 +175,7 @@ def test_the_same_scan_twice(dataset: Path, sections: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("told", [False, True])
 def test_unlabelled_scans_of_another_kind_are_said(dataset: Path, told: bool) -> None:
-    """By what is on disk, or by who is labelled in a datalist; a labelled scan is never one of them."""
+    """Use the labels on disk, or those of a datalist; labelled scans are never named."""
     whole = np.random.default_rng(1).normal(size=(30, 7, 8)).astype(np.float32)
     datalist = None
     if told:
@@ -215,7 +216,7 @@ def test_plain_folders(dataset: Path) -> None:
 def stored_backwards(
     dataset: Path, name: str, axes: tuple[int, ...] = (0, 1), order: tuple[int, ...] = (2, 0, 1)
 ) -> None:
-    """Store a file in another order and direction of its axes, with the affine that goes with it."""
+    """Store a file with another order and direction of its axes, and the right affine."""
     image = nib.load(dataset / name)
     codes = nib.orientations.axcodes2ornt(nib.aff2axcodes(image.affine))
     wanted = np.array([[order[n], -1 if n in axes else 1] for n in range(3)], dtype=float)

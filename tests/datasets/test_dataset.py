@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -51,7 +52,7 @@ def pairs(root: Path) -> dict[str, tuple[str, str | None]]:
 
 @pytest.fixture
 def nnunet(scan: Any, tmp_path: Path) -> Path:
-    """Three labelled scans, one without a label, one for testing."""
+    """Write three labelled scans, one without a label, and one for testing."""
     for n in range(4):
         scan(f"imagesTr/c{n}_0000.nii.gz")
     for n in range(3):
@@ -126,7 +127,7 @@ def test_a_backslash_may_be_part_of_a_name(scan: Any, tmp_path: Path) -> None:
 
 
 CHANNELS = [
-    [f"c{n}_000{channel}" for n in range(3) for channel in range(4)],
+    [f"c{n}_000{channel}" for n, channel in itertools.product(range(3), range(4))],
     ["c0_FLAIR", "c0_T1", "c1_FLAIR", "c1_T1"],
     ["c0-t1c", "c0-t2w", "c1-t1c"],
 ]
@@ -211,16 +212,14 @@ def test_names_that_are_no_text(make: SimpleNamespace, tmp_path: Path) -> None:
     assert listed.cases == plain.cases[1:] and listed.problems == {}
     datalist = write_datalist(split(plain, labelled=1, test=1), tmp_path / "list.json")
     assert datalist.read_bytes().decode().isascii()
-    entries = [
-        entry
-        for section in ("training", "test")
-        for entry in read_datalist(datalist, tmp_path, section)
-    ]
+    entries = read_datalist(datalist, tmp_path, "training")
+    entries += read_datalist(datalist, tmp_path, "test")
     assert {os.fsencode(Path(entry["image"]).name) for entry in entries} == {
         b"a.nii",
         b"caf\xe9.nii",
     }
-    assert all(Path(name).is_file() for entry in entries for name in entry.values())
+    for entry in entries:
+        assert all(Path(name).is_file() for name in entry.values())
 
 
 def test_a_dangling_link_is_an_error(
@@ -245,9 +244,8 @@ def test_what_is_left_out_stands_in_the_datalist(
     assert "left out: 2: E_NOT_NIFTI" in capsys.readouterr().err
     content = load_datalist(output)
     assert list(content["left_out"]) == ["2"]
-    named = [
-        entry["image"] for part in content.values() if isinstance(part, list) for entry in part
-    ]
+    parts = [part for part in content.values() if isinstance(part, list)]
+    named = [entry["image"] for entry in itertools.chain.from_iterable(parts)]
     assert sorted(named) == [f"images/{n}.nii" for n in (0, 1, 3)]
     scan("images/2.nii")
     assert main(command) == 0

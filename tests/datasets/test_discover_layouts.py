@@ -1,7 +1,8 @@
-"""Listing of odd layouts: flat folders and archives, label maps beside scans, channels, names that are no text."""
+"""Search in unusual layouts: flat folders, archives, label maps, channels, non-text names."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -27,7 +28,7 @@ def skipped(found: FoundCases) -> dict[str, str]:
 
 @pytest.fixture
 def flat(make: SimpleNamespace, tmp_path: Path) -> Path:
-    """A folder that itself holds two series."""
+    """Write a folder that contains two series itself."""
     for name in "ab":
         make.series(tmp_path / "flat", name=name + "{}", count=5)
     return tmp_path / "flat"
@@ -61,7 +62,7 @@ def test_flat_archives_are_told_apart(flat: Path) -> None:
     packed.mkdir()
     for name in ("patA", "patB"):
         shutil.make_archive(str(packed / name), "zip", flat)
-    expected = [f"{name}/series_{n}" for name in ("patA", "patB") for n in (1, 2)]
+    expected = ["patA/series_1", "patA/series_2", "patB/series_1", "patB/series_2"]
     assert ids(packed) == ids(packed) == expected
     assert ids(packed / "patA.zip") == expected[:2]
     with find_cases(packed, progress=False) as found:
@@ -87,7 +88,7 @@ def write(path: Path, array: np.ndarray) -> Path:
 
 @pytest.fixture
 def bids(tmp_path: Path) -> Path:
-    """Two subjects with their segmentations, and scans whose names look like those."""
+    """Write two subjects with segmentations, and scans with similar names."""
     rng = np.random.default_rng(0)
     label = np.zeros((12, 12, 12), np.uint8)
     label[3:7, 3:7, 3:7] = 1
@@ -113,11 +114,10 @@ def test_label_maps_are_left_out_by_name_and_content(bids: Path) -> None:
         "sub-01/anat/sub-01_T1w",
         "sub-02/anat/sub-02_T1w",
     ]
-    assert skipped(found) == {
-        f"sub-0{n}_{kind}.nii.gz": "a label map, not a scan"
-        for n in (1, 2)
-        for kind in ("dseg", "mask")
-    }
+    label_maps = [
+        f"sub-0{n}_{kind}.nii.gz" for n, kind in itertools.product((1, 2), ("dseg", "mask"))
+    ]
+    assert skipped(found) == dict.fromkeys(label_maps, "a label map, not a scan")
 
 
 def test_a_label_map_that_is_named_is_taken(bids: Path) -> None:

@@ -1,4 +1,4 @@
-"""Field of view and voxels are compared along right, anterior and superior, whatever the axes of an array are."""
+"""Comparison of field of view and voxel size, independent of the order of the axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ KNOWN = {"extent": [[30.0, 40.0, 20.0], [40.0, 60.0, 45.0]]}
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
 def test_extent_whatever_the_axes_are(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
-    extent, spacing, affine, shape = (36.0, 50.0, 30.0), (0.5, 1.0, 2.0), np.eye(4), [0, 0, 0]
+    extent = (36.0, 50.0, 30.0)
+    spacing = (0.5, 1.0, 2.0)
+    affine = np.eye(4)
+    shape = [0, 0, 0]
     for array_axis, world in enumerate(order):
         affine[:3, array_axis] = 0
         affine[world, array_axis] = signs[array_axis] * spacing[world]

@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 
 def atlas() -> NDArray[np.int16]:
-    """120 regions in blocks, numbered up to 2035, as FreeSurfer does."""
+    """Return 120 regions in blocks, numbered up to 2035 as in FreeSurfer."""
     numbers = RNG.choice(2035, size=(5, 4, 6), replace=False) + 1
     return np.kron(numbers, np.ones((6, 6, 6))).astype(np.int16)
 

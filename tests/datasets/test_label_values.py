@@ -1,4 +1,4 @@
-"""Which numbers label files may hold, and what check and plan say of those that they may not."""
+"""Values of label files, and the messages of check and plan for invalid ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NUMBERS = st.sets(st.integers(1, MAX_VALUE), max_size=12).map(lambda some: [0, *
 
 
 def with_255(label: np.ndarray) -> np.ndarray:
-    """A border to ignore, as data sets of nnU-Net have."""
+    """Add a border of ignored voxels, as in some nnU-Net datasets."""
     out = label.copy()
     out[2] = 255
     return out
@@ -40,17 +40,19 @@ def with_255(label: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Callable[..., Path]:
-    """A data set of five scans in plain folders, or declared; its labels hold 0, 1, 2 before they are changed."""
+    """Write five scans with labels 0, 1, 2, which a function changes; declared or not."""
 
     def make(
         change: Callable[[np.ndarray], np.ndarray],
         declared: dict[str, str] | None = None,
         changed: int = 5,
     ) -> Path:
-        rng, entries = np.random.default_rng(0), []
+        rng = np.random.default_rng(0)
+        entries = []
         for n in range(5):
             label = np.zeros((12, 12, 12), np.int16)
-            label[3:8, 3:8, 3:8], label[8:10, 3:8, 3:8] = 1, 2
+            label[3:8, 3:8, 3:8] = 1
+            label[8:10, 3:8, 3:8] = 2
             label = change(label) if n < changed else label
             image = rng.normal(size=label.shape).astype(np.float32)
             entries.append({"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"})
@@ -149,7 +151,8 @@ def test_one_odd_label_does_not_stop_the_others(
 ) -> None:
     """It is left out by name, and not a class."""
     change = (lambda label: label * np.float32(0.5)) if fault == "half" else REFUSED[fault][0]
-    data, file = folders(change, changed=1), tmp_path / "plan.yaml"
+    data = folders(change, changed=1)
+    file = tmp_path / "plan.yaml"
     assert main(["plan", str(data), "--output", str(file)]) == 3
     assert yaml.safe_load(file.read_text())["label_values"] == [0, 1, 2]
     assert "left out: 0: E_LABEL" in capsys.readouterr().err
@@ -293,7 +296,8 @@ def test_labels_without_training_scans_are_named() -> None:
 def test_split_notes_which_scans_show_which_label(
     folders: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, file = folders(lambda label: label * 3), tmp_path / "datalist.json"
+    data = folders(lambda label: label * 3)
+    file = tmp_path / "datalist.json"
     (data / "labels" / "4.nii.gz").write_bytes(b"broken")
     ask = ["--labelled", "3", "--test", "1", "--output", str(file)]
     assert main(["split", str(data), *ask]) == 3

@@ -1,4 +1,4 @@
-"""What kind of scans a dataset holds: who is believed, and what values give away."""
+"""Modality of a dataset: precedence of the sources, and guesses from values."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from monai_semiseg.datasets.modality import (
     looks_like_hounsfield,
 )
 
-CT, MR, PLAIN = ScanKind("CT", True), ScanKind("MR", False), ScanKind("", True)
+CT = ScanKind("CT", True)
+MR = ScanKind("MR", False)
+PLAIN = ScanKind("", True)
 
 
 def body(seed: int = 0, shape: tuple[int, int, int] = (24, 24, 16)) -> NDArray[np.int64]:
-    """0 air, 1 tissue, 2 bone."""
-    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
-    radius = np.linalg.norm(places, axis=0) + 0.02 * np.random.default_rng(seed).normal(size=shape)
+    """Return classes 0 air, 1 tissue, 2 bone."""
+    points = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
+    radius = np.linalg.norm(points, axis=0) + 0.02 * np.random.default_rng(seed).normal(size=shape)
     return np.asarray((radius < 0.9).astype(int) + (radius < 0.2))
 
 
 def ct(seed: int = 0, pad: float | None = None) -> NDArray[np.int16]:
-    """A CT: air, soft tissue and bone in Hounsfield units, noise, and a border that is not seen."""
+    """Return a CT scan in Hounsfield units, with noise and a padded border."""
     noise = np.random.default_rng(seed).normal(0, 12, body().shape)
     scan = np.choose(body(seed), [-1000, 40, 700]) + noise
     scan = np.maximum(scan, -1024)
@@ -46,7 +48,7 @@ def mr(seed: int = 0) -> NDArray[np.int16]:
 
 
 def phase() -> NDArray[np.int16]:
-    """Phase-contrast MR: every value is as good as any other."""
+    """Return a phase-contrast MR scan, with uniform values."""
     return np.random.default_rng(0).integers(-2048, 2048, body().shape).astype(np.int16)
 
 
@@ -124,7 +126,7 @@ def test_words_for_modalities() -> None:
 
 
 def write(folder: Path, *scans: NDArray[Any], modality: str | None = None) -> Path:
-    """A dataset of plain folders, or with a dataset.json that says what the scans are."""
+    """Write a dataset of plain folders, or with a modality in dataset.json."""
     entries = []
     for n, scan in enumerate(scans):
         entries.append({"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz"})
@@ -145,7 +147,7 @@ def planned(folder: Path, *options: str) -> dict[str, Any]:
 
 
 def is_windowed(settings: dict[str, Any]) -> bool:
-    """Whether one window is laid over all scans."""
+    """Return True if all scans have one intensity window."""
     return bool(settings["intensity"]["_target_"] == "ScaleIntensityRanged")
 
 

@@ -33,7 +33,8 @@ def fingerprint(
 @pytest.mark.parametrize("seed", range(20))
 def test_patches_can_be_trained(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    shape, limit = rng.uniform(3, 400, 3), int(rng.integers(40**3, 160**3))
+    shape = rng.uniform(3, 400, 3)
+    limit = int(rng.integers(40**3, 160**3))
     patch = patch_size(shape, 8, limit)
     assert all(side % 8 == 0 and side >= 16 for side in patch) and max(patch) >= 32
     assert np.prod(patch) <= limit or max(patch) == 32

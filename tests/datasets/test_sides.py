@@ -1,4 +1,4 @@
-"""Which names hold a side, and what is mirrored then."""
+"""Names of sides in many languages, and the effect on mirroring."""
 
 from __future__ import annotations
 
@@ -117,9 +117,11 @@ def test_names_without_a_side_of_their_own(name: str) -> None:
 
 @given(st.sampled_from(["left", "Right", "L", "links"]), st.sampled_from("_-./ 12"), st.booleans())
 def test_only_whole_words_count(side: str, gap: str, first: bool) -> None:
-    apart, joined = f"kidney{gap}{side}", f"kidney{side.lower()}"
+    apart = f"kidney{gap}{side}"
+    joined = f"kidney{side.lower()}"
     if first:
-        apart, joined = f"{side}{gap}kidney", f"{side.lower()}kidney"
+        apart = f"{side}{gap}kidney"
+        joined = f"{side.lower()}kidney"
     number = first and gap.isdigit() and len(side) == 1  # L1
     assert has_side(apart) is not number
     assert not has_side(joined)
@@ -161,9 +163,10 @@ def test_what_is_said_beats_names_and_the_user_beats_all() -> None:
 
 
 def dataset(folder: Path, **description: Any) -> Path:
-    """One labelled scan of two classes; without a description two plain folders."""
+    """Write one labelled scan of two classes, with or without dataset.json."""
     label = np.zeros((8, 8, 8), np.uint8)
-    label[:4], label[4:6] = 1, 2
+    label[:4] = 1
+    label[4:6] = 2
     for name, array in (("images", label.astype(np.float32)), ("labels", label)):
         (folder / name).mkdir(parents=True)
         nib.save(nib.Nifti1Image(array, np.eye(4)), folder / name / "a.nii.gz")

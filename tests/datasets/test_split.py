@@ -1,8 +1,9 @@
-"""Who is labelled: the same on every machine, nothing in two sections, no label that nobody may see."""
+"""Splits: equal on every machine, disjoint sections, no label of an unlabelled scan."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -47,11 +48,8 @@ def test_sections_are_disjoint_and_whole(labelled: float, seed: int) -> None:
     assert budget == (labelled if labelled >= 1 else -int(-labelled * 40 // 1))
     assert len(found[2]) == (0 if budget == 1 else max(1, round(0.1 * budget)))
     assert all(set(entry) == {"image"} for entry in content["unlabeled"])
-    assert all(
-        "label" in entry
-        for section in ("training", "validation", "test")
-        for entry in content[section]
-    )
+    for section in ("training", "validation", "test"):
+        assert all("label" in entry for entry in content[section])
     assert all(
         content[section] == sorted(content[section], key=lambda e: e["image"])
         for section in SECTIONS
@@ -59,7 +57,10 @@ def test_sections_are_disjoint_and_whole(labelled: float, seed: int) -> None:
 
 
 def test_test_scans_depend_on_the_test_seed_alone() -> None:
-    tests = [images(split(dataset(), labelled=n, seed=s), "test") for n in (2, 20) for s in (0, 5)]
+    tests = [
+        images(split(dataset(), labelled=n, seed=s), "test")
+        for n, s in itertools.product((2, 20), (0, 5))
+    ]
     assert all(one == tests[0] for one in tests)
     assert images(split(dataset(), labelled=2, test_seed=1), "test") != tests[0]
 
@@ -77,7 +78,7 @@ def test_other_seeds_label_other_scans() -> None:
 
 
 def test_the_order_is_a_hash_and_the_bytes_are_pinned(tmp_path: Path) -> None:
-    """The same file on every machine and Python: a changed digest means that published splits are gone."""
+    """Expect the same file on every machine; another digest would change published splits."""
     path = write_datalist(split(dataset(), labelled=6, test=5, seed=0), tmp_path / "d.json")
     slow = sorted(
         (f"c{n:03}" for n in range(50)),
@@ -133,10 +134,11 @@ def test_reading(tmp_path: Path) -> None:
 
 
 def test_labelled_scans_of_the_budget(tmp_path: Path) -> None:
-    """Those for training and validation, but what is measured; entries without a label add nothing."""
+    """Read training and validation, without the measured section and unlabelled entries."""
     pairs = [{"image": f"{n}.nii", "label": f"{n}_seg.nii"} for n in range(4)]
-    for file in (name for pair in pairs for name in pair.values()):
-        (tmp_path / file).touch()
+    for pair in pairs:
+        for name in pair.values():
+            (tmp_path / name).touch()
     content = {
         "training": [*pairs[:2], {"image": "3.nii"}],
         "validation": pairs[2:3],
@@ -166,7 +168,7 @@ def test_no_datalist(tmp_path: Path, content: str) -> None:
 
 
 def test_some_scans_may_be_absent_when_asked(tmp_path: Path) -> None:
-    """Who reads the others names them; where all are absent, the folder is the wrong one."""
+    """Accept some absent scans; if all are absent, the folder is wrong."""
     entries = [{"image": f"{n}.nii", "label": f"{n}_seg.nii"} for n in range(2)]
     file = tmp_path / "list.json"
     file.write_text(json.dumps({"training": [], "test": entries}))

@@ -44,7 +44,8 @@ def edited(**tags: Any) -> Callable[[Dataset, int], None]:
 def rescaled(slope: Callable[[int], float]) -> Callable[[Dataset, int], None]:
     def edit(data: Dataset, k: int) -> None:
         stored = np.frombuffer(data.PixelData, "<i2") / slope(k)
-        data.PixelData, data.RescaleSlope = np.rint(stored).astype("<i2").tobytes(), slope(k)
+        data.PixelData = np.rint(stored).astype("<i2").tobytes()
+        data.RescaleSlope = slope(k)
 
     return edit
 
@@ -87,7 +88,7 @@ def without_preamble(make: SimpleNamespace, folder: Path) -> None:
 
 
 def without_meta(make: SimpleNamespace, folder: Path) -> None:
-    """Files that begin with their tags, as old archives wrote them."""
+    """Remove the preamble and meta header, as in old archives."""
     for file in make.series(folder):
         data = pydicom.dcmread(file)
         del data.file_meta
@@ -113,11 +114,12 @@ def transferred(syntax: pydicom.uid.UID) -> Build:
 
 
 def unsigned(data: Dataset, k: int) -> None:
-    """Values above 32767, which a signed reading would turn negative."""
+    """Store values above 32767, which a signed reading would turn negative."""
     data.PixelData = (
         (np.frombuffer(data.PixelData, "<i2").astype("<i4") + 40000).astype("<u2").tobytes()
     )
-    data.PixelRepresentation, data.RescaleIntercept = 0, -40000
+    data.PixelRepresentation = 0
+    data.RescaleIntercept = -40000
 
 
 def stray(make: SimpleNamespace, folder: Path) -> None:
@@ -226,7 +228,8 @@ def cut(make: SimpleNamespace, folder: Path, keep: int | float) -> None:
 
 def same_uid_other_content(make: SimpleNamespace, folder: Path) -> None:
     files = make.series(folder)
-    one, other = pydicom.dcmread(files[0]), pydicom.dcmread(files[1])
+    one = pydicom.dcmread(files[0])
+    other = pydicom.dcmread(files[1])
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
     other.save_as(files[1])
 
@@ -350,7 +353,7 @@ def test_list_of_slice_files(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_series_cannot_be_known(make: SimpleNamespace, tmp_path: Path) -> None:
-    """A slice that lacks at the end leaves a whole, shorter stack: its count is what a person can check."""
+    """Without its last slice, a series is a complete, shorter stack: only its length differs."""
     make.series(tmp_path / "scans", skip=[7])
     assert len(find_cases(tmp_path / "scans", progress=False).cases[0].files) == 7
 

@@ -19,7 +19,7 @@ from monai_semiseg.images.scan import read_scan
 
 
 def rounded(data: Dataset, k: int) -> None:
-    """Positions with two decimals, cosines with three."""
+    """Write positions with two decimals and cosines with three."""
     data.ImagePositionPatient = [f"{float(x):.2f}" for x in data.ImagePositionPatient]
     data.ImageOrientationPatient = [f"{float(x):.3f}" for x in data.ImageOrientationPatient]
 

@@ -88,18 +88,22 @@ def test_a_cut_image_is_no_report(make: SimpleNamespace, tmp_path: Path) -> None
 def picture(
     sop_class: str, modality: str, *, colour: bool = False, frames: int = 1, syntax: str = ""
 ) -> Callable[[Dataset, int], None]:
-    """An image that says nothing about where it lies."""
+    """Make a slice an image without position and orientation."""
 
     def edit(data: Dataset, k: int) -> None:
         data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = sop_class
         data.Modality = modality
         del data.ImagePositionPatient, data.ImageOrientationPatient
         samples = 3 if colour else 1
-        data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit = samples, 8, 8, 7
+        data.SamplesPerPixel = samples
+        data.BitsAllocated = 8
+        data.BitsStored = 8
+        data.HighBit = 7
         data.PixelRepresentation = 0
         data.PixelData = bytes(data.Rows * data.Columns * samples * frames)
         if colour:
-            data.PhotometricInterpretation, data.PlanarConfiguration = "RGB", 0
+            data.PhotometricInterpretation = "RGB"
+            data.PlanarConfiguration = 0
         if frames > 1:
             data.NumberOfFrames = frames
         if syntax:
@@ -110,7 +114,8 @@ def picture(
     return edit
 
 
-US, US_CINE = uid.UltrasoundImageStorage, uid.UltrasoundMultiFrameImageStorage
+US = uid.UltrasoundImageStorage
+US_CINE = uid.UltrasoundMultiFrameImageStorage
 MAMMOGRAM = uid.DigitalMammographyXRayImageStorageForPresentation
 PICTURES: dict[str, tuple[Any, str]] = {
     "US, colour": (

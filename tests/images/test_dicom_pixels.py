@@ -34,7 +34,7 @@ SYNTAXES = [
 
 
 def encoded(words: np.ndarray[Any, Any], syntax: pydicom.uid.UID) -> bytes:
-    """Words of 16 bits as a transfer syntax holds them, whole, whatever the header says."""
+    """Encode 16-bit words in a transfer syntax, independent of the header."""
     if syntax == JPEGLSLossless:
         import jpeg_ls
 
@@ -57,8 +57,11 @@ def image(
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax
     data.Rows, data.Columns = words.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16, stored, high
+    data.SamplesPerPixel = 1
+    data.PhotometricInterpretation = "MONOCHROME2"
+    data.BitsAllocated = 16
+    data.BitsStored = stored
+    data.HighBit = high
     data.PixelRepresentation = signed
     if syntax == RLELossless:
         frame = pydicom.pixels.get_encoder(RLELossless).encode(
@@ -118,18 +121,22 @@ def test_values_that_a_stream_of_fewer_bits_holds_are_not_shifted_again() -> Non
 
 
 def overlaid(syntax: pydicom.uid.UID) -> Any:
-    """12 bits stored, a box of 0xF000 above them, in a transfer syntax."""
+    """Store 12 bits and a box of 0xF000 above them in a transfer syntax."""
 
     def edit(data: Dataset, k: int = 0) -> None:
         frames = int(data.get("NumberOfFrames", 1))
         words = np.frombuffer(data.PixelData, "<u2").reshape(frames, data.Rows, data.Columns).copy()
         words[:, 1:4, 2:5] |= 0xF000
-        data.BitsStored, data.HighBit, data.PixelRepresentation = 12, 11, 0
+        data.BitsStored = 12
+        data.HighBit = 11
+        data.PixelRepresentation = 0
         data.PixelData = words.tobytes()
         if syntax == RLELossless:
-            data.BitsStored, data.HighBit = 16, 15  # else the encoder takes no such words
+            data.BitsStored = 16  # else the encoder takes no such words
+            data.HighBit = 15
             data.compress(syntax)
-            data.BitsStored, data.HighBit = 12, 11
+            data.BitsStored = 12
+            data.HighBit = 11
         elif syntax == JPEGLSLossless:
             data.PixelData = encapsulate([encoded(frame, syntax) for frame in words])
             data["PixelData"].VR = "OB"
@@ -147,15 +154,20 @@ def test_an_overlay_in_a_series_is_no_part_of_the_scan(
 
 
 def with_both_values(data: Dataset, k: int = 0) -> None:
-    """A rescale that gives the scan's values, and a mapping to others, as scanners write both."""
+    """Write a rescale with the scan's values, and a real-world mapping to other values."""
     stored = (np.frombuffer(data.PixelData, "<i2") - 24) / 2
     data.PixelData = np.rint(stored).astype("<i2").tobytes()
     mapping = Dataset()
-    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = -32768, 32767
-    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = 0.125, 7.0
-    mapping.LUTLabel, mapping.LUTExplanation = "mapped", "mapped"
+    mapping.RealWorldValueFirstValueMapped = -32768
+    mapping.RealWorldValueLastValueMapped = 32767
+    mapping.RealWorldValueSlope = 0.125
+    mapping.RealWorldValueIntercept = 7.0
+    mapping.LUTLabel = "mapped"
+    mapping.LUTExplanation = "mapped"
     unit = Dataset()
-    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "1", "UCUM", "no units"
+    unit.CodeValue = "1"
+    unit.CodingSchemeDesignator = "UCUM"
+    unit.CodeMeaning = "no units"
     mapping.MeasurementUnitsCodeSequence = [unit]
     if "SharedFunctionalGroupsSequence" in data:
         shared = data.SharedFunctionalGroupsSequence[0]
@@ -164,7 +176,8 @@ def with_both_values(data: Dataset, k: int = 0) -> None:
     else:
         data.RealWorldValueMappingSequence = [mapping]
         holder = data
-    holder.RescaleSlope, holder.RescaleIntercept = 2, 24
+    holder.RescaleSlope = 2
+    holder.RescaleIntercept = 24
 
 
 @pytest.mark.parametrize("kind", ["classic", "enhanced"])
@@ -181,7 +194,8 @@ def test_the_rescale_counts_and_never_a_real_world_mapping(
 def test_a_display_window_changes_nothing(make: SimpleNamespace, tmp_path: Path) -> None:
     def window(data: Dataset) -> None:
         voi = Dataset()
-        voi.WindowCenter, voi.WindowWidth = 2000, 10
+        voi.WindowCenter = 2000
+        voi.WindowWidth = 10
         data.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence = [voi]
 
     make.enhanced(tmp_path / "multi.dcm", edit=window)
@@ -195,7 +209,8 @@ def test_each_frame_has_its_own_rescale(make: SimpleNamespace, tmp_path: Path) -
         stored = np.frombuffer(data.PixelData, "<i2").reshape(data.NumberOfFrames, -1).astype(float)
         for k, item in enumerate(data.PerFrameFunctionalGroupsSequence):
             transform = Dataset()
-            transform.RescaleSlope, transform.RescaleIntercept = 0.5 + 0.25 * k, 3
+            transform.RescaleSlope = 0.5 + 0.25 * k
+            transform.RescaleIntercept = 3
             item.PixelValueTransformationSequence = [transform]
             stored[k] = (stored[k] - 3) / (0.5 + 0.25 * k)
         data.PixelData = np.rint(stored).astype("<i2").tobytes()

@@ -37,7 +37,7 @@ def volume(
 
 
 def several(*tags: Tags | dict[str, Any], **shape: Any) -> Callable[[SimpleNamespace, Path], None]:
-    """Write volumes that differ in tags, all at the same places."""
+    """Write volumes that differ in tags, all at the same positions."""
 
     def build(make: SimpleNamespace, folder: Path) -> None:
         for number, one in enumerate(tags):
@@ -54,12 +54,14 @@ def direction(*cosines: float, b: int = 1000) -> dict[str, Any]:
     return {"DiffusionBValue": b, "DiffusionGradientOrientation": list(cosines)}
 
 
-X, Y = direction(1, 0, 0), direction(0, 1, 0)
-SIEMENS_B, SIEMENS_G = (0x0019100C, "IS"), (0x0019100E, "FD")
+X = direction(1, 0, 0)
+Y = direction(0, 1, 0)
+SIEMENS_B = (0x0019100C, "IS")
+SIEMENS_G = (0x0019100E, "FD")
 
 
 def timed(start: int) -> Tags:
-    """An own time for each slice, of an acquisition that begins at a second."""
+    """Return a time for each slice of an acquisition that begins at a second."""
     return lambda k: {"AcquisitionTime": f"1200{start + k:02}.5"}
 
 
@@ -162,9 +164,8 @@ def test_volumes_come_apart_whole(make: SimpleNamespace, tmp_path: Path, row: st
     build(make, tmp_path / "scans")
     found = find_cases(tmp_path / "scans", progress=False)
     assert len(found.cases) == volumes
-    assert len({file for case in found.cases for file in case.files}) == len(
-        list((tmp_path / "scans").iterdir())
-    )
+    files = set().union(*(case.files for case in found.cases))
+    assert len(files) == len(list((tmp_path / "scans").iterdir()))
     sizes = set()
     for case in found.cases:
         scan = read_case(case)
@@ -176,7 +177,7 @@ def test_volumes_come_apart_whole(make: SimpleNamespace, tmp_path: Path, row: st
 
 
 def doubled(tags: Tags, extra: dict[str, Any], count: int = 40) -> Callable[..., None]:
-    """``count`` slices, and one more at the place of the seventh."""
+    """Write ``count`` slices, and one more at the position of the seventh."""
 
     def build(make: SimpleNamespace, folder: Path) -> None:
         volume(make, folder, "A", tags, count=count)
@@ -188,7 +189,7 @@ def doubled(tags: Tags, extra: dict[str, Any], count: int = 40) -> Callable[...,
 def stacks(
     *parts: tuple[int, int, dict[str, Any]], folders: bool = False
 ) -> Callable[[SimpleNamespace, Path], None]:
-    """Volumes from one slice to another (the last left out), each with tags of its own."""
+    """Write volumes of a range of slices, each with its own tags."""
 
     def build(make: SimpleNamespace, folder: Path) -> None:
         for number, (start, end, tags) in enumerate(parts):
@@ -200,7 +201,7 @@ def stacks(
 
 
 def without(k: int, tags: dict[str, Any]) -> Callable[[SimpleNamespace, Path], None]:
-    """Two echoes, of which the second lacks slice ``k``."""
+    """Write two echoes, the second without slice ``k``."""
     return lambda make, f: (
         volume(make, f, "A", {"EchoNumbers": 1}),
         volume(make, f, "B", {"EchoNumbers": 2, **tags}, skip=[k]),
@@ -349,11 +350,12 @@ def test_series_of_other_studies_are_never_merged(make: SimpleNamespace, tmp_pat
 
 
 def repeated(data: Dataset) -> None:
-    """Two frames at each place, of two echoes."""
+    """Write two frames at each position, of two echoes."""
     data.NumberOfFrames *= 2
     data.PixelData *= 2
     for number, item in enumerate(list(data.PerFrameFunctionalGroupsSequence) * 2):
-        copy, echo = Dataset(), Dataset()
+        copy = Dataset()
+        echo = Dataset()
         copy.update(item)
         echo.EffectiveEchoTime = 10.0 if number < data.NumberOfFrames // 2 else 20.0
         copy.MREchoSequence = [echo]
@@ -374,7 +376,8 @@ def unplaced(data: Dataset) -> None:
 
 
 def concatenated(data: Dataset) -> None:
-    data.InConcatenationNumber, data.InConcatenationTotalNumber = 1, 3
+    data.InConcatenationNumber = 1
+    data.InConcatenationTotalNumber = 3
 
 
 @pytest.mark.parametrize(
@@ -411,7 +414,7 @@ def test_frames_in_any_order(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def header(place: int, tags: dict[str, str]) -> Any:
-    """As much of a header as splitting asks for."""
+    """Return a header with the attributes that splitting needs."""
     return SimpleNamespace(
         path=Path(f"{place}.dcm"),
         name=f"{place}.dcm",

@@ -17,7 +17,7 @@ from monai_semiseg.images.volume import ScanWarning, collect_warnings
 
 
 def nifti(path: Path, size: float, unit: str, shape: tuple[int, ...] = (7, 6, 5)) -> Path:
-    """A scan with voxels of ``size`` units."""
+    """Write a scan with voxels of ``size`` units."""
     array = np.random.default_rng(0).random(shape).astype(np.float32)
     image = nib.Nifti1Image(array, np.diag([size, size, 2 * size, 1.0]))
     image.header.set_xyzt_units(unit)

@@ -19,14 +19,16 @@ from monai_semiseg.images.scan import read_grid, read_scan
 SHAPE = (5, 6, 7)
 ORDERS = [
     np.array(list(zip(order, signs, strict=True)), dtype=float)
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
+    for order, signs in itertools.product(
+        itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)
+    )
 ]
 
 
 def oblique() -> NDArray[np.float64]:
-    """Turned about two axes, anisotropic, far from the origin."""
-    a, b = 0.4, -0.3
+    """Return an anisotropic affine, rotated about two axes, far from the origin."""
+    a = 0.4
+    b = -0.3
     turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
     return nib.affines.from_matvec(turn @ np.diag([0.8, 1.0, 2.5]), [-90.0, 120.0, 33.0])
@@ -36,24 +38,23 @@ IMAGE = Grid(SHAPE, oblique())
 
 
 def reordered(grid: Grid, order: NDArray[np.float64]) -> Grid:
-    """The same voxels in another order and direction of the axes."""
+    """Return the grid of the same voxels with another order and direction of the axes."""
     shape = tuple(grid.shape[axis] for axis in np.argsort(order[:, 0]))
     return Grid(shape, grid.affine @ nib.orientations.inv_ornt_aff(order, grid.shape))
 
 
-def places(grid: Grid) -> NDArray[np.float64]:
-    """Where every voxel lies, ``(i, j, k, 3)``; the slow way."""
-    return np.array([grid.affine @ [*index, 1.0] for index in np.ndindex(*grid.shape)])[
-        :, :3
-    ].reshape(*grid.shape, 3)
+def coordinates(grid: Grid) -> NDArray[np.float64]:
+    """Return the coordinates of every voxel, ``(i, j, k, 3)``, one by one."""
+    points = np.array([grid.affine @ [*index, 1.0] for index in np.ndindex(*grid.shape)])
+    return points[:, :3].reshape(*grid.shape, 3)
 
 
 @pytest.mark.parametrize("number", range(48))
 def test_every_order_of_axes_is_found(number: int) -> None:
-    """The label's voxels are their own places, so that the image's places must come out."""
+    """Use coordinates as voxels of the label, and expect the coordinates of the image."""
     label = reordered(IMAGE, ORDERS[number])
-    found = onto_grid(places(label), label, IMAGE)
-    assert np.allclose(found, places(IMAGE), atol=1e-9)
+    found = onto_grid(coordinates(label), label, IMAGE)
+    assert np.allclose(found, coordinates(IMAGE), atol=1e-9)
     assert found.flags["C_CONTIGUOUS"]
 
 
@@ -129,7 +130,8 @@ def test_the_header_says_what_the_whole_file_says(
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5), np.float32)), path)
     else:
         path = make.nifti(tmp_path / ("a.nii.gz" if kind == "zipped" else "a.nii"), oblique())
-    found, whole = read_grid(path), read_scan(path).grid
+    found = read_grid(path)
+    whole = read_scan(path).grid
     assert found.shape == whole.shape
     assert np.array_equal(found.affine, whole.affine)
 

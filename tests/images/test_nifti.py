@@ -18,16 +18,14 @@ from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import ScanWarning, collect_warnings
 
-AXES = [
-    (order, signs)
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
-]
+AXES = list(
+    itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3))
+)
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> Any:
-    """A warning that a test does not ask for fails it."""
+    """Let a test fail if there is a warning that it does not expect."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", ScanWarning)
         yield
@@ -94,7 +92,8 @@ def test_trailing_axes_of_one(tmp_path: Path) -> None:
 
 
 def test_names_that_lie_about_compression(make: SimpleNamespace, tmp_path: Path) -> None:
-    plain, packed = make.nifti(tmp_path / "a.nii"), make.nifti(tmp_path / "b.nii.gz")
+    plain = make.nifti(tmp_path / "a.nii")
+    packed = make.nifti(tmp_path / "b.nii.gz")
     plain.rename(tmp_path / "c.nii.gz")
     packed.rename(tmp_path / "d.nii")
     for name in ("c.nii.gz", "d.nii"):

@@ -24,12 +24,15 @@ def test_random_geometry_of_every_format(make: SimpleNamespace, tmp_path: Path, 
     axes[:, 2] = np.cross(
         axes[:, 0], axes[:, 1]
     )  # right-handed in LPS: a DICOM stack cannot be left-handed
-    spacing, origin, shape = rng.uniform(0.5, 3, 3), rng.uniform(-80, 80, 3), (7, 6, 8)
+    spacing = rng.uniform(0.5, 3, 3)
+    origin = rng.uniform(-80, 80, 3)
+    shape = (7, 6, 8)
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = axes * spacing, origin
+    affine[:3, :3] = axes * spacing
+    affine[:3, 3] = origin
     ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     make.nifti(tmp_path / "a.nii.gz", ras, shape, np.float32)
-    image = sitk.GetImageFromArray(make.at(make.places(shape, ras)).astype(np.float32).T)
+    image = sitk.GetImageFromArray(make.at(make.coordinates(shape, ras)).astype(np.float32).T)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(origin.tolist())
     image.SetDirection(axes.ravel().tolist())
@@ -48,7 +51,7 @@ def test_random_geometry_of_every_format(make: SimpleNamespace, tmp_path: Path, 
         tensor = LoadImage(reader=NAME)(str(tmp_path / name))
         assert tensor.shape == shape
         np.testing.assert_allclose(tensor.affine, ras, atol=2e-4)
-        np.testing.assert_allclose(tensor.numpy(), make.at(make.places(shape, ras)), atol=0.52)
+        np.testing.assert_allclose(tensor.numpy(), make.at(make.coordinates(shape, ras)), atol=0.52)
 
 
 def test_a_fault_does_not_fall_back_to_another_reader(

@@ -1,4 +1,4 @@
-"""Places: whatever random transforms do to a scan, what was known of it is found where its voxels went."""
+"""Coordinates: values of a scan are found again after random transforms."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_flips_turns_and_crops_lose_nothing(dims: int, seed: int) -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_interpolated_is_right_up_to_the_edge_and_zero_beyond(dims: int, seed: int) -> None:
-    """A ramp, which linear interpolation does not blur; beyond the edge both have zeros."""
+    """Use a ramp, which linear interpolation does not blur; beyond the edge there are zeros."""
     scan = CoordinateDataset([item(dims)])[0]
     ramp = scan["coordinates"][:1] + 0.5 * scan["coordinates"][1:2] + 20
     scan["image"] = ramp.clone()
@@ -69,7 +69,8 @@ def test_what_is_interpolated_is_right_up_to_the_edge_and_zero_beyond(dims: int,
     coordinates = moved["coordinates"].as_tensor()
     found = sample_at(ramp, coordinates)
     weight = coordinates[-1:]
-    inside, outside = weight > 0.5, weight == 0
+    inside = weight > 0.5
+    outside = weight == 0
     assert bool((weight[inside] < 0.99).any()) and bool(outside.any())
     # The image fades to zero where it was interpolated with what is beyond the edge; what is looked
     # up does not.

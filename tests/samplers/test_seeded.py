@@ -26,7 +26,7 @@ def scans() -> list[dict[str, Any]]:
     ]
 
 
-def draws(seed: int = 0, items: list[dict[str, Any]] | None = None) -> SeededSamples:
+def samples(seed: int = 0, items: list[dict[str, Any]] | None = None) -> SeededSamples:
     random = [
         RandFlipd("image", 0.5, 0),
         RandAffined("image", prob=0.9, rotate_range=[0.3] * 3, padding_mode="zeros"),
@@ -46,8 +46,8 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 @pytest.fixture(scope="module")
 def stream() -> list[dict[str, Any]]:
-    """The first positions, drawn in order."""
-    one = draws()
+    """Return the samples of the first positions, in order."""
+    one = samples()
     return [one[position] for position in range(2 * SCANS + 2)]
 
 
@@ -55,12 +55,12 @@ def stream() -> list[dict[str, Any]]:
     "order", [list(reversed(range(12))), [7], [3, 3, 3], [11, 0, 5, 0, 11], [4, 9, 2, 7]], ids=str
 )
 def test_order_of_access_does_not_matter(stream: list[dict[str, Any]], order: list[int]) -> None:
-    one = draws()
+    one = samples()
     assert all(same(one[position], stream[position]) for position in order)
 
 
 def test_a_pickled_copy_draws_the_same(stream: list[dict[str, Any]]) -> None:
-    used = draws()
+    used = samples()
     used[1]
     for other in (pickle.loads(pickle.dumps(used)), copy.deepcopy(used)):
         assert all(same(other[position], stream[position]) for position in (8, 0, 3))
@@ -70,7 +70,7 @@ def test_global_generators_neither_matter_nor_move(stream: list[dict[str, Any]])
     np.random.seed(77)
     torch.manual_seed(77)
     before = np.random.get_state()[1].copy(), torch.get_rng_state()
-    one = draws()
+    one = samples()
     assert all(same(one[position], stream[position]) for position in range(4))
     assert np.array_equal(np.random.get_state()[1], before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
@@ -81,12 +81,10 @@ def test_the_number_of_loader_workers_does_not_matter(
     stream: list[dict[str, Any]], workers: int
 ) -> None:
     torch.manual_seed(workers)  # what loaders seed their workers with
-    loader = DataLoader(draws(), batch_size=2, sampler=BudgetSampler(6, 2), num_workers=workers)
-    got = [
-        (int(n), image)
-        for batch in loader
-        for n, image in zip(batch["id"], batch["image"], strict=True)
-    ]
+    loader = DataLoader(samples(), batch_size=2, sampler=BudgetSampler(6, 2), num_workers=workers)
+    got: list[tuple[int, Any]] = []
+    for batch in loader:
+        got += zip(map(int, batch["id"]), batch["image"], strict=True)
     assert [n for n, _ in got] == [item["id"] for item in stream]
     assert all(
         torch.equal(image, item["image"]) for (_, image), item in zip(got, stream, strict=True)
@@ -94,7 +92,7 @@ def test_the_number_of_loader_workers_does_not_matter(
 
 
 def test_seeds_and_positions_differ(stream: list[dict[str, Any]]) -> None:
-    other = draws(seed=1)
+    other = samples(seed=1)
     assert not all(same(other[position], stream[position]) for position in range(SCANS))
     # The same scan in two passes is augmented differently.
     twice = [[item for item in stream[: 2 * SCANS] if item["id"] == n] for n in range(SCANS)]
@@ -102,7 +100,7 @@ def test_seeds_and_positions_differ(stream: list[dict[str, Any]]) -> None:
 
 
 def test_every_pass_is_a_permutation_and_passes_differ() -> None:
-    one = draws(seed=3)
+    one = samples(seed=3)
     passes = [[one[turn * SCANS + place]["id"] for place in range(SCANS)] for turn in range(6)]
     assert all(sorted(order) == list(range(SCANS)) for order in passes)
     assert len({tuple(order) for order in passes}) > 1
@@ -135,7 +133,8 @@ def test_no_scans_is_an_error() -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("start", [0, 1, 4, 7])
 def test_sampler_from_an_iteration_on_continues_the_same_stream(start: int, batch: int) -> None:
-    whole, rest = BudgetSampler(7, batch), BudgetSampler(7, batch)
+    whole = BudgetSampler(7, batch)
+    rest = BudgetSampler(7, batch)
     rest.iteration = start
     assert list(whole) == list(range(7 * batch))
     assert list(rest) == list(whole)[start * batch :]
@@ -147,9 +146,9 @@ def test_processes_partition_every_joint_batch(world: int) -> None:
     joint = list(BudgetSampler(5, 2 * world))
     ranks = [list(BudgetSampler(5, 2, rank, world)) for rank in range(world)]
     for iteration in range(5):
-        parts = [
-            part for positions in ranks for part in positions[2 * iteration : 2 * iteration + 2]
-        ]
+        parts: list[int] = []
+        for positions in ranks:
+            parts += positions[2 * iteration : 2 * iteration + 2]
         assert parts == joint[2 * world * iteration : 2 * world * (iteration + 1)]
     late = [BudgetSampler(5, 2, rank, world) for rank in range(world)]
     for sampler in late:
@@ -168,10 +167,10 @@ def test_pairs_hold_both_streams() -> None:
     free = SeededSamples(
         Dataset(scans()), Compose([RandGaussianNoised("image", prob=1.0, std=0.1)]), 9
     )
-    pairs = PairedSamples(draws(), free, {"strong": "image", "number": "id"})
+    pairs = PairedSamples(samples(), free, {"strong": "image", "number": "id"})
     for position in (0, 4, 11):
         item = pairs[position]
-        assert same(item, draws()[position])
+        assert same(item, samples()[position])
         assert torch.equal(
             torch.as_tensor(item["strong"]), torch.as_tensor(free[position]["image"])
         )

@@ -12,7 +12,7 @@ from monai_semiseg.samplers.slices import SliceDataset
 
 
 def volumes(*depths: int) -> list[dict[str, object]]:
-    """Volumes whose slices know their scan and place."""
+    """Return volumes whose voxels are the number of their scan and slice."""
     items = []
     for scan, depth in enumerate(depths):
         image = torch.stack([torch.full((1, 4, 5), 100.0 * scan + k) for k in range(depth)], dim=-1)

@@ -57,8 +57,11 @@ def test_suffixes_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
-    """But not what it left for another target, nor what is being written by others: here, or on another machine."""
-    write = "import os, sys; from monai_semiseg.storage.files import atomic_path as path\nwith path(sys.argv[1]) as part:"
+    """Keep files of other targets, and those that others write, here or on another machine."""
+    write = (
+        "import os, sys; from monai_semiseg.storage.files import atomic_path as path\n"
+        "with path(sys.argv[1]) as part:"
+    )
     kill = f"{write} part.write_text('half'); os._exit(9)"
     wait = f"{write} part.write_text('half'); print(flush=True); sys.stdin.read()"
     for name in ("a.txt", "b.txt"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from monai_semiseg.errors import ConfigError
@@ -11,10 +13,8 @@ from monai_semiseg.storage.shard import parse_shard, shard_of
 def test_shards_share_out_everything_once() -> None:
     items = list(range(11))
     parts = [shard_of(items, n, 4) for n in (1, 2, 3, 4)]
-    assert (
-        sorted(item for part in parts for item in part) == items
-        and max(map(len, parts)) - min(map(len, parts)) <= 1
-    )
+    assert sorted(itertools.chain.from_iterable(parts)) == items
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 @pytest.mark.parametrize("text", ["3/2", "0/2", "1", "a/b", "1/", "-1/2", "1/2/3"])

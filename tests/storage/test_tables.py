@@ -44,7 +44,8 @@ def test_numbers_and_plain_text_stay(cell: object) -> None:
 
 
 def test_header_and_rows(tmp_path: Path) -> None:
-    names, rows = ["case", "=label_ml"], [["=1", "-1.5"], ['a, "b"\nc', 2.5]]
+    names = ["case", "=label_ml"]
+    rows = [["=1", "-1.5"], ['a, "b"\nc', 2.5]]
     path = write_table(tmp_path / "sub" / "t.csv", names, rows)
     assert list(csv.reader(path.open(newline=""))) == [
         ["case", "'=label_ml"],

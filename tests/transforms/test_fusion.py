@@ -1,4 +1,4 @@
-"""Network and registration together: the formula, its two ends, and scans on which the two do not agree."""
+"""Fusion of network and registration: the formula, its limits, and scans where they differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHAPE = (5, 6, 4)
 
 
 def item(agree: bool = False, seed: int = 0) -> dict[str, Any]:
-    """Logits and carried-over labels of three classes; at random, or both sure of the same."""
+    """Return logits and propagated labels of three classes, random or equal and certain."""
     rng = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn((3, *SHAPE), generator=rng)
     carried = torch.softmax(2 * torch.randn((3, *SHAPE), generator=rng), 0)[1:]
@@ -63,9 +63,10 @@ def test_no_share_is_the_network_alone() -> None:
 
 
 def test_certain_labels_leave_no_nan() -> None:
-    """Where both are certain of one class, the others have a probability of zero."""
+    """Make both certain of one class, so that other probabilities are zero."""
     data = item(agree=True)
-    data["pred"], data["propagated"] = 1e4 * data["pred"], data["propagated"].round()
+    data["pred"] = 1e4 * data["pred"]
+    data["propagated"] = data["propagated"].round()
     out = FusedLabelOnScanGridd("pred", uncertainty_key="doubt")(data)
     assert (
         torch.equal(out["pred"][0], data["pred"].argmax(0))
@@ -84,7 +85,7 @@ def test_a_scan_on_which_they_differ_is_marked() -> None:
         FusedLabelOnScanGridd("pred")(item())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        FusedLabelOnScanGridd("pred", least_dice=0.0)(item())
+        FusedLabelOnScanGridd("pred", min_dice=0.0)(item())
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])

@@ -68,7 +68,8 @@ def test_nearly_whole_values_become_whole() -> None:
 
 
 def test_every_key_is_checked_and_an_absent_one_only_on_request() -> None:
-    good, bad = torch.tensor([0, 1]), torch.tensor([0, 9])
+    good = torch.tensor([0, 1])
+    bad = torch.tensor([0, 9])
     with pytest.raises(LabelError, match="9"):
         CheckLabeld(["a", "b"], out_channels=2)({"a": good, "b": bad})
     with pytest.raises(KeyError):

@@ -63,14 +63,14 @@ def test_paste_against_a_loop() -> None:
 def test_donors_against_a_loop() -> None:
     """More scans than donors: they take turns, and only those that were told take from one."""
     torch.manual_seed(5)
-    batch, donors = torch.randn(5, 2, 5, 6), torch.randn(2, 2, 5, 6)
-    masks, given = box_masks(batch, 0.3, 0.8), torch.tensor([True, False, True, True, False])
+    batch = torch.randn(5, 2, 5, 6)
+    donors = torch.randn(2, 2, 5, 6)
+    masks = box_masks(batch, 0.3, 0.8)
+    given = torch.tensor([True, False, True, True, False])
     pasted = paste_from_donors(batch, donors, masks, given)
     for n in range(5):
-        inside, source = (
-            masks[n].expand(2, -1, -1),
-            donors[n % 2] if given[n] else batch[(n + 1) % 5],
-        )
+        inside = masks[n].expand(2, -1, -1)
+        source = donors[n % 2] if given[n] else batch[(n + 1) % 5]
         assert torch.equal(pasted[n][inside], source[inside])
         assert torch.equal(pasted[n][~inside], batch[n][~inside])
 

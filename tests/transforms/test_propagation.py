@@ -1,4 +1,4 @@
-"""Labels carried over by registration: what they are worth, the formula, the geometry, and what is kept on disk."""
+"""Labels propagated by registration: quality, formula, geometry, and the cache on disk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 
 from monai_semiseg.errors import ConfigError, GeometryError
+from monai_semiseg.transforms.atlas import MultiAtlas
 from monai_semiseg.transforms.propagation import PropagateLabelsd
-from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, carried_over
+from monai_semiseg.transforms.registration import DemonsRegistration, as_itk, warp
 
 
 def scene(
     shape: tuple[int, ...], moved: float = 0.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two bright structures side by side, and their labels; ``moved`` voxels out of shape, by the seed."""
+    """Return an image of two bright structures and its labels, deformed by ``moved`` voxels."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in shape], indexing="ij"))
     for axis in range(len(shape)):
@@ -73,7 +74,7 @@ def with_atlases(shape: tuple[int, ...], count: int = 2, **settings: Any) -> Pro
 
 @pytest.mark.parametrize("shape", [(32, 36, 28), (48, 56), (48, 56, 1)], ids=str)
 def test_labels_follow_the_anatomy(shape: tuple[int, ...]) -> None:
-    """Far better than an atlas laid on as it is; a probability everywhere; the item is otherwise as it was."""
+    """Expect more than from an atlas without registration, and no other change of the item."""
     kept = tuple(n for n in shape if n > 1)
     atlases = [
         item(image.reshape(shape), label.reshape(shape))
@@ -92,18 +93,20 @@ def test_labels_follow_the_anatomy(shape: tuple[int, ...]) -> None:
 
 def test_fusion_is_the_formula() -> None:
     shape = (20, 24, 18)
-    transform, (image, _) = with_atlases(shape), scene(shape, 4.0, 7)
-    found = transform.propagate(image, [1.0] * 3)
-    fixed, method = as_itk(image, [1.0] * 3), DemonsRegistration()
+    model = with_atlases(shape).multi_atlas
+    image, _ = scene(shape, 4.0, 7)
+    found = model.propagate(image, [1.0] * 3)
+    fixed = as_itk(image, [1.0] * 3)
+    method = DemonsRegistration()
     laid = []
-    for atlas in transform.atlases:
+    for atlas in model.items:
         moving = as_itk(np.asarray(atlas["image"][0]), [1.0] * 3)
         chain = method.deformable(fixed, moving, method.affine(fixed, moving)[0])
         hot = [
-            carried_over(as_itk(np.asarray(atlas["label"][0]) == c, [1.0] * 3), fixed, chain)
+            warp(as_itk(np.asarray(atlas["label"][0]) == c, [1.0] * 3), fixed, chain)
             for c in (1, 2)
         ]
-        laid.append((gaussian_filter((carried_over(moving, fixed, chain) - image) ** 2, 2.0), hot))
+        laid.append((gaussian_filter((warp(moving, fixed, chain) - image) ** 2, 2.0), hot))
     for voxel in itertools.product(*(range(0, n, 5) for n in shape)):
         weights = [1 / (error[voxel] + 0.02) ** 2 for error, _ in laid]
         for c in range(2):
@@ -120,7 +123,7 @@ def test_a_scan_that_is_an_atlas_gets_its_labels() -> None:
 
 
 def test_distances_are_in_millimetres() -> None:
-    """An atlas of other voxels is laid on the same places, half the size of the scene in voxels."""
+    """Register an atlas with voxels of twice the size."""
     image, label = scene((32, 36, 28))
     coarse = item(image[::2, ::2, ::2], label[::2, ::2, ::2], spacing=2.0)
     soft = PropagateLabelsd("image", [coarse], 3)(item(image))["propagated"]
@@ -130,8 +133,11 @@ def test_distances_are_in_millimetres() -> None:
 def test_padding_changes_nothing() -> None:
     shape = (20, 24, 18)
     pad = SpatialPad([40, 40, 40])
-    plain, padded = with_atlases(shape), with_atlases(shape)
-    padded.atlases = [{key: pad(value) for key, value in atlas.items()} for atlas in padded.atlases]
+    plain = with_atlases(shape)
+    atlases = [
+        {key: pad(value) for key, value in atlas.items()} for atlas in plain.multi_atlas.items
+    ]
+    padded = PropagateLabelsd("image", atlases, 3)
     data = item(scene(shape, 4.0, 7)[0])
     soft = padded({"image": pad(data["image"])})["propagated"]
     assert torch.equal(soft.as_tensor(), pad(plain(data)["propagated"]).as_tensor())
@@ -143,9 +149,10 @@ def test_a_blank_scan_gets_background() -> None:
 
 
 def test_a_scan_too_large_for_the_atlases_is_refused() -> None:
-    """By its extent in millimetres, without what pads it."""
+    """Compare extents in millimetres, without padding."""
     transform = with_atlases((20, 20, 20))
-    large, small = item(scene((45, 45, 32))[0]), item(scene((45, 45, 32))[0], spacing=0.5)
+    large = item(scene((45, 45, 32))[0])
+    small = item(scene((45, 45, 32))[0], spacing=0.5)
     large["image"].meta["filename_or_obj"] = "head.nii"
     with pytest.raises(
         GeometryError, match="45 x 45 x 32 mm, labelled scans of at most 20 x 20 x 20 mm"
@@ -161,28 +168,28 @@ def test_only_the_best_atlases_are_registered() -> None:
     shape = (24, 28, 20)
     image, label = scene(shape, 4.0, 7)
     rng = np.random.default_rng(3)
-    strange = item(rng.normal(size=shape).astype(np.float32), rng.integers(0, 3, shape))
-    both = PropagateLabelsd("image", [strange, item(image, label)], 3, most=1)(item(image))[
+    unlike = item(rng.normal(size=shape).astype(np.float32), rng.integers(0, 3, shape))
+    both = PropagateLabelsd("image", [unlike, item(image, label)], 3, max_atlases=1)(item(image))[
         "propagated"
     ]
     assert dice(decided(both), label) > 0.99
 
 
 def test_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found again for the same scan, whatever it is called; not for another scan, atlas or setting."""
+    """Reuse a result for equal voxels, and not for another scan, atlas or setting."""
     shape = (16, 16, 16)
     data = item(scene(shape, 2.0, 7)[0])
-    first = with_atlases(shape, folder=str(tmp_path))(data)["propagated"]
+    first = with_atlases(shape, cache_dir=str(tmp_path))(data)["propagated"]
     assert len(list(tmp_path.iterdir())) == 1
-    again = with_atlases(shape, folder=str(tmp_path))
+    again = with_atlases(shape, cache_dir=str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(PropagateLabelsd, "propagate", lambda *_: pytest.fail("registered again"))
+        patch.setattr(MultiAtlas, "propagate", lambda *_: pytest.fail("registered again"))
         assert torch.equal(again(data)["propagated"], first)
     nowhere = with_atlases(shape)(data)["propagated"]
     assert torch.equal(nowhere, first)
     for other in (
-        with_atlases(shape, 3, folder=str(tmp_path)),
-        with_atlases(shape, folder=str(tmp_path), window=3.0),
+        with_atlases(shape, 3, cache_dir=str(tmp_path)),
+        with_atlases(shape, cache_dir=str(tmp_path), window=3.0),
     ):
         other(data)
     again(item(scene(shape, 2.0, 8)[0]))
@@ -190,7 +197,8 @@ def test_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"keys": ["image", "second"]}, {"out_channels": 1}, {"most": 0}, {"atlases": []}]
+    "wrong",
+    [{"keys": ["image", "second"]}, {"out_channels": 1}, {"max_atlases": 0}, {"atlases": []}],
 )
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -201,7 +209,7 @@ def test_wrong_settings(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_says_how_well_it_serves(alike: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """Dice of a labelled scan by the others, before the first scan; a warning if labels are not carried over well."""
+    """Log the Dice between labelled scans before the first scan, with a warning if it is low."""
     shape = (20, 24, 18)
     rng = np.random.default_rng(0)
     strange = [
@@ -213,36 +221,36 @@ def test_says_how_well_it_serves(alike: bool, caplog: pytest.LogCaptureFixture) 
             transform(item(scene(shape, 4.0, seed)[0]))
     said = [record for record in caplog.records if "left out" in record.message]
     assert len(said) == 1 and ("W_PROPAGATION" in caplog.text) is not alike
-    (a, b), labels = (
-        transform.atlases,
-        [np.asarray(atlas["label"][0]) for atlas in transform.atlases],
-    )
+    a, b = transform.multi_atlas.items
+    labels = [np.asarray(atlas["label"][0]) for atlas in (a, b)]
     pairs = [
         (PropagateLabelsd("image", [one], 3)(other)["propagated"], label)
         for one, other, label in ((b, a, labels[0]), (a, b, labels[1]))
     ]
     slow = np.mean([dice(decided(soft), label) for soft, label in pairs])
-    assert np.mean(transform.leave_one_out()) == pytest.approx(slow, abs=2e-3)
+    assert np.mean(transform.multi_atlas.leave_one_out()) == pytest.approx(slow, abs=2e-3)
 
 
 def test_one_atlas_cannot_be_left_out() -> None:
-    assert PropagateLabelsd("image", [item(*scene((12, 12, 12)))], 3).leave_one_out() == []
+    transform = PropagateLabelsd("image", [item(*scene((12, 12, 12)))], 3)
+    assert transform.multi_atlas.leave_one_out() == []
 
 
 def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
     data = item(scene((16, 16, 16), 2.0, 7)[0])
-    first = with_atlases((16, 16, 16), folder=str(tmp_path))(data)["propagated"]
+    first = with_atlases((16, 16, 16), cache_dir=str(tmp_path))(data)["propagated"]
     (file,) = tmp_path.iterdir()
     for content in (b"", b"no tensor", file.read_bytes()[:200]):
         file.write_bytes(content)
         assert torch.equal(
-            with_atlases((16, 16, 16), folder=str(tmp_path))(data)["propagated"], first
+            with_atlases((16, 16, 16), cache_dir=str(tmp_path))(data)["propagated"], first
         )
     assert torch.load(file, weights_only=True).dtype == torch.float16
 
 
 def test_the_number_of_threads_does_not_matter() -> None:
-    data, found = item(scene((24, 28, 20), 4.0, 7)[0]), []
+    data = item(scene((24, 28, 20), 4.0, 7)[0])
+    found = []
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     for threads in (1, 4):
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)

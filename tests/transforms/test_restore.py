@@ -38,7 +38,7 @@ def scan(folder: Path, shape: tuple[int, ...], affine: np.ndarray[Any, Any]) -> 
 
 
 def logits_for(image: MetaTensor) -> torch.Tensor:
-    """Smooth logits, as a network gives them."""
+    """Return smooth logits, as from a network."""
     rng = np.random.default_rng(1)
     maps = [20 * gaussian_filter(rng.normal(size=image.shape[1:]), 2) for _ in range(CLASSES)]
     return torch.as_tensor(np.stack(maps), dtype=torch.float32)
@@ -48,7 +48,8 @@ def oblique(degrees: float) -> np.ndarray[Any, Any]:
     a = np.deg2rad(degrees)
     turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = turn @ np.diag([0.8, 1.1, 1.7]), (-20.0, 30.0, 5.0)
+    affine[:3, :3] = turn @ np.diag([0.8, 1.1, 1.7])
+    affine[:3, 3] = (-20.0, 30.0, 5.0)
     return affine
 
 
@@ -88,9 +89,10 @@ def test_labels_are_invertds(name: str, spacing: float | None, tmp_path: Path) -
 
 
 def slow(logits: torch.Tensor, grid: Any, native: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """One voxel after the other."""
+    """Restore labels and entropy voxel by voxel."""
     probability = torch.softmax(logits, 0).double().numpy()
-    labels, entropy = np.zeros(shape, int), np.zeros(shape)
+    labels = np.zeros(shape, int)
+    entropy = np.zeros(shape)
     for voxel in itertools.product(*map(range, shape)):
         place = (np.linalg.inv(grid) @ native @ np.array([*voxel, 1.0]))[:3]
         if any(p <= -1 or p >= n for p, n in zip(place, logits.shape[1:], strict=True)):
@@ -110,7 +112,8 @@ def slow(logits: torch.Tensor, grid: Any, native: Any, shape: tuple[int, ...]) -
 @pytest.mark.parametrize("name", AFFINES)
 def test_against_a_loop(name: str) -> None:
     torch.manual_seed(0)
-    logits, shape = 3 * torch.randn(CLASSES, 6, 5, 7), (7, 6, 5)
+    logits = 3 * torch.randn(CLASSES, 6, 5, 7)
+    shape = (7, 6, 5)
     grid = np.diag([1.1, 0.9, 1.0, 1.0])
     grid[:3, 3] = AFFINES[name][:3, 3] + 0.4
     labels, entropy = restore(logits, grid, AFFINES[name], shape, uncertainty=True)
