@@ -1,4 +1,4 @@
-"""The weighted Dice and cross-entropy against MONAI's where all voxels count, and a loop where some do."""
+"""Weighted Dice and cross-entropy against MONAI's with equal weights, and a loop otherwise."""
 
 from __future__ import annotations
 
