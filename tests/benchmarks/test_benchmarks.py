@@ -1,4 +1,4 @@
-"""The benchmarks compare the same thing, and measure what they say; how fast is not tested here."""
+"""Benchmarks compare equal computations and measure correctly; speed is not tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged scans: typed errors or success, never a hang; and the fuzzer sees what it is there to see."""
+"""Damaged scans: typed errors or success, never a hang; and the fuzzer finds faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The throughput benchmark runs all its ways over the same scans, and finds what it wrote."""
+"""Throughput benchmark: all calls on equal scans, and counts of written files."""
 
 from __future__ import annotations
 

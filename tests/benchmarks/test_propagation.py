@@ -1,4 +1,4 @@
-"""The table of propagated labels: every way is there, and means are means."""
+"""Table of propagated labels: all sources, and correct means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the bundles share: where they run, every bundle in turn, small scans, small settings."""
+"""Fixtures of the bundles' tests: working folder, bundles, small scans, small settings."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BUNDLES = sorted(
 
 @pytest.hookimpl(trylast=True)  # whatever else a test is parametrised over comes first in its id
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Whoever asks for ``bundle`` gets every bundle in turn."""
+    """Run tests with the argument ``bundle`` for every bundle."""
     if "bundle" in metafunc.fixturenames and not hasattr(metafunc.module, "bundle"):
         metafunc.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Another working directory than the repository, where nothing may land; one thread, since sums depend on it."""
+    """Change to another working directory, and check that it stays empty; use one thread."""
     folder = tmp_path_factory.mktemp("elsewhere")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -42,13 +42,16 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def raw() -> Callable[[Path, str], dict[str, Any]]:
-    """Bundle, name of a config -> its content."""
+    """Return a function: bundle, name of a config -> its content."""
     return lambda bundle, name: json.loads((bundle / "configs" / f"{name}.json").read_text())
 
 
 @pytest.fixture(scope="session")
 def settings(raw: Callable[[Path, str], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Bundle, name of a config, data, where to write -> overrides for a small run, those that the config knows."""
+    """Return a function that gives the settings of a small run, as far as the config has them.
+
+    Its arguments are bundle, name of a config, data and output folder.
+    """
 
     def small(
         bundle: Path, config: str, data: Path, folder: Path | None = None, **more: Any
@@ -71,7 +74,7 @@ def settings(raw: Callable[[Path, str], dict[str, Any]]) -> Callable[..., dict[s
 
 @pytest.fixture(scope="session")
 def data(write_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two scans train, one is unlabelled, one validates and two test, the last of which is small."""
+    """Create a data set: two scans train, one is unlabelled, one validates, two test."""
     return write_dataset(tmp_path_factory.mktemp("data"), scans=6, small_last=True)
 
 
@@ -79,7 +82,7 @@ def data(write_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
 def trained(
     data: Path, settings: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Path], Path]:
-    """Bundle -> folder with the weights of two iterations, trained when they are first asked for."""
+    """Return a function: bundle -> folder with the weights of two iterations, trained once."""
 
     @functools.cache
     def train(bundle: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A command sets its own process up; a program that imports us stays as it was."""
+"""Process set-up: a command's own process is changed, a host program's is not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ HOST = """
 import importlib, json, logging, pkgutil, sys, warnings
 import monai_semiseg
 def state():
-    names = ["monai", *(name for name in logging.root.manager.loggerDict if name.startswith("monai"))]
+    known = logging.root.manager.loggerDict
+    names = ["monai", *(name for name in known if name.startswith("monai"))]
     return {
         "hook": sys.excepthook is sys.__excepthook__,
         "filters": [str(item) for item in warnings.filters],
@@ -46,7 +47,7 @@ print(json.dumps({"before": before, "after": after, "faults": faults()}))
 
 
 def run(code: str, *argv: str) -> Any:
-    """What a script prints last."""
+    """Run a script and return its last line."""
     command = [sys.executable, "-c", FAULTS + code, *argv]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -54,7 +55,7 @@ def run(code: str, *argv: str) -> Any:
 
 
 def test_a_host_program_is_left_as_it_was() -> None:
-    """All of us imported, a training begun: its error hook, warnings, log levels and allocator."""
+    """Check that importing and training keep hooks, warnings, log levels and allocator."""
     found = run(HOST, str(BUNDLE))
     assert found["before"] == found["after"]
     assert found["before"]["hook"] is True
@@ -65,13 +66,13 @@ def test_a_host_program_is_left_as_it_was() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 def test_freed_memory_stays_with_a_command() -> None:
-    """Otherwise a training step spends a sixth of its time on new pages."""
+    """Check that freed memory is kept; otherwise a step spends a sixth of its time on new pages."""
     code = "from monai_semiseg.bundles.command_line import begin_command\nbegin_command()\n"
     assert run(code + "print(faults())\n") < 2000
 
 
 def test_a_bundle_command_is_known_by_what_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not by the words of the command line, which another program may have, too."""
+    """Check that the main module counts, not the words of the command line."""
     monkeypatch.setattr(sys, "argv", ["monai/bundle/__main__.py", "run"])
     assert not is_bundle_command()
     spec = type("Spec", (), {"name": "monai.bundle.__main__"})

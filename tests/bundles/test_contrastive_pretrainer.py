@@ -1,4 +1,4 @@
-"""The contrastive stages through their configs: chained, resumable, and blind to labels that are not theirs."""
+"""Contrastive stages through their configs: chained, resumable, without foreign labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
 
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
-from monai_semiseg.errors import ConfigError, SemisegError, root_cause
+from monai_semiseg.errors import SemisegError, root_cause
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = ROOT / "contrastive_pretrainer"
@@ -29,13 +29,13 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Write) -> Path:
-    """The unlabelled scan's label is there, too, and no stage may look at it."""
+    """Create data with a label for the unlabelled scan, which no stage may read."""
     return write_dataset(tmp_path_factory.mktemp("data"), secret=True)
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Stage, data, folder -> those of a small network and head."""
+    """Return the settings of a small network and head by stage, data and folder."""
     small = {
         "iterations": 3,
         "epoch_iterations": 1,

@@ -1,4 +1,4 @@
-"""The diffusion stages through their configs: chained, resumable, blind to labels where they say so."""
+"""Diffusion stages through their configs: chained, resumable, without labels where stated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
 
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
-from monai_semiseg.errors import ConfigError, SemisegError, root_cause
+from monai_semiseg.errors import SemisegError, root_cause
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = ROOT / "diffusion_cotrainer"
@@ -26,7 +26,7 @@ Settings = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Stage, data, folder -> those of small networks, a student and a teacher."""
+    """Return the settings of small student and teacher networks by stage, data and folder."""
     small = {
         "iterations": 3,
         "epoch_iterations": 1,
@@ -142,7 +142,7 @@ def test_rounds_are_a_setting(rounds: int, data: Path, tmp_path: Path, settings:
 
 
 def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path, settings: Settings) -> None:
-    """Evaluated in place of the student, it gives the same masks every time."""
+    """Check that the evaluated teacher gives the same masks every time."""
     run_workflow(BUNDLE, "train", settings("train", data, tmp_path))
     overlay = [BUNDLE / "configs" / "teacher.yaml"]
     scores = []

@@ -1,4 +1,4 @@
-"""Data and weights that a bundle cannot use: what is wrong comes out as an error of our own."""
+"""Typed errors for data and weights that a bundle cannot use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Trained = Callable[[Path], Path]
 def test_faults_of_the_data_are_typed_errors(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    """What the config parser wraps around them can be looked through."""
+    """Check that typed errors are found within the config parser's wrappers."""
     for config, more, kind, words in (
         ("train", {"datalist": str(tmp_path / "nowhere.json")}, ConfigError, "no datalist there"),
         (

@@ -1,4 +1,4 @@
-"""The Hebbian initializer through its configs: no labels in, weights of a stock network out, fine-tuning from them."""
+"""Hebbian initializer through its configs: no labels, stock weights, fine-tuning."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Pretrain = Callable[..., dict[str, torch.Tensor]]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
-    """Four scans and a datalist in which none has a label."""
+    """Create four scans and a datalist without labels."""
     return write_dataset(tmp_path_factory.mktemp("data"), scans=4, sizes=(1, 3, 0), labelled=False)
 
 
 @pytest.fixture
 def pretrain(settings: Settings, data: Path) -> Pretrain:
-    """Folder -> weights of four iterations."""
+    """Pretrain for four iterations and return the weights."""
     small = {"iterations": 4, "epoch_iterations": 2, "network_def#features": FEATURES}
 
     def run(folder: Path, **more: Any) -> dict[str, torch.Tensor]:

@@ -1,7 +1,8 @@
-"""A key without a place is refused on every road that a config takes, with the one that was meant."""
+"""Unknown keys are refused however a config is merged, with the key that was meant."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ BASELINES = BUNDLES / "semisupervised_baselines"
 INFERENCE = BASELINES / "configs" / "inference.json"
 TRAIN = BASELINES / "configs" / "train.json"
 
-# What an overlay may say wrongly: the config that it is merged over, its text, words of the refusal.
+# Wrong overlays: the config that they are merged over, their text, words of the error.
 WRONG: dict[str, tuple[str, str, str]] = {
     "a misspelt key": ("inference", "overlpa: 0.25", "'overlpa'[^$]*did you mean 'overlap'"),
     "of another workflow": ("train", "overlap: 0.25", "unknown setting 'overlap'"),
@@ -85,7 +86,7 @@ def test_an_overlay(wrong: tuple[str, Path, str]) -> None:
 @pytest.mark.parametrize("build", [ConfigWorkflow, create_workflow])
 @pytest.mark.parametrize("name", sorted(set(WRONG) - MERGING))
 def test_a_workflow_that_monai_builds(build: Callable[..., Any], name: str, tmp_path: Path) -> None:
-    """From Python, without anything of ours but the config's ``initialize``."""
+    """Check a workflow built by MONAI, with only the config's ``initialize`` of ours."""
     config, text, words = WRONG[name]
     (tmp_path / "mine.yaml").write_text(text)
     files = [str(BASELINES / "configs" / f"{config}.json"), str(tmp_path / "mine.yaml")]
@@ -138,7 +139,7 @@ def test_bundle_run(said: list[str], tmp_path: Path) -> None:
 
 
 def test_the_file_at_fault_is_named_among_several(tmp_path: Path) -> None:
-    """And none where it is a setting, though a file speaks of the same component."""
+    """Check that the right file is named, and none if a setting is at fault."""
     (tmp_path / "right.yaml").write_text("inferer#inferer#overlap: 0.3")
     (tmp_path / "wrong.yaml").write_text("inferer#inferer#overlapp: 0.3")
     for names in (["right", "wrong", "right"], ["wrong", "right"]):
@@ -174,7 +175,7 @@ def test_keys_that_have_a_place(config: str, text: str, tmp_path: Path) -> None:
 
 
 def overlays_of(bundle: Path, config: str) -> list[list[Path]]:
-    """What each bundle ships to be merged over a config, one at a time and over several processes."""
+    """Return each bundle's overlays of a config, one at a time and for several processes."""
     configs = bundle / "configs"
     if config.startswith("pretrain"):
         local = "self_local.yaml" if config == "pretrain_local" else "none"
@@ -183,7 +184,8 @@ def overlays_of(bundle: Path, config: str) -> list[list[Path]]:
         names = ["slices.yaml", "multi_gpu_train.json", "cached.yaml", "methods/*.yaml"]
     else:
         names = ["slices_inference.yaml", "teacher.yaml", "label_fusion.yaml"]
-    return [[file] for name in names for file in sorted(configs.glob(name))]
+    files = itertools.chain.from_iterable(sorted(configs.glob(name)) for name in names)
+    return [[file] for file in files]
 
 
 def test_everything_that_the_bundles_ship_passes_on_both_roads(bundle: Path) -> None:
@@ -201,7 +203,7 @@ def test_everything_that_the_bundles_ship_passes_on_both_roads(bundle: Path) -> 
 def test_every_key_of_a_plan_is_one_of_every_workflow(
     bundle: Path, data: Path, tmp_path: Path
 ) -> None:
-    """One plan is merged over all of them."""
+    """Check the keys of a plan, which is merged over the configs of all workflows."""
     settings = plan(extract_fingerprint(open_dataset(data), None, progress=False), memory=2**32)
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(settings))
     for file in sorted((bundle / "configs").glob("*.json")):

@@ -1,4 +1,4 @@
-"""``label_fusion.yaml`` over the configs of every bundle that predict, from Python and from the command line."""
+"""Label fusion in the configs of every bundle that predict, from Python and the CLI."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def scans(write_dataset: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Structures lie in the same place in every scan, so that registration finds them."""
+    """Create scans with structures at equal positions, so that registration finds them."""
     return write_dataset(tmp_path_factory.mktemp("scans"), scans=5, sizes=(2, 0, 1))
 
 
 def test_registration_measures_in_every_bundle(
     bundle: Path, scans: Path, settings: Settings, tmp_path: Path
 ) -> None:
-    """Alone it finds the structures whatever the weights, so what is measured is what the labelled scans say."""
+    """Check that registration alone finds the structures with any weights."""
     asked = settings(bundle, "evaluate", scans, tmp_path)
     run_workflow(bundle, "evaluate", {**asked, "registration_share": 1.0}, [FUSION])
     found = json.loads((tmp_path / "metrics.json").read_text())
@@ -40,7 +40,7 @@ def test_registration_measures_in_every_bundle(
 def test_what_is_measured_is_not_looked_up(
     section: str, count: int, scans: Path, settings: Settings, tmp_path: Path
 ) -> None:
-    """Scans for validation carry their labels over, too, unless they are measured themselves."""
+    """Check that validation scans propagate labels unless they are measured themselves."""
     asked = settings(FUSION.parents[1], "evaluate", scans, tmp_path, section=section)
     labelled = open_workflow(
         FUSION.parents[1], "evaluate", asked, [FUSION]
@@ -53,7 +53,7 @@ def test_what_is_measured_is_not_looked_up(
 
 
 def test_predict(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder of scans on the command line; a run without fusion does not go on where this one ended."""
+    """Predict a folder on the CLI; a run without fusion must not resume this one."""
     command = [
         "predict",
         str(scans / "images"),

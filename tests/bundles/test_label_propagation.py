@@ -1,4 +1,4 @@
-"""Label propagation through the bundle: labels move with their scan, and a second training need not register again."""
+"""Label propagation through the bundle: labels move with scans, and registration is cached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def asked(settings: Settings, tmp_path: Path, write_dataset: Callable[..., Path]
 
 
 def test_carried_over_labels_move_with_the_scan(asked: dict[str, Any]) -> None:
-    """Whatever the augmentation draws, the labels under ``propagated`` stay where the weak view has them."""
+    """Check that propagated labels stay aligned with the weak view under augmentation."""
     augment = open_workflow(BUNDLE, "train", asked, [METHOD]).parser.get_parsed_content(
         "train#unlabelled#augmentation"
     )
@@ -42,7 +42,7 @@ def test_carried_over_labels_move_with_the_scan(asked: dict[str, Any]) -> None:
 def test_registered_once(
     asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A resumed training, or another one that shares the folder, finds the labels; one file per unlabelled scan."""
+    """Check that registration runs once per unlabelled scan and folder."""
     run_workflow(BUNDLE, "train", asked, [METHOD])
     kept = tmp_path / "run" / "propagated"
     assert len(list(kept.iterdir())) == 2

@@ -1,4 +1,4 @@
-"""Numbers in label files from end to end: split, plan, train, predict, evaluate keep the files' own numbers."""
+"""Label values end to end: split, plan, train, predict, evaluate keep the files' values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Write = Callable[..., Path]
 def renumbered(
     folder: Path, numbers: dict[int, int], declared: dict[str, str] | None = None
 ) -> Path:
-    """Give the labels of ``write_dataset`` other numbers; without a ``dataset.json`` unless declared."""
+    """Renumber the labels of ``write_dataset``; no ``dataset.json`` unless declared."""
     for path in sorted((folder / "labels").iterdir()):
         label = np.asarray(nib.load(path).dataobj)
         other = np.zeros(label.shape, np.uint16)
@@ -104,7 +104,7 @@ def test_a_class_only_in_test_scans(
     settings: Settings,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """nnU-Net #2976: said by split, check, plan and evaluate, and every test scan is scored."""
+    """Check that the class is reported by all verbs and scored (nnU-Net #2976)."""
     data = renumbered(write_dataset(tmp_path / "data", shape=(32, 32, 32)), {1: 1, 2: 1})
     datalist = tmp_path / "datalist.json"
     plan = tmp_path / "plan.yaml"
@@ -141,7 +141,7 @@ def test_a_class_only_in_test_scans(
 def test_an_output_without_a_label_is_refused_before_any_work(
     config: str, data: Path, tmp_path: Path, settings: Settings, bundle: Path
 ) -> None:
-    """As a plan of an earlier release has it: labels 0, 1 and 4, and five outputs."""
+    """Check an earlier release's plan: labels 0, 1 and 4, and five outputs."""
     old = {"out_channels": 5, "label_names": {"0": "background", "1": "a", "4": "b"}}
     with pytest.raises((RuntimeError, ConfigError)) as caught:
         run_workflow(bundle, config, settings(bundle, config, data, tmp_path / "x", **old))
@@ -153,7 +153,7 @@ def test_an_output_without_a_label_is_refused_before_any_work(
 def test_ignore_is_refused_by_name(
     data: Path, tmp_path: Path, settings: Settings, bundle: Path
 ) -> None:
-    """By training, whatever its plan says; check and plan are asked in tests/datasets."""
+    """Check that training refuses ``ignore``; check and plan are tested in tests/datasets."""
     content = json.loads((data / "datalist.json").read_text())
     content["labels"] = {"0": "background", "1": "a", "2": "Ignore"}
     datalist = tmp_path / "datalist.json"

@@ -1,4 +1,4 @@
-"""Every method of configs/methods/ through the bundle: trains, resumes, ships a stock network, starts from weights."""
+"""Methods of configs/methods/: training, resume, stock network, initial weights."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.parametrize("method", METHODS, ids=lambda path: path.st
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
-    """Two labelled scans, two without a label, one for validation."""
+    """Create two labelled scans, two without a label, one for validation."""
     return write_dataset(tmp_path_factory.mktemp("data"), sizes=(2, 2, 1))
 
 
 @pytest.fixture
 def settings(settings: Settings, data: Path) -> Settings:
-    """Folder -> those of a training of a small network."""
+    """Return the settings of a training of a small network by folder."""
     small = {"iterations": 3, "epoch_iterations": 1, "network_def#features": FEATURES}
     return lambda folder, **more: settings(BUNDLE, "train", data, folder, **{**small, **more})
 
@@ -64,7 +64,7 @@ def test_trains_and_resumes_bit_for_bit(method: Path, tmp_path: Path, settings: 
 def test_everything_that_learns_is_in_the_checkpoint(
     method: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    """As many parameters as the optimizer has moments for, and a teacher has a student."""
+    """Check that all optimised parameters, and a teacher's, are in the checkpoint."""
     run_workflow(BUNDLE, "train", settings(tmp_path, iterations=1), [method])
     content = state(tmp_path)
     learning = content.get("student", content["network"])

@@ -1,4 +1,4 @@
-"""Every bundle in the hands of MONAI's own tools: verification, export, workflows by properties, federated learning."""
+"""Bundles with MONAI's own tools: verification, export, properties, federated learning."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ OPTIONAL = {
 
 
 def test_metadata_has_the_fields_of_the_published_schema(bundle: Path, raw: Raw) -> None:
-    """Of its types; and the schema that we check with asks for no less."""
+    """Check the fields' types; our schema must require no less."""
     meta = raw(bundle, "metadata")
     assert meta["schema"].endswith("/meta_schema_20240725.json")
     assert PUBLISHED.keys() - OPTIONAL <= meta.keys()
@@ -89,7 +89,7 @@ def test_metadata_has_the_fields_of_the_published_schema(bundle: Path, raw: Raw)
 
 
 def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
-    """With a schema that lies where MONAI would download the official one to."""
+    """Verify with a local schema at the path of MONAI's download."""
     meta = bundle / "configs" / "metadata.json"
     schema = shutil.copy(SCHEMA, tmp_path / "schema.json")
     monai.bundle.verify_metadata(meta_file=str(meta), filepath=str(schema))
@@ -105,7 +105,7 @@ def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_export_to_torchscript(bundle: Path, tmp_path: Path, raw: Raw) -> None:
-    """The shipped weights, with the arguments that the Model Zoo's CI gives."""
+    """Export the shipped weights with the arguments of the Model Zoo's CI."""
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def").eval()
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     monai.bundle.ckpt_export(
@@ -125,7 +125,7 @@ def test_export_to_torchscript(bundle: Path, tmp_path: Path, raw: Raw) -> None:
 def test_a_workflow_driven_by_its_properties(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    """As MONAI Label drives a training: other scans, another budget, its own handlers beside."""
+    """Drive a training as MONAI Label does: other scans, budget and handlers."""
     workflow = create_workflow(
         workflow_type="train",
         config_file=str(bundle / "configs" / "train.json"),
@@ -155,7 +155,7 @@ def test_a_workflow_driven_by_its_properties(
 
 
 def test_what_monai_label_and_deploy_change(bundle: Path, raw: Raw) -> None:
-    """They filter the items of both Compose, so these have to be there by name, and every config stands alone."""
+    """Check that both Compose list their items by name, and that every config stands alone."""
     for name in ("inference", "evaluate"):
         config = raw(bundle, name)
         for key in ("preprocessing", "postprocessing"):
@@ -171,7 +171,7 @@ def test_what_monai_label_and_deploy_change(bundle: Path, raw: Raw) -> None:
 def test_a_round_of_federated_learning(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
 ) -> None:
-    """Two clients train from the same weights, and their mean is a new start for both."""
+    """Check that the mean of two clients' weights is a new start for both."""
     shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns("docs", "*.pt"))
     clients = []
     for name in ("one", "two"):
@@ -237,7 +237,7 @@ def test_other_weights_under_a_published_name_are_refused(
 
 
 def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path, settings: Settings) -> None:
-    """``--tracking mlflow`` of ``monai.bundle run``; needs the extra ``tracking``."""
+    """Track with ``monai.bundle run --tracking mlflow``; needs the extra ``tracking``."""
     mlflow = pytest.importorskip("mlflow")
     workflow = monai.bundle.ConfigWorkflow(
         config_file=str(bundle / "configs" / "train.json"),
@@ -257,7 +257,7 @@ def test_tracking_with_mlflow(bundle: Path, data: Path, tmp_path: Path, settings
 
 
 def test_export_to_onnx(bundle: Path, tmp_path: Path, raw: Raw) -> None:
-    """Needs the extra ``export``."""
+    """Export to ONNX; needs the extra ``export``."""
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def").eval()

@@ -1,4 +1,4 @@
-"""Bundles driven from Python: overrides that exist are taken, misspelt ones are refused."""
+"""Bundles opened from Python: known overrides are used, unknown ones refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A toy bundle, and another working directory than its folder."""
+    """Create a toy bundle, and change to another working directory."""
     root = tmp_path / "bundle"
     (root / "configs").mkdir(parents=True)
     (root / "configs" / "inference.json").write_text(json.dumps(CONFIG))

@@ -1,4 +1,4 @@
-"""Weights say what they were trained with, and are shown nothing else."""
+"""Record of a training beside its weights, and refusal of other settings."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ OTHER: list[dict[str, Any]] = [
 
 
 def place(config: Path, key: str) -> str:
-    """A key with the number of the transform that it is about."""
+    """Return a key with the index of its transform."""
     steps = json.loads(config.read_text())["preprocessing"]["transforms"]
     names = [step["_target_"] if isinstance(step, dict) else step for step in steps]
     return key.format(names.index("Orientationd"))
 
 
 def test_what_a_training_leaves(bundle: Path, data: Path, trained: Trained) -> None:
-    """All that a plan says, resolved, and the network; beside every file of weights."""
+    """Check that the record has the plan's resolved settings and the network."""
     record = read_record(trained(bundle) / "model.pt")
     assert record is not None and record["bundle"] == bundle.name
     settings = record["settings"]
@@ -65,7 +65,7 @@ def test_what_a_training_leaves(bundle: Path, data: Path, trained: Trained) -> N
 def test_another_preprocessing_is_refused(
     bundle: Path, data: Path, trained: Trained, settings: Settings, config: str, build: str
 ) -> None:
-    """Key by key, whoever builds the workflow; the same one begins."""
+    """Check that any other setting is refused, and equal ones are accepted."""
     file = bundle / "configs" / f"{config}.json"
     weights = str(trained(bundle) / "model.pt")
 
@@ -94,7 +94,7 @@ def test_another_preprocessing_is_refused(
 def test_the_verbs(
     data: Path, trained: Trained, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without the plan, the command ends before any work, and names what differs."""
+    """Check that a verb without the plan stops before any work and names the difference."""
     out = tmp_path / "out"
     for verb in (
         ["predict", str(data / "images")],
@@ -118,7 +118,7 @@ def test_a_file_of_somebody_elses_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_settings_as_plain_values(tmp_path: Path) -> None:
-    """References followed and numbers computed; nothing is built, and wiring is left out."""
+    """Check that references and numbers are resolved, and nothing is built."""
     parser = ConfigParser(
         {
             "size": 4,

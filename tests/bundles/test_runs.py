@@ -1,4 +1,4 @@
-"""Every bundle trains, evaluates and predicts; its weights load elsewhere, and its training stops and goes on."""
+"""Runs of every bundle: train, evaluate, predict, load elsewhere, stop and resume."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_monai_bundle_load(bundle: Path, trained: Trained, tmp_path: Path, kind:
 def test_a_stopped_training_goes_on_as_if_it_never_stopped(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    """The wiring of the config: everything that has a state is in the checkpoint."""
+    """Check that everything with a state is in the config's checkpoint."""
     budget = {"iterations": 4, "epoch_iterations": 1}
     run_workflow(bundle, "train", settings(bundle, "train", data, tmp_path / "whole", **budget))
 
@@ -141,7 +141,7 @@ def test_a_stopped_training_goes_on_as_if_it_never_stopped(
 def test_every_stage_in_bfloat16(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
 ) -> None:
-    """On a CPU: losses and weights are finite, and what is saved is float32."""
+    """Check on a CPU that losses and weights are finite, and saved as float32."""
     configs = bundle / "configs"
     stages = [
         file.stem for file in (configs / "train.json", *sorted(configs.glob("pretrain*.json")))

@@ -1,4 +1,4 @@
-"""Left is told from right: from plan to mask, nothing mirrors scans whose classes have sides."""
+"""Classes with sides: from plan to mask, nothing mirrors their scans."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ CONFIGS = sorted(ROOT.glob("*/configs/**/*.json")) + sorted(ROOT.glob("*/configs
 
 
 def nodes(node: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping within a config."""
+    """Yield every mapping within a config."""
     if isinstance(node, dict):
         yield node
-    for value in (
-        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    ):
-        yield from nodes(value)
+        for value in node.values():
+            yield from nodes(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from nodes(value)
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: f"{file.parts[-3]}-{file.name}")
 def test_every_mirror_asks_for_sides(file: Path) -> None:
-    """Whatever else is set for flips and axes: classes with sides are not mirrored."""
+    """Check that scans whose classes have sides are not mirrored, with any other settings."""
     for node in nodes(ConfigParser.load_config_file(file)):
         target = str(node.get("_target_", "")).rsplit(".", 1)[-1]
         assert target not in ("RandAxisFlipd", "RandRotate90d", "Flipd", "RandFlip"), target
@@ -45,7 +46,7 @@ def test_every_mirror_asks_for_sides(file: Path) -> None:
 
 @pytest.mark.parametrize("sides", [True, False])
 def test_what_mirrors_obeys(bundle: Path, sides: bool) -> None:
-    """A plan of before, that said nothing of sides, is obeyed; ``--set sides=true`` beats it."""
+    """Check that an old plan without ``sides`` is accepted, and ``sides=true`` overrides it."""
     more = {"sides": sides, "bundle_root": str(bundle)}
     for name, key in (("inference", "inferer"), ("evaluate", "inferer")):
         parser = ConfigParser(ConfigParser.load_config_file(bundle / "configs" / f"{name}.json"))
@@ -58,7 +59,7 @@ def test_what_mirrors_obeys(bundle: Path, sides: bool) -> None:
 
 
 def test_shipped_defaults_mirror(bundle: Path, raw: Callable[[Path, str], dict[str, Any]]) -> None:
-    """Anterior and posterior have no sides: the shipped weights go on as they did."""
+    """Check that anterior and posterior have no sides, so shipped weights are unchanged."""
     for name in ("train", "evaluate", "inference"):
         config = raw(bundle, name)
         assert config["sides"] is False
@@ -66,7 +67,7 @@ def test_shipped_defaults_mirror(bundle: Path, raw: Callable[[Path, str], dict[s
 
 
 def mirrored_blobs(folder: Path) -> Path:
-    """Scans of two equal blobs, the left one class 1, the right one class 2; nothing names them."""
+    """Create scans of two equal blobs, left class 1, right class 2, without names."""
     rng = np.random.default_rng(0)
     shape = (32, 16, 16)
     entries = []
@@ -88,7 +89,7 @@ def mirrored_blobs(folder: Path) -> Path:
 
 
 def test_a_network_tells_left_from_right(tmp_path: Path) -> None:
-    """Two blobs that only their side tells apart: learned by a plan, and not with flips."""
+    """Check that blobs that differ only in side are learned by a plan, and not with flips."""
     data = mirrored_blobs(tmp_path / "data")
     plan = tmp_path / "plan.yaml"
     datalist = str(data / "datalist.json")
@@ -96,7 +97,7 @@ def test_a_network_tells_left_from_right(tmp_path: Path) -> None:
     assert main(["plan", str(data), *asked]) == 0
 
     def dice(name: str, **more: Any) -> float:
-        """Mean Dice over validation scans after a few dozen iterations."""
+        """Train a few dozen iterations and return the mean Dice over validation scans."""
         settings = {
             "dataset_dir": str(data),
             "datalist": datalist,

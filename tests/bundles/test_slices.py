@@ -1,4 +1,4 @@
-"""Two dimensions through the same configs: a 2-D network on slices, trained, pretrained, measured, and used."""
+"""2-D networks on slices through the same configs: train, pretrain, evaluate, predict."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., 
 
 @pytest.fixture
 def run(settings: Callable[..., dict[str, Any]], data: Path) -> Run:
-    """Bundle, config, overlays, where to write -> run it with a small network and the patch of the overlays."""
+    """Return a function that runs a config with overlays, a small network and their patch."""
     small = {
         "epoch_iterations": 1,
         "batch_size": 3,

@@ -1,4 +1,4 @@
-"""The files of every bundle: metadata, versions, what its configs share and may say, the weights it ships."""
+"""Files of every bundle: metadata, versions, shared config parts, shipped weights."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ TARGETS = re.compile(
 )
 # One name to a line: of several, MONAI's parser imports the first.
 IMPORTS = re.compile(
-    r"\$(import (torch|os|torch\.distributed as dist)|from (monai_semiseg[\w.]*|pathlib) import \w+)"
+    r"\$(import (torch|os|torch\.distributed as dist)"
+    r"|from (monai_semiseg[\w.]*|pathlib) import \w+)"
 )
 CALLS = re.compile(
-    r"__|\b(eval|exec|compile|open|system|popen|getattr|input)\s*\(|\b(subprocess|requests|urllib|socket)\b"
+    r"__|\b(eval|exec|compile|open|system|popen|getattr|input)\s*\("
+    r"|\b(subprocess|requests|urllib|socket)\b"
 )
 Raw = Callable[[Path, str], dict[str, Any]]
 
@@ -168,7 +170,7 @@ def test_what_the_workflows_share_is_equal(bundle: Path, raw: Raw) -> None:
 
 
 def test_one_key_for_the_precision_of_all_workflows(bundle: Path, raw: Raw) -> None:
-    """Training, validation, evaluation and prediction: what is measured is what is shipped."""
+    """Check that training, validation, evaluation and prediction use one precision key."""
     asked = "@autocast_dtype"
     for name in sorted(file.stem for file in (bundle / "configs").glob("*.json")):
         config = raw(bundle, name)
@@ -191,7 +193,7 @@ def test_one_key_for_the_precision_of_all_workflows(bundle: Path, raw: Raw) -> N
 
 
 def test_configs_run_no_code_but_ours_and_monais(bundle: Path) -> None:
-    """Read as text: configs are code, and ours stay boring."""
+    """Check the configs as text: only code of ours and MONAI's is in them."""
 
     def walk(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(node, dict):
@@ -221,7 +223,7 @@ def test_shipped_weights_fit(bundle: Path, raw: Raw) -> None:
 
 
 def test_what_the_package_has_to_say_is_shown(bundle: Path) -> None:
-    """Which weights matched, where a training goes on: INFO of ours, and of others no more than warnings."""
+    """Check that our INFO messages are shown, and only warnings of others."""
     log = configparser.ConfigParser(interpolation=None)
     log.read(bundle / "configs" / "logging.conf")
     assert log["logger_semiseg"]["qualname"] == "monai_semiseg" and "semiseg" in log["loggers"][
@@ -232,7 +234,7 @@ def test_what_the_package_has_to_say_is_shown(bundle: Path) -> None:
 
 
 def test_labels_come_onto_the_grid_of_their_image_as_soon_as_they_are_loaded(bundle: Path) -> None:
-    """Wherever image and label are read, in JSON or YAML, and before anything changes their affine."""
+    """Check in all configs that labels get their image's grid before any affine changes."""
 
     def lists(node: Any) -> Iterator[list[Any]]:
         if isinstance(node, list):

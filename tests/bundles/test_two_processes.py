@@ -1,4 +1,4 @@
-"""Every bundle and every trainer under torchrun: two processes end with the same weights, and one of them writes."""
+"""Bundles and trainers under torchrun: equal weights, and one process that writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Settings = Callable[..., dict[str, Any]]
 
 
 def torchrun(command: list[str], folder: Path, timeout: int) -> str:
-    """Run a command in two processes on gloo; return what they say."""
+    """Run a command in two processes on gloo; return their output."""
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     environment = {
         **os.environ,
@@ -49,7 +49,7 @@ def assert_plain_names(state: dict[str, torch.Tensor]) -> None:
 def test_two_processes(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
 ) -> None:
-    """Through the command line: joint batches, one writer, weights without a prefix."""
+    """Run two processes on the CLI: joint batches, one writer, weights without a prefix."""
     files = [str(bundle / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")]
     overrides = settings(bundle, "train", data, tmp_path / "run", epoch_iterations=1, batch_size=1)
     overrides.pop("device")
@@ -62,14 +62,9 @@ def test_two_processes(
         "--config_file",
         str(files),
     ]
-    said = torchrun(
-        [
-            *command,
-            *(part for key, value in overrides.items() for part in (f"--{key}", str(value))),
-        ],
-        tmp_path,
-        300,
-    )
+    for key, value in overrides.items():
+        command += [f"--{key}", str(value)]
+    said = torchrun(command, tmp_path, 300)
     state = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     ConfigParser(raw(bundle, "train")).get_parsed_content("network_def").load_state_dict(
         state, strict=True
@@ -84,7 +79,7 @@ def test_two_processes(
 
 
 def jobs() -> list[dict[str, str]]:
-    """Every pretraining, every ``train.json`` of its own kind, every method."""
+    """Return jobs: every pretraining, every ``train.json`` of its own kind, every method."""
     baselines = BUNDLES / "semisupervised_baselines"
     found = [
         {

@@ -1,4 +1,4 @@
-"""Fault row 46: monai or torch of another release than the metadata's."""
+"""Warnings and errors for releases other than the metadata's (fault row 46)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workflows of every bundle before they run: their properties, and the network they are about."""
+"""Workflows of every bundle before they run: their properties and network."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_workflow_initialises_and_has_every_property(
 def test_initialising_needs_no_data_and_no_weights(
     bundle: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    """monai.bundle.load, MONAI Label and MONAI FL initialise a bundle before they set paths."""
+    """Initialise without data: MONAI Label, MONAI FL and ``load`` set paths afterwards."""
     for config in WORKFLOWS:
         open_workflow(bundle, config, settings(bundle, config, tmp_path / "nowhere")).initialize()
 
@@ -57,7 +57,7 @@ def test_initialising_needs_no_data_and_no_weights(
 def test_everything_that_is_not_random_is_cached(
     bundle: Path, data: Path, tmp_path: Path, settings: Settings, raw: Raw
 ) -> None:
-    """A Compose within a Compose counts as random for CacheDataset: it and what follows would run at every draw."""
+    """Check for nested Compose: CacheDataset takes it as random, and caches nothing after it."""
     for file in [
         bundle / "configs" / "train.json",
         *sorted((bundle / "configs").glob("pretrain*.json")),
@@ -97,7 +97,7 @@ def test_network_is_what_the_metadata_says(bundle: Path, config: str, raw: Raw) 
 def test_network_takes_the_patch_of_any_plan(
     bundle: Path, shape: tuple[int, ...], raw: Raw
 ) -> None:
-    """A patch that the network's downsamplings shrink to nothing (or to one voxel: instance norm) fails in training."""
+    """Check that no stage shrinks to nothing or to one voxel (instance norm needs more)."""
     fingerprint = Fingerprint(
         "MRI", np.ones((1, 3)), np.array([shape]), np.ones((1, 3)), None, {0: "none", 1: "a"}, {}
     )

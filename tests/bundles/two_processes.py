@@ -1,4 +1,4 @@
-"""Run by torchrun from test_two_processes.py: every workflow that trains, one after the other, in two processes."""
+"""Script run by torchrun from test_two_processes.py: all training workflows in turn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEATURES = [4, 4, 4, 4, 8, 4]
 
 
 def run(job: dict[str, str], data: Path, folder: Path) -> float:
-    """Train, and return by how much the processes' weights differ."""
+    """Train, and return the largest difference of the processes' weights."""
     bundle = Path(job["bundle"])
     stage = job["stage"]
     known = json.loads((bundle / "configs" / f"{stage}.json").read_text())
@@ -55,7 +55,7 @@ def run(job: dict[str, str], data: Path, folder: Path) -> float:
 
 
 def main() -> None:
-    """Take jobs from a file, and let the first process write what came out."""
+    """Run the jobs of a file; the first process writes the results."""
     jobs = json.loads(Path(sys.argv[1]).read_text())
     data = Path(sys.argv[2])
     out = Path(sys.argv[3])

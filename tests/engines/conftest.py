@@ -1,4 +1,4 @@
-"""What the tests of the trainers share: one thread, and batches of bright squares."""
+"""Fixtures of the trainers' tests: one thread, and batches of bright squares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums depend on the number of threads; the generators are left as they were for other tests."""
+    """Use one thread, because sums depend on their number; restore the generators afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -22,8 +22,10 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def batch() -> Callable[..., dict[str, Tensor]]:
-    """Bright squares on a dark ground: two labelled ones, and others in two views with their hidden truth
-    and labels that were carried over."""
+    """Return a function that creates bright squares on a dark ground.
+
+    Two are labelled; the others have two views, their true labels, and propagated labels.
+    """
 
     def make(dims: int = 2, seed: int = 0, count: int = 4, noise: float = 0.2) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Cached pseudo-labels: what the rounds said of whole scans, refreshed so often and not otherwise."""
+"""Cached pseudo-labels: equal to the rounds' results, refreshed in the given interval only."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def test_beyond_the_edge_is_background_that_all_agree_on() -> None:
 
 def test_it_is_refreshed_every_so_often() -> None:
     data = scans(2)
-    made, asked = trainer(data, rounds=2, rounds_every=4, refresh_every=3), []  # type: Any, list[tuple[int, int]]
+    made: Any = trainer(data, rounds=2, rounds_every=4, refresh_every=3)
+    asked: list[tuple[int, int]] = []
     real = made.cache.refresh
     rounds = made.diffusion.rounds
     made.cache.refresh = lambda *settings: (

@@ -1,8 +1,9 @@
-"""Every comparator: its loss against the formula, where gradients go, what follows, and that it learns."""
+"""Trainers of all comparators: losses, gradients, moving averages, and learning."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -53,7 +54,7 @@ def heads(net: nn.Module, dims: int, layers: list[str], outputs: int) -> Pyramid
 
 
 def parts(name: str, net: nn.Module, dims: int) -> dict[str, Any]:
-    """What a method needs beside the network."""
+    """Create what a method needs beside the network."""
     if name in TEACHERS:
         return {"teacher": copy.deepcopy(net)}
     return {
@@ -89,12 +90,8 @@ def build(
     torch.manual_seed(0)
     net = settings.pop("network", None) or network(dims)
     more = parts(name, net, dims)
-    trained = [
-        p
-        for part in (net, *more.values())
-        if isinstance(part, nn.Module)
-        for p in part.parameters()
-    ]
+    modules = [part for part in (net, *more.values()) if isinstance(part, nn.Module)]
+    trained = list(itertools.chain.from_iterable(part.parameters() for part in modules))
     return METHODS[name](
         device=torch.device("cpu"),
         max_epochs=settings.pop("max_epochs", 1),
@@ -108,7 +105,7 @@ def build(
 
 
 def started(name: str, dims: int = 2, **settings: Any) -> SemiSupervisedTrainer:
-    """A trainer as it is before its first step."""
+    """Create a trainer as it is before its first step."""
     trainer = build(name, dims, **settings)
     trainer.before_first_step()
     trainer.network.train()
@@ -147,7 +144,7 @@ def test_labels_of_unlabelled_scans_are_not_there_to_be_used(name: str, batch: B
 
 @pytest.mark.parametrize("name", [n for n in UNLABELLED if n not in HARD])
 def test_the_unlabelled_loss_alone_goes_down(name: str, batch: Batch) -> None:
-    """Trained on it alone, with a teacher that stays or has no say, the loss falls by a fifth at least."""
+    """Check that the unlabelled loss alone falls by a fifth, with a constant or unused teacher."""
     torch.manual_seed(1)
     still = {"teacher_share": 0.0} if name == "label_propagation" else {}
     trainer = started(name, **still, **({"momentum": 0.9999} if name in TEACHERS else {}))
@@ -166,7 +163,7 @@ def test_the_unlabelled_loss_alone_goes_down(name: str, batch: Batch) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_learns_the_toy_problem(name: str, batch: Batch) -> None:
-    """Both losses together, through the engine: unlabelled scans are segmented in the end."""
+    """Check that unlabelled scans are segmented after training with both losses."""
     batches = [batch(2, seed) for seed in range(4)]
     trainer = build(
         name, batches=batches, max_epochs=20, lr=1e-2, unlabelled_weight=0.3, ramp_iterations=30
@@ -214,7 +211,7 @@ def test_the_ramp_and_the_weight_are_what_is_added(batch: Batch) -> None:
 
 
 def test_supervised_is_monais_trainer(batch: Batch) -> None:
-    """Without a method, the step is MONAI's own: the same weights to the last bit."""
+    """Check that supervised training gives MONAI's own weights, bit for bit."""
     from monai.engines import SupervisedTrainer
 
     batches = [batch(2, seed) for seed in range(3)]
@@ -257,7 +254,7 @@ def test_teacher_starts_from_what_the_student_has_and_follows(batch: Batch) -> N
 
 
 def test_uncertain_voxels_do_not_count(batch: Batch) -> None:
-    """Where the teacher says every class is as likely as the other, nothing is learned."""
+    """Check that nothing is learned where the teacher gives all classes equal probability."""
     trainer = started("uncertainty_aware", ramp_iterations=10, noise=0.0)
     with torch.no_grad():
         for parameter in trainer.teacher.final_conv.parameters():
@@ -298,7 +295,7 @@ def test_confidence_and_cutmix_against_a_loop(
 
 
 def test_soft_targets_against_the_formula(batch: Batch) -> None:
-    """Cross-entropy with the teacher's mixed probabilities over all voxels."""
+    """Compare with the cross-entropy with the teacher's mixed probabilities over all voxels."""
     trainer = started("weak_to_strong", soft=True, box=(1.0, 1.0))
     data = batch()
     loss = trainer.losses(data)[1]
@@ -313,7 +310,7 @@ def test_soft_targets_against_the_formula(batch: Batch) -> None:
 
 @pytest.mark.parametrize("iteration", [1, 5, 10, 50])
 def test_label_propagation_against_the_formula(iteration: int, batch: Batch) -> None:
-    """The target is carried over at first; in the end the teacher has its share of it."""
+    """Check that the target starts as the propagated labels and ends with the teacher's share."""
     trainer = started(
         "label_propagation", soft=True, teacher_share=0.4, teacher_ramp=10, box_probability=0.0
     )
@@ -400,7 +397,7 @@ def test_bad_settings(settings: dict[str, Any], words: str) -> None:
 
 
 class Linear(nn.Module):
-    """Mean squared error to the label: a loss that is linear in the batch."""
+    """Mean squared error to the label, a loss that is linear in the batch."""
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         return (logits - label).square().mean()
@@ -410,7 +407,8 @@ class Linear(nn.Module):
 def test_accumulated_gradients_are_those_of_the_joined_batch(name: str, batch: Batch) -> None:
     whole = [batch(seed=s) for s in range(3)]
     halves = [
-        {key: value[n : n + 1] for key, value in one.items()} for one in whole for n in range(2)
+        {key: value[n : n + 1] for key, value in one.items()}
+        for one, n in itertools.product(whole, range(2))
     ]
     ends = []
     for batches, steps in ((whole, 1), (halves, 2)):

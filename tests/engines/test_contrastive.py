@@ -1,7 +1,8 @@
-"""Contrastive trainers: what is contrasted, what learns, and what the diagnostics say."""
+"""Contrastive trainers: pairs, learning, and diagnostics."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ SIZE = [32, 32]
 
 
 def batches(count: int, labels: bool) -> list[dict[str, Tensor]]:
-    """Scans with a bright square, its label, and two noisy views."""
+    """Create scans with a bright square, its label, and two noisy views."""
     generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(count):
@@ -144,7 +145,7 @@ def test_measures_against_pairs() -> None:
     torch.manual_seed(3)
     rows, classes = torch.randn(7, 4).double(), torch.tensor([0, 1, 0, 1, 1, 2, 2])
     unit = rows / rows.norm(dim=1, keepdim=True)
-    pairs = [(i, j) for i in range(7) for j in range(7) if i < j]
+    pairs = list(itertools.combinations(range(7), 2))
     gaussian = [torch.exp(-2 * (unit[i] - unit[j]).square().sum()) for i, j in pairs]
     assert uniformity(rows) == pytest.approx(float(torch.stack(gaussian).mean().log()))
     assert alignment(rows, rows) == 0 and alignment(rows, -rows) == pytest.approx(4)
@@ -154,12 +155,7 @@ def test_measures_against_pairs() -> None:
         assert found[f"intra/{c}"] == pytest.approx(sum(same) / len(same))
     between = []
     for a, b in ((0, 1), (0, 2), (1, 2)):
-        cross = [
-            float(unit[i] @ unit[j])
-            for i in range(7)
-            for j in range(7)
-            if classes[i] == a and classes[j] == b
-        ]
+        cross = [float(x @ y) for x, y in itertools.product(unit[classes == a], unit[classes == b])]
         between.append(sum(cross) / len(cross))
     assert found["inter"] == pytest.approx(sum(between) / 3)
     assert uniformity(rows[:1]) == 0

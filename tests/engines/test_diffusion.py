@@ -1,4 +1,4 @@
-"""The diffusion trainers: their losses by the formulas, where gradients go, and that they learn."""
+"""Diffusion trainers: losses by the formulas, gradients, and learning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Batch = Callable[..., dict[str, Tensor]]
 
 @pytest.fixture
 def batch(batch: Batch) -> Batch:
-    """More unlabelled squares than labelled ones, in less noise."""
+    """Create more unlabelled squares than labelled ones, with less noise."""
     return functools.partial(batch, count=5, noise=0.1)
 
 
@@ -114,7 +114,8 @@ def test_masks_start_as_often_from_noise_as_in_testing(steps: int) -> None:
 def test_the_pretraining_learns_and_a_label_changes_nothing(
     caplog: pytest.LogCaptureFixture, batch: Batch
 ) -> None:
-    ends, seen = [], []  # type: list[dict[str, Tensor]], list[float]
+    ends: list[dict[str, Tensor]] = []
+    seen: list[float] = []
     for labelled in (True, False):
         batches = [
             {k: v for k, v in batch(seed=s).items() if labelled or k != "label"} for s in range(6)
@@ -148,7 +149,7 @@ def test_the_monitor_warns(
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("labelled_boxes", [0.0, 1.0])
 def test_the_losses_are_the_formulas(dims: int, labelled_boxes: float, batch: Batch) -> None:
-    """No rounds, every draw repeated: S and M against targets made by hand, scan by scan."""
+    """Compare S and M with targets computed scan by scan, without rounds, draws repeated."""
     trainer = cotrainer(dims, rounds=0, own_share=0.25, labelled_boxes=labelled_boxes)
     data = batch(dims)
     student = trainer.network.eval()
@@ -216,7 +217,8 @@ def test_the_students_loss_does_not_move_the_teacher(batch: Batch) -> None:
 
 
 def test_rounds_run_every_so_often(batch: Batch) -> None:
-    trainer, counts = cotrainer(rounds=2, rounds_every=3), []  # type: Any, list[int]
+    trainer: Any = cotrainer(rounds=2, rounds_every=3)
+    counts: list[int] = []
     real = trainer.diffusion.rounds
     trainer.diffusion.rounds = lambda images, count, *more: (
         counts.append(count),
@@ -229,7 +231,7 @@ def test_rounds_run_every_so_often(batch: Batch) -> None:
 
 
 def test_classes_are_aligned_before_the_first_step(batch: Batch) -> None:
-    """A teacher that learned under other names is renamed; one epoch does not undo that."""
+    """Check that a teacher's classes are renamed, and that an epoch keeps them."""
     trainer = cotrainer(epochs=40, batches=[batch(seed=s) for s in range(2)], rounds=0)
     trainer.run()
     grown = trainer.diffusion

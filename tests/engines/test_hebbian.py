@@ -1,4 +1,4 @@
-"""The Hebbian trainer: no labels, MONAI's events and handlers, bit-exact resume, calibration at the end."""
+"""Hebbian trainer: no labels, MONAI's events and handlers, bit-exact resume, calibration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LENGTH = 4
 
 
 class Scans(Dataset[dict[str, Tensor]]):
-    """Position -> a scan without a label."""
+    """Data set of scans without labels, which differ by position."""
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         return {
@@ -54,7 +54,7 @@ def trainer(
 
 
 def outputs(net: nn.Module) -> list[Tensor]:
-    """What every convolution but the head gives on the last scans of the training."""
+    """Return the outputs of all convolutions but the head on the last scans of the training."""
     found: list[Tensor] = []
     handles = [
         m.register_forward_hook(lambda _, __, y: found.append(y))

@@ -1,4 +1,4 @@
-"""A training that is stopped anywhere and resumed ends as the one that was never stopped, bit for bit.
+"""Resume of a training that was stopped anywhere: it ends bit for bit as an uninterrupted one.
 
 Run as a script, this file trains and is killed at several moments (see ``_train_and_be_killed``).
 """
@@ -40,7 +40,7 @@ Trace = list[tuple[int, float]]
 
 
 def tiny_network(channels: int = 4) -> nn.Module:
-    """With dropout, which uses the global random generator."""
+    """Create a network with dropout, which uses the global random generator."""
     return nn.Sequential(
         nn.Conv3d(1, channels, 3, padding=1), nn.Dropout(0.4), nn.ReLU(), nn.Conv3d(channels, 2, 1)
     )
@@ -64,7 +64,7 @@ def build(
     epochs: int = EPOCHS,
     init_weights: str | None = None,
 ) -> tuple[SupervisedTrainer, nn.Module, Trace]:
-    """A trainer as the bundles' train.json wires it, with its network and the trace of losses that it will fill."""
+    """Create a trainer as in the bundles' train.json, its network, and a trace for its losses."""
     set_determinism(seed)
     network = tiny_network() if network is None else network
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.05)
@@ -115,7 +115,7 @@ def build(
 
 
 class Stopped(Exception):
-    """Stands for whatever ends a process between two iterations."""
+    """Exception that ends a training between two iterations."""
 
 
 def stop_at(trainer: SupervisedTrainer, iteration: int) -> None:
@@ -132,7 +132,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trace, dict[str, torch.Tensor]]:
-    """The uninterrupted training: its folder, trace and last weights."""
+    """Run the uninterrupted training; return its folder, trace and last weights."""
     folder = tmp_path_factory.mktemp("whole")
     torch.set_num_threads(1)
     trainer, network, trace = build(folder)
@@ -141,11 +141,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trace, dict[s
 
 
 def assert_same_end(folder: Path, whole: Any, *traces: Trace) -> None:
-    """Losses (of iterations that ran twice, too), weights and files equal those of the uninterrupted training."""
+    """Compare losses (also of repeated iterations), weights and files with the reference."""
     reference_folder, reference_trace, weights = whole
     steps = dict(reference_trace)
-    assert all(loss == steps[iteration] for trace in traces for iteration, loss in trace)
-    assert {iteration for trace in traces for iteration, _ in trace} == set(steps)
+    for trace in traces:
+        assert all(loss == steps[iteration] for iteration, loss in trace)
+    assert set().union(*(dict(trace) for trace in traces)) == set(steps)
     ends = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (folder, reference_folder)]
     assert equal(ends[0]["network"], weights)
     for name in ("curve", "iteration", "epoch", "best", "lr_scheduler"):
@@ -194,7 +195,7 @@ def test_stopped_twice(tmp_path: Path, whole: Any) -> None:
 
 
 def test_dropout_makes_the_trace_depend_on_the_generator(tmp_path: Path, whole: Any) -> None:
-    """Otherwise the tests above would pass without the generators in the checkpoint."""
+    """Check that the random generator matters; otherwise the tests above would prove nothing."""
     trainer, _, trace = build(tmp_path)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda _: torch.rand(1))
     trainer.run()
@@ -241,13 +242,19 @@ def _train_and_be_killed(folder: Path, moment: str) -> None:
     if moment == "before the rename":
         rename = os.replace
         names = itertools.count()
-        os.replace = lambda a, b: die() if next(names) == 11 else rename(a, b)  # type: ignore[assignment]
+
+        def rename_or_die(source: Any, target: Any) -> None:
+            if next(names) == 11:
+                die()
+            rename(source, target)
+
+        os.replace = rename_or_die
     trainer.run()
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one killed training per moment, all forked from one fresh process."""
+    """Create a folder with one killed training per moment, all forked from one fresh process."""
     folder = tmp_path_factory.mktemp("killed")
     done = subprocess.run(
         [sys.executable, __file__, str(folder)],
@@ -342,7 +349,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
 
 
 class Payload:
-    """Runs code when it is unpickled."""
+    """Object that runs code when it is unpickled."""
 
     def __init__(self, proof: Path) -> None:
         self.proof = proof
@@ -398,7 +405,7 @@ def test_an_unusable_checkpoint_is_refused(
 
 
 def test_another_budget_is_refused_at_the_start(tmp_path: Path, whole: Any) -> None:
-    """The schedule spans the whole budget: going on with another one would fail at its end, hours later."""
+    """Check that another budget is refused early: the schedule would fail only at its end."""
     (tmp_path / "checkpoint.pt").write_bytes((whole[0] / "checkpoint.pt").read_bytes())
     trainer, _, trace = build(tmp_path, resume=True, epochs=EPOCHS + 2)
     with pytest.raises(CheckpointError, match=r"5 x 3, now 7 x 3"):

@@ -1,4 +1,4 @@
-"""Which weights a training keeps: the best by the smoothed metric, the last, and the gradient scaler with them."""
+"""Selection of the weights that a training keeps, and the state of its gradient scaler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from monai_semiseg.handlers.checkpoint import TrainingCheckpoint
 def epochs_of(
     folder: Path, metrics: list[float | None], smoothing: float, **settings: Any
 ) -> TrainingCheckpoint:
-    """Run one iteration per epoch that sets the weight to the epoch's number; None is an epoch without validation."""
+    """Run one iteration per epoch that sets the weight to the epoch's number.
+
+    None is an epoch without validation.
+    """
     network = nn.Linear(1, 1, bias=False)
     evaluator = Engine(lambda engine, batch: None)
     evaluator.state.key_metric_name = "dice"

@@ -1,4 +1,4 @@
-"""A checkpoint belongs to one training: what differs is named, and refused unless told otherwise."""
+"""Fingerprint of a training: differences are named, and refused unless allowed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def settings(data: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def of(stage: Path, overlays: list[Path], settings: dict[str, Any]) -> TrainingFingerprint:
-    """The fingerprint of a training that is not begun."""
+    """Return the fingerprint of a training that has not started."""
     merged = merge_configs([stage, *overlays], {"bundle_root": str(stage.parents[1]), **settings})
     found = ConfigParser(merged).get_parsed_content(FINGERPRINT)
     assert isinstance(found, TrainingFingerprint)
@@ -106,7 +106,7 @@ def test_another_experiment_is_not_resumed(
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
 def test_what_may_differ(stage: Path, data: Path, tmp_path: Path) -> None:
-    """Every training of the bundles: devices, folders and processes do not make it another one."""
+    """Check for all bundles that devices, folders and processes may differ."""
     base = of(stage, [], {"dataset_dir": str(data)})
     moved = tmp_path / "moved"
     moved.mkdir()
@@ -135,7 +135,7 @@ def test_what_may_differ(stage: Path, data: Path, tmp_path: Path) -> None:
 
 
 def test_tracking_may_be_switched_on(data: Path) -> None:
-    """As MONAI adds it to a config."""
+    """Switch tracking on as MONAI adds it to a config."""
     from monai.bundle import DEFAULT_MLFLOW_SETTINGS, ConfigWorkflow
 
     stage = STAGES[-1]

@@ -1,4 +1,4 @@
-"""Training in bfloat16 on a CPU: gradients are right, also where oneDNN's are not, and a training stays close."""
+"""Training in bfloat16 on a CPU: correct gradients, and a result close to float32."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def gradients(
 
 
 def largest_error() -> str | None:
-    """None, or the first convolution whose bfloat16 gradients differ from those in float32 by more than 3 %."""
+    """Return the first convolution whose bfloat16 gradients differ by more than 3 %, or None."""
     torch.manual_seed(0)
     for size, kernel in itertools.product(
         itertools.product((1, 2, 3, 4), (2, 5), (1, 3)), (1, 3, 5)
@@ -95,7 +95,7 @@ def test_no_precision_is_no_autocast() -> None:
 
 
 def test_a_network_trains_alike() -> None:
-    """A U-Net whose lowest stage has 2 x 2 x 2 voxels: the loss falls as it does in float32."""
+    """Check that the loss falls as in float32, for a lowest stage of 2 x 2 x 2 voxels."""
     ends = []
     for dtype in (None, torch.bfloat16):
         torch.manual_seed(0)
@@ -122,7 +122,7 @@ def test_names() -> None:
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let the CPU answer as another one would."""
+    """Replace the CPU's capabilities by another one's."""
 
     def answer(onednn: bool, **instructions: bool) -> None:
         precision._say.cache_clear()

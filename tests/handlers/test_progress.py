@@ -1,4 +1,4 @@
-"""What a person sees of a training: the bar over the whole budget, and the learning curve's files."""
+"""Progress bar over the whole training, and files of the learning curve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def trainer_with_losses(losses: list[float]) -> Engine:
 
 
 def evaluator_of(trainer: Engine, metrics: list[float | None]) -> Engine:
-    """Stands for a validation after every epoch; None is an epoch without one."""
+    """Create a validation after every epoch; None is an epoch without one."""
     evaluator = Engine(lambda engine, _: None)
     evaluator.state.key_metric_name = "dice"
 

@@ -1,4 +1,4 @@
-"""The output of a step, as our handlers and as MONAI's read it."""
+"""Output of a step, as our handlers and as MONAI's read it."""
 
 from __future__ import annotations
 

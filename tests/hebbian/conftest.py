@@ -1,4 +1,4 @@
-"""Slow, literal site enumeration that the fast rules are held against."""
+"""Slow enumeration of sites as the reference of the fast rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = [
 def make(
     setting: tuple, transposed: bool = False, output_padding: int = 0
 ) -> tuple[nn.Module, Tensor, Tensor]:
-    """A layer in float64 with its input and output."""
+    """Create a layer in float64 with its input and output."""
     dims, given, out, kernel, stride, padding, dilation, groups = setting
     torch.manual_seed(7)
     kind = {
@@ -43,7 +43,7 @@ def make(
 
 
 def patches(large: Tensor, sites: tuple[int, ...], layer: nn.Module) -> Tensor:
-    """``(N, C, taps)``: for every site, what each tap sees, voxel by voxel; zeros outside."""
+    """Return ``(N, C, taps)``: the voxel that each tap sees at every site; zeros outside."""
     rows = []
     taps = list(product(*map(range, layer.kernel_size)))
     for sample in large:
@@ -63,7 +63,7 @@ def patches(large: Tensor, sites: tuple[int, ...], layer: nn.Module) -> Tensor:
 
 
 def rows(small: Tensor) -> Tensor:
-    """``(N, C)``: responses of every site, in the order of :func:`patches`."""
+    """Return ``(N, C)``: responses of every site, in the order of :func:`patches`."""
     return small.flatten(2).permute(0, 2, 1).flatten(0, 1)
 
 

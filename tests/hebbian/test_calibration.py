@@ -1,4 +1,4 @@
-"""Calibration: every chosen layer's output is standardised, and the network is otherwise the same."""
+"""Calibration: outputs of selected layers are standardised, the rest is unchanged."""
 
 from __future__ import annotations
 

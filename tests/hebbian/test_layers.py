@@ -1,4 +1,4 @@
-"""Which layers of stock networks learn."""
+"""Selection of the layers of stock networks that learn."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Learning that is attached from outside, over whole stock networks."""
+"""Local learning attached to whole stock networks."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -72,9 +73,10 @@ def test_stock_networks_keep_their_keys_and_every_chosen_layer_moves(name: str) 
         one_dimensional = layer.in_channels * layer.weight[0, 0].numel() == 1
         if not one_dimensional:
             assert moved == (key in observed), key
-    learned = {
-        id(p) for layer in learner.layers.values() for p in layer.parameters()
-    }  # DynUNet names layers twice
+    # By identity, because DynUNet names layers twice.
+    learned: set[int] = set()
+    for layer in learner.layers.values():
+        learned.update(map(id, layer.parameters()))
     untouched = [
         key for key, p in net.named_parameters(remove_duplicate=False) if id(p) not in learned
     ]
@@ -115,7 +117,8 @@ def test_no_graph_is_built() -> None:
     learner.attach()
     net(images())  # even where the caller forgot no_grad
     learner.step(0.1)
-    assert all(not s.correlation.requires_grad for sums in learner._last.values() for s in sums)
+    for sums in learner._last.values():
+        assert not any(one.correlation.requires_grad for one in sums)
     assert all(p.grad is None for p in net.parameters())
 
 
@@ -227,8 +230,6 @@ def test_mean_cosine_against_pairs() -> None:
     filters = torch.randn(5, 2, 3)
     pairs = [
         abs(float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0)))
-        for i, a in enumerate(filters)
-        for j, b in enumerate(filters)
-        if i != j
+        for a, b in itertools.combinations(filters, 2)
     ]
     assert mean_cosine(filters) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)

@@ -34,7 +34,10 @@ TRANSPOSED = [
 def slow_update(
     rule: Rule, x: Tensor, v: Tensor, w: Tensor, hebbian_only: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Hebbian and decay term of one group, gain included, from patches (N, P), responses (N, C), filters (C, P)."""
+    """Compute Hebbian and decay term of one group, gain included.
+
+    x: patches ``(N, P)``; v: responses ``(N, C)``; w: filters ``(C, P)``.
+    """
     hebbian, decay = torch.zeros_like(w), torch.zeros_like(w)
     won = torch.zeros(len(w), dtype=torch.float64)
     for x_n, v_n in zip(x, v, strict=True):
@@ -189,7 +192,7 @@ def test_per_tap_is_independent_pointwise_layers(rule: Rule) -> None:
 
 
 def test_soft_winner_take_all_equals_autograd() -> None:
-    """Acceptance test of the specification: the gradient of sum r conv(x, W) less (sum r) W, r held fixed."""
+    """Compare with the gradient of sum r conv(x, W) minus (sum r) W, with r constant."""
     layer, images, output = make((3, 2, 4, 3, 2, 1, 1, 1))
     rule = SoftWinnerTakeAll(3.0, balanced=False)
     weight = layer.weight.detach().clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""The consistency losses against loops over voxels, in float64."""
+"""Consistency losses against loops over voxels, in float64."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def probabilities(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 def voxels(tensor: Tensor) -> list[list[float]]:
-    """One list of channel values per voxel."""
+    """Return one list of channel values per voxel."""
     return tensor.movedim(1, -1).reshape(-1, tensor.shape[1]).tolist()
 
 

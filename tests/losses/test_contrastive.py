@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import product
 from pathlib import Path
@@ -30,7 +31,7 @@ def unit(rows: Tensor) -> Tensor:
 def slow(
     rows: Tensor, groups: list[int], anchors: list[int], temperature: float, form: str = "out"
 ) -> list[Tensor]:
-    """Return the loss of every anchor that counts, one anchor after the other."""
+    """Compute the loss of every anchor that counts, pair by pair."""
     f = unit(rows)
     losses = []
     for i in anchors:
@@ -107,7 +108,7 @@ def maps(dims: int, size: int = 4) -> tuple[Tensor, Tensor]:
 
 
 def flat(f: Tensor, y: Tensor, box: tuple[slice, ...]) -> tuple[Tensor, list[int]]:
-    """Rows and classes of a box, voxel by voxel."""
+    """Return rows and classes of a box, voxel by voxel."""
     ranges = [range(*s.indices(n)) for s, n in zip(box, f.shape[2:], strict=True)]
     rows, classes = [], []
     for b in range(len(f)):
@@ -160,16 +161,11 @@ def test_self_local_contrast_against_pairs() -> None:
     loss = SelfLocalContrast(0.3, stride=2)(first, second)
     torch.manual_seed(5)
     begin = torch.randint(2, (2,)).tolist()
+    grid = [range(start, 4, 2) for start in begin]
     means = []
     for one, other in zip(first, second, strict=True):
-        rows = torch.stack(
-            [
-                v[:, i, j]
-                for v in (one, other)
-                for i in range(begin[0], 4, 2)
-                for j in range(begin[1], 4, 2)
-            ]
-        )
+        voxels = itertools.product((one, other), *grid)
+        rows = torch.stack([view[:, i, j] for view, i, j in voxels])
         means.append(torch.stack(slow(rows, [0, 1, 2, 3] * 2, list(range(8)), 0.3)).mean())
     equal_with_gradient(loss, torch.stack(means).mean(), first)
 
@@ -267,7 +263,7 @@ def test_bad_requests(call: object, words: str) -> None:
     "loss", [LocalContrast(stride=2), SelfLocalContrast(stride=2)], ids=lambda v: type(v).__name__
 )
 def test_no_voxel_is_left_out_for_ever(loss: torch.nn.Module) -> None:
-    """On a fixed grid, a network with transposed convolutions learns no voxels but the grid's."""
+    """Check that all voxels are drawn: on a fixed grid, others would not be learned."""
     f, y = maps(2)
     for _ in range(30):
         (loss(f, y) if isinstance(loss, LocalContrast) else loss(f, f + 1)).backward()

@@ -1,4 +1,4 @@
-"""Weighted Dice and cross-entropy: MONAI's where all voxels count, a loop where some do."""
+"""Weighted Dice and cross-entropy against MONAI's with equal weights, and a loop otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The moving average against its formula, tensor by tensor."""
+"""Moving average against its formula, tensor by tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The diffusion teacher: noise, steps, rounds and classes, each against the formula written out."""
+"""Diffusion teacher: noise, steps, rounds and classes, each against the formula written out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEATURES = (4, 4, 4, 4, 8, 4)
 
 
 def pathway(dims: int, outputs: int, seed: int = 0) -> TimeConditionedUNet:
-    """A network that has learned something about time."""
+    """Create a network whose output depends on the timestep."""
     torch.manual_seed(seed)
     net = TimeConditionedUNet(dims, 1 + CLASSES, outputs, FEATURES, embedding=8)
     for layer in net.modulations.values():
@@ -37,11 +37,13 @@ def images(dims: int = 2, seed: int = 0) -> Tensor:
 
 
 class Seen(nn.Module):
-    """Notes what goes in, and lets a function answer."""
+    """Network that records its inputs and answers by a function."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__()
-        self.answer, self.inputs, self.times = answer, [], []  # type: Any, list[Tensor], list[list[int]]
+        self.answer = answer
+        self.inputs: list[Tensor] = []
+        self.times: list[list[int]] = []
 
     def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
         self.inputs.append(x)
@@ -51,7 +53,7 @@ class Seen(nn.Module):
 
 
 def levels(timesteps: int = 1000) -> Tensor:
-    """a_t of the cosine schedule (Nichol and Dhariwal, 2021), one product after the other."""
+    """Compute a_t of the cosine schedule (Nichol and Dhariwal, 2021), factor by factor."""
     curve = [
         torch.cos(torch.tensor((t / timesteps + 0.008) / 1.008 * torch.pi / 2)) ** 2
         for t in range(timesteps + 1)

@@ -1,4 +1,4 @@
-"""2-D weights in a 3-D network: the same output in every slice of a volume whose slices are alike."""
+"""Inflated weights: a 3-D network gives the 2-D output in every slice of a constant volume."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai_semiseg.networks.inflation import fitted
 
 
 class Net(nn.Module):
-    """What an encoder and decoder are made of, without norms, which see the ends of the volume."""
+    """Encoder and decoder without norms, which would depend on the ends of the volume."""
 
     def __init__(self, dims: int, up: int = 2) -> None:
         super().__init__()

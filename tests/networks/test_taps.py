@@ -1,7 +1,8 @@
-"""Reading and replaying layers of stock networks leaves the networks as they were."""
+"""Layers of stock networks are read and replayed; the networks stay as they were."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -54,7 +55,8 @@ def test_a_copy_with_replayed_encoder_is_the_network(name: str) -> None:
         for layer, replay in replays.items():
             replay.output = features[layer]
         assert torch.equal(decoder(torch.zeros_like(image)), expected)
-    inside = sum(p.numel() for layer in layers.values() for p in layer.parameters())
+    parameters = itertools.chain.from_iterable(layer.parameters() for layer in layers.values())
+    inside = sum(p.numel() for p in parameters)
     assert (
         sum(p.numel() for p in decoder.parameters())
         == sum(p.numel() for p in network.parameters()) - inside

@@ -1,4 +1,4 @@
-"""Weights on disk -> a network: what matches is loaded and counted, what is damaged or harmful is refused."""
+"""Loading of weights: matches are loaded and counted, damaged or harmful files refused."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_safetensors(tmp_path: Path, source: nn.Module) -> None:
 
 
 class Wrapped(nn.Module):
-    """As DistributedDataParallel and compiled modules hold their network."""
+    """Wrapper like DistributedDataParallel and compiled modules."""
 
     def __init__(self, inner: nn.Module, name: str) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ def test_torn_files_are_refused(
 
 
 def test_a_flipped_bit_in_any_tensor_is_noticed(tmp_path: Path, source: nn.Module) -> None:
-    """torch.load alone returns other weights, silently."""
+    """Check that a flipped bit is noticed; torch.load alone returns other weights silently."""
     file = tmp_path / "w.pt"
     torch.save(source.state_dict(), file)
     whole = file.read_bytes()
@@ -214,7 +214,7 @@ def test_random_damage_is_a_typed_error_or_harmless(tmp_path: Path, source: nn.M
 
 
 class Payload:
-    """Runs code when it is unpickled."""
+    """Object that runs code when it is unpickled."""
 
     def __init__(self, proof: Path) -> None:
         self.proof = proof
@@ -311,7 +311,7 @@ def test_checkpoints_of_other_trainings_are_unwrapped_with_a_line(
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module.model."])
 def test_a_network_whose_own_names_begin_as_a_prefix_does_keeps_them(prefix: str) -> None:
-    """All names of MONAI's UNet begin with ``model.``."""
+    """Check that names of MONAI's UNet, which all begin with ``model.``, are kept."""
     network = UNet(3, 1, 2, channels=(2, 4), strides=(2,))
     state = prefixed(network.state_dict(), prefix.replace("module.", ""))
     assert equal(named_alike(network, state), network.state_dict())
