@@ -159,4 +159,5 @@ class CaseMetrics:
 
 def _whole_numbers(label_map: Any) -> NDArray[np.int64]:
     """Return a label map ``(1, i, j, k)`` as an array ``(i, j, k)``."""
-    return np.asarray(label_map.as_tensor().cpu())[0].round().astype(np.int64)
+    values = np.asarray(label_map.as_tensor().cpu())[0]
+    return np.asarray(values.round(), dtype=np.int64)

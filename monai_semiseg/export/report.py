@@ -110,7 +110,7 @@ def _write_csv(results: Sequence[CaseResult], path: Path, names: Mapping[int, st
     for result in results:
         volumes = [_volume(result, name) for name in labels]
         measured = [result.measures.get(name, {}).get(kind, "") for kind, name in measures]
-        row = [result.input, result.status, result.output, result.reason, *volumes]
+        row: list[Any] = [result.input, result.status, result.output, result.reason, *volumes]
         row += [f"{result.seconds:.3f}", round(result.memory_mb), *measured]
         rows.append([*row, ";".join(result.flags)])
     write_table(path, header, rows)
