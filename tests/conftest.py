@@ -43,18 +43,19 @@ def write_dataset() -> Callable[..., Path]:
         secret: bool = False,
         small_last: bool = False,
     ) -> Path:
-        rng, entries = np.random.default_rng(0), []
+        rng = np.random.default_rng(0)
+        entries: list[dict[str, str]] = []
+        kinds = ["image", "label"] if labelled else ["image"]
         for n in range(scans):
             small = small_last and n == scans - 1
             label = np.zeros((20, 24, 18) if small else shape, np.uint8)
-            label[6:12, 8:20, 5:15], label[12:18, 8:20, 5:15] = 1, 2
+            label[6:12, 8:20, 5:15] = 1
+            label[12:18, 8:20, 5:15] = 2
             arrays = {
                 "image": (rng.normal(size=label.shape) + 3 * label).astype(np.float32),
                 "label": label,
             }
-            entries.append(
-                {name: f"{name}s/{n}.nii.gz" for name in (arrays if labelled else ["image"])}
-            )
+            entries.append({name: f"{name}s/{n}.nii.gz" for name in kinds})
             for name, file in entries[-1].items():
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 affine = np.diag([-1.0, -1.0, 1.2, 1.0]) if small else np.eye(4)

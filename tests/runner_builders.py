@@ -1,4 +1,4 @@
-"""Tiny scans with known masks, and a runner whose network is a threshold with a left and a right side."""
+"""Tiny scans with known masks, and a runner whose network is a threshold with two sides."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ PATIENT = {
 
 
 class Sides(nn.Module):
-    """Voxels above the level are 1 in the first half of the first axis (the left, in RAS) and 2 in the second.
+    """Network that labels voxels above a level: 1 in the first half of axis 0 (left), else 2.
 
-    Without ``split`` all of them are 1: what a network says about a voxel, whichever patch it sees.
+    Without ``split`` all of them are 1, so that a label does not depend on the patch.
     """
 
     def __init__(self, split: bool = True) -> None:
@@ -104,29 +104,38 @@ def write_nifti(
 def write_dicom(
     folder: Path, array: NDArray[Any], spacing: Sequence[float] = (1.0, 1.0, 1.0), **tags: Any
 ) -> NDArray[np.float64]:
-    """Write an axial MR series of a scan of shape (column, row, slice) with values in 0..1; return its RAS affine."""
+    """Write an axial MR series of a scan (column, row, slice) with values in 0..1.
+
+    Returns its affine in RAS.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    series, study, frame = generate_uid(), generate_uid(), generate_uid()
+    series_uid = generate_uid()
+    study_uid = generate_uid()
+    frame_uid = generate_uid()
     for k in range(array.shape[2]):
         dataset = pydicom.Dataset()
         dataset.file_meta = pydicom.dataset.FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
-        dataset.SeriesInstanceUID, dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = (
-            series,
-            study,
-            frame,
-        )
-        dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "MR", 1, array.shape[2] - k
+        dataset.SeriesInstanceUID = series_uid
+        dataset.StudyInstanceUID = study_uid
+        dataset.FrameOfReferenceUID = frame_uid
+        dataset.Modality = "MR"
+        dataset.SeriesNumber = 1
+        dataset.InstanceNumber = array.shape[2] - k
         dataset.Columns, dataset.Rows = array.shape[:2]
-        dataset.PixelSpacing, dataset.SliceThickness = [spacing[1], spacing[0]], spacing[2]
+        dataset.PixelSpacing = [spacing[1], spacing[0]]
+        dataset.SliceThickness = spacing[2]
         dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         dataset.ImagePositionPatient = [-20.0, -30.0, k * spacing[2]]
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.SamplesPerPixel = 1
+        dataset.PhotometricInterpretation = "MONOCHROME2"
         dataset.BitsAllocated = dataset.BitsStored = 16
-        dataset.HighBit, dataset.PixelRepresentation = 15, 0
-        dataset.RescaleSlope, dataset.RescaleIntercept = 0.001, 0.0
+        dataset.HighBit = 15
+        dataset.PixelRepresentation = 0
+        dataset.RescaleSlope = 0.001
+        dataset.RescaleIntercept = 0.0
         dataset.PixelData = np.round(array[:, :, k].T * 1000).astype("<u2").tobytes()
         for name, value in {**PATIENT, **tags}.items():
             setattr(dataset, name, value)
@@ -138,11 +147,11 @@ def write_dicom(
 
 def orientations() -> list[NDArray[np.float64]]:
     """All 48 orders and directions of three axes, in nibabel's form."""
-    return [
-        np.array(list(zip(axes, signs, strict=True)), dtype=float)
-        for axes in itertools.permutations(range(3))
-        for signs in itertools.product((1, -1), repeat=3)
-    ]
+    turns = []
+    for axes in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            turns.append(np.array(list(zip(axes, signs, strict=True)), dtype=float))
+    return turns
 
 
 @pytest.fixture
@@ -153,7 +162,7 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_runner(tmp_path: Path, weights: Path) -> Callable[..., BatchRunner]:
-    """A runner from ``tmp_path/in`` to ``tmp_path/out``, wired as the bundles' inference.json is."""
+    """Runner from ``tmp_path/in`` to ``tmp_path/out``, built as in the bundles' inference.json."""
 
     def make(spacing: Sequence[float] | None = None, **settings: Any) -> BatchRunner:
         steps: list[Any] = [

@@ -1,4 +1,4 @@
-"""Look a dataset over: pairs, geometry, label values, empty labels, odd scans, duplicates and leaks."""
+"""Check a dataset: pairs, geometry, label values, empty labels, odd scans, duplicates, leaks."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reader_has_gone() -> bool:
-    """Whether it is our own output that nobody reads any more (``| head``), not some worker's pipe that broke."""
+    """Return True if stdout is closed (``| head``); False if a worker's pipe broke."""
     watch = select.poll()
     watch.register(sys.stdout, 0)  # errors are told whatever is asked for
     return bool(watch.poll(0))

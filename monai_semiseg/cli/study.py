@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     index, count = parse_shard(args.shard)
     specs = prepare_cells(grid, grid.cells, device=args.device)
     for source in args.completed:
-        count = import_completed_runs(specs, source)
-        say_aside(f"results of {count} cells imported from {source}")
+        imported = import_completed_runs(specs, source)
+        say_aside(f"results of {imported} cells imported from {source}")
     if args.dry_run:
         return _list(specs)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}

@@ -189,7 +189,7 @@ class BatchRunner:
         return self.results
 
     def exit_code(self) -> int:
-        """0 if every case was done, 3 if some failed; else 5 if some masks are flagged."""
+        """Return 3 if cases failed, else 5 if masks are flagged, else 0."""
         if self.failed:
             return 3
         return 5 if self.flagged else 0

@@ -1,4 +1,4 @@
-"""The command line: start-up without heavy imports, exit codes, messages, and what the verbs write."""
+"""The command line: start-up without heavy imports, exit codes, messages, and files written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def write_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     """Ten labelled scans in a plain pair of folders."""
-    root, rng = tmp_path / "data", np.random.default_rng(0)
+    root = tmp_path / "data"
+    rng = np.random.default_rng(0)
     for n in range(10):
         image = rng.normal(size=(20, 18, 12)).astype(np.float32)
         label = np.zeros(image.shape, dtype=np.uint8)
@@ -95,7 +96,8 @@ def test_check_names_the_bad_file_and_exits_with_2(
 
 
 def test_split_and_plan_write_what_the_bundles_read(dataset: Path, tmp_path: Path) -> None:
-    datalist, plan = tmp_path / "datalist.json", tmp_path / "plan.yaml"
+    datalist = tmp_path / "datalist.json"
+    plan = tmp_path / "plan.yaml"
     assert (
         main(["split", str(dataset), "--labelled", "4", "--test", "3", "--output", str(datalist)])
         == 0
@@ -190,7 +192,8 @@ def test_a_reader_that_has_gone_is_no_error(dataset: Path, buffered: bool) -> No
 
 def test_a_worker_whose_pipe_broke_is_one() -> None:
     code = (
-        "import sys\nfrom monai_semiseg.cli import check, main\ndef fail(args): raise BrokenPipeError('a worker')\n"
+        "import sys\nfrom monai_semiseg.cli import check, main\n"
+        "def fail(args): raise BrokenPipeError('a worker')\n"
         "check.run = fail\nsys.exit(main.main(['check', '.']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

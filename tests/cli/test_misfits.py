@@ -39,7 +39,8 @@ def shifted_by(offset: float) -> np.ndarray[Any, Any]:
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     """Scans of one box in noise. One label is stored backwards with its affine, which is sound."""
-    root, rng = tmp_path / "data", np.random.default_rng(0)
+    root = tmp_path / "data"
+    rng = np.random.default_rng(0)
     for name in (*SOUND, *BAD):
         label = np.zeros((20, 18, 16), np.uint8)
         label[3:12, 4:9, 5:14] = 1
@@ -79,11 +80,9 @@ def test_split_leaves_them_out_and_names_them(
     assert [line.split(": ")[1] for line in said.splitlines()] == list(BAD)
     assert "E_GEOMETRY" in said and "3 mm off the image" in said and "E_NOT_NIFTI" in said
     content = load_datalist(out)
-    images = [
-        entry["image"]
-        for section in ("training", "unlabeled", "validation", "test")
-        for entry in content[section]
-    ]
+    images = []
+    for section in ("training", "unlabeled", "validation", "test"):
+        images += [entry["image"] for entry in content[section]]
     assert sorted(images) == sorted(f"images/{name}.nii.gz" for name in SOUND)
 
 

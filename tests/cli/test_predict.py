@@ -18,7 +18,9 @@ BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 
 def predict(output: Path, *configs: Path) -> int:
     scan = ROOT / "sample_data" / "scans" / "plain.nii"
-    more = [word for file in configs for word in ("--config", str(file))]
+    more = []
+    for file in configs:
+        more += ["--config", str(file)]
     return main(
         [
             "predict",

@@ -12,6 +12,10 @@ import yaml
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.cli.study import add_arguments
+from monai_semiseg.study import runner
+from monai_semiseg.study.cell import CellSpec
+from monai_semiseg.study.report import versions
+from monai_semiseg.study.runner import RunOutcome
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASET = ROOT / "sample_data" / "dataset"
@@ -92,6 +96,26 @@ def test_both_names_of_completed_studies() -> None:
     add_arguments(parser)
     words = ["data", "--output", "out", "--known", "a", "--completed", "b"]
     assert parser.parse_args(words).completed == [Path("a"), Path("b")]
+
+
+def test_completed_studies_leave_the_shard_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two processes runs every second cell, whatever it imports before."""
+    started: list[str] = []
+
+    def run_cells(specs: list[CellSpec], **_: int) -> RunOutcome:
+        started.extend(spec.cell.id for spec in specs)
+        return RunOutcome()
+
+    monkeypatch.setattr(runner, "run_cells", run_cells)
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "protocol.json").write_text(json.dumps({"versions": versions(), "cells": {}}))
+    (earlier / "results.csv").touch()
+    words = ("--methods", "supervised", "--labelled", "4", "--seeds", "0,1", "--test", "2")
+    assert ask(tmp_path / "out", *words, "--shard", "2/2", "--completed", str(earlier)) == 0
+    assert started == ["supervised__4_labelled__seed_1"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_basel
 
 def network(dims: int = 3, outputs: int = 3) -> torch.nn.Module:
     parser = ConfigParser(ConfigParser.load_config_file(str(BUNDLE / "configs" / "inference.json")))
-    parser["spatial_dims"], parser["out_channels"] = dims, outputs
+    parser["spatial_dims"] = dims
+    parser["out_channels"] = outputs
     return parser.get_parsed_content("network_def")  # type: ignore[no-any-return]
 
 

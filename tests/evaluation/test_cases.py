@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def loader(workers: int = 0) -> DataLoader:
 def test_every_case_comes_once_the_bad_one_with_its_reason(workers: int) -> None:
     batches = list(loader(workers))
     assert [float(b["image"].mean()) for b in batches if "image" in b] == [0, 2, 3]
-    (failed,) = [case for batch in batches for case in failed_cases(batch)]
+    (failed,) = itertools.chain.from_iterable(map(failed_cases, batches))
     assert (failed.case, failed.code) == ("1", "E_LABEL")
     assert failed.reason.startswith("E_LABEL images/1.nii.gz: label values [255.0]")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from pathlib import Path
@@ -27,7 +28,8 @@ AFFINE = torch.diag(torch.tensor([2.0, 1.0, 3.0, 1.0], dtype=torch.float64))
 def item(name: str, offset: int = 0, shape: tuple[int, ...] = (12, 12, 8)) -> dict[str, Any]:
     """A case whose prediction of class 1 is off by ``offset`` voxels along the first axis."""
     label = np.zeros((1, 12, 12, 8))
-    label[:, 2:5, 2:6, 2:6], label[:, 2:5, 7:10, 2:6] = 1, 2
+    label[:, 2:5, 2:6, 2:6] = 1
+    label[:, 2:5, 7:10, 2:6] = 2
     pred = np.where(label == 2, 2, np.roll(label == 1, offset, axis=1))
     meta = {"filename_or_obj": f"/somewhere/labels/{name}.nii.gz"}
     pred = np.pad(
@@ -66,9 +68,7 @@ def test_scores_are_in_mm_and_per_case(tmp_path: Path) -> None:
         (row["case"], row["class"]): row
         for row in csv.DictReader((tmp_path / "metrics.csv").open())
     }
-    assert list(rows) == [
-        (case, index) for case in ("good", "shifted", "gone") for index in ("1", "2")
-    ]
+    assert list(rows) == list(itertools.product(("good", "shifted", "gone"), ("1", "2")))
     assert [
         float(rows[case, "1"]["dice"]) for case in ("good", "shifted", "gone")
     ] == pytest.approx([1.0, 1 / 3, 0.0], abs=1e-5)
@@ -166,7 +166,7 @@ def test_a_label_stored_backwards_has_the_score_of_the_plain_one(tmp_path: Path)
 
 
 def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
-    """An engine without data ends well and writes nothing: an empty test section would go unnoticed."""
+    """An engine without data ends without an error and writes nothing."""
     engine = Engine(lambda _, batch: [])
     engine.data_loader = DataLoader(Dataset([]))
     with pytest.raises(ConfigError, match="no scan to evaluate"):

@@ -41,7 +41,7 @@ def slow_dice(a: Mask, b: Mask) -> float:
 
 
 def slow_surface(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:
-    """Places (mm) of the voxels with a face towards the outside, or towards the edge of the scan."""
+    """Positions (mm) of the voxels with a face towards the outside, or the edge of the scan."""
     places = []
     for place in map(tuple, np.argwhere(mask)):
         for axis, step in itertools.product(range(3), (-1, 1)):
@@ -56,7 +56,8 @@ def slow_surface(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:
 def slow_distances(
     a: Mask, b: Mask, spacing: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    a_places, b_places = slow_surface(a, spacing), slow_surface(b, spacing)
+    a_places = slow_surface(a, spacing)
+    b_places = slow_surface(b, spacing)
     return cKDTree(b_places).query(a_places)[0], cKDTree(a_places).query(b_places)[0]
 
 
@@ -165,11 +166,9 @@ def test_surface_dice_counts_what_lies_within_the_tolerance(
 
 
 def test_surface_dice_weighs_by_area() -> None:
-    """Both boxes have as many surface voxels; the one without a partner has twice the area, and counts for more."""
-    both, alone = (
-        box((2, 2, 2), (12, 12, 2), (36, 24, 24)),
-        box((30, 2, 2), (2, 12, 12), (36, 24, 24)),
-    )
+    """Two boxes with as many surface voxels; one has twice the area, and counts for more."""
+    both = box((2, 2, 2), (12, 12, 2), (36, 24, 24))
+    alone = box((30, 2, 2), (2, 12, 12), (36, 24, 24))
     areas = [2 * (12 * 12 + 2 * 12 * 2 * 4), 2 * (2 * 12 + 2 * 12 * 4 + 12 * 12 * 4)]
     expected = 2 * areas[0] / (2 * areas[0] + areas[1])
     assert expected < 0.5
@@ -211,7 +210,8 @@ def test_padding_around_the_masks_changes_nothing() -> None:
 
 def test_a_case_is_scored_class_by_class_without_background() -> None:
     label = np.zeros((10, 10, 10), dtype=np.int64)
-    label[1:4, 1:4, 1:4], label[6:9, 6:9, 6:9] = 1, 2
+    label[1:4, 1:4, 1:4] = 1
+    label[6:9, 6:9, 6:9] = 2
     pred = np.where(label == 2, 1, label)
     scores = score_case(pred, label, (1.0, 1.0, 1.0), [0, 1, 2, 3])
     assert list(scores) == [1, 2, 3]

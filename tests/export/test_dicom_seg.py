@@ -1,4 +1,4 @@
-"""DICOM SEG equals the label map voxel by voxel, read back by highdicom and SimpleITK, and refers to its source."""
+"""DICOM SEG equals the label map, read by highdicom and SimpleITK, and refers to its source."""
 
 from __future__ import annotations
 
@@ -19,13 +19,38 @@ from monai_semiseg.images.scan import read_scan
 
 NAMES = {0: "background", 1: "Anterior", 2: "Posterior"}
 CODES = {1: {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}}
+TAGS = {
+    "Modality": "MR",
+    "SeriesNumber": 3,
+    "PatientName": "A^B",
+    "PatientID": "7",
+    "PatientBirthDate": "",
+    "PatientSex": "",
+    "StudyDate": "20200101",
+    "StudyTime": "120000",
+    "StudyID": "1",
+    "AccessionNumber": "",
+    "ReferringPhysicianName": "",
+    "Rows": 6,
+    "Columns": 7,
+    "PixelSpacing": [1.5, 0.8],
+    "SliceThickness": 2.0,
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "PixelRepresentation": 0,
+    "BitsAllocated": 16,
+    "BitsStored": 16,
+    "HighBit": 15,
+}
 TILTED = [0.8, 0.6, 0.0, -0.36, 0.48, 0.8]
 
 
 def series(folder: Path, orientation: list[float], missing: str = "") -> list[Path]:
     """Five slices of 6 rows and 7 columns, files in no order."""
     folder.mkdir(parents=True)
-    study, series_uid, frame = generate_uid(), generate_uid(), generate_uid()
+    study_uid = generate_uid()
+    series_uid = generate_uid()
+    frame_uid = generate_uid()
     normal = np.cross(orientation[:3], orientation[3:])
     for k in range(5):
         d = pydicom.Dataset()
@@ -33,22 +58,14 @@ def series(folder: Path, orientation: list[float], missing: str = "") -> list[Pa
         d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = MRImageStorage
         d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = generate_uid()
-        d.SeriesInstanceUID, d.StudyInstanceUID, d.FrameOfReferenceUID = series_uid, study, frame
-        d.Modality, d.SeriesNumber, d.InstanceNumber, d.PatientName, d.PatientID = (
-            "MR",
-            3,
-            5 - k,
-            "A^B",
-            "7",
-        )
-        d.PatientBirthDate, d.PatientSex, d.StudyDate, d.StudyTime = "", "", "20200101", "120000"
-        d.AccessionNumber, d.StudyID, d.ReferringPhysicianName = "", "1", ""
-        d.Rows, d.Columns, d.PixelSpacing, d.SliceThickness = 6, 7, [1.5, 0.8], 2.0
+        d.SeriesInstanceUID = series_uid
+        d.StudyInstanceUID = study_uid
+        d.FrameOfReferenceUID = frame_uid
+        for name, value in TAGS.items():
+            setattr(d, name, value)
+        d.InstanceNumber = 5 - k
         d.ImageOrientationPatient = orientation
         d.ImagePositionPatient = [float(v) for v in np.array([-3.0, 4.0, 5.0]) + 2.0 * k * normal]
-        d.SamplesPerPixel, d.PhotometricInterpretation, d.PixelRepresentation = 1, "MONOCHROME2", 0
-        d.BitsAllocated = d.BitsStored = 16
-        d.HighBit = 15
         d.PixelData = (np.arange(42, dtype="<u2") + k).tobytes()
         if missing:
             delattr(d, missing)
@@ -68,7 +85,8 @@ def lps(affine: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     "orientation", [[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1], [0, -1, 0, 1, 0, 0], TILTED], ids=str
 )
 def test_read_back_voxel_by_voxel(tmp_path: Path, orientation: list[float]) -> None:
-    files, mask = series(tmp_path / "in", [float(v) for v in orientation]), random_mask()
+    files = series(tmp_path / "in", [float(v) for v in orientation])
+    mask = random_mask()
     affine = read_scan(files).affine
     path = write_segmentation(mask, affine, files, tmp_path / "seg.dcm", NAMES, CODES, "abc")
     found = highdicom.seg.segread(path)
@@ -90,7 +108,8 @@ def test_it_names_its_source_and_its_segments(tmp_path: Path) -> None:
     path = write_segmentation(
         random_mask(), read_scan(files).affine, files, tmp_path / "seg.dcm", NAMES, CODES, "abc"
     )
-    found, sources = pydicom.dcmread(path), [pydicom.dcmread(file) for file in files]
+    found = pydicom.dcmread(path)
+    sources = [pydicom.dcmread(file) for file in files]
     assert found.Modality == "SEG" and found.StudyInstanceUID == sources[0].StudyInstanceUID
     assert found.SeriesInstanceUID != sources[0].SeriesInstanceUID
     referenced = {
@@ -105,7 +124,7 @@ def test_it_names_its_source_and_its_segments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("values", [[0, 205, 420], [0, 1, 4], list(range(0, 900, 3))], ids=len)
 def test_segments_are_consecutive_whatever_the_numbers(tmp_path: Path, values: list[int]) -> None:
-    """highdicom #316: 420 was 164 in 8 bits; the label's own number stands in the segment's description."""
+    """highdicom #316: 420 was 164 in 8 bits; the segment's description has the label's number."""
     files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
     classes = np.random.default_rng(0).integers(0, len(values), (7, 6, 5))
     names = {value: f"label_{value}" for value in values}
@@ -219,7 +238,8 @@ def oblique() -> list[float]:
 @pytest.mark.parametrize("gap", [0.6, 3.0])
 def test_a_rounded_oblique_series(make: SimpleNamespace, tmp_path: Path, gap: float) -> None:
     files = make.series(tmp_path / "in", orientation=oblique(), gap=gap, count=12, edit=rounded)
-    mask, affine = np.tile(random_mask(), (1, 1, 3))[:, :, :12], read_scan(files).affine
+    mask = np.tile(random_mask(), (1, 1, 3))[:, :, :12]
+    affine = read_scan(files).affine
     path = write_segmentation(mask, affine, files, tmp_path / "seg.dcm", NAMES)
     assert_on(path, mask, affine)
     assert_frames_on_sources(path, files)
@@ -241,7 +261,8 @@ def assert_frames_on_sources(path: Path, files: list[Path]) -> None:
 def test_a_slightly_tilted_series(make: SimpleNamespace, tmp_path: Path) -> None:
     """0.4 degrees are read as they are, and the frames lie where the slices do."""
     files = make.series(tmp_path / "in", step=(0.0, 0.014, 2.0))
-    mask, affine = np.tile(random_mask(), (1, 1, 2))[:, :, :8], read_scan(files).affine
+    mask = np.tile(random_mask(), (1, 1, 2))[:, :, :8]
+    affine = read_scan(files).affine
     path = write_segmentation(mask, affine, files, tmp_path / "seg.dcm", NAMES)
     assert_frames_on_sources(path, files)
 
@@ -260,7 +281,8 @@ def test_an_enhanced_source(make: SimpleNamespace, tmp_path: Path, places: int) 
             ]
 
     file = make.enhanced(tmp_path / "multi.dcm", orientation=oblique(), edit=written)
-    mask, affine = np.tile(random_mask(), (1, 1, 2))[:, :, :6], read_scan(file).affine
+    mask = np.tile(random_mask(), (1, 1, 2))[:, :, :6]
+    affine = read_scan(file).affine
     path = write_segmentation(mask, affine, [file], tmp_path / "seg.dcm", NAMES)
     assert_on(path, mask, affine)
 

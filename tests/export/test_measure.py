@@ -15,7 +15,8 @@ def test_labels() -> None:
     mask = np.zeros((6, 7, 8), np.uint8)
     mask[1:3, 2:5, 3] = 1  # 6 voxels
     mask[5, 6, 7] = 1
-    mask[0, 0, 0], mask[1, 1, 1] = 2, 2  # corners connect
+    mask[0, 0, 0] = 2
+    mask[1, 1, 1] = 2  # corners connect
     found = measure_labels(mask, NAMES)
     assert found == {
         "a": {"box": [[1, 2, 3], [5, 6, 7]], "largest_share": round(6 / 7, 4)},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -21,7 +21,8 @@ NAMES = {1: "Anterior", 2: "Posterior"}
 RNG = np.random.default_rng(0)
 IMAGE = RNG.normal(size=(20, 24, 16)).astype(np.float32)
 AMBER, CYAN = (255, 176, 0), (0, 208, 255)  # of classes 1 and 2
-CELL, TITLE = 300, 92  # pixels
+CELL = 300
+TITLE = 92  # pixels
 ROW = TITLE + CELL
 
 
@@ -138,7 +139,8 @@ def phantom() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """A body in RAS, alike in no direction: class 1 right, front, low; class 2 left, back, high."""
     image = RNG.integers(0, 1000, (20, 26, 14), dtype=np.int16)
     label = np.zeros(image.shape, dtype=np.uint8)
-    label[12:19, 15:24, 2:7], label[2:5, 3:8, 6:11] = 1, 2
+    label[12:19, 15:24, 2:7] = 1
+    label[2:5, 3:8, 6:11] = 2
     return image + 3000 * (label > 0).astype(np.int16), label
 
 
@@ -151,17 +153,12 @@ def affine(angles: tuple[float, float, float]) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (14, -9, 21)], ids=["straight", "oblique"])
 def test_all_48_orders_and_flips_give_one_picture(
-    tmp_path: Path, angles: tuple[float, float, float]
+    tmp_path: Path, angles: tuple[float, float, float], kit: SimpleNamespace
 ) -> None:
     image, label = phantom()
-    turns = [
-        np.array(list(zip(axes, signs, strict=True)), dtype=float)
-        for axes in itertools.permutations(range(3))
-        for signs in itertools.product((1, -1), repeat=3)
-    ]
     wrong = np.roll(label, 1, axis=2)
     pictures = []
-    for turn in turns:
+    for turn in kit.orientations():
         stored = [
             nib.Nifti1Image(array, affine(angles)).as_reoriented(turn)
             for array in (image, wrong, label)
@@ -238,7 +235,8 @@ def test_the_legend_names_what_is_there(tmp_path: Path, monkeypatch: pytest.Monk
     draw_all = preview.draw_legend
 
     def spy(sheet: Any, top: int, lines: Any) -> None:
-        listed.extend(words for line in lines for _, words, _ in line)
+        for line in lines:
+            listed.extend(words for _, words, _ in line)
         draw_all(sheet, top, lines)
 
     monkeypatch.setattr(preview, "draw_legend", spy)
@@ -280,7 +278,9 @@ def test_windows() -> None:
     """CT has the window of what is segmented; the brightest voxels of MR do not darken all else."""
     noise = RNG.normal(0, 10, (24, 24, 24))
     scan = (np.full(noise.shape, -1000) + noise).round()
-    scan[4:20, 4:20], scan[4:8, 4:8], scan[16:20, 16:20] = 40, -850, 700
+    scan[4:20, 4:20] = 40
+    scan[4:8, 4:8] = -850
+    scan[16:20, 16:20] = 700
     masks = {value: (scan == value).astype(np.uint8) for value in (40, -850, 700)}
     found = {value: grey_window(scan.astype(np.int16), mask) for value, mask in masks.items()}
     assert found == {40: (-160, 240), -850: (-1350, 150), 700: (-500, 1500)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_hostile_names_stay_text_in_the_table_and_whole_in_the_json(tmp_path: Pa
     results = [CaseResult(name, "failed", reason=f"-{name}") for name in names]
     write_report(results, tmp_path, {0: "background", 1: "=1+1"}, {})
     rows = list(csv.reader((tmp_path / "report.csv").open(newline="")))
-    cells = [cell for row in rows for cell in row]
+    cells = list(itertools.chain.from_iterable(rows))
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
     assert all(cell.isprintable() for cell in cells)
     assert [row[0] for row in rows[1:3]] == ["'=cmd|' /C calc'!A0", "'@x"]

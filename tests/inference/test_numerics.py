@@ -1,4 +1,4 @@
-"""Fault row 50: the same labels in other number formats, layouts and orders of flips."""
+"""The shipped weights give the same labels in other number formats, layouts, orders of flips."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def golden() -> Any:
     workflow = open_workflow(ROOT / "bundles" / "semisupervised_baselines", "inference")
     workflow.initialize()
     get = workflow.parser.get_parsed_content
-    network, inferer, reading = get("network").cpu().eval(), get("inferer"), get("preprocessing")
+    network = get("network").cpu().eval()
+    inferer = get("inferer")
+    reading = get("preprocessing")
     network.load_state_dict(torch.load(str(get("ckpt_path")), weights_only=True))
     images = [reading({"image": scan})["image"].as_tensor()[None] for scan in SCANS]
     with torch.no_grad():
@@ -66,7 +68,8 @@ def test_row_50_same_labels(golden: Any, way: Callable[[Any, Any, Tensor], Tenso
     network, inferer, cases = golden
     assert len(cases) == 3
     for image, logits in cases:
-        labels, probabilities = logits.argmax(1), logits.softmax(1)
+        labels = logits.argmax(1)
+        probabilities = logits.softmax(1)
         assert labels.unique().tolist() == [0, 1, 2]
         with torch.no_grad():
             output = way(network, inferer, image)

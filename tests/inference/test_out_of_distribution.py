@@ -114,7 +114,8 @@ def test_no_network_time_for_scans_that_are_left_out(
     code: int,
 ) -> None:
     two_scans(tmp_path, kit)
-    network, seen = kit.Sides(), []
+    network = kit.Sides()
+    seen = []
     network.register_forward_hook(lambda _, inputs, __: seen.append(tuple(inputs[0].shape)))
     runner = make_runner(network=network, training_scans=SMALL, on_flag=on_flag)
     found = by_name(runner.run())
@@ -213,7 +214,8 @@ def test_the_segmentation_says_its_flags_and_what_has_no_code(
     written = {
         name: pydicom.dcmread(tmp_path / "out" / f"{name}_seg.dcm") for name in ("small", "large")
     }
-    plain, said = "Segmentation, research use only", "flagged: field_of_view; research use only"
+    plain = "Segmentation, research use only"
+    said = "flagged: field_of_view; research use only"
     for name, text in {"small": plain, "large": said}.items():
         assert written[name].SeriesDescription == written[name].ContentDescription == text
     for result in results:

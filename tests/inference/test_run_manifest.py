@@ -28,7 +28,9 @@ class Counting(SimpleInferer):
 
     def __init__(self, at: int = 0, action: Callable[[], Any] = lambda: None) -> None:
         super().__init__()
-        self.seen, self.at, self.action = 0, at, action
+        self.seen = 0
+        self.at = at
+        self.action = action
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         self.seen += 1
@@ -79,7 +81,8 @@ def test_a_finished_run_has_nothing_left_to_do(
     tmp_path: Path, scans: Path, make_runner: Make
 ) -> None:
     make_runner().run()
-    before, again = tree(tmp_path / "out"), Counting()
+    before = tree(tmp_path / "out")
+    again = Counting()
     assert len(make_runner(inferer=again).run()) == 6 and again.seen == 0
     assert tree(tmp_path / "out") == before
 
@@ -110,7 +113,10 @@ def test_the_network_waits_for_no_disk(
     tmp_path: Path, scans: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread that writes syncs masks and lines; a line's mask is there before it."""
-    writers, masks, sync, add = set(), [], os.fsync, RunManifest.add
+    writers: set[str] = set()
+    masks: list[bool] = []
+    sync = os.fsync
+    add = RunManifest.add
 
     def synced(handle: int) -> None:
         writers.add(threading.current_thread().name)

@@ -158,7 +158,7 @@ def test_all_good_leaves_with_0(tmp_path: Path, make_runner: Make, kit: SimpleNa
 def test_all_48_orders_and_flips(
     tmp_path: Path, make_runner: Make, kit: SimpleNamespace, spacing: tuple[float, ...] | None
 ) -> None:
-    """The prediction of a reoriented scan is the reoriented prediction, voxel for voxel, on the reoriented grid."""
+    """The prediction of a reoriented scan is the reoriented prediction, voxel for voxel."""
     base = nib.Nifti1Image(kit.values((5, 6, 7), 9), oblique())
     turns = kit.orientations()
     for number, turn in enumerate(turns):
@@ -522,11 +522,13 @@ def test_images_that_are_not_read_fail_by_name_and_the_scan_is_done(
     edit = picture(SecondaryCaptureImageStorage, "OT")
     make.series(tmp_path / "sc", count=1, edit=edit, name="x.dcm")
     runner = make_runner()
-    rows = {
-        Path(r.input).parent.name if r.status == "failed" else "series": r for r in runner.run()
-    }
-    assert rows["series"].status == "done" and runner.exit_code() == 3
-    assert rows["cr"].code == "E_UNSUPPORTED"
-    assert "a single grey radiograph (CR), 2-D images are not read yet" in rows["cr"].reason
+    rows = {result.status: result for result in runner.run()}
+    assert set(rows) == {"done", "failed"}
+    assert Path(rows["done"].input).name == "series"
+    assert runner.exit_code() == 3
+    radiograph = rows["failed"]
+    assert Path(radiograph.input).parent.name == "cr"
+    assert radiograph.code == "E_UNSUPPORTED"
+    assert "a single grey radiograph (CR), 2-D images are not read yet" in radiograph.reason
     with pytest.raises(ConfigError, match=r"no scan found.*grey secondary capture \(OT\)"):
         make_runner(inputs=str(tmp_path / "sc"), output_dir=str(tmp_path / "none")).run()

@@ -1,4 +1,4 @@
-"""What goes wrong in a run: a bad scan fails alone, a bad request stops before any work, nobody is named."""
+"""Faults of a run: a bad scan fails alone, a bad request stops first, no patient is named."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def test_no_patient_is_named_anywhere(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Names, ids, dates and free text of the DICOM header stay out of reports, masks, pictures, logs and messages."""
+    """Names, ids, dates and free text of the DICOM header are in no file, log or message."""
     faults = ["good", "gap", "cut pixels", "cut header", "odd codec", "wrong size", "no geometry"]
     for fault in faults:
         kit.write_dicom(tmp_path / "in" / fault, kit.values((6, 6, 5)), PixelAspectRatio=[1, 1])
@@ -299,15 +299,16 @@ def test_no_patient_is_named_anywhere(
     assert {
         Path(result.input).name: result.status for result in results if result.status == "done"
     } == {"good": "done"}
-    assert {name for name in faults for result in results if name in result.input} == set(faults)
+    inputs = " ".join(result.input for result in results)
+    assert [name for name in faults if name not in inputs] == []
     captured = capfd.readouterr()
     texts = [caplog.text.encode(), captured.out.encode(), captured.err.encode()]
     for path in sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()):
         content = path.read_bytes()
         texts += [path.name.encode(), gzip.decompress(content) if path.suffix == ".gz" else content]
     assert len(texts) == 3 + 2 * 7
-    canaries = (b"CANARY", b"19010203", b"19040506")
-    assert [text[:60] for text in texts for canary in canaries if canary in text] == []
+    for canary in (b"CANARY", b"19010203", b"19040506"):
+        assert [text[:60] for text in texts if canary in text] == []
     assert any(b"CANARY" in path.read_bytes() for path in (tmp_path / "in" / "good").iterdir()), (
         "it was there to leak"
     )

@@ -1,4 +1,4 @@
-"""Folder runs over archives, flat folders, label maps, links to nowhere and names that are no text."""
+"""Folder runs over archives, flat folders, label maps, broken links and names that are no text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def test_two_flat_archives(tmp_path: Path, flat: Path, make_runner: Make) -> Non
         shutil.make_archive(str(tmp_path / "in" / name), "zip", flat)
     assert [r.status for r in make_runner().run()] == ["done"] * 4
     out = tmp_path / "out"
-    expected = [f"{name}/series_{n}_seg.nii.gz" for name in ("patA", "patB") for n in (1, 2)]
+    expected = [
+        "patA/series_1_seg.nii.gz",
+        "patA/series_2_seg.nii.gz",
+        "patB/series_1_seg.nii.gz",
+        "patB/series_2_seg.nii.gz",
+    ]
     assert masks(out) == expected
     inputs = [row["input"] for row in report(out)]
     assert inputs == [
@@ -89,7 +94,8 @@ def test_a_flat_folder(
 
 def test_names_that_are_no_text(tmp_path: Path, kit: SimpleNamespace, make_runner: Make) -> None:
     """Every table and page is written, and the scans beside are segmented."""
-    root, out = tmp_path / "in", tmp_path / "out"
+    root = tmp_path / "in"
+    out = tmp_path / "out"
     odd = os.fsdecode(b"caf\xe9")
     kit.write_nifti(root / "good.nii.gz", kit.values((7, 6, 5), 0))
     kit.write_nifti(tmp_path / "s.nii.gz", kit.values((7, 6, 5), 1))

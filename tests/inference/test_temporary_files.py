@@ -22,7 +22,8 @@ class Ending(SimpleInferer):
 
     def __init__(self, folder: Path, end: str) -> None:
         super().__init__()
-        self.folder, self.end = folder, end
+        self.folder = folder
+        self.end = end
         self.modes: set[int] = set()
 
     def __call__(self, inputs: Any, network: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Bundles that are not ours: their code is listed and needs trust; a Model Zoo configuration runs like ours."""
+"""Bundles of others: their code is listed and needs trust; a Model Zoo config runs like ours."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def step(target: str, **more: Any) -> dict[str, Any]:
 
 
 def spleen(**more: Any) -> dict[str, Any]:
-    """Inference as the Model Zoo's spleen_ct_segmentation describes it, with a smaller network and windows."""
+    """Inference config like spleen_ct_segmentation's, with a smaller network and windows."""
     return {
         "imports": ["$import glob", "$import os"],
         "bundle_root": ".",
@@ -147,11 +147,12 @@ def test_the_known_expressions_are_our_bundles() -> None:
     found: set[str] = set()
 
     def walk(node: Any) -> None:
-        for value in (
-            node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        ):
-            walk(value)
-        if isinstance(node, str) and node.startswith("$"):
+        if isinstance(node, dict):
+            walk(list(node.values()))
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+        elif isinstance(node, str) and node.startswith("$"):
             found.add(node)
 
     for file in (
@@ -223,7 +224,8 @@ def plain(bundle: Path, scan: Path, out: Path) -> Any:
     parser = ConfigParser(
         spleen(bundle_root=str(bundle), device="$torch.device('cpu')", output_dir=str(out))
     )
-    parser["datalist"], parser["dataloader#num_workers"] = [str(scan)], 0
+    parser["datalist"] = [str(scan)]
+    parser["dataloader#num_workers"] = 0
     network = parser.get_parsed_content("network")
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     parser.get_parsed_content("evaluator").run()
@@ -256,7 +258,7 @@ def test_bundles_that_follow_no_convention(
 
 
 def test_a_yaml_that_repeats_itself_is_looked_at_once(tmp_path: Path) -> None:
-    """Thirty anchors, each twice the one before: a thousand million strings, if each were visited."""
+    """Thirty anchors, each twice the one before: a thousand million strings if all are read."""
     lines = ["a0: &a0 ['$import os']"] + [
         f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 31)
     ]

@@ -22,7 +22,8 @@ from monai_semiseg.inferers.autocast import AutocastInferer
 )
 def test_the_network_runs_in_the_format(name: str | None, inside: torch.dtype) -> None:
     torch.manual_seed(0)
-    network, seen = nn.Conv3d(1, 2, 3, padding=1).eval(), []
+    network = nn.Conv3d(1, 2, 3, padding=1).eval()
+    seen = []
     network.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
     image = torch.randn(1, 1, 8, 8, 8)
     with torch.no_grad():
@@ -36,7 +37,8 @@ def test_the_network_runs_in_the_format(name: str | None, inside: torch.dtype) -
 
 
 def test_windows_too_and_unknown_names_are_refused() -> None:
-    network, windows = nn.Conv3d(1, 2, 1), SlidingWindowInferer((4, 4, 4), 2, 0.5, mode="gaussian")
+    network = nn.Conv3d(1, 2, 1)
+    windows = SlidingWindowInferer((4, 4, 4), 2, 0.5, mode="gaussian")
     image = torch.randn(1, 1, 7, 6, 5)
     with torch.no_grad():
         found = AutocastInferer(windows, "cpu", "bfloat16_emulated")(image, network)

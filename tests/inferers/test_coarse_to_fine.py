@@ -15,7 +15,8 @@ from monai_semiseg.inferers.coarse_to_fine import CoarseToFineInferer
 from monai_semiseg.inferers.tta import TTAInferer
 
 BOX = (slice(None), slice(None), slice(12, 32), slice(6, 26), slice(6, 28))
-SIZE, WHERE = (60, 52, 44), (slice(20, 24), slice(14, 18), slice(14, 20))
+SIZE = (60, 52, 44)
+WHERE = (slice(20, 24), slice(14, 18), slice(14, 20))
 
 
 class Network(nn.Module):
@@ -61,10 +62,12 @@ def slices(overlap: float) -> Inferer:
     ids=["windows", "mirrored", "coarse whole", "slices", "mirrored slices"],
 )
 def test_in_the_box_it_is_the_plain_inferer(dims: int, coarse: Inferer, fine: Inferer) -> None:
-    image, network = scan(), Network(dims)
+    image = scan()
+    network = Network(dims)
     with torch.no_grad():
         plain = torch.as_tensor(fine(image, network))
-        all_windows, network.seen = network.seen, 0
+        all_windows = network.seen
+        network.seen = 0
         found = CoarseToFineInferer(fine, coarse, margin=8)(image, network)
     assert network.seen < 0.6 * all_windows
     assert found.shape == plain.shape and torch.isfinite(found.half()).all()
@@ -77,7 +80,8 @@ def test_in_the_box_it_is_the_plain_inferer(dims: int, coarse: Inferer, fine: In
 
 @pytest.mark.parametrize("factor", [1.0, 2.0, 2.5])
 def test_a_coarser_grid_finds_the_same_box(factor: float) -> None:
-    image, network = scan(), Network(3)
+    image = scan()
+    network = Network(3)
     with torch.no_grad():
         plain = windows(0.5)(image, network)
         inferer = CoarseToFineInferer(windows(0.5), windows(0.0), factor, margin=8)
@@ -100,7 +104,8 @@ def test_what_the_coarse_pass_misses_is_background() -> None:
 
 @pytest.mark.parametrize(("level", "most"), [(-9.0, 0.5), (9.0, 0.5), (0.0, 0.05)])
 def test_nothing_or_too_much_found_runs_the_image_whole(level: float, most: float) -> None:
-    image, network = scan() + level, Network(3)
+    image = scan() + level
+    network = Network(3)
     with torch.no_grad():
         plain = windows(0.5)(image, network)
         found = CoarseToFineInferer(windows(0.5), windows(0.0), most=most)(image, network)
@@ -109,7 +114,8 @@ def test_nothing_or_too_much_found_runs_the_image_whole(level: float, most: floa
 
 def test_a_batch_shares_its_box_and_images_may_have_two_axes() -> None:
     torch.manual_seed(0)
-    image, network = torch.rand(2, 1, 64, 64), Network(2)
+    image = torch.rand(2, 1, 64, 64)
+    network = Network(2)
     image[0, 0, 10:14, 20:24] += 4
     image[1, 0, 22:26, 30:34] += 4
     fine = SlidingWindowInferer((16, 16), 4, 0.5)

@@ -1,4 +1,4 @@
-"""Memory that runs out: the labels stay the same, and what cannot fit is refused before the work."""
+"""Lack of memory: the labels stay the same, and a scan that cannot fit is refused first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Hungry(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Conv3d(1, 2, 3, padding=1)
-        self.most, self.error, self.batches = most, error, []  # type: int, type[Exception], list[int]
+        self.most = most
+        self.error = error
+        self.batches: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
         self.batches.append(len(x))
@@ -52,7 +54,8 @@ def test_one_window_at_a_time_gives_the_same_labels(
 ) -> None:
     images = torch.randn(1, 1, 13, 11, 9)
     expected = wrap(windows())(images, Hungry(99))
-    poor, inferer = Hungry(1, error), windows()
+    poor = Hungry(1, error)
+    inferer = windows()
     fallback = OutOfMemoryFallback(wrap(inferer), 2)
     found = fallback(images, poor)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
@@ -87,7 +90,8 @@ def test_what_cannot_fit_is_refused_before_the_work(
     kit: SimpleNamespace,
 ) -> None:
     images = torch.zeros(1, 1, 100, 100, 100)
-    fallback, net = OutOfMemoryFallback(windows(), 100), Hungry(9)
+    fallback = OutOfMemoryFallback(windows(), 100)
+    net = Hungry(9)
     assert 2 * 100 * 4e6 <= fallback.needed(images) <= 3 * 100 * 4e6
     monkeypatch.setattr(fallback_module, "available_memory", lambda: 2**20)
     with pytest.raises(MemoryLimitError, match=r"needs 0\.8 GiB"):

@@ -36,15 +36,14 @@ def test_mean_over_all_flips(network: nn.Module, axes: list[int]) -> None:
 def test_the_output_of_a_flipped_image_is_the_flipped_output(
     network: nn.Module, axes: list[int]
 ) -> None:
-    image, inferer = torch.rand(1, 2, 6, 5, 4), TTAInferer(SimpleInferer(), axes)
+    image = torch.rand(1, 2, 6, 5, 4)
+    inferer = TTAInferer(SimpleInferer(), axes)
     for axis in axes:
         flipped = inferer(image.flip(axis + 2), network)
         assert torch.allclose(flipped, inferer(image, network).flip(axis + 2), atol=1e-6)
 
 
 def test_without_axes_it_is_the_inferer_itself(network: nn.Module) -> None:
-    image, plain = (
-        torch.rand(1, 2, 9, 5, 4),
-        SlidingWindowInferer((4, 4, 4), overlap=0.5, mode="gaussian"),
-    )
+    image = torch.rand(1, 2, 9, 5, 4)
+    plain = SlidingWindowInferer((4, 4, 4), overlap=0.5, mode="gaussian")
     assert torch.equal(TTAInferer(plain)(image, network), plain(image, network))

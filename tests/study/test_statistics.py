@@ -115,7 +115,8 @@ def test_no_law_where_there_is_none() -> None:
 
 
 def test_labels_needed() -> None:
-    labels, rng = [2, 4, 8, 16], np.random.default_rng(3)
+    labels = [2, 4, 8, 16]
+    rng = np.random.default_rng(3)
     sound = (
         1
         - 0.4 * np.array(labels) ** -0.4
