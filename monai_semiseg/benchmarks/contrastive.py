@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from monai_semiseg.benchmarks.measure import Row, compare, table, write_csv
+from monai_semiseg.benchmarks.measure import Row, add_output, compare, table, write_csv
 from monai_semiseg.losses.contrastive import contrast
 
 
@@ -67,13 +66,15 @@ def data(count: int, dimension: int, device: torch.device) -> tuple[Tensor, Tens
 def main() -> None:
     """Print and write: agreement, the comparison at one size, and time and memory over sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    add_output(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", type=int, default=8192, help="embeddings in the comparison")
     parser.add_argument("--dimension", type=int, default=128)
     parser.add_argument("--sizes", type=int, nargs="*", default=[2048, 8192, 32768, 65536, 131072])
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
+    pairs = 2 * (2 + args.repeat) * args.size**2 + 3 * sum(size**2 for size in args.sizes)
+    announce(7e-9 * pairs)
     device = torch.device(args.device)
     value, gradient = agreement(min(args.size, 1024), args.dimension)
     sys.stdout.write(f"float64: value differs by {value:.1e}, gradient by {gradient:.1e}\n\n")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet, DiffusionModelUNet
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import compare, table, write_csv
+from monai_semiseg.benchmarks.measure import add_output, compare, table, write_csv
 from monai_semiseg.engines.cached_cotraining import CachedDiffusionCoTrainer, PseudoLabelCache
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
@@ -106,7 +106,7 @@ def denoisers(size: Sequence[int], device: torch.device) -> dict[str, Callable[[
 def main() -> None:
     """Print and write both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    add_output(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", type=int, nargs=3, default=[40, 56, 40])
     parser.add_argument("--repeat", type=int, default=3)
@@ -115,6 +115,7 @@ def main() -> None:
         "--autocast_dtype", choices=["float16", "bfloat16"], help="of every step (default float32)"
     )
     args = parser.parse_args()
+    announce((2 + args.repeat) * 1.2e-4 * math.prod(args.size))
     device = torch.device(args.device)
     data = batch(args.size, device)
     precision = {"autocast_dtype": args.autocast_dtype}

@@ -21,6 +21,7 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage, generate_uid
 from tqdm import tqdm
 
+from monai_semiseg.benchmarks.measure import add_output, announce
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import SemisegError
 from monai_semiseg.images.volume import collected_notes
@@ -200,8 +201,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first input")
     parser.add_argument("--seconds", type=float, default=10.0, help="that one input may take")
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    add_output(parser)
     args = parser.parse_args()
+    announce(0.01 * args.count)
     found = run(args.count, args.first, args.seconds)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     table = [[*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items())]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import compare, table, write_csv
+from monai_semiseg.benchmarks.measure import add_output, announce, compare, table, write_csv
 from monai_semiseg.hebbian.geometry import Geometry
 from monai_semiseg.hebbian.learner import HebbianLearner
 from monai_semiseg.hebbian.plasticity import observe, terms
@@ -92,7 +91,7 @@ def network_steps(size: int, device: torch.device) -> dict[str, Callable[[], obj
 def main() -> None:
     """Print two tables and write two CSV files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    add_output(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", type=int, default=48, help="side of the update's input, voxels")
     parser.add_argument(
@@ -100,6 +99,8 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
+    turn = 3 * (args.size / 48) ** 3 + 2 * (args.network_size / 64) ** 3
+    announce((2 + args.repeat) * turn)
     device = torch.device(args.device)
     for name, ways, reference in (
         ("hebbian_update", updates(args.size, device), "unfold"),

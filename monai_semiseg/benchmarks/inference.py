@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import nibabel as nib
@@ -19,9 +20,10 @@ from pydicom.uid import generate_uid
 from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.benchmarks.fuzz import dicom
-from monai_semiseg.benchmarks.measure import Row, table, write_csv
+from monai_semiseg.benchmarks.measure import BUNDLES, Row, add_output, announce, table, write_csv
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.discover import find_cases
+from monai_semiseg.handlers.precision import has_instructions
 from monai_semiseg.storage.files import resident_memory
 
 
@@ -111,36 +113,48 @@ def usual_postprocessing(output: Path) -> dict[str, Any]:
     }
 
 
-def compare(
-    bundle: Path, count: int, shape: Sequence[int], settings: dict[str, Any], root: Path
-) -> list[Row]:
-    """Seconds of each way over the same scans; memory: growth over the second half of the run."""
-    write_scans(root / "scans", count, shape)
-    rows = []
-    plain = {"postprocessing": usual_postprocessing(root / "plain")}
-    ways: dict[
-        str, tuple[Callable[[ConfigWorkflow], Callable[[], list[float]]], dict[str, Any]]
-    ] = {
+Way = Callable[[ConfigWorkflow], Callable[[], list[float]]]
+
+
+def ways_of() -> dict[str, tuple[Way, dict[str, Any]]]:
+    """Return what is done and with which settings, by name; bfloat16 where the processor has it."""
+    ways: dict[str, tuple[Way, dict[str, Any]]] = {
         "network alone": (network_alone, {}),
         "folder run": (folder_run, {}),
         "folder run, no previews": (folder_run, {"preview": False}),
-        "folder run, bfloat16": (folder_run, {"autocast_dtype": "bfloat16"}),
-        "plain MONAI loop": (plain_loop, plain),
+        "plain MONAI loop": (plain_loop, {}),
     }
-    for name, (make, more) in ways.items():
-        way = make(
-            opened(bundle, root / "scans", root / name.replace(" ", "_"), {**settings, **more})
-        )
-        begun = time.perf_counter()
-        memory = way()
-        rows.append(
-            Row(
-                name,
-                time.perf_counter() - begun,
-                memory[-1] - memory[len(memory) // 2] if memory else 0.0,
-            )
-        )
-    return rows
+    if has_instructions(torch.bfloat16, torch.device("cpu")):
+        ways["folder run, bfloat16"] = (folder_run, {"autocast_dtype": "bfloat16"})
+    return ways
+
+
+def compare(
+    bundle: Path,
+    count: int,
+    shape: Sequence[int],
+    settings: dict[str, Any],
+    root: Path,
+    repeat: int = 1,
+) -> list[Row]:
+    """Median seconds of each way over the same scans; memory: growth over the second half of a run.
+
+    The ways take turns, so that a slow moment of the machine meets all of them.
+    """
+    write_scans(root / "scans", count, shape)
+    seconds: dict[str, list[float]] = {}
+    growth: dict[str, float] = {}
+    for turn in range(repeat):
+        for name, (make, more) in ways_of().items():
+            folder = root / str(turn) / name.replace(" ", "_")
+            if make is plain_loop:
+                more = {"postprocessing": usual_postprocessing(folder)}
+            way = make(opened(bundle, root / "scans", folder, {**settings, **more}))
+            begun = time.perf_counter()
+            memory = way()
+            seconds.setdefault(name, []).append(time.perf_counter() - begun)
+            growth[name] = memory[-1] - memory[len(memory) // 2] if memory else 0.0
+    return [Row(name, median(times), growth[name]) for name, times in seconds.items()]
 
 
 def discovery(files: int, root: Path) -> Row:
@@ -165,12 +179,16 @@ def discovery(files: int, root: Path) -> Row:
 def main() -> None:
     """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path, default=Path("bundles/semisupervised_baselines"))
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--small", type=int, default=200, help="scans of 36 x 50 x 36")
-    parser.add_argument("--large", type=int, default=20, help="scans of 256 x 256 x 128")
+    parser.add_argument("--bundle", type=Path, default=BUNDLES / "semisupervised_baselines")
+    add_output(parser)
+    parser.add_argument("--small", type=int, default=100, help="scans of 36 x 50 x 36")
+    parser.add_argument("--large", type=int, default=4, help="scans of 256 x 256 x 128")
     parser.add_argument("--files", type=int, default=10_000, help="DICOM files")
+    parser.add_argument("--repeat", type=int, default=3, help="turns of the small scans")
     args = parser.parse_args()
+    turns = {"small": args.repeat, "large": 1}
+    ways = len(ways_of())
+    announce(ways * (0.09 * args.repeat * args.small + 8 * args.large) + 0.003 * args.files)
     plain = {"mirror_axes": [], "overlap": 0.25}
     for name, count, shape in (
         ("small", args.small, (36, 50, 36)),
@@ -179,7 +197,7 @@ def main() -> None:
         if not count:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            rows = compare(args.bundle, count, shape, plain, Path(folder))
+            rows = compare(args.bundle, count, shape, plain, Path(folder), turns[name])
         write_csv(rows, args.output / f"inference_{name}.csv")
         sys.stdout.write(
             f"\n{count} scans of {shape}; MB: growth over the second half of the run\n{table(rows, 'network alone')}"

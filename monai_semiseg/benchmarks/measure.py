@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import platform
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +14,11 @@ from pathlib import Path
 
 import torch
 
+from monai_semiseg.handlers.precision import processor_name
 from monai_semiseg.storage.files import resident_memory
 from monai_semiseg.storage.tables import write_table
+
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,25 @@ class Row:
     name: str
     seconds: float
     megabytes: float
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Declare where a benchmark's files go."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/benchmarks"),
+        help="folder for CSV files (default: runs/benchmarks, from where you are)",
+    )
+
+
+def announce(seconds: float) -> None:
+    """Say before the work how long it takes, so that nobody waits for more than they want.
+
+    Args:
+        seconds: that it took on two cores of an AMD EPYC of the fifth generation, beside nothing.
+    """
+    sys.stderr.write(f"about {max(1, round(seconds / 60))} min on 2 quick CPU cores\n")
 
 
 def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[Row]:
@@ -86,11 +110,7 @@ def _return_memory_at_once() -> None:
 
 def environment() -> dict[str, str]:
     """What the numbers were measured on."""
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else platform.processor() or platform.machine()
-    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
     return {
         "device": device,
         "threads": str(torch.get_num_threads()),

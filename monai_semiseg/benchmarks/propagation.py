@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import write_measured
+from monai_semiseg.benchmarks.measure import BUNDLES, add_output, write_measured
 from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
 from monai_semiseg.bundles.workflow import open_workflow
+from monai_semiseg.datasets.split import read_images
 from monai_semiseg.networks.weights import load_weights
 from monai_semiseg.transforms.labels import with_background
 
@@ -97,10 +98,12 @@ def main() -> None:
     parser.add_argument(
         "--weights", type=Path, nargs="*", default=[], help="networks trained on the datalist"
     )
-    parser.add_argument("--bundle", type=Path, default=Path("bundles/semisupervised_baselines"))
+    parser.add_argument("--bundle", type=Path, default=BUNDLES / "semisupervised_baselines")
     parser.add_argument("--scans", type=int, default=20, help="unlabelled scans to measure on")
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    add_output(parser)
     args = parser.parse_args()
+    atlases = len(read_images(str(args.datalist), str(args.dataset), ["training"]))
+    announce(0.5 * args.scans * atlases)
     dice, seconds = measure(*open_all(args))
     rows = [{"labels": name, "dice": value, "scans": args.scans} for name, value in dice.items()]
     write_measured(rows, args.output / "propagation.csv")

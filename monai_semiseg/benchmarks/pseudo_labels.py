@@ -19,7 +19,7 @@ from monai.metrics import compute_dice
 from monai.networks.utils import one_hot
 from torch import Tensor
 
-from monai_semiseg.benchmarks.measure import write_measured
+from monai_semiseg.benchmarks.measure import BUNDLES, add_output, write_measured
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.split import read_images
@@ -178,14 +178,14 @@ def main() -> None:
         help="co-train (from stage 1's --weights, if any), measure after every epoch",
     )
     parser.add_argument("--plan", type=Path, nargs="*", default=[])
-    parser.add_argument("--bundle", type=Path, default=Path("bundles/diffusion_cotrainer"))
+    parser.add_argument("--bundle", type=Path, default=BUNDLES / "diffusion_cotrainer")
     parser.add_argument("--scans", type=int, default=20, help="unlabelled scans to measure on")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1, help="of DDIM")
     parser.add_argument(
         "--align", action="store_true", help="name classes by the labelled scans first (stage 1)"
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
+    add_output(parser)
     args = parser.parse_args()
     if args.train is None and args.weights is None:
         parser.error("--weights of a teacher, or --train ITERATIONS")
@@ -193,6 +193,9 @@ def main() -> None:
         parser.error(f"--train {args.train}: at least 1 iteration")
     if args.train is not None and args.align:
         parser.error("--align with --train: a co-training aligns --weights of stage 1 by itself")
+    measured = 0.5 * args.scans * (args.rounds + 1)  # once, and after every epoch of a hundred
+    trained = args.train or 0
+    announce(3 * trained + measured * max(1, trained // 100))
     torch.manual_seed(0)
     names = ["round", "dice", "dice_of_mean", "agreement", "seconds_per_scan"]
     if args.train is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,3 +28,14 @@ def bundle_command(
     run = [python, "-m", "monai.bundle", "run"]
     root = str(config.parents[1])
     return [*run, "--config_file", str(files), "--bundle_root", root, *options]
+
+
+def shell_text(words: Sequence[str]) -> str:
+    """Return words as one line for a POSIX shell, with the quotes that are easiest to read."""
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    if "'" in word and not any(mark in word for mark in '"$`\\!'):
+        return f'"{word}"'
+    return shlex.quote(word)

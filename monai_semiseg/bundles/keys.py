@@ -12,13 +12,25 @@ from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import yaml
-from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
+from monai.bundle import (
+    DEFAULT_EXP_MGMT_SETTINGS,
+    ComponentLocator,
+    ConfigComponent,
+    ConfigParser,
+    ReferenceResolver,
+)
 from monai.bundle.utils import ID_SEP_KEY, MACRO_KEY, MERGE_KEY, merge_kv
 
 from monai_semiseg.errors import ConfigError
 
 Config = dict[str, Any]
 ENTRIES = ("initialize", "run", "finalize")  # what MONAI evaluates by these names
+# What MONAI adds of its own, for tracking and for federated clients.
+TRACKING = frozenset(
+    name
+    for setup in DEFAULT_EXP_MGMT_SETTINGS.values()
+    for name in setup["configs"].keys() - setup["handlers_id"].keys()
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def refuse_unknown_keys(
     begun = sorted((base for base in contents if base.keys() <= config.keys()), key=len)
     if begun:
         known = functools.reduce(lambda all_, base: {**all_, **base}, begun)
-        problem = next(_problems(config, known, entries), None)
+        problem = next(_problems(config, known, {*entries, *TRACKING}), None)
         if problem is not None:
             _raise(problem, None)
 

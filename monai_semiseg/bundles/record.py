@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import DEFAULT_EXP_MGMT_SETTINGS, ConfigParser, ReferenceResolver
+from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.utils import EXPR_KEY, ID_REF_KEY, ID_SEP_KEY
 
-from monai_semiseg.bundles.keys import references
+from monai_semiseg.bundles.keys import TRACKING, references
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
@@ -32,7 +32,6 @@ _FREE = {
     *("autocast_dtype", "amp", "num_workers", "cache_rate", "progress", "val_interval", "handlers"),
 }
 _FREE_ENDINGS = ("_dir", "_path", "_weights")
-_TRACKING = {name for setup in DEFAULT_EXP_MGMT_SETTINGS.values() for name in setup["configs"]}
 _SECTIONS = ("train", "validate")
 _ABSENT = "absent"
 
@@ -44,7 +43,7 @@ def is_free(key: str) -> bool:
         key: id in a config; it is free if any part of it is.
     """
     parts = ReferenceResolver.split_id(key)
-    return parts[0] in _TRACKING or any(
+    return parts[0] in TRACKING or any(
         part in _FREE or part.endswith(_FREE_ENDINGS) for part in parts
     )
 

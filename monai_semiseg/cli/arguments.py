@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai_semiseg.errors import ConfigError
 
 
-def add_bundle_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Declare which bundle, weights, plan and device."""
-    parser.add_argument("--bundle", type=Path, required=required, help="bundle folder")
+def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which weights, bundle, plan and device."""
     parser.add_argument(
-        "--weights", type=Path, help="weights (default: the bundle's models/model.pt)"
+        "--bundle",
+        help="name or folder of a bundle (default: the one that the weights were trained with)",
     )
     parser.add_argument(
-        "--plan", type=Path, help="the plan.yaml that the weights were trained with"
+        "--weights",
+        type=Path,
+        help="weights, or the folder of a training (default: the bundle's models/model.pt)",
+    )
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        help="the plan.yaml that the weights were trained with (default: as it says beside them)",
     )
     parser.add_argument(
         "--config",
@@ -25,6 +33,11 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
         default=[],
         help="YAML or JSON merged over config and plan; may be repeated",
     )
+    add_setting_arguments(parser)
+
+
+def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare further settings and the device."""
     parser.add_argument(
         "--set",
         action="append",
@@ -36,12 +49,54 @@ def add_bundle_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
 
 
-def overlay_files(args: argparse.Namespace) -> list[Path]:
-    """Configs to merge over the bundle's, in this order.
+@dataclass(frozen=True)
+class Model:
+    """A bundle with the files and settings that its weights need.
+
+    Attributes:
+        bundle: its folder.
+        overlays: configs to merge over the bundle's, in this order.
+        settings: values for keys of the configs.
+    """
+
+    bundle: Path
+    overlays: list[Path]
+    settings: dict[str, Any]
+
+
+def model_of(args: argparse.Namespace, config: str) -> Model:
+    """Return what the shared arguments ask for, completed by what lies beside the weights.
+
+    Args:
+        args: of :func:`add_bundle_arguments`.
+        config: workflow that is to run: ``inference`` or ``evaluate``.
 
     Raises:
-        ConfigError: If one is not there.
+        ConfigError: If neither the arguments nor the weights name a bundle, or a file is not there.
     """
+    from monai_semiseg.bundles.locate import bundle_folder
+    from monai_semiseg.bundles.trained_model import TrainedModel, open_trained_model
+
+    asked = settings_of(args)
+    trained = TrainedModel() if args.weights is None else open_trained_model(args.weights, config)
+    folder = bundle_folder(args.bundle) if args.bundle is not None else trained.bundle
+    if folder is None:
+        raise ConfigError(
+            "no --bundle, and nothing beside the weights names one",
+            expected="--bundle NAME, or --weights FOLDER of a training",
+            remedy="monai-semiseg predict SCANS --output MASKS --bundle semisupervised_baselines",
+        )
+    settings: dict[str, Any] = {}
+    overlays = _files(args)
+    if trained.weights is not None:
+        settings["ckpt_path"] = str(trained.weights)
+    if args.plan is None:  # a plan that is named says all by itself
+        settings |= trained.settings
+        overlays = [*trained.overlays, *overlays]
+    return Model(folder, overlays, settings | asked)
+
+
+def _files(args: argparse.Namespace) -> list[Path]:
     files: list[Path] = [file for file in (args.plan, *args.config) if file is not None]
     for file in files:
         if not file.is_file():
@@ -54,15 +109,13 @@ def overlay_files(args: argparse.Namespace) -> list[Path]:
     return files
 
 
-def overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """Bundle settings that the shared arguments ask for.
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``--set`` and ``--device`` ask for.
 
     Raises:
-        ConfigError: If a setting is not ``KEY=VALUE``.
+        ConfigError: If a setting is not ``KEY=VALUE``, or the device is absent.
     """
     settings: dict[str, Any] = dict(_setting(text) for text in args.settings)
-    if args.weights is not None:
-        settings["ckpt_path"] = str(args.weights)
     if args.device != "auto":
         settings["device"] = f"$torch.device('{checked_device(args.device)}')"
     return settings

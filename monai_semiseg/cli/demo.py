@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from monai_semiseg.cli import check, evaluate, plan, predict, split, train
 from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.verbs import run_verb
 from monai_semiseg.errors import ConfigError
 
 
@@ -27,37 +28,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, split, plan, train, evaluate, predict: the main job from end to end."""
     root = _root(args.root)
-    dataset, out = root / "sample_data" / "dataset", args.output
-    bundle = root / "bundles" / "semisupervised_baselines"
-    datalist, plan = out / "datalist.json", out / "plan.yaml"
-    _say("1/5 Checking the dataset and choosing which scans are labelled")
-    code = _verb(["check", str(dataset)])
-    code = code or _verb(
-        ["split", str(dataset), "--labelled", f"{args.labelled:g}", "--output", str(datalist)]
-    )
+    dataset = str(root / "sample_data" / "dataset")
+    scans = str(root / "sample_data" / "scans")
+    out = args.output
+    datalist = str(out / "datalist.json")
+    plan_file = str(out / "plan.yaml")
+    say("1/5 Checking the dataset and choosing which scans are labelled")
+    code = run_verb(check, [dataset])
+    budget = f"{args.labelled:g}"
+    code = code or run_verb(split, [dataset, "--labelled", budget, "--output", datalist])
     if code:
         return code
-    _say("2/5 Measuring the dataset")
-    _verb(["plan", str(dataset), "--datalist", str(datalist), "--output", str(plan)])
-    _say(f"3/5 Training for {args.iterations} iterations")
-    _train(bundle, dataset, datalist, plan, out, args.iterations)
-    common = ["--bundle", str(bundle), "--weights", str(out / "model.pt"), "--plan", str(plan)]
-    _say("4/5 Evaluating on the test scans")
-    _verb(
-        [
-            "evaluate",
-            str(dataset),
-            "--datalist",
-            str(datalist),
-            "--output",
-            str(out / "evaluation"),
-            *common,
-        ]
-    )
-    _say("5/5 Segmenting a folder of NIfTI and DICOM scans")
-    scans = str(root / "sample_data" / "scans")
-    code = _verb(["predict", scans, "--output", str(out / "predictions"), "--overwrite", *common])
-    _say(_ending(out))
+    say("2/5 Measuring the dataset")
+    run_verb(plan, [dataset, "--datalist", datalist, "--output", plan_file])
+    say(f"3/5 Training for {args.iterations} iterations")
+    steps = ["--iterations", str(args.iterations)]
+    steps += ["--set", f"epoch_iterations={min(50, args.iterations)}"]
+    bundle = ["--bundle", str(root / "bundles" / "semisupervised_baselines")]
+    where = ["--datalist", datalist, "--plan", plan_file, "--output", str(out)]
+    run_verb(train, [dataset, *bundle, *where, *steps])
+    say("4/5 Evaluating on the test scans")
+    scores = ["--output", str(out / "evaluation"), "--weights", str(out)]
+    run_verb(evaluate, [dataset, "--datalist", datalist, *scores])
+    say("5/5 Segmenting a folder of NIfTI and DICOM scans")
+    masks = ["--output", str(out / "predictions"), "--overwrite", "--weights", str(out)]
+    code = run_verb(predict, [scans, *masks])
+    say(_ending(out))
     return code
 
 
@@ -84,32 +80,3 @@ def _root(given: Path | None) -> Path:
         remedy="run in the clone, or name it with --root",
         path=candidates[0],
     )
-
-
-def _train(
-    bundle: Path, dataset: Path, datalist: Path, plan: Path, out: Path, iterations: int
-) -> None:
-    from monai_semiseg.bundles.workflow import run_workflow
-
-    settings = {
-        "dataset_dir": str(dataset),
-        "datalist": str(datalist),
-        "ckpt_dir": str(out),
-        "output_dir": str(out),
-        "iterations": iterations,
-        "epoch_iterations": min(50, iterations),
-    }
-    run_workflow(bundle, "train", settings, [plan])
-
-
-def _verb(argv: list[str]) -> int:
-    from monai_semiseg.cli.main import build_parser
-
-    args = build_parser().parse_args(argv)
-    code: int = args.run(args)
-    return code
-
-
-def _say(text: str) -> None:
-    say(text)
-    sys.stdout.flush()

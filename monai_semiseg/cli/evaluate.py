@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+from monai_semiseg.cli.arguments import add_bundle_arguments, model_of
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
 
@@ -26,14 +26,15 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.bundles.workflow import run_workflow
     from monai_semiseg.evaluation.summary import as_table
 
+    model = model_of(args, "evaluate")
     settings = {
         "dataset_dir": args.dataset,
         "datalist": args.datalist,
         "section": args.section,
         "output_dir": args.output,
-        **overrides(args),
+        **model.settings,
     }
-    workflow = run_workflow(args.bundle, "evaluate", settings, overlay_files(args))
+    workflow = run_workflow(model.bundle, "evaluate", settings, model.overlays)
     summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
     say(f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}")
     return report_left_out({failed["case"]: failed["reason"] for failed in summary["failed"]})

@@ -12,16 +12,36 @@ from collections.abc import Sequence
 
 from monai_semiseg import __version__
 from monai_semiseg.bundles.command_line import begin_command
-from monai_semiseg.cli import check, demo, doctor, evaluate, plan, predict, split, study, weights
+from monai_semiseg.cli import (
+    check,
+    demo,
+    doctor,
+    evaluate,
+    plan,
+    predict,
+    pretrain,
+    split,
+    study,
+    train,
+    weights,
+)
 from monai_semiseg.cli.terminal import say_aside
+from monai_semiseg.cli.verbs import EXIT_CODES, describe, verb_name
 from monai_semiseg.errors import SemisegError, root_cause
 
-VERBS = (demo, check, split, plan, predict, evaluate, study, weights, doctor)
-
-EXIT_CODES = """exit codes: 0 all done; 1 internal error;
-2 bad arguments, configuration, weights or dataset;
-3 finished, some cases failed; 4 interrupted or disk full; 5 finished, some masks are flagged;
-141 nobody reads the output"""
+VERBS = (
+    demo,
+    check,
+    split,
+    plan,
+    pretrain,
+    train,
+    predict,
+    evaluate,
+    study,
+    weights,
+    doctor,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,8 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"monai-semiseg {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for module in VERBS:
-        name = module.__name__.rsplit(".", 1)[-1]
-        summary = (module.__doc__ or "").strip().splitlines()[0]
+        name = verb_name(module)
+        summary = describe(module)
         verb = verbs.add_parser(
             name,
             help=summary,

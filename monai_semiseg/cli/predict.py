@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_semiseg.cli.arguments import add_bundle_arguments, overlay_files, overrides
+from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import ConfigError
 
@@ -63,14 +63,15 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
     from monai_semiseg.inference.zoo import has_runner
 
-    configs = [args.bundle / "configs" / "inference.json", *overlay_files(args)]
+    model = model_of(args, "inference")
+    configs = [model.bundle / "configs" / "inference.json", *model.overlays]
     if configs[0].is_file():
         code = foreign_code(configs)
         for line in code:
             say_aside(f"foreign code: {line}")
         if not args.trust:
-            require_trust(code, args.bundle)
-    runner = _own(args) if has_runner(args.bundle) else _zoo(args)
+            require_trust(code, model.bundle)
+    runner = _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     return runner.exit_code()
 
 
-def _own(args: argparse.Namespace) -> BatchRunner:
+def _own(args: argparse.Namespace, model: Model) -> BatchRunner:
     """Run a bundle of ours."""
     from monai_semiseg.bundles.workflow import run_workflow
 
@@ -93,14 +94,14 @@ def _own(args: argparse.Namespace) -> BatchRunner:
         "on_flag": args.on_flag,
         "output_type": _kinds(args),
         "shard": args.shard,
-        **overrides(args),
+        **model.settings,
     }
-    workflow = run_workflow(args.bundle, "inference", settings, overlay_files(args))
+    workflow = run_workflow(model.bundle, "inference", settings, model.overlays)
     runner: BatchRunner = workflow.parser.get_parsed_content("runner")
     return runner
 
 
-def _zoo(args: argparse.Namespace) -> BatchRunner:
+def _zoo(args: argparse.Namespace, model: Model) -> BatchRunner:
     """Run a bundle that follows the Model Zoo's conventions."""
     from monai_semiseg.inference.zoo import open_zoo_bundle
 
@@ -109,9 +110,9 @@ def _zoo(args: argparse.Namespace) -> BatchRunner:
             "--uncertainty with a bundle that is not ours", expected="one of bundles/"
         )
     runner = open_zoo_bundle(
-        args.bundle,
-        overrides(args),
-        overlay_files(args),
+        model.bundle,
+        model.settings,
+        model.overlays,
         inputs=args.input,
         output=args.output,
         overwrite=args.overwrite,
@@ -119,7 +120,7 @@ def _zoo(args: argparse.Namespace) -> BatchRunner:
         output_type=_kinds(args),
         shard=args.shard,
         on_flag=args.on_flag,
-        about={"bundle": args.bundle.resolve().name},
+        about={"bundle": model.bundle.resolve().name},
     )
     runner.run()
     return runner

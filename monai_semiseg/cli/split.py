@@ -14,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="dataset folder")
     parser.add_argument(
         "--labelled",
-        type=float,
+        type=labelled_budget,
         required=True,
-        help="labelled scans for training and validation: a count, or a fraction below 1",
+        help="labelled scans for training and validation: a count, a fraction below 1, or all",
     )
     parser.add_argument(
         "--test", type=float, default=0.2, help="test scans, count or fraction (default 0.2)"
@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)"
     )
+
+
+def labelled_budget(text: str) -> float | None:
+    """Return a count or a fraction; None for ``all``."""
+    return None if text == "all" else float(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ def count_of(value: float, total: int, name: str) -> int:
 def split(
     dataset: ScanDataset,
     *,
-    labelled: float,
+    labelled: float | None,
     test: float = 0.2,
     validation: float = 0.1,
     seed: int = 0,
@@ -66,7 +66,7 @@ def split(
     Args:
         dataset: scans, of which those with a label can be labelled training, validation or test.
         labelled: labelled scans that training and validation may use, as a count or as a fraction
-            of the scans that are not test.
+            of the scans that are not test; None for all of those.
         test: test scans, as a count or a fraction of all labelled scans.
         validation: share of the labelled budget that is held back for validation (rounded, at least
             one scan when the budget is two or more).
@@ -85,8 +85,8 @@ def split(
     n_test = count_of(test, len(pairs), "test")
     order = seeded_order(pairs, salt=f"test/{test_seed}")
     test_ids, rest = order[:n_test], order[n_test:]
-    budget = count_of(labelled, len(rest), "labelled")
-    if budget < 1:
+    budget = len(rest) if labelled is None else count_of(labelled, len(rest), "labelled")
+    if budget < 1 and (pairs or labelled is not None):
         raise ConfigError(
             "no labelled scan is left for training", expected="--labelled of at least 1 scan"
         )

@@ -15,9 +15,13 @@ from torch import nn
 from monai_semiseg.bundles.record import differences, write_record
 from monai_semiseg.errors import CheckpointError
 from monai_semiseg.handlers.fingerprint import TrainingFingerprint
-from monai_semiseg.networks.weights import load_weights, read_checkpoint, unwrapped
+from monai_semiseg.networks.weights import (
+    load_weights,
+    read_checkpoint,
+    save_atomically,
+    unwrapped,
+)
 from monai_semiseg.samplers.seeded import BudgetSampler
-from monai_semiseg.storage.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +103,7 @@ class TrainingCheckpoint:
                 **{name: unwrapped(n).state_dict() for name, n in self.companions.items()},
             }
             for name, product in products.items():
-                with atomic_path(self.folder / f"{name}.pt") as part:
-                    torch.save(product, part)
+                save_atomically(product, self.folder / f"{name}.pt")
                 self._describe(name)
         content = {
             **({"fingerprint": self.fingerprint.facts()} if self.fingerprint else {}),
@@ -113,8 +116,7 @@ class TrainingCheckpoint:
             "scaler": _scaler(engine).state_dict(),
             **{name: _plain(item).state_dict() for name, item in self.objects.items()},
         }
-        with atomic_path(self.folder / "checkpoint.pt") as part:
-            torch.save(content, part)
+        save_atomically(content, self.folder / "checkpoint.pt")
 
     def _describe(self, name: str) -> None:
         if self.fingerprint is not None:

@@ -54,8 +54,9 @@ def autocast_type(name: str | None, device: torch.device | str) -> torch.dtype |
     dtype: torch.dtype = getattr(torch, name.removesuffix(_EMULATED))
     if name.endswith(_EMULATED) or has_instructions(dtype, device):
         return dtype
+    gpu = device.type == "cuda"
     _say(
-        f"{device.type} ({processor_name()}) has no instructions for {name}: float32 is used "
+        f"{torch.cuda.get_device_name(device) if gpu else processor_name()} has no instructions for {name}: float32 is used "
         f"(autocast_dtype: {name}{_EMULATED} goes on with it, at up to 20 times float32's time)"
     )
     return None

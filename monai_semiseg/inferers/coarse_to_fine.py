@@ -1,4 +1,4 @@
-"""Two passes: a cheap one says where something is, and the careful one runs its windows only there."""
+"""Two passes: a cheap one says where something is, the careful one runs its windows there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SURE = 1e4  # farther apart than any network's logits, and still finite in half
 
 
 class CoarseToFineInferer(Inferer):
-    """Find the box that holds all foreground in a coarse pass; run the inferer's windows only there.
+    """Find the box of all foreground in a coarse pass; run the inferer's windows only there.
 
     Windows lie where they would lie without the box, and those that do not reach it are left out.
     So labels in the box are those of the plain inferer, whatever it mirrors, averages or cuts into

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_semiseg.errors import CheckpointError
-from monai_semiseg.storage.files import atomic_path, sha256_of
+from monai_semiseg.storage.files import atomic_path, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
@@ -279,13 +279,25 @@ def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
         OutputError: If it cannot be written.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    with atomic_path(path) as part:
-        if Path(path).suffix == ".safetensors":
-            from safetensors.torch import save
+    if Path(path).suffix == ".safetensors":
+        from safetensors.torch import save
 
-            part.write_bytes(save(plain))
-        else:
-            torch.save(plain, part)
+        write_atomically(path, save(plain))
+    else:
+        save_atomically(plain, path)
+
+
+def save_atomically(content: Any, path: str | Path) -> None:
+    """Write what torch can save, whole or not at all; equal content gives equal bytes.
+
+    Given a name, torch would keep it within the file, and that of a temporary file is never the
+    same.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with atomic_path(path) as part, part.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -150,6 +150,11 @@ def test_the_file_at_fault_is_named_among_several(tmp_path: Path) -> None:
     assert caught.value.path is None
 
 
+def test_keys_that_monai_adds_of_its_own() -> None:
+    """As its federated client does, which names its runs whether they are tracked or not."""
+    ConfigWorkflow(str(TRAIN), logging_file=False, run_name="one", seed=None).initialize()
+
+
 RIGHT = [
     ("inference", "inferer#inferer#overlap: 0.25"),
     ("inference", "inferer#inferer#progress: true"),  # a parameter that the bundle does not give

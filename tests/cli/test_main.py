@@ -65,6 +65,8 @@ def test_verbs_are_the_promised_ones() -> None:
         "check",
         "split",
         "plan",
+        "pretrain",
+        "train",
         "predict",
         "evaluate",
         "study",

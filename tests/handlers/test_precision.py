@@ -14,6 +14,7 @@ import torch
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
+from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.handlers import precision
 from monai_semiseg.handlers.precision import SafeConvolutions, autocast_type, training_precision
@@ -164,6 +165,23 @@ def test_the_processor_is_asked_first(
     assert len(caplog.records) == len(said)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_training_asks_too(processor: Callable[..., None], native: bool) -> None:
+    processor(native, avx512_bf16=native)
+    network = nn.Conv3d(1, 2, 3)
+    trainer = SemiSupervisedTrainer(
+        device=CPU,
+        max_epochs=1,
+        epoch_length=1,
+        train_data_loader=[],
+        network=network,
+        optimizer=torch.optim.AdamW(network.parameters()),
+        loss_function=nn.CrossEntropyLoss(),
+        autocast_dtype="bfloat16",
+    )
+    assert trainer.autocast_dtype is (torch.bfloat16 if native else None)
+
+
 @pytest.mark.parametrize("modern", [True, False])
 def test_a_gpu_is_asked_too(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, modern: bool
@@ -175,9 +193,11 @@ def test_a_gpu_is_asked_too(
         "is_bf16_supported",
         lambda including_emulation=True: modern or including_emulation,
     )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
     assert autocast_type("auto", "cuda:0") is (torch.bfloat16 if modern else torch.float16)
     assert not caplog.records
     assert autocast_type("bfloat16", "cuda:0") is (torch.bfloat16 if modern else None)
-    assert len(caplog.records) == (0 if modern else 1)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (0 if modern else 1) and all("Old GPU" in line for line in said)
     assert autocast_type("float16", "cuda:0") is torch.float16
     assert autocast_type(None, "cuda:0") is None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.handlers import precision
 from monai_semiseg.inference.runner import BatchRunner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,3 +81,27 @@ def test_the_runner_takes_the_format_and_says_so(
     assert '"autocast_dtype": "bfloat16"' in (tmp_path / "out" / "report.json").read_text()
     with pytest.raises(ConfigError, match="int8"):
         make_runner(autocast_dtype="int8")
+
+
+def test_a_processor_without_the_format_runs_in_float32_and_the_report_says_so(
+    make_runner: Callable[..., BatchRunner],
+    tmp_path: Path,
+    kit: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And it is the run that float32 would have been: one goes on where the other ended."""
+    precision._say.cache_clear()
+    monkeypatch.setattr(precision, "has_instructions", lambda *_: False)
+    kit.write_nifti(tmp_path / "in" / "a.nii", kit.values((12, 10, 8)))
+    seen: list[bool] = []
+    runner = make_runner(autocast_dtype="bfloat16")
+    runner.network.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    runner.run()
+    assert seen == [False]
+    assert sum("float32 is used" in record.getMessage() for record in caplog.records) == 1
+    assert '"autocast_dtype": null' in (tmp_path / "out" / "report.json").read_text()
+    again = make_runner(autocast_dtype=None)
+    again.network.register_forward_hook(lambda *_: seen.append(True))
+    assert [result.status for result in again.run()] == ["done"]
+    assert len(seen) == 1

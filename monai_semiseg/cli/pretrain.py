@@ -1,0 +1,42 @@
+"""Make weights to start from: what a bundle learns before the training, most of it without labels."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from monai_semiseg.cli.training import add_training_arguments, train
+from monai_semiseg.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--bundle", required=True, help="name or folder of a bundle")
+    parser.add_argument(
+        "--stage", help="global or local, for a bundle with two (default: the one without labels)"
+    )
+    add_training_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pretrain, and name the weights; return 3 if cases were left out."""
+    from monai_semiseg.bundles.locate import bundle_folder
+
+    return train(args, _config(bundle_folder(args.bundle), args.stage), [])
+
+
+def _config(bundle: Path, stage: str | None) -> Path:
+    """Return the config of a stage; the one without labels is ``pretrain`` or ``pretrain_global``."""
+    names = ["pretrain", "pretrain_global"] if stage is None else [f"pretrain_{stage}"]
+    files = sorted((bundle / "configs").glob("pretrain*.json"))
+    found = next((file for name in names for file in files if file.stem == name), None)
+    if found is None:
+        stages = [file.stem.removeprefix("pretrain").lstrip("_") for file in files]
+        raise ConfigError(
+            f"no stage {stage!r}" if stage else "no stage before the training",
+            expected=f"one of {', '.join(filter(None, stages))}"
+            if any(stages)
+            else "another bundle",
+            path=bundle,
+        )
+    return found

@@ -1,0 +1,109 @@
+"""What the verbs that train share: their arguments, the files that they make, the run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_semiseg.cli import plan, split
+from monai_semiseg.cli.arguments import add_setting_arguments, settings_of
+from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.verbs import run_verb
+from monai_semiseg.errors import ConfigError
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare data, starting point, budget and output."""
+    parser.add_argument("dataset", type=Path, help="dataset folder")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--datalist", type=Path, help="who is labelled (default: split here)")
+    parser.add_argument("--plan", type=Path, help="settings that fit (default: measured here)")
+    parser.add_argument(
+        "--labelled",
+        default="all",
+        help="labelled scans of a split made here: a count, a fraction below 1, or all (default)",
+    )
+    parser.add_argument("--init_weights", type=Path, help="weights to start from")
+    parser.add_argument("--iterations", type=int, help="optimiser steps (default: the bundle's)")
+    parser.add_argument("--seed", type=int, help="of split and training (default 0)")
+    parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        default=[],
+        help="YAML or JSON merged over everything else; may be repeated",
+    )
+    add_setting_arguments(parser)
+
+
+def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> int:
+    """Run one training config of a bundle, and print the command that equals it first.
+
+    Datalist and plan are made beside the weights if none is given. What is left out of them is
+    named, and the exit code is 3 then.
+
+    Args:
+        args: of :func:`add_training_arguments`.
+        config: ``BUNDLE/configs/NAME.json``.
+        overlays: files merged over it, before those of ``--config``.
+
+    Raises:
+        ConfigError: If a file is not there or a setting is unknown.
+    """
+    from monai_semiseg.bundles.command import bundle_command, shell_text
+    from monai_semiseg.bundles.workflow import run_workflow
+
+    for file in (args.datalist, args.plan, args.init_weights, *args.config):
+        if file is not None and not file.is_file():
+            raise ConfigError("no such file", expected="a file to train with", path=file)
+    datalist = args.datalist or args.output / "datalist.json"
+    plan_file = args.plan or args.output / "plan.yaml"
+    settings = _settings(args, datalist)
+    files = [plan_file, *overlays, *args.config]
+    say(shell_text(bundle_command(config, files, settings, "python")))
+    codes = [_split(args, datalist), _plan(args, datalist, plan_file)]
+    run_workflow(config.parents[1], config.stem, settings, files)
+    say(f"weights: {args.output / 'model.pt'}")
+    return max(codes)
+
+
+def _settings(args: argparse.Namespace, datalist: Path) -> dict[str, Any]:
+    asked: dict[str, Any] = {
+        "dataset_dir": str(args.dataset),
+        "datalist": str(datalist),
+        "ckpt_dir": str(args.output),
+        "output_dir": str(args.output),
+    }
+    if args.resume:
+        asked["resume"] = True
+    if args.init_weights is not None:
+        asked["init_weights"] = str(args.init_weights)
+    for name in ("iterations", "seed"):
+        if getattr(args, name) is not None:
+            asked[name] = getattr(args, name)
+    return {**asked, **settings_of(args)}
+
+
+def _split(args: argparse.Namespace, path: Path) -> int:
+    """Write the datalist, unless it was given, or an earlier start of the same run wrote it."""
+    if args.datalist is not None:
+        return 0
+    say(f"no --datalist: {path} says who trains, validates and is kept for testing")
+    if args.resume and path.is_file():
+        return 3 if json.loads(path.read_text()).get("left_out") else 0
+    asked = ["--labelled", str(args.labelled), "--seed", str(args.seed or 0)]
+    return run_verb(split, [str(args.dataset), *asked, "--output", str(path)])
+
+
+def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
+    """Write the plan, likewise."""
+    if args.plan is not None:
+        return 0
+    say(f"no --plan: {path} holds what was measured on the training scans")
+    if args.resume and path.is_file():
+        return 0
+    return run_verb(plan, [str(args.dataset), "--datalist", str(datalist), "--output", str(path)])

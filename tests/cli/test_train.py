@@ -1,0 +1,149 @@
+"""The verbs that train: what they make, say and leave, and the command that does the same."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+import torch
+
+from monai_semiseg.bundles.command import shell_text
+from monai_semiseg.cli.main import main
+from monai_semiseg.storage.files import sha256_of
+
+SMALL = ["--iterations", "2", "--device", "cpu", "--set", "num_workers=0"]
+
+
+@pytest.fixture(scope="module")
+def dataset(write_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six labelled scans of 34 x 30 x 36 voxels in a plain pair of folders."""
+    return write_dataset(tmp_path_factory.mktemp("data"), scans=6)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training of two iterations, with nothing given but the dataset."""
+    folder = tmp_path_factory.mktemp("run")
+    assert main(["train", str(dataset), "--output", str(folder), *SMALL]) == 0
+    return folder
+
+
+def test_words_of_a_command_survive_a_shell() -> None:
+    words = ["python", "['a b.json','c']", "$torch.device('cpu')", 'say "it"', "plain", "it's"]
+    text = shell_text(words)
+    assert shlex.split(text) == words
+    assert "\"['a b.json','c']\"" in text
+
+
+@pytest.mark.slow
+def test_the_printed_command_gives_the_same_weights(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    method = ["--method", "cutmix_mean_teacher", "--labelled", "3", "--seed", "1"]
+    capsys.readouterr()
+    assert main(["train", str(dataset), "--output", str(ours), *method, *SMALL]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("python -m monai.bundle run --config_file ")
+    assert [line.split(":")[0] for line in rest if line.startswith("no --")] == [
+        "no --datalist",
+        "no --plan",
+    ]
+    theirs.mkdir()
+    for name in ("datalist.json", "plan.yaml"):
+        (theirs / name).write_bytes((ours / name).read_bytes())
+    words = [sys.executable, *shlex.split(first.replace(str(ours), str(theirs)))[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sha256_of(theirs / "model.pt") == sha256_of(ours / "model.pt")
+
+
+def test_a_run_says_all_about_its_model(trained: Path, dataset: Path, tmp_path: Path) -> None:
+    """Neither bundle nor plan nor names of labels are needed beside the folder."""
+    scans = str(dataset / "images")
+    asked = ["predict", scans, "--weights", str(trained), "--output", str(tmp_path / "masks")]
+    assert main([*asked, "--device", "cpu", "--no_preview"]) in (0, 5)
+    masks = sorted((tmp_path / "masks").rglob("*_seg.nii.gz"))
+    assert len(masks) == 6 and nib.load(masks[0]).shape == (34, 30, 36)
+    datalist = str(trained / "datalist.json")
+    asked = ["evaluate", str(dataset), "--datalist", datalist, "--weights", str(trained)]
+    assert main([*asked, "--output", str(tmp_path / "test"), "--device", "cpu"]) == 0
+    about = json.loads((tmp_path / "test" / "metrics.json").read_text())
+    assert set(about["classes"]) == {"label_1", "label_2"}
+
+
+def test_a_training_in_slices_is_used_in_slices(dataset: Path, tmp_path: Path) -> None:
+    slices = Path(__file__).parents[2] / "bundles/semisupervised_baselines/configs/slices.yaml"
+    run = tmp_path / "run"
+    asked = ["train", str(dataset), "--output", str(run), "--config", str(slices), *SMALL]
+    assert main(asked) == 0
+    assert torch.load(run / "model.pt", weights_only=True)["final_conv.weight"].ndim == 4
+    scans = str(dataset / "images" / "0.nii.gz")
+    asked = ["predict", scans, "--weights", str(run), "--output", str(tmp_path / "masks")]
+    assert main([*asked, "--device", "cpu", "--no_preview"]) in (0, 5)
+
+
+def test_it_goes_on_with_the_same_split_and_plan(trained: Path, dataset: Path) -> None:
+    before = {name: sha256_of(trained / name) for name in ("datalist.json", "model.pt")}
+    again = ["train", str(dataset), "--output", str(trained), "--resume", *SMALL]
+    assert main(again) == 0
+    assert {name: sha256_of(trained / name) for name in before} == before
+
+
+def test_weights_without_a_bundle_are_refused(
+    trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = tmp_path / "alone.pt"
+    alone.write_bytes((trained / "model.pt").read_bytes())
+    asked = ["predict", str(dataset), "--output", str(tmp_path / "out"), "--weights"]
+    assert main([*asked, str(alone)]) == 2
+    assert "nothing beside the weights names one" in capsys.readouterr().err
+    assert main([*asked, str(tmp_path)]) == 2
+    assert "no weights there" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--method", "mean_techer"], "did you mean 'mean_teacher'"),
+        (["--bundle", "hebian_initializer"], "did you mean hebbian_initializer"),
+        (["--plan", "gone.yaml"], "no such file"),
+        (["--set", "learning_rat=1"], "learning_rate"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    words: list[str], found: str, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(dataset), "--output", str(tmp_path / "run"), *words]) == 2
+    assert found in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model.pt").exists()
+
+
+@pytest.mark.parametrize("bundle", ["hebbian_initializer", "contrastive_pretrainer"])
+def test_pretraining_needs_no_label(
+    bundle: str, write_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    free = write_dataset(tmp_path / "free", scans=3, labelled=False)
+    run = tmp_path / "run"
+    small = ["--bundle", bundle, "--set", "batch_size=2", *SMALL]
+    assert main(["pretrain", str(free), "--output", str(run), *small]) == 0
+    content = json.loads((run / "datalist.json").read_text())
+    assert len(content["unlabeled"]) == 3 and not content["training"]
+    assert (run / "model.pt").is_file()
+
+
+def test_a_bundle_without_a_stage_has_none(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["pretrain", str(dataset), "--output", str(tmp_path / "run"), "--bundle"]
+    assert main([*asked, "semisupervised_baselines"]) == 2
+    assert "no stage before the training" in capsys.readouterr().err
+    assert main([*asked, "contrastive_pretrainer", "--stage", "lokal"]) == 2
+    assert "one of global, local" in capsys.readouterr().err
