@@ -1,7 +1,8 @@
-"""What the docs say is so: snippets run, commands parse, files and config keys that they name are there."""
+"""What the docs say is so: snippets run, commands parse, files and config keys are there."""
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import itertools
 import json
@@ -110,6 +111,15 @@ def test_every_method_has_its_row() -> None:
     names = re.findall(r"^\| `(\w+)`[^|]*\|(?:[^|]*\|){5}$", page, re.M)
     folder = ROOT / "bundles" / "semisupervised_baselines" / "configs" / "methods"
     assert sorted(names) == sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def test_the_architecture_page_has_every_room_in_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    contract = configparser.ConfigParser()
+    contract.read(ROOT / "setup.cfg")
+    layers = contract["importlinter:contract:house"]["layers"].split()
+    rooms = re.findall(r"^\| `(\w+)` \| [A-Z].*\.\s\|$", page, re.M)
+    assert rooms == [layer.removeprefix("monai_semiseg.") for layer in reversed(layers)]
 
 
 def test_the_overview_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +273,10 @@ def test_every_outside_fault_has_its_tests_and_its_exit_code() -> None:
 
 
 def small(words: list[str]) -> list[str]:
-    """The command with the reader's files in their places, two iterations where it trains, few cells in a study."""
+    """The command with the reader's files in their places, made short.
+
+    Two iterations where it trains, few cells in a study.
+    """
     words = [
         re.sub(r"[^=]+$", lambda found: THINGS.get(found[0], found[0]), word) for word in words
     ]
@@ -298,7 +311,7 @@ def run(words: list[str], folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
-    """What a reader has: the repository's bundles and sample data, a dataset, a datalist, a plan."""
+    """What a reader has: the bundles and sample data, a dataset, a datalist, a plan."""
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "bundles", folder / "bundles")
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
