@@ -288,6 +288,8 @@ def small(words: list[str]) -> list[str]:
     words = [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     if trains and "--iterations" not in words:
         words += ["--iterations", "2"]
+    if study and "--budget" not in words:
+        words += ["--budget", "2"]
     if study:
         words += ["--dry_run"] if "--config" in words else ["--device", "cpu"]
     return [*PROGRAMS[words[0]], *words[1:]]
