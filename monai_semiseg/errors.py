@@ -1,8 +1,8 @@
-"""Typed errors: what file, what was found, what was expected, what to do - in at most four lines.
+"""Typed errors: the file, what was found, what was expected, what to do, in at most four lines.
 
-Two families: an :class:`InputError` is one bad scan and fails its case alone; a
+There are two families. An :class:`InputError` is one bad scan and fails its case alone. A
 :class:`ConfigError` is a bad request and stops before any work. Each class has a stable ``code``
-that reports carry, and the ``exit_code`` of a command that it ends.
+for reports and the ``exit_code`` of a command that it ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class SemisegError(Exception):
         found: what was found, in one line.
         expected: what was expected instead.
         remedy: what the user can do about it.
-        path: the file or folder at fault.
+        path: the file or folder that is wrong.
     """
 
     code = "E_INTERNAL"
@@ -29,7 +29,9 @@ class SemisegError(Exception):
     def __init__(
         self, found: str, *, expected: str = "", remedy: str = "", path: str | Path | None = None
     ) -> None:
-        self.found, self.expected, self.remedy = found, expected, remedy
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
         self.path = None if path is None else Path(path)
         where = "" if path is None else f"{printable(str(self.path))}: "
         lines = [f"{self.code} {where}{found}"]
@@ -43,7 +45,7 @@ class SemisegError(Exception):
 
     @property
     def reason(self) -> str:
-        """The message on one line, for tables."""
+        """Return the message on one line, for tables."""
         return "; ".join(part.strip() for part in str(self).splitlines())
 
 
@@ -54,45 +56,45 @@ def _rebuild(
 
 
 class ConfigError(SemisegError):
-    """A bad argument, option, folder or configuration: nothing was started."""
+    """A bad argument, option, folder or configuration; no work has started."""
 
     code = "E_CONFIG"
     exit_code = 2
 
 
 class InputError(SemisegError):
-    """A scan that cannot be read right; its case fails, the others go on."""
+    """A scan that cannot be read correctly; its case fails and the others go on."""
 
     code = "E_INPUT"
     exit_code = 2
 
 
 class TruncatedError(InputError):
-    """The file ends before its data does."""
+    """A file that ends before its data does."""
 
     code = "E_TRUNCATED"
 
 
 class ChecksumError(InputError):
-    """The compressed data do not match their checksum."""
+    """Compressed data that do not match their checksum."""
 
     code = "E_CHECKSUM"
 
 
 class NotNiftiError(InputError):
-    """Named as NIfTI, but the content is something else."""
+    """A file with the name of a NIfTI file and other content."""
 
     code = "E_NOT_NIFTI"
 
 
 class FormatError(InputError):
-    """Content that is no scan, or damaged beyond reading."""
+    """Content that is no scan, or is too damaged to read."""
 
     code = "E_FORMAT"
 
 
 class SizeError(InputError):
-    """The header claims more data than the file holds or than memory can."""
+    """A header that claims more data than the file or the memory can hold."""
 
     code = "E_SIZE"
 
@@ -104,7 +106,7 @@ class NonFiniteError(InputError):
 
 
 class DimensionError(InputError):
-    """Not one 3-D volume."""
+    """Voxels that are not one 3-D volume."""
 
     code = "E_NDIM"
 
@@ -116,7 +118,7 @@ class DtypeError(InputError):
 
 
 class GeometryError(InputError):
-    """An affine, orientation or spacing that places no voxel in space, or a sheared (tilted) stack."""
+    """An affine, orientation or spacing that is missing or invalid, or a sheared (tilted) stack."""
 
     code = "E_GEOMETRY"
 
@@ -128,13 +130,13 @@ class LabelError(InputError):
 
 
 class GapError(InputError):
-    """A slice is missing in a DICOM series."""
+    """A DICOM series with a missing slice."""
 
     code = "E_GAP"
 
 
 class DuplicateError(InputError):
-    """Two different slices lie at the same place."""
+    """Two different slices at the same position."""
 
     code = "E_DUPLICATE"
 
@@ -152,7 +154,7 @@ class DicomError(InputError):
 
 
 class CodecError(InputError):
-    """DICOM pixels in a compression that no installed package decodes."""
+    """DICOM pixels with a compression that no installed package can decode."""
 
     code = "E_CODEC"
 
@@ -170,19 +172,19 @@ class ModalityError(InputError):
 
 
 class UnlikeTrainingError(InputError):
-    """A scan, or its mask, unlike what the network was trained on, and such ones are left out."""
+    """A scan or mask that differs too much from the training data and is left out."""
 
     code = "E_UNLIKE"
 
 
 class ArchiveError(InputError):
-    """A .zip that is damaged, locked, or would write outside its folder."""
+    """A .zip file that is damaged or encrypted, or would write outside its folder."""
 
     code = "E_ARCHIVE"
 
 
 class OutputError(SemisegError):
-    """The output cannot be written."""
+    """Output that cannot be written."""
 
     code = "E_DISK"
     exit_code = 4

@@ -27,7 +27,7 @@ from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.fingerprint import measure
+from monai_semiseg.datasets.fingerprint import extract_fingerprint
 from monai_semiseg.datasets.plan import plan
 from monai_semiseg.export.dicom_seg import write_segmentation
 from monai_semiseg.images.grid import in_ras_order, onto_grid
@@ -147,7 +147,7 @@ def test_every_order_gives_one_plan(dataset: Path) -> None:
     opened = open_dataset(dataset)
     plans = []
     for case in opened.cases:
-        found = measure(replace(opened, cases=[case]), progress=False)
+        found = extract_fingerprint(replace(opened, cases=[case]), progress=False)
         assert found.unread == {} and found.foreground_percentiles is not None
         plans.append(json.dumps(plan(found, memory=4 << 30), default=str, sort_keys=True))
     assert len(set(plans)) == 1, set(plans)

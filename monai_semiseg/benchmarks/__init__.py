@@ -1,1 +1,4 @@
-"""Timings and memory as ratios within one run: ``python -m monai_semiseg.benchmarks.NAME --output FOLDER``."""
+"""Benchmarks of time and memory, as ratios within one run.
+
+Each is run by ``python -m monai_semiseg.benchmarks.NAME --output FOLDER``.
+"""

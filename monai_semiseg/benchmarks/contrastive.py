@@ -1,4 +1,4 @@
-"""The streamed contrastive loss against one that holds all pairs, and its memory as the number of embeddings grows."""
+"""Time and memory of the streamed contrastive loss, against a loss that holds all pairs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from monai_semiseg.benchmarks.measure import Row, add_output, compare, table, write_csv
+from monai_semiseg.benchmarks.measure import Row, add_output, announce, compare, table, write_csv
 from monai_semiseg.losses.contrastive import contrast
 
 
 def dense(embeddings: Tensor, groups: Tensor, temperature: float) -> Tensor:
-    """Supervised contrast as it is usually written: N x N logits, masks of positives and of self."""
+    """Compute supervised contrast as usual: N x N logits, masks of positives and of self."""
     unit = torch.nn.functional.normalize(embeddings, dim=1)
     logits = unit @ unit.T / temperature
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
@@ -25,7 +25,7 @@ def dense(embeddings: Tensor, groups: Tensor, temperature: float) -> Tensor:
 
 
 def streamed(embeddings: Tensor, groups: Tensor, temperature: float) -> Tensor:
-    """The same loss by this package."""
+    """Compute the same loss by this package."""
     total, count = contrast(embeddings, groups, temperature=temperature)
     return total / count
 
@@ -33,7 +33,7 @@ def streamed(embeddings: Tensor, groups: Tensor, temperature: float) -> Tensor:
 def way(
     loss: Callable[[Tensor, Tensor, float], Tensor], rows: Tensor, groups: Tensor
 ) -> Callable[[], object]:
-    """Forward and backward pass."""
+    """Return a call of one forward and backward pass."""
 
     def run() -> None:
         leaf = rows.detach().requires_grad_()
@@ -43,7 +43,7 @@ def way(
 
 
 def agreement(count: int, dimension: int) -> tuple[float, float]:
-    """Largest difference between both forms in float64: of the value, and of the gradient."""
+    """Compute the largest difference of both forms in float64: of the value, of the gradient."""
     rows, groups = data(count, dimension, torch.device("cpu"))
     results = []
     for loss in (dense, streamed):
@@ -51,16 +51,16 @@ def agreement(count: int, dimension: int) -> tuple[float, float]:
         value = loss(leaf, groups, 0.1)
         torch.autograd.backward(value)
         results.append((value.detach(), leaf.grad))
-    (a, da), (b, db) = results
-    return float((a - b).abs()), float((torch.as_tensor(da) - torch.as_tensor(db)).abs().max())
+    (one, one_gradient), (other, other_gradient) = results
+    difference = torch.as_tensor(one_gradient) - torch.as_tensor(other_gradient)
+    return float((one - other).abs()), float(difference.abs().max())
 
 
 def data(count: int, dimension: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Random embeddings of three classes."""
+    """Draw random embeddings of three classes."""
     torch.manual_seed(0)
-    return torch.randn(count, dimension, device=device), torch.randint(
-        0, 3, (count,), device=device
-    )
+    rows = torch.randn(count, dimension, device=device)
+    return rows, torch.randint(0, 3, (count,), device=device)
 
 
 def main() -> None:

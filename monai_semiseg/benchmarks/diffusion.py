@@ -1,8 +1,9 @@
-"""What co-training with a diffusion teacher costs beside a supervised step, and the denoiser beside MONAI's."""
+"""Cost of co-training with a diffusion teacher, and of its denoiser."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet, DiffusionModelUNet
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import add_output, compare, table, write_csv
+from monai_semiseg.benchmarks.measure import add_output, announce, compare, table, write_csv
 from monai_semiseg.engines.cached_cotraining import CachedDiffusionCoTrainer, PseudoLabelCache
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
@@ -27,7 +28,7 @@ CLASSES = 3
 
 
 def batch(size: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-    """Two labelled and two unlabelled patches of noise."""
+    """Create two labelled and two unlabelled patches of noise."""
     torch.manual_seed(0)
     image = torch.randn((2, 1, *size), device=device)
     label = torch.randint(0, CLASSES, image.shape, device=device).float()
@@ -35,7 +36,7 @@ def batch(size: Sequence[int], device: torch.device) -> dict[str, Tensor]:
 
 
 def teacher(features: Sequence[int]) -> DiffusionTeacher:
-    """As the bundle builds it."""
+    """Create the teacher as the bundle does."""
     nets = [TimeConditionedUNet(3, 1 + CLASSES, outputs, features) for outputs in (CLASSES, 1)]
     return DiffusionTeacher(nets[0], nets[1], CLASSES)
 
@@ -43,16 +44,17 @@ def teacher(features: Sequence[int]) -> DiffusionTeacher:
 def step(
     kind: type[SemiSupervisedTrainer], data: dict[str, Tensor], iteration: int = 1, **more: Any
 ) -> Callable[[], object]:
-    """One training step, the ``iteration``-th."""
+    """Return a call of one training step, number ``iteration``."""
     network = BasicUNet(3, 1, CLASSES, FEATURES).to(data["image"].device)
     parts = [network, *(part for part in more.values() if isinstance(part, nn.Module))]
+    parameters = itertools.chain.from_iterable(part.parameters() for part in parts)
     trainer = kind(
         device=data["image"].device,
         max_epochs=1,
         epoch_length=1,
         train_data_loader=[data],
         network=network,
-        optimizer=torch.optim.AdamW([p for part in parts for p in part.parameters()]),
+        optimizer=torch.optim.AdamW(parameters),
         loss_function=DiceCELoss(
             to_onehot_y=True, softmax=True, include_background=False, batch=True
         ),
@@ -63,25 +65,28 @@ def step(
 
 
 def networks(teacher_features: Sequence[int], device: torch.device) -> dict[str, Any]:
-    """What a co-training has beside the student."""
+    """Create the networks of a co-training beside the student."""
     average = BasicUNet(3, 1, CLASSES, FEATURES).to(device)
     return {"diffusion": teacher(teacher_features).to(device), "teacher": average, "aligned": False}
 
 
 def looked_up(data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
-    """A step between two refreshes of the cached pseudo-labels, on an iteration without rounds."""
+    """Return a step between two refreshes of the cached pseudo-labels, without rounds."""
     scans = CoordinateDataset([{"image": image} for image in data["weak"]])
-    cache, device = PseudoLabelCache(scans, SimpleInferer()), data["weak"].device
+    cache = PseudoLabelCache(scans, SimpleInferer())
+    device = data["weak"].device
     cache.refresh(more["diffusion"], 1, 0, device)
     where = {
-        "scan": torch.arange(len(scans), device=device),
-        "place": torch.stack([scans[number]["place"] for number in range(len(scans))]).to(device),
+        "index": torch.arange(len(scans), device=device),
+        "coordinates": torch.stack(
+            [scans[number]["coordinates"] for number in range(len(scans))]
+        ).to(device),
     }
     return step(CachedDiffusionCoTrainer, {**data, **where}, 2, rounds=0, cache=cache, **more)
 
 
 def denoisers(size: Sequence[int], device: torch.device) -> dict[str, Callable[[], object]]:
-    """Forward and backward of ours, of the stock network without time, and of MONAI's diffusion network."""
+    """Return forward and backward passes of our denoiser, BasicUNet and MONAI's."""
     noisy = torch.randn((2, 1 + CLASSES, *size), device=device)
     times = torch.tensor([10, 900], device=device)
     ours = TimeConditionedUNet(3, 1 + CLASSES, CLASSES, FEATURES).to(device)

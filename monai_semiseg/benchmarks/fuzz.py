@@ -1,4 +1,4 @@
-"""Damaged scans by the thousand: each is read or refused with a typed error, in bounded time and memory."""
+"""Fuzz test of reading: damaged scans are read or refused, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -24,55 +24,36 @@ from tqdm import tqdm
 from monai_semiseg.benchmarks.measure import add_output, announce
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import SemisegError
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.storage.tables import write_table
 
 Files = dict[str, bytes]
 
 
 class Hang(BaseException):
-    """A scan took longer than it may."""
+    """Exception for a scan that takes longer than it may."""
 
 
 def nifti(rng: np.random.Generator) -> Files:
-    """A small scan of a random type, plain or compressed."""
+    """Create a small scan of a random type, plain or compressed."""
     kinds: list[Any] = [np.uint8, np.int16, np.float32, np.float64]
     array = (100 * rng.random((6, 5, 4))).astype(kinds[rng.integers(4)])
     content = nib.Nifti1Image(array, np.diag([1.0, 1.2, 0.8, 1.0])).to_bytes()
-    return (
-        {"scan.nii": content}
-        if rng.random() < 0.5
-        else {"scan.nii.gz": gzip.compress(content, mtime=0)}
-    )
+    if rng.random() < 0.5:
+        return {"scan.nii": content}
+    return {"scan.nii.gz": gzip.compress(content, mtime=0)}
 
 
 def dicom(rng: np.random.Generator) -> Files:
-    """A small axial series."""
-    series, study, files = generate_uid(entropy_srcs=["s"]), generate_uid(entropy_srcs=["t"]), {}
+    """Create a small axial series."""
+    series = generate_uid(entropy_srcs=["s"])
+    study = generate_uid(entropy_srcs=["t"])
+    files = {}
     for k in range(4):
-        slice_ = pydicom.Dataset()
-        slice_.file_meta = pydicom.dataset.FileMetaDataset()
-        slice_.file_meta.TransferSyntaxUID = (
-            ExplicitVRLittleEndian if rng.random() < 0.5 else ImplicitVRLittleEndian
-        )
-        slice_.file_meta.MediaStorageSOPClassUID = slice_.SOPClassUID = MRImageStorage
-        slice_.file_meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID = generate_uid(
-            entropy_srcs=[str(k)]
-        )
-        slice_.SeriesInstanceUID, slice_.StudyInstanceUID, slice_.Modality = series, study, "MR"
-        slice_.Rows, slice_.Columns, slice_.InstanceNumber = 5, 6, k + 1
-        slice_.PixelSpacing, slice_.SliceThickness = [1.0, 1.0], 2.0
-        slice_.ImageOrientationPatient, slice_.ImagePositionPatient = (
-            [1, 0, 0, 0, 1, 0],
-            [0.0, 0.0, 2.0 * k],
-        )
-        slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
-        slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = (
-            16,
-            12,
-            11,
-            0,
-        )
+        syntax = ExplicitVRLittleEndian if rng.random() < 0.5 else ImplicitVRLittleEndian
+        slice_ = _slice(k, syntax)
+        slice_.SeriesInstanceUID = series
+        slice_.StudyInstanceUID = study
         slice_.PixelData = rng.integers(0, 4000, 30).astype("<u2").tobytes()
         stream = io.BytesIO()
         slice_.save_as(stream, enforce_file_format=True)
@@ -80,16 +61,43 @@ def dicom(rng: np.random.Generator) -> Files:
     return files
 
 
+def _slice(number: int, syntax: str) -> pydicom.Dataset:
+    """Create slice ``number`` of an axial MR series, without UIDs of the series and pixels."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
+    slice_ = pydicom.Dataset()
+    slice_.file_meta = meta
+    slice_.SOPClassUID = meta.MediaStorageSOPClassUID
+    slice_.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    slice_.Modality = "MR"
+    slice_.InstanceNumber = number + 1
+    slice_.Rows = 5
+    slice_.Columns = 6
+    slice_.PixelSpacing = [1.0, 1.0]
+    slice_.SliceThickness = 2.0
+    slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    slice_.ImagePositionPatient = [0.0, 0.0, 2.0 * number]
+    slice_.SamplesPerPixel = 1
+    slice_.PhotometricInterpretation = "MONOCHROME2"
+    slice_.BitsAllocated = 16
+    slice_.BitsStored = 12
+    slice_.HighBit = 11
+    slice_.PixelRepresentation = 0
+    return slice_
+
+
 def flipped(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes replaced."""
+    """Replace some bytes."""
     data = bytearray(content)
-    for place in rng.integers(0, len(data), rng.integers(1, 12)):
-        data[place] = int(rng.integers(256))
+    for index in rng.integers(0, len(data), rng.integers(1, 12)):
+        data[index] = int(rng.integers(256))
     return bytes(data)
 
 
 def header_flipped(content: bytes, rng: np.random.Generator) -> bytes:
-    """Bytes at the front replaced, where sizes, types and geometry are; within the compression, if there is one."""
+    """Replace bytes of the header (sizes, types, geometry), within the compression if any."""
     if content[:2] == b"\x1f\x8b":
         return gzip.compress(header_flipped(gzip.decompress(content), rng), mtime=0)
     front = min(len(content), 348)
@@ -97,7 +105,7 @@ def header_flipped(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def odd_numbers(content: bytes, rng: np.random.Generator) -> bytes:
-    """Numbers at the front that nobody expects: huge, negative, not finite."""
+    """Replace numbers of the header by unexpected ones: huge, negative, not finite."""
     if content[:2] == b"\x1f\x8b":
         return gzip.compress(odd_numbers(gzip.decompress(content), rng), mtime=0)
     values: list[Any] = [
@@ -111,20 +119,20 @@ def odd_numbers(content: bytes, rng: np.random.Generator) -> bytes:
     data = bytearray(content)
     for _ in range(rng.integers(1, 4)):
         part = values[rng.integers(len(values))].tobytes()
-        place = int(rng.integers(0, max(1, min(len(data), 348) - 4))) // 2 * 2
-        data[place : place + len(part)] = part
+        start = int(rng.integers(0, max(1, min(len(data), 348) - 4))) // 2 * 2
+        data[start : start + len(part)] = part
     return bytes(data)
 
 
 def cut(content: bytes, rng: np.random.Generator) -> bytes:
-    """The end is missing."""
+    """Cut off the end."""
     return content[: int(rng.integers(0, len(content)))]
 
 
 def shuffled(content: bytes, rng: np.random.Generator) -> bytes:
-    """A part of the file stands somewhere else, or twice."""
-    a, b, to = (int(n) for n in rng.integers(0, len(content), 3))
-    part = content[min(a, b) : max(a, b)]
+    """Copy a part of the file to another position."""
+    *ends, to = map(int, rng.integers(0, len(content), 3))
+    part = content[min(ends) : max(ends)]
     return content[:to] + part + content[to:]
 
 
@@ -138,7 +146,7 @@ MUTATIONS: list[Callable[[bytes, np.random.Generator], bytes]] = [
 
 
 def mutated(seed: int) -> tuple[str, Files]:
-    """Input number ``seed``: one file of a sound scan is damaged in one of the ways above."""
+    """Return input number ``seed``: a sound scan with one damaged file."""
     rng = np.random.default_rng(seed)
     kind, make = ("nifti", nifti) if seed % 2 else ("dicom", dicom)
     files = make(rng)
@@ -149,7 +157,7 @@ def mutated(seed: int) -> tuple[str, Files]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise :class:`Hang` in what takes longer."""
+    """Raise :class:`Hang` if the block takes longer."""
 
     def late(*_: object) -> None:
         raise Hang
@@ -164,7 +172,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def outcome(files: Files, folder: Path, seconds: float) -> str:
-    """``read``, the code of a typed error, ``hang``, or the name of any other exception."""
+    """Read the files; return ``read``, an error code, ``hang``, or another exception's name."""
     for name, content in files.items():
         (folder / name).write_bytes(content)
     try:
@@ -178,16 +186,16 @@ def outcome(files: Files, folder: Path, seconds: float) -> str:
         return error.code
     except Hang:
         return "hang"
-    except Exception as error:  # noqa: BLE001  # just this is what is looked for
+    except Exception as error:  # noqa: BLE001  # the fuzz test searches these
         return f"UNTYPED {type(error).__name__}"
 
 
 def run(
     count: int, first: int = 0, seconds: float = 10.0, progress: bool = True
 ) -> dict[tuple[str, str], list[int]]:
-    """Outcomes of ``count`` inputs, as (kind, outcome) -> seeds."""
+    """Read ``count`` inputs, and return the seeds by (kind, outcome)."""
     found: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
-    with collected_notes():
+    with collect_warnings():
         for seed in tqdm(range(first, first + count), disable=not progress):
             kind, files = mutated(seed)
             with tempfile.TemporaryDirectory() as folder:
@@ -200,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first input")
-    parser.add_argument("--seconds", type=float, default=10.0, help="that one input may take")
+    parser.add_argument("--seconds", type=float, default=10.0, help="limit for one input")
     add_output(parser)
     args = parser.parse_args()
     announce(0.01 * args.count)
@@ -209,9 +217,7 @@ def main() -> None:
     table = [[*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items())]
     write_table(args.output / "fuzz.csv", ["kind", "outcome", "count", "first_seed"], table)
     sys.stdout.write("| kind | outcome | count | first seed |\n| --- | --- | --: | --: |\n")
-    sys.stdout.writelines(
-        f"| {k} | {o} | {len(s)} | {s[0]} |\n" for (k, o), s in sorted(found.items())
-    )
+    sys.stdout.writelines(f"| {' | '.join(map(str, row))} |\n" for row in table)
     sys.stdout.write(f"\nmost memory of the process: {megabytes:.0f} MB\n")
     sys.exit(any("UNTYPED" in o or o == "hang" for _, o in found))
 

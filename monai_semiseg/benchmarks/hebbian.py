@@ -1,4 +1,4 @@
-"""Hebbian learning: one update against the textbook's patch matrix, one network step against a supervised one."""
+"""Time and memory of a Hebbian update and of a Hebbian training step."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTa
 
 
 def unfolded(images: Tensor, output: Tensor, weight: Tensor, inverse_temperature: float) -> Tensor:
-    """SWTA as textbooks write it: all patches, as ``nn.Unfold`` lays them out, then one matrix product."""
+    """Compute SWTA as textbooks do: unfold all patches, then one matrix product."""
     patches = nn.functional.pad(images, [1] * 6)
     for axis in (2, 3, 4):
         patches = patches.unfold(axis, 3, 1)
     columns = patches.permute(0, 1, 5, 6, 7, 2, 3, 4).reshape(len(images), weight[0].numel(), -1)
     matrix = columns.transpose(1, 2).reshape(-1, weight[0].numel())  # sites x patch
-    shares = torch.softmax(
-        inverse_temperature * output.flatten(2).permute(0, 2, 1).flatten(0, 1), 1
-    )
+    responses = output.flatten(2).permute(0, 2, 1).flatten(0, 1)
+    shares = torch.softmax(inverse_temperature * responses, 1)
     return (shares.T @ matrix - shares.sum(0)[:, None] * weight.flatten(1)) / len(matrix)
 
 
 def updates(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
-    """One update of a 32 -> 32 convolution with kernel 3 on 2 x 32 x size^3, forward pass not included."""
+    """Return updates of a 32 -> 32 convolution with kernel 3 on 2 x 32 x size^3.
+
+    The forward pass is not included.
+    """
     layer = nn.Conv3d(32, 32, 3, padding=1, device=device)
     images = torch.randn(2, 32, size, size, size, device=device)
-    geometry, weight = Geometry.of(layer), layer.weight.detach()
+    geometry = Geometry.of(layer)
+    weight = layer.weight.detach()
     with torch.no_grad():
         output = layer(images)
     rules: list[Rule] = [SoftWinnerTakeAll(), HebbianPCA(), SoftHebb()]
@@ -51,7 +54,7 @@ def updates(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
 
 
 def network_steps(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
-    """One step of a whole MONAI UNet on 2 x 1 x size^3: supervised, and Hebbian by every rule."""
+    """Return steps of a MONAI UNet on 2 x 1 x size^3: supervised, and Hebbian by every rule."""
     torch.manual_seed(0)
     images = torch.randn(2, 1, size, size, size, device=device)
     labels = torch.randint(0, 2, images.shape, device=device)
@@ -61,7 +64,8 @@ def network_steps(size: int, device: torch.device) -> dict[str, Callable[[], obj
         return network.to(device)
 
     def supervised() -> Callable[[], object]:
-        network, loss = fresh(), DiceCELoss(to_onehot_y=True, softmax=True)
+        network = fresh()
+        loss = DiceCELoss(to_onehot_y=True, softmax=True)
         optimizer = torch.optim.AdamW(network.parameters())
 
         def step() -> None:

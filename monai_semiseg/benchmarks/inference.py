@@ -1,4 +1,4 @@
-"""What a folder run costs beyond the network: against the network alone, and against the plain MONAI loop."""
+"""Cost of a folder run, against the network alone and against the plain MONAI loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from pydicom.uid import generate_uid
 from scipy.ndimage import gaussian_filter
@@ -26,21 +26,25 @@ from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.handlers.precision import has_instructions
 from monai_semiseg.storage.files import resident_memory
 
+Way = Callable[[ConfigWorkflow], Callable[[], list[float]]]
+
 
 def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
-    """Smooth random scans as int16 .nii.gz, as scanners' are, in LPS so that the orientation has work to do."""
+    """Write smooth random scans as int16 .nii.gz.
+
+    Their orientation is LPS, so that they have to be reoriented.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     noise = gaussian_filter(rng.normal(size=shape), 1.5)
     for n in range(count):
         array = (1000 * np.roll(noise, n, axis=0)).astype(np.int16)
-        nib.save(
-            nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / f"scan{n:04}.nii.gz"
-        )
+        image = nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0]))
+        nib.save(image, folder / f"scan{n:04}.nii.gz")
 
 
 def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) -> ConfigWorkflow:
-    """The bundle's inference, ready to run."""
+    """Open the bundle's inference, ready to run."""
     where = {"dataset_dir": str(scans), "output_dir": str(output), "device": "$torch.device('cpu')"}
     workflow = open_workflow(bundle, "inference", {**where, **settings})
     workflow.initialize()
@@ -48,10 +52,11 @@ def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) ->
 
 
 def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """The network on arrays that are in memory already: what no folder run can beat."""
+    """Return a run of the network on arrays in memory, the lower bound of any folder run."""
     get = workflow.parser.get_parsed_content
     images = [item["image"].as_tensor()[None] for item in get("dataset")]
-    network, inferer = get("network").eval(), get("inferer")
+    network = get("network").eval()
+    inferer = get("inferer")
 
     def run() -> list[float]:
         with torch.inference_mode():
@@ -63,7 +68,7 @@ def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 
 def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """Ours: reading, network, masks, previews, measurements, manifest and report; memory after every case."""
+    """Return a folder run with all its outputs; it gives the memory after every case."""
 
     def run() -> list[float]:
         results = workflow.parser.get_parsed_content("runner").run()
@@ -73,11 +78,14 @@ def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 
 def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """MONAI's evaluator, one scan after the other; masks only."""
-    evaluator, memory = workflow.parser.get_parsed_content("evaluator"), []  # type: Any, list[float]
-    evaluator.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda _: memory.append(resident_memory())
-    )
+    """Return a run of MONAI's evaluator, one scan after the other; masks only."""
+    evaluator = workflow.parser.get_parsed_content("evaluator")
+    memory: list[float] = []
+
+    def note(_: Engine) -> None:
+        memory.append(resident_memory())
+
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
 
     def run() -> list[float]:
         evaluator.run()
@@ -87,7 +95,7 @@ def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
 
 
 def usual_postprocessing(output: Path) -> dict[str, Any]:
-    """As the Model Zoo's bundles have it: softmax, Invertd, argmax, SaveImaged."""
+    """Return the Model Zoo's postprocessing: softmax, Invertd, argmax, SaveImaged."""
     return {
         "_target_": "Compose",
         "transforms": [
@@ -113,11 +121,8 @@ def usual_postprocessing(output: Path) -> dict[str, Any]:
     }
 
 
-Way = Callable[[ConfigWorkflow], Callable[[], list[float]]]
-
-
 def ways_of() -> dict[str, tuple[Way, dict[str, Any]]]:
-    """Return what is done and with which settings, by name; bfloat16 where the processor has it."""
+    """Return the runs to measure with their settings, by name; bfloat16 where it is native."""
     ways: dict[str, tuple[Way, dict[str, Any]]] = {
         "network alone": (network_alone, {}),
         "folder run": (folder_run, {}),
@@ -137,9 +142,10 @@ def compare(
     root: Path,
     repeat: int = 1,
 ) -> list[Row]:
-    """Median seconds of each way over the same scans; memory: growth over the second half of a run.
+    """Measure median seconds of each run over the same scans, and memory growth.
 
-    The ways take turns, so that a slow moment of the machine meets all of them.
+    Memory is measured over the second half of a run. The runs take turns, so that a slow machine
+    affects all of them.
     """
     write_scans(root / "scans", count, shape)
     seconds: dict[str, list[float]] = {}
@@ -158,8 +164,12 @@ def compare(
 
 
 def discovery(files: int, root: Path) -> Row:
-    """Seconds to find the series of ``files`` DICOM files, a hundred to a folder, 25 series each."""
-    template, written = list(dicom(np.random.default_rng(0)).values()), 0
+    """Measure the seconds to find the series of ``files`` DICOM files.
+
+    There are a hundred files to a folder, 25 series each.
+    """
+    template = list(dicom(np.random.default_rng(0)).values())
+    written = 0
     series = generate_uid(entropy_srcs=["s"]).encode()
     for number in range(files // 4):
         folder = root / f"study{number // 25:05}"
@@ -200,7 +210,8 @@ def main() -> None:
             rows = compare(args.bundle, count, shape, plain, Path(folder), turns[name])
         write_csv(rows, args.output / f"inference_{name}.csv")
         sys.stdout.write(
-            f"\n{count} scans of {shape}; MB: growth over the second half of the run\n{table(rows, 'network alone')}"
+            f"\n{count} scans of {shape}; MB: growth over the second half of the run\n"
+            f"{table(rows, 'network alone')}"
         )
     if args.files:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Time and peak memory of competing ways to do one thing, in turn, in one process."""
+"""Time and peak memory of alternative calls, measured in turn in one process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 
 @dataclass(frozen=True)
 class Row:
-    """One way, measured.
+    """Measurement of one call.
 
     Attributes:
         name: of the way.
@@ -56,11 +56,11 @@ def announce(seconds: float) -> None:
 
 
 def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[Row]:
-    """Measure every way; the ways take turns, so that a slow moment of the machine meets all of them.
+    """Measure every call; the calls take turns, so that a slow machine affects all of them.
 
     Args:
         ways: name -> call.
-        repeat: timed turns, after one that warms up; memory is measured in another one.
+        repeat: timed calls, after one to warm up; memory is measured in another call.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
@@ -71,14 +71,13 @@ def compare(ways: Mapping[str, Callable[[], object]], repeat: int = 5) -> list[R
             way()
             _synchronize()
             times[name].append(time.perf_counter() - start)
-    memory = {
-        name: peak_memory(way) for name, way in ways.items()
-    }  # after the times: it makes allocation slower
+    # After the times, because this measurement makes allocation slower.
+    memory = {name: peak_memory(way) for name, way in ways.items()}
     return [Row(name, sorted(times[name])[repeat // 2], memory[name]) for name in ways]
 
 
 def peak_memory(way: Callable[[], object]) -> float:
-    """Megabytes that a call needs at its worst moment beyond what was taken before: resident on a CPU, else CUDA's."""
+    """Measure the peak memory of a call beyond that before it, MB: resident, or CUDA's on a GPU."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         allocated = torch.cuda.memory_allocated()
@@ -86,22 +85,28 @@ def peak_memory(way: Callable[[], object]) -> float:
         _synchronize()
         return (torch.cuda.max_memory_allocated() - allocated) / 2**20
     _return_memory_at_once()
-    before, worst, over = resident_memory(), [0.0], threading.Event()
+    before = resident_memory()
+    peak = before
+    over = threading.Event()
 
     def watch() -> None:
+        nonlocal peak
         while not over.wait(0.001):
-            worst[0] = max(worst[0], resident_memory())
+            peak = max(peak, resident_memory())
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     way()
     over.set()
     watcher.join()
-    return max(0.0, worst[0] - before)
+    return peak - before
 
 
 def _return_memory_at_once() -> None:
-    """Let every large block go back to the system when it is freed, so that resident memory is what is in use."""
+    """Return every large block to the system when it is freed.
+
+    Resident memory then is the memory in use.
+    """
     if platform.system() == "Linux":
         library = ctypes.CDLL(None)
         library.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
@@ -109,10 +114,9 @@ def _return_memory_at_once() -> None:
 
 
 def environment() -> dict[str, str]:
-    """What the numbers were measured on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
+    """Describe the machine and the software of the measurement."""
     return {
-        "device": device,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name(),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -120,23 +124,27 @@ def environment() -> dict[str, str]:
 
 
 def table(rows: Sequence[Row], reference: str) -> str:
-    """Rows as Markdown, with their ratios to one of them."""
+    """Format rows as Markdown, with their ratios to one of them."""
     base = next(row for row in rows if row.name == reference)
-    least = 1.0  # MB: below it there is no ratio to speak of
+    least = 1.0  # MB: a smaller reference gives no useful ratio
     lines = [
         f"| | seconds | MB | time / {reference} | memory / {reference} |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        share = f"{row.megabytes / base.megabytes:.3f}" if base.megabytes > least else "-"
+        time_ratio = f"{row.seconds / base.seconds:.3f}"
+        memory_ratio = "-"
+        if base.megabytes > least:
+            memory_ratio = f"{row.megabytes / base.megabytes:.3f}"
         lines.append(
-            f"| {row.name} | {row.seconds:.4f} | {row.megabytes:.0f} | {row.seconds / base.seconds:.3f} | {share} |"
+            f"| {row.name} | {row.seconds:.4f} | {row.megabytes:.0f} "
+            f"| {time_ratio} | {memory_ratio} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Rows with the environment, as CSV."""
+    """Write rows with the environment as CSV."""
     write_measured(
         [
             {"name": row.name, "seconds": f"{row.seconds:.6f}", "megabytes": f"{row.megabytes:.1f}"}
@@ -147,7 +155,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_measured(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    """Rows of one set of columns, with the environment, as CSV."""
+    """Write rows of equal columns with the environment as CSV."""
     around = environment()
     names = [*rows[0], *around]
     write_table(path, names, [[{**row, **around}[name] for name in names] for row in rows])

@@ -1,4 +1,4 @@
-"""How good labels are that registration carries over, beside the labels of networks and together with them.
+"""Dice of labels propagated by registration, alone and together with networks.
 
 The labels of the unlabelled scans are read here, for this measurement only; no training sees them.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_semiseg.benchmarks.measure import BUNDLES, add_output, write_measured
+from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
 from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.split import read_images
@@ -27,7 +27,10 @@ Predict = Callable[[Tensor], Tensor]
 
 
 def combined(propagated: Tensor, predicted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Probabilities by who gives them: registration, each network, all networks, the first one with registration."""
+    """Return probabilities by source.
+
+    The sources are registration, each network, all networks, the first network with registration.
+    """
     networks = list(predicted.values())
     ways = {"propagated": propagated, **predicted}
     if len(networks) > 1:
@@ -43,7 +46,7 @@ def measure(
     networks: Mapping[str, Predict],
     scans: Iterable[dict[str, Any]],
 ) -> tuple[dict[str, float], float]:
-    """Mean Dice by who gives the labels, and seconds of registration per scan."""
+    """Measure mean Dice by source, and seconds of registration per scan."""
     found: dict[str, list[float]] = {}
     seconds = []
     for scan in scans:
@@ -54,13 +57,12 @@ def measure(
         predicted = {name: torch.softmax(predict(image), 1) for name, predict in networks.items()}
         for name, probabilities in combined(with_background(foreground), predicted).items():
             found.setdefault(name, []).append(mean_dice(probabilities, label))
-    return {name: sum(values) / len(values) for name, values in found.items()}, sum(seconds) / len(
-        seconds
-    )
+    dice = {name: sum(values) / len(values) for name, values in found.items()}
+    return dice, sum(seconds) / len(seconds)
 
 
 def open_all(args: argparse.Namespace) -> tuple[Any, dict[str, Predict], Iterable[dict[str, Any]]]:
-    """The registration and the networks as the bundle has them, and the scans."""
+    """Open the registration and the networks as the bundle has them, and the scans."""
     settings = {
         "dataset_dir": str(args.dataset),
         "datalist": str(args.datalist),
@@ -71,17 +73,13 @@ def open_all(args: argparse.Namespace) -> tuple[Any, dict[str, Predict], Iterabl
     parser = open_workflow(args.bundle, "train", settings, [method, *args.plan]).parser
     propagate = parser.get_parsed_content("train#unlabelled#preprocessing").transforms[-1]
     inferer = parser.get_parsed_content("validate#inferer")
+    definition = parser.get_parsed_content("network_def", instantiate=False)
     networks: dict[str, Predict] = {}
     for file in args.weights:
-        network = _with_weights(
-            parser.get_parsed_content("network_def", instantiate=False).instantiate(), file
-        )
+        network = _with_weights(definition.instantiate(), file)
         networks[str(file)] = partial(inferer, network=network)
-    return (
-        propagate,
-        networks,
-        labelled_scans(args, "unlabeled", parser.get_parsed_content("validate#preprocessing")),
-    )
+    preprocessing = parser.get_parsed_content("validate#preprocessing")
+    return propagate, networks, labelled_scans(args, "unlabeled", preprocessing)
 
 
 def _with_weights(network: nn.Module, file: Path) -> nn.Module:

@@ -1,4 +1,4 @@
-"""How good a diffusion teacher's pseudo-labels are, round by round, and what every round costs.
+"""Dice of a diffusion teacher's pseudo-labels, and cost of each round.
 
 The labels of the unlabelled scans are read here, for this measurement only; no training sees them.
 """
@@ -19,7 +19,7 @@ from monai.metrics import compute_dice
 from monai.networks.utils import one_hot
 from torch import Tensor
 
-from monai_semiseg.benchmarks.measure import BUNDLES, add_output, write_measured
+from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.split import read_images
@@ -29,7 +29,7 @@ from monai_semiseg.networks.weights import load_weights
 
 
 def mean_dice(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean Dice of the foreground classes of one scan, over those that the label has."""
+    """Compute the mean Dice of the foreground classes that the label of a scan has."""
     classes = probabilities.shape[1]
     found, truth = one_hot(probabilities.argmax(1, keepdim=True), classes), one_hot(labels, classes)
     return float(compute_dice(found, truth, include_background=False).nanmean())
@@ -39,7 +39,11 @@ def mean_dice(probabilities: Tensor, labels: Tensor) -> float:
 def rows_of(
     teacher: DiffusionTeacher, scans: list[dict[str, Tensor]], rounds: int
 ) -> list[list[Any]]:
-    """Per round: Dice of its mask, of the mean so far, share of voxels that all rounds agree on, seconds per scan."""
+    """Measure each round.
+
+    Values: Dice of its mask, Dice of the mean so far, share of voxels where all rounds agree,
+    seconds per scan.
+    """
     found: list[list[list[float]]] = [[] for _ in range(rounds + 1)]
     for number, scan in enumerate(scans):
         image, label = scan["image"], scan["label"]
@@ -49,56 +53,51 @@ def rows_of(
             masks, _ = teacher.rounds(image, count, torch.Generator().manual_seed(number))
             seconds = time.perf_counter() - begun
             mean, agreement = aggregated(masks)
-            found[count].append(
-                [
-                    mean_dice(masks[-1], label),
-                    mean_dice(mean, label),
-                    float(agreement.mean()),
-                    seconds,
-                ]
-            )
+            dice = [mean_dice(masks[-1], label), mean_dice(mean, label)]
+            found[count].append([*dice, float(agreement.mean()), seconds])
     means = [torch.tensor(rows).mean(0).tolist() for rows in found]
     return [[count, *values] for count, values in enumerate(means)]
 
 
 def after_training(args: argparse.Namespace) -> list[list[Any]]:
-    """:func:`rows_of` the teacher whose weights are given."""
+    """Measure the teacher whose weights are given, by :func:`rows_of`."""
     workflow = open_training(args, {})
     teacher = workflow.parser.get_parsed_content("teacher")
     load_weights(teacher, args.weights, strict=True)
     if args.align:
-        with torch.no_grad():
-            counts = sum(
-                confusion(teacher.sample(scan["image"]), scan["label"])
-                for scan in scans_of(args, workflow, "training")
-            )
-        order, dice = best_order(torch.as_tensor(counts))
-        reorder_classes(teacher, order)
-        sys.stdout.write(
-            f"classes {order}, Dice on labelled scans {[round(value, 3) for value in dice]}\n"
-        )
+        align(teacher, scans_of(args, workflow, "training"))
     return rows_of(teacher.eval(), scans_of(args, workflow, "unlabeled"), args.rounds)
 
 
+@torch.no_grad()
+def align(teacher: DiffusionTeacher, scans: list[dict[str, Tensor]]) -> None:
+    """Match the teacher's classes to the labels of scans, and print the match."""
+    counts = sum(confusion(teacher.sample(scan["image"]), scan["label"]) for scan in scans)
+    order, dice = best_order(torch.as_tensor(counts))
+    reorder_classes(teacher, order)
+    rounded = [round(value, 3) for value in dice]
+    sys.stdout.write(f"classes {order}, Dice on labelled scans {rounded}\n")
+
+
 def over_training(args: argparse.Namespace) -> list[list[Any]]:
-    """One co-training as ``train.json`` makes it: iteration, :func:`rows_of` the teacher, the student's Dice."""
-    workflow = open_training(
-        args,
-        {
-            "iterations": args.train,
-            "teacher_weights": args.weights and str(args.weights),
-            "ckpt_dir": str(args.output),
-            "output_dir": str(args.output),
-        },
-    )
+    """Run one co-training as ``train.json`` does, and measure after every epoch.
+
+    Rows: iteration, :func:`rows_of` the teacher, the student's Dice.
+    """
+    settings = {
+        "iterations": args.train,
+        "teacher_weights": args.weights and str(args.weights),
+        "ckpt_dir": str(args.output),
+        "output_dir": str(args.output),
+    }
+    workflow = open_training(args, settings)
     workflow.initialize()
-    trainer = workflow.parser.get_parsed_content(
-        "train#trainer"
-    )  # first: the order in which networks are drawn
-    teacher, student = (workflow.parser.get_parsed_content(name) for name in ("teacher", "product"))
-    with (
-        torch.random.fork_rng()
-    ):  # a loader draws a seed, which would be missing from the training's draws
+    get = workflow.parser.get_parsed_content
+    trainer = get("train#trainer")  # first, so that networks are initialised in the usual order
+    teacher = get("teacher")
+    student = get("product")
+    # A loader draws a seed, which would change the random numbers of the training.
+    with torch.random.fork_rng():
         unlabelled = scans_of(args, workflow, "unlabeled")
     rows: list[list[Any]] = []
 
@@ -106,9 +105,8 @@ def over_training(args: argparse.Namespace) -> list[list[Any]]:
         training = student.training
         with torch.no_grad():
             student.eval()
-            own = sum(
-                mean_dice(student(scan["image"]), scan["label"]) for scan in unlabelled
-            ) / len(unlabelled)
+            dice = [mean_dice(student(scan["image"]), scan["label"]) for scan in unlabelled]
+        own = sum(dice) / len(dice)
         student.train(training)
         found = rows_of(teacher.eval(), unlabelled, args.rounds)
         rows.extend([engine.state.iteration, *row, own] for row in found)
@@ -119,7 +117,7 @@ def over_training(args: argparse.Namespace) -> list[list[Any]]:
 
 
 def open_training(args: argparse.Namespace, settings: dict[str, Any]) -> ConfigWorkflow:
-    """The bundle's co-training on a CPU."""
+    """Open the bundle's co-training on a CPU."""
     settings = {
         "dataset_dir": str(args.dataset),
         "datalist": str(args.datalist),
@@ -133,38 +131,34 @@ def open_training(args: argparse.Namespace, settings: dict[str, Any]) -> ConfigW
 def scans_of(
     args: argparse.Namespace, workflow: ConfigWorkflow, section: str
 ) -> list[dict[str, Tensor]]:
-    """A section's scans with labels: labelled ones to align on, unlabelled ones to measure on."""
+    """Load a section's scans with labels: to align on, or to measure on."""
     transform = workflow.parser.get_parsed_content("validate#preprocessing")
     patch = workflow.parser.get_parsed_content("patch_size")
     return [_cropped(item, patch) for item in labelled_scans(args, section, transform)]
 
 
 def labelled_scans(args: argparse.Namespace, section: str, transform: Any) -> DataLoader:
-    """The first ``args.scans`` of a section with the labels that the dataset has for them, in batches of one."""
+    """Load the first ``args.scans`` of a section with the dataset's labels, in batches of one."""
     labels = {
         str(args.dataset / case.image): str(args.dataset / case.label)
         for case in open_dataset(args.dataset).cases
         if case.label
     }
-    images = [
-        item["image"] for item in read_images(str(args.datalist), str(args.dataset), [section])
-    ]
-    data = [{"image": image, "label": labels[image]} for image in images[: args.scans]]
+    items = read_images(str(args.datalist), str(args.dataset), [section])
+    images = [item["image"] for item in items[: args.scans]]
+    data = [{"image": image, "label": labels[image]} for image in images]
     return DataLoader(Dataset(data, transform), batch_size=1)
 
 
 def _cropped(item: dict[str, Any], patch: list[int]) -> dict[str, Tensor]:
-    """The middle of a scan, as large as a training patch."""
-    middle = [
-        slice((n - p) // 2, (n - p) // 2 + p)
-        for n, p in zip(item["image"].shape[2:], patch, strict=True)
-    ]
+    """Crop the middle of a scan to the size of a training patch."""
+    margins = [(n - p) // 2 for n, p in zip(item["image"].shape[2:], patch, strict=True)]
+    middle = [slice(start, start + p) for start, p in zip(margins, patch, strict=True)]
     index: tuple[Any, ...] = (..., *middle)
     return {key: torch.as_tensor(item[key])[index].clone() for key in ("image", "label")}
 
 
-def main() -> None:
-    """Print the table and write it as CSV."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--datalist", type=Path, required=True)
@@ -193,6 +187,12 @@ def main() -> None:
         parser.error(f"--train {args.train}: at least 1 iteration")
     if args.train is not None and args.align:
         parser.error("--align with --train: a co-training aligns --weights of stage 1 by itself")
+    return args
+
+
+def main() -> None:
+    """Print the table and write it as CSV."""
+    args = _arguments()
     measured = 0.5 * args.scans * (args.rounds + 1)  # once, and after every epoch of a hundred
     trained = args.train or 0
     announce(3 * trained + measured * max(1, trained // 100))
@@ -201,18 +201,16 @@ def main() -> None:
     if args.train is None:
         rows = after_training(args)
     else:
-        names, rows = ["iteration", *names, "dice_of_student"], over_training(args)
+        names = ["iteration", *names, "dice_of_student"]
+        rows = over_training(args)
     write_measured(
         [{**dict(zip(names, row, strict=True)), "steps": args.steps} for row in rows],
         args.output / "pseudo_labels.csv",
     )
     lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
-    lines += [
-        "| "
-        + " | ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row)
-        + " |"
-        for row in rows
-    ]
+    for row in rows:
+        cells = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

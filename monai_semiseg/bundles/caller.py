@@ -1,4 +1,4 @@
-"""Whose config is being evaluated: MONAI tells an expression nothing of the parser that evaluates it."""
+"""Access to the parser that evaluates a config: MONAI does not pass it to expressions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Owner = TypeVar("Owner")
 def calling(kind: type[Owner]) -> Owner | None:
     """Return the nearest caller's ``self`` that is a ``kind``, or None.
 
-    A config's expressions see the values that they refer to, never the config itself, and MONAI
-    keeps no register of its workflows. What calls us is on the stack, whoever built it: the command
-    line, ``create_workflow``, MONAI Label, a program of its own. It is read, not changed.
+    A config's expressions get the values that they refer to, never the config itself, and MONAI has
+    no registry of its workflows. The caller is on the stack, whoever created it: the command line,
+    ``create_workflow``, MONAI Label, another program. It is read, not changed.
     """
     frame = inspect.currentframe()
     while frame is not None:

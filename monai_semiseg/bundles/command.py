@@ -24,7 +24,9 @@ def bundle_command(
         python: the interpreter.
     """
     files = [str(config), *map(str, overlays)]
-    options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
+    options: list[str] = []
+    for key, value in settings.items():
+        options += [f"--{key}", str(value)]
     run = [python, "-m", "monai.bundle", "run"]
     root = str(config.parents[1])
     return [*run, "--config_file", str(files), "--bundle_root", root, *options]

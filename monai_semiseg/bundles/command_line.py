@@ -1,4 +1,4 @@
-"""What a command may do to its own process and a library may not: memory, notices, how an error ends it."""
+"""Set-up of a command's own process: memory, notices, and how an error ends it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LOUD = (
     "monai.bundle.workflows",
     "monai.bundle.config_parser",
 )
-# As MONAI 1.6 begins them: that configs are code (the CLI asks before it runs a foreign one), an
-# argument that MONAI gives itself, and an optional decoder that is absent.
+# Beginnings of MONAI 1.6's notices: that configs are code (the CLI asks before it runs a foreign
+# one), an argument that MONAI itself sets, and an optional decoder that is absent.
 _STANDING_NOTICES = (
     r"parsing config_file ",
     r"monai\.metrics\.utils get_mask_edges:always_return_as_numpy: ",
@@ -26,15 +26,15 @@ _STANDING_NOTICES = (
 
 
 def begin_command() -> None:
-    """Set up a process that is ours: freed memory stays with it, and MONAI's standing notices are hushed."""
+    """Set up a command's process: keep freed memory, and silence MONAI's standing notices."""
     _hush()
     _keep_freed_memory()
 
 
 def begin_bundle_command() -> None:
-    """Set up ``python -m monai.bundle``, whose ``main`` is not ours: as above, and typed errors end it shortly.
+    """Set up the process of ``python -m monai.bundle``; typed errors end it with a short message.
 
-    In any other process nothing is done: it belongs to the program that imported us.
+    Other processes are not changed: they belong to the program that imported this package.
     """
     if is_bundle_command():
         begin_command()
@@ -42,15 +42,15 @@ def begin_bundle_command() -> None:
 
 
 def is_bundle_command() -> bool:
-    """Whether Python was started with ``-m monai.bundle``, as the module that it runs says of itself."""
+    """Return whether Python was started with ``-m monai.bundle``, by the main module's spec."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec is not None and spec.name == "monai.bundle.__main__"
 
 
 def _keep_freed_memory() -> None:
-    """Let large blocks stay with the process when they are freed (glibc).
+    """Keep freed large blocks in the process (glibc).
 
-    Otherwise every activation is new memory from the system, page by page: a sixth of a training
+    Otherwise the system provides new pages for every activation, which takes a sixth of a training
     step on a CPU.
     """
     if platform.libc_ver()[0] == "glibc":
@@ -60,7 +60,7 @@ def _keep_freed_memory() -> None:
 
 
 def _hush() -> None:
-    """Silence MONAI's standing notices (absent optional codecs, deprecations within MONAI itself)."""
+    """Silence MONAI's standing notices: absent optional codecs, deprecations within MONAI."""
     for message in _STANDING_NOTICES:
         warnings.filterwarnings("ignore", message=message)
     for name in _LOUD:
@@ -70,7 +70,7 @@ def _hush() -> None:
 def _short_errors(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Say a typed error in its own few lines, and leave with its exit code instead of Python's 1."""
+    """Print a typed error in its own few lines, and exit with its code instead of Python's 1."""
     cause = root_cause(error)
     if not isinstance(cause, SemisegError):
         sys.__excepthook__(kind, error, trace)

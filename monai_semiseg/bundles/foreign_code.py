@@ -1,4 +1,4 @@
-"""What code a bundle's configs would run, before any of it does."""
+"""Search for foreign code in a bundle's configs, before any of it runs."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 from monai_semiseg.bundles.keys import load_config
 from monai_semiseg.errors import ConfigError
 
-# Classes of MONAI by their short names, of this package and of torch's layers: what a config may
-# build unasked.
+# Classes that need no trust: MONAI's by their short names, this package's, and torch's layers.
 _TARGETS = re.compile(r"[A-Z]\w*|monai\.[\w.]+|monai_semiseg\.[\w.]+|torch\.nn\.[\w.]+")
 
 
 def known_expressions() -> frozenset[str]:
-    """The expressions of our own bundles' ``inference.json``, each of which has been read."""
+    """Return the reviewed expressions of our own bundles' ``inference.json``."""
     text = resources.files("monai_semiseg.bundles").joinpath("known_expressions.txt").read_text()
     return frozenset(text.splitlines())
 
 
 def foreign_code(configs: Sequence[str | Path]) -> list[str]:
-    """What would run that is not ours or MONAI's, as ``key: text``: expressions, other classes, and other files.
+    """Find code that is not ours or MONAI's: expressions, other classes, and other files.
 
     The files are read as text; nothing in them is evaluated.
 
     Args:
         configs: JSON or YAML files.
 
+    Returns:
+        What was found, each as ``key: text``.
+
     Raises:
         ConfigError: If one cannot be read.
     """
-    known, found = known_expressions(), []
+    known = known_expressions()
+    found = []
     for file in configs:
         for key, text in _strings(load_config(file), ""):
             is_code = text.startswith("$") and text not in known
-            is_class = (
-                key.endswith("_target_")
-                and not text.startswith("$")
-                and not _TARGETS.fullmatch(text)
-            )
+            is_target = key.endswith("_target_") and not text.startswith("$")
+            is_class = is_target and not _TARGETS.fullmatch(text)
             is_file = text.startswith("%") and "::" in text
             if is_code or is_class or is_file:
                 found.append(f"{Path(file).name} {key}: {text}")
@@ -64,7 +64,10 @@ def require_trust(code: Sequence[str], bundle: str | Path) -> None:
 
 
 def _strings(node: Any, key: str, seen: set[int] | None = None) -> Iterator[tuple[str, str]]:
-    """All strings with their keys; what YAML anchors repeat is looked at once, or a small file could take for ever."""
+    """Yield all strings with their keys.
+
+    Nodes that YAML anchors repeat are visited once; otherwise a small file could take for ever.
+    """
     seen = set() if seen is None else seen
     if isinstance(node, str):
         yield key, node

@@ -1,4 +1,4 @@
-"""Every key of a merged config is one that the bundle has, or one that the config itself uses; others are misspelt."""
+"""Check of config keys: each is one of the bundle's, or used by the merged config itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TRACKING = frozenset(
 
 @dataclass(frozen=True)
 class _Problem:
-    """A key that is out of place.
+    """Key without a place in the config.
 
     Attributes:
         key: its id.
@@ -53,16 +53,16 @@ class _Problem:
 def merge_configs(files: Sequence[str | Path], settings: Mapping[str, Any]) -> Config:
     """Merge configs and settings as MONAI does, and refuse every key that has no place.
 
-    A key has a place if the first file has it, if it is a parameter of the ``_target_`` that it is
-    given to, or if the merged config refers to it (``@key``): that is how a method brings keys of
-    its own. The content of plain data (``label_names``) is free.
+    A key has a place if the first file has it, if it is a parameter of its ``_target_``, or if the
+    merged config refers to it (``@key``): so a method can add keys of its own. The content of plain
+    data (``label_names``) is not checked.
 
     Args:
-        files: the bundle's config, then what is merged over it (a plan, a method, one's own).
-        settings: values by id, over all of them.
+        files: the bundle's config, then files merged over it (a plan, a method, the user's).
+        settings: values by id, merged last.
 
     Raises:
-        ConfigError: With the file, the key and the nearest one that is known.
+        ConfigError: With the file, the key and the most similar known key.
     """
     base = load_config(files[0])
     config = _merged(files, settings)
@@ -85,22 +85,22 @@ def _merged(files: Sequence[str | Path], settings: Mapping[str, Any]) -> Config:
 def refuse_unknown_keys(
     config: Config, bundle_configs: Sequence[str | Path], entries: Collection[str] = ENTRIES
 ) -> None:
-    """Refuse keys without a place in a config that somebody else merged, as :func:`merge_configs` does.
+    """Refuse unknown keys in a config that somebody else merged, as :func:`merge_configs` does.
 
-    Which of the bundle's configs it began with is seen by its keys: merging takes none away.
+    The bundle's config from which it was merged is recognised by its keys: merging removes none.
 
     Args:
         config: merged content.
-        bundle_configs: JSON files that it may have begun with.
+        bundle_configs: JSON files from which it may have been merged.
         entries: keys that are evaluated from outside.
 
     Raises:
-        ConfigError: With the key and the nearest one that is known.
+        ConfigError: With the key and the most similar known key.
     """
     contents = [load_config(file) for file in bundle_configs]
-    begun = sorted((base for base in contents if base.keys() <= config.keys()), key=len)
-    if begun:
-        known = functools.reduce(lambda all_, base: {**all_, **base}, begun)
+    bases = sorted((base for base in contents if base.keys() <= config.keys()), key=len)
+    if bases:
+        known = functools.reduce(lambda all_, base: {**all_, **base}, bases)
         problem = next(_problems(config, known, {*entries, *TRACKING}), None)
         if problem is not None:
             _raise(problem, None)
@@ -108,12 +108,15 @@ def refuse_unknown_keys(
 
 def _raise(problem: _Problem, path: str | Path | None) -> None:
     name = problem.key.rsplit(ID_SEP_KEY, 1)[-1]
-    near = difflib.get_close_matches(name, problem.known, n=1)
-    known = f"known are {', '.join(sorted(problem.known))}" if problem.known else ""
+    remedy = problem.remedy
+    if not remedy and problem.known:
+        near = difflib.get_close_matches(name, problem.known, n=1)
+        known = f"known are {', '.join(sorted(problem.known))}"
+        remedy = f"did you mean {near[0]!r}?" if near else known
     raise ConfigError(
         problem.found,
         expected="a key of the bundle's config, or one that the config refers to",
-        remedy=problem.remedy or (f"did you mean {near[0]!r}?" if near else known),
+        remedy=remedy,
         path=path,
     )
 
@@ -142,17 +145,24 @@ def _put(parser: ConfigParser, key: str, value: Any, file: str | Path | None) ->
     try:
         merge_kv(parser, key, value)
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        node, known = parser.get(), {}
-        for part in ReferenceResolver.split_id(key.removeprefix(MERGE_KEY)):
-            known = node if isinstance(node, dict) else {}
-            if part not in known:
-                break
-            node = known[part]
+        part, known = _first_unknown(parser.get(), key.removeprefix(MERGE_KEY))
         _raise(_Problem(part, f"unknown setting {key!r}", known, "" if known else str(error)), file)
 
 
+def _first_unknown(node: Any, key: str) -> tuple[str, Config]:
+    """Return the first part of an id that its parent does not have, and that parent's content."""
+    known: Config = {}
+    part = key
+    for part in ReferenceResolver.split_id(key):
+        known = node if isinstance(node, dict) else {}
+        if part not in known:
+            break
+        node = known[part]
+    return part, known
+
+
 def _origin(key: str, files: Sequence[str | Path]) -> str | Path | None:
-    """The file that brings a key that has no place; None if a setting does."""
+    """Return the file that adds an unknown key; None if a setting does."""
     base = load_config(files[0])
     for number in range(1, len(files)):
         config = _merged(files[: number + 1], {})
@@ -179,10 +189,10 @@ def references(node: Any) -> Iterator[str]:
 
 
 def _of_section(node: Config, base: Config, key: str, used: frozenset[str]) -> Iterator[_Problem]:
-    """A mapping of components: every key is the bundle's, or used."""
-    lost = [name for name in base if name not in node] if key else []
-    if lost:
-        yield _replaced(key, lost[0])
+    """Check a mapping of components: every key is the bundle's, or used."""
+    lost = next((name for name in base if name not in node), None)
+    if key and lost is not None:
+        yield _replaced(key, lost)
     for name, value in node.items():
         here = f"{key}{ID_SEP_KEY}{name}" if key else str(name)
         if name in base or _is_used(here, used):
@@ -192,11 +202,10 @@ def _of_section(node: Config, base: Config, key: str, used: frozenset[str]) -> I
 
 
 def _is_used(key: str, used: frozenset[str]) -> bool:
-    """Whether something refers to it, to what holds it, or to what it holds."""
+    """Return whether a reference points to the key, to its parents, or to its children."""
+    below = f"{key}{ID_SEP_KEY}"
     return any(
-        f"{key}{ID_SEP_KEY}".startswith(f"{other}{ID_SEP_KEY}")
-        or other.startswith(f"{key}{ID_SEP_KEY}")
-        for other in used
+        below.startswith(f"{other}{ID_SEP_KEY}") or other.startswith(below) for other in used
     )
 
 
@@ -235,16 +244,18 @@ def _holds_component(node: Any) -> bool:
 
 
 def _of_component(value: Config, base: Config, key: str) -> Iterator[_Problem]:
-    """A mapping with a ``_target_``: every key is one of its parameters."""
+    """Check a mapping with a ``_target_``: every key is one of its parameters."""
     target = value["_target_"]
     old = base.keys() if base.get("_target_") == target else set()
     new = [name for name in value if name not in old and name not in ConfigComponent.non_arg_keys]
     accepted = _parameters(target) if new and isinstance(target, str) else None
-    for name in new if accepted is not None else []:
-        if name not in (accepted or ()):
+    if accepted is None:
+        return
+    for name in new:
+        if name not in accepted:
             here = f"{key}{ID_SEP_KEY}{name}"
             found = f"{target.rsplit('.', 1)[-1]} has no parameter for {here.replace('::', '#')!r}"
-            yield _Problem(here, f"unknown setting: {found}", accepted or ())
+            yield _Problem(here, f"unknown setting: {found}", accepted)
 
 
 @functools.cache
@@ -254,15 +265,14 @@ def _locator() -> ComponentLocator:
 
 @functools.cache
 def _parameters(target: str) -> frozenset[str] | None:
-    """Names of what a class or function takes; None if that is open, or cannot be known."""
+    """Return the parameter names of a class or function; None if open or unknown."""
     if target.startswith(("$", "@", "%")):
         return None
     try:
-        found = locate(
-            ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name()
-        )
+        component = ConfigComponent({"_target_": target}, locator=_locator())
+        found = locate(component.resolve_module_name())
     except ErrorDuringImport:
-        return None  # whoever builds it gets the error
+        return None  # building the component raises the error
     names: set[str] = set()
     for function in _constructors(found):
         try:
@@ -276,7 +286,7 @@ def _parameters(target: str) -> frozenset[str] | None:
 
 
 def _constructors(found: Any) -> list[Callable[..., Any]]:
-    """What is called, one after the other as far as ``**settings`` are handed on."""
+    """Return the functions that are called in turn as long as ``**settings`` are passed on."""
     if not inspect.isclass(found):
         return [found] if callable(found) else []
     classes = [kind for kind in found.__mro__ if kind is not object]

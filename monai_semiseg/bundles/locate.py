@@ -1,13 +1,14 @@
-"""Find a bundle by its name or its folder."""
+"""Find bundles and their methods by name."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 from pathlib import Path
 
 from monai_semiseg.errors import ConfigError
 
-SUPERVISED = "supervised"  # the training that every method is compared with: no overlay
+SUPERVISED = "supervised"  # the baseline of every method; it needs no overlay
 
 
 def bundle_folder(name: str | Path) -> Path:
@@ -21,11 +22,12 @@ def bundle_folder(name: str | Path) -> Path:
         ConfigError: If there is no such bundle.
     """
     given = Path(name)
-    shelves = [Path.cwd() / "bundles", Path(__file__).resolve().parents[2] / "bundles"]
-    for folder in (given, *(shelf / given for shelf in shelves)):
+    roots = [Path.cwd() / "bundles", Path(__file__).resolve().parents[2] / "bundles"]
+    for folder in (given, *(root / given for root in roots)):
         if (folder / "configs").is_dir():
             return folder
-    known = sorted({path.parent.name for shelf in shelves for path in shelf.glob("*/configs")})
+    configs = itertools.chain.from_iterable(root.glob("*/configs") for root in roots)
+    known = sorted({path.parent.name for path in configs})
     near = difflib.get_close_matches(given.name, known, n=1)
     raise ConfigError(
         "no such bundle",
@@ -38,12 +40,13 @@ def bundle_folder(name: str | Path) -> Path:
 def methods_of(bundle: Path) -> dict[str, Path | None]:
     """Return the config overlay of every method that a bundle can be trained with, by name.
 
-    ``supervised`` has none. Methods of ``semisupervised_baselines`` that stand beside the bundle
-    come after its own.
+    ``supervised`` has none. Methods of a ``semisupervised_baselines`` beside the bundle come first;
+    a method of the bundle replaces one of the same name.
     """
-    shelves = [bundle.resolve().parent / "semisupervised_baselines", bundle]
-    files = [file for shelf in shelves for file in sorted(shelf.glob("configs/methods/*.yaml"))]
-    return {SUPERVISED: None, **{file.stem: file for file in files}}
+    overlays: dict[str, Path | None] = {SUPERVISED: None}
+    for folder in (bundle.resolve().parent / "semisupervised_baselines", bundle):
+        overlays |= {file.stem: file for file in sorted(folder.glob("configs/methods/*.yaml"))}
+    return overlays
 
 
 def method_overlay(bundle: Path, method: str) -> Path | None:

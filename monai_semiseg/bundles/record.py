@@ -1,4 +1,4 @@
-"""What weights were trained with: kept beside them as JSON, and held against what is to use them."""
+"""Record of the settings that weights were trained with, stored beside them as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
 FORMAT = "monai_semiseg trained with, 1"
-# What the masks of a network depend on: these keys of a config, and all that they refer to.
+# The masks of a network depend on these keys of a config, and on all that they refer to.
 _SEEN_BY_THE_NETWORK = (
     "preprocessing",
     "network_def",
@@ -24,7 +24,7 @@ _SEEN_BY_THE_NETWORK = (
     "patch_size",
     "orientation",
 )
-# Where a training runs, what it reads by which path, and what it says: not what it learns.
+# Settings that do not change the learned weights: devices, paths, and output of a training.
 _FREE = {
     *("imports", "initialize", "run", "finalize", "_meta_", "_desc_"),
     *("bundle_root", "datalist", "folder", "log_dir", "resume", "resume_anyway", "init_weights"),
@@ -37,15 +37,16 @@ _ABSENT = "absent"
 
 
 def is_free(key: str) -> bool:
-    """Whether a setting may differ between two runs of one training: devices, paths, workers, tracking.
+    """Return whether a setting may differ between two runs of one training.
+
+    Such settings are devices, paths, workers and tracking.
 
     Args:
         key: id in a config; it is free if any part of it is.
     """
     parts = ReferenceResolver.split_id(key)
-    return parts[0] in TRACKING or any(
-        part in _FREE or part.endswith(_FREE_ENDINGS) for part in parts
-    )
+    free = any(part in _FREE or part.endswith(_FREE_ENDINGS) for part in parts)
+    return free or parts[0] in TRACKING
 
 
 def settings_of(parser: ConfigParser, keys: Collection[str] | None = None) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def settings_of(parser: ConfigParser, keys: Collection[str] | None = None) -> di
 
 
 def write_record(path: str | Path, settings: dict[str, Any], bundle: str) -> None:
-    """Write what weights were trained with beside them, whole or not at all.
+    """Write the settings of a training beside its weights, atomically.
 
     Args:
         path: of the weights; the record has the same name with ``.json``.
@@ -84,7 +85,7 @@ def write_record(path: str | Path, settings: dict[str, Any], bundle: str) -> Non
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """Return what :func:`write_record` wrote beside weights, or None if there is nothing of ours.
+    """Return what :func:`write_record` wrote beside weights, or None if there is no such record.
 
     Raises:
         ConfigError: If it is damaged.
@@ -97,8 +98,8 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise ConfigError(
             f"is damaged ({error})",
-            expected="what the weights beside it were trained with",
-            remedy="copy it again; without it, nothing is checked",
+            expected="the settings of the weights beside it, as JSON",
+            remedy="copy it again; if it is removed, settings are not compared",
             path=file,
         ) from error
     ours = isinstance(content, dict) and content.get("format") == FORMAT
@@ -106,13 +107,13 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
 
 
 def refuse_other_settings(parser: ConfigParser, weights: str | Path) -> None:
-    """Require that a workflow shows a network what its weights were trained with.
+    """Require that a workflow uses weights with the settings of their training.
 
-    Compared is what the config's preprocessing, network, postprocessing, names and patch depend on,
-    as far as the record beside the weights has it.
+    Compared are all settings of the record beside the weights on which the config's preprocessing,
+    network, postprocessing, names and patch depend.
 
     Raises:
-        ConfigError: With every setting that differs.
+        ConfigError: With the settings that differ.
     """
     record = read_record(weights)
     if record is None:
@@ -120,10 +121,10 @@ def refuse_other_settings(parser: ConfigParser, weights: str | Path) -> None:
     trained: dict[str, Any] = record["settings"]
     keys = sorted(_depended_on(parser.get()) & trained.keys())
     now = settings_of(parser, keys)
-    said = differences(leaves({key: trained[key] for key in now}), leaves(now))
-    if said:
+    changed = differences(leaves({key: trained[key] for key in now}), leaves(now))
+    if changed:
         raise ConfigError(
-            f"the weights were trained otherwise: {said}",
+            f"the weights were trained with other settings: {changed}",
             expected="the preprocessing and network of the training",
             remedy=f"give its --plan and settings; {Path(weights).with_suffix('.json')} holds them",
             path=weights,
@@ -135,13 +136,12 @@ def leaves(
 ) -> dict[str, Any]:
     """Return the values of nested content by id.
 
-    A list of plain values is one value, and a network that is wrapped for several processes is what
-    is wrapped.
+    A list of plain values is one value; DistributedDataParallel is replaced by the network inside.
 
     Args:
         node: content of a config.
         key: id of the node.
-        leave_out: of an id, whether it and all below it are left out.
+        leave_out: whether an id and all below it are left out.
     """
     if isinstance(node, dict) and str(node.get("_target_")).endswith("DistributedDataParallel"):
         node = node.get("module")
@@ -154,43 +154,42 @@ def leaves(
     else:
         plain = node is None or isinstance(node, str | int | float | bool | list)
         return {key: node if plain else f"a {type(node).__name__}"}
-    return {
-        k: v
-        for name, value in below.items()
-        for k, v in leaves(value, name, leave_out=leave_out).items()
-    }
+    found: dict[str, Any] = {}
+    for name, value in below.items():
+        found |= leaves(value, name, leave_out=leave_out)
+    return found
 
 
 def differences(was: dict[str, Any], now: dict[str, Any], limit: int = 5) -> str:
-    """Name what differs between two contents as words, top-level keys first; empty if nothing does.
+    """Describe the differences of two contents in words, top-level keys first; empty if none.
 
-    What follows from a top-level key, as a part that has the same two values, is not said again.
+    A nested key with the same two values as a key already named is omitted.
 
     Args:
         was: values by id.
-        now: the same of today.
-        limit: how many are named.
+        now: values to compare, by id.
+        limit: maximum number of differences.
     """
-    said: dict[str, str] = {}
+    changes: dict[str, str] = {}
     for name in sorted({**was, **now}, key=lambda name: ID_SEP_KEY in name):
         change = f"was {_short(was, name)}, now {_short(now, name)}"
         differs = was.get(name, _ABSENT) != now.get(name, _ABSENT)
-        if differs and not (ID_SEP_KEY in name and change in said.values()):
-            said[name.replace(ID_SEP_KEY, "#")] = change
-    words = [f"{name} {change}" for name, change in said.items()]
+        if differs and not (ID_SEP_KEY in name and change in changes.values()):
+            changes[name.replace(ID_SEP_KEY, "#")] = change
+    words = [f"{name} {change}" for name, change in changes.items()]
     more = [f"and {len(words) - limit} more"] if len(words) > limit else []
     return "; ".join(words[:limit] + more)
 
 
 def _short(values: dict[str, Any], name: str) -> str:
-    """A value on few characters."""
+    """Shorten a value to at most 60 characters."""
     value = values.get(name, _ABSENT)
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:40]}...{text[-15:]}"
 
 
 def _depended_on(config: dict[str, Any]) -> set[str]:
-    """Top-level keys that the masks depend on, however indirectly."""
+    """Return the top-level keys that the masks depend on, directly or indirectly."""
     found: set[str] = set()
     waiting = set(_SEEN_BY_THE_NETWORK)
     while waiting:
@@ -201,12 +200,12 @@ def _depended_on(config: dict[str, Any]) -> set[str]:
 
 
 def _is_wiring(value: Any, parser: ConfigParser) -> bool:
-    """Whether a text makes or hands on objects."""
+    """Return whether a text creates or passes on objects."""
     return isinstance(value, str) and not _is_plain_text(value, parser, set())
 
 
 def _is_plain_text(node: Any, parser: ConfigParser, seen: set[str]) -> bool:
-    """Whether all that it refers to is plain data."""
+    """Return whether all its references are plain data."""
     if isinstance(node, dict | list):
         values = node.values() if isinstance(node, dict) else node
         return "_target_" not in node and all(_is_plain_text(v, parser, seen) for v in values)
@@ -216,7 +215,10 @@ def _is_plain_text(node: Any, parser: ConfigParser, seen: set[str]) -> bool:
 
 
 def _plain(node: Any, parser: ConfigParser, key: str | None = None) -> Any:
-    """Plain data for a node of a config; only a whole setting (``key``) is evaluated, parts of a component are text."""
+    """Convert a node of a config to plain data.
+
+    Only a whole setting (``key``) is evaluated; parts of a component stay text.
+    """
     if isinstance(node, dict):
         return {name: _plain(value, parser) for name, value in node.items()}
     if isinstance(node, list | tuple):

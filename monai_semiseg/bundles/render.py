@@ -58,7 +58,9 @@ def rendered(bundles: Path) -> Iterator[tuple[Path, str]]:
         for name, one in recipe["configs"].items():
             further = dict(one.get("set", {}))
             parts = [json.loads(_read(base / part)) for part in one["parts"]]
-            content = merged([*parts, {"imports": further.pop("imports", [])}])
+            if "imports" in further:
+                parts.append({"imports": further.pop("imports")})
+            content = merged(parts)
             for key in one.get("remove", []):
                 _remove(content, key, overlay)
             for key, value in further.items():

@@ -1,4 +1,4 @@
-"""The first step of every workflow: its keys, its weights, its packages, its seed."""
+"""First step of every workflow: check keys, weights and packages, set the seed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from monai_semiseg.bundles.versions import check_versions
 
 
 def prepare(seed: int | None = 0, bundle_root: str | Path | None = None) -> None:
-    """Begin a workflow; what the bundles' ``initialize`` calls.
+    """Begin a workflow; the bundles' ``initialize`` calls this.
 
-    Keys that neither the bundle's config has nor the merged one uses are refused, however the
-    workflow was built. Weights at ``ckpt_path`` that say what they were trained with are shown
-    nothing else. Installed packages are held against the bundle's metadata. Randomness is
-    seeded. Under ``python -m monai.bundle``, a typed error ends the process with its own few lines
-    and exit code; in a process of somebody else's, nothing beyond the seed is touched.
+    Keys that are neither in the bundle's config nor used by the merged one are refused, however the
+    workflow was built. If weights at ``ckpt_path`` have a record of their training, the settings
+    have to be equal. Installed packages are compared with the bundle's metadata. Random generators
+    are seeded. Under ``python -m monai.bundle``, a typed error ends the process with a short
+    message and its exit code; other processes are not changed beyond the seed.
 
     Args:
-        seed: of everything random; None leaves it as it is.
+        seed: of all random generators; None does not seed them.
         bundle_root: bundle folder.
 
     Raises:
-        ConfigError: If a key is misspelt, the weights were trained with another preprocessing, or a
-            package that the bundle needs is absent.
+        ConfigError: If a key is unknown, the weights were trained with other settings, or a package
+            that the bundle needs is absent.
     """
     begin_bundle_command()
     workflow = calling(ConfigWorkflow)
@@ -48,6 +48,8 @@ def _check_keys(workflow: ConfigWorkflow, bundle_root: str | Path | None) -> Non
     folders = {Path(workflow.config_root_path).resolve()}
     if bundle_root is not None:
         folders.add(Path(bundle_root).resolve() / "configs")
-    files = [file for folder in sorted(folders) for file in sorted(folder.glob("*.json"))]
+    files: list[Path] = []
+    for folder in sorted(folders):
+        files += sorted(folder.glob("*.json"))
     entries = (workflow.init_id, workflow.run_id, workflow.final_id)
     refuse_unknown_keys(workflow.parser.get(), files, entries)

@@ -1,4 +1,4 @@
-"""Are the installed packages of the releases that a bundle was tested with?"""
+"""Comparison of installed packages with the releases that a bundle was tested with."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LOGGER = logging.getLogger(__name__)
 def check_versions(bundle_root: str | Path) -> None:
     """Compare the installed packages with those of a bundle's ``metadata.json``.
 
-    A package that is not compatible with the tested release (``~=major.minor``: the same major one,
-    and not an older minor one) is a warning with the command that installs the tested one. A bundle
-    without metadata states nothing, and nothing is checked.
+    A package that is not compatible with the tested release (``~=major.minor``: the same major
+    version, and no older minor version) is a warning with the command that installs the tested
+    release. For a bundle without metadata, nothing is checked.
 
     Raises:
         ConfigError: If a required package is absent.
@@ -36,24 +36,24 @@ def check_versions(bundle_root: str | Path) -> None:
         **meta.get("required_packages_version", {}),
     }
     for name, version in tested.items():
-        if version is None:
-            continue
-        wanted = SpecifierSet("~={0.major}.{0.minor}".format(Version(version)))
-        try:
-            found = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            raise ConfigError(
-                f"{name} is not installed",
-                expected=f"{name}{wanted}",
-                remedy=f"pip install '{name}=={version}'",
-                path=file,
-            ) from None
-        if not wanted.contains(found, prereleases=True):
-            _LOGGER.warning(
-                "W_VERSION %s %s is installed, the bundle was tested with %s: pip install '%s==%s'",
-                name,
-                found,
-                version,
-                name,
-                version,
-            )
+        if version is not None:
+            _check_version(name, version, file)
+
+
+def _check_version(name: str, version: str, metadata: Path) -> None:
+    tested = Version(version)
+    wanted = SpecifierSet(f"~={tested.major}.{tested.minor}")
+    try:
+        found = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(
+            f"{name} is not installed",
+            expected=f"{name}{wanted}",
+            remedy=f"pip install '{name}=={version}'",
+            path=metadata,
+        ) from None
+    if not wanted.contains(found, prereleases=True):
+        _LOGGER.warning(
+            f"W_VERSION {name} {found} is installed, the bundle was tested with {version}: "
+            f"pip install '{name}=={version}'"
+        )

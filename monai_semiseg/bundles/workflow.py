@@ -1,4 +1,4 @@
-"""Drive a bundle the way ``python -m monai.bundle run`` does, from Python."""
+"""Open and run bundles from Python as ``python -m monai.bundle run`` does."""
 
 from __future__ import annotations
 
@@ -24,27 +24,14 @@ def open_workflow(
         bundle: bundle folder.
         config: name in ``configs/`` without suffix (``train``, ``evaluate``, ``inference``).
         settings: overrides of config keys.
-        overlays: further config files that are merged over it (a plan, a method). Keys that have no
-            place are refused (:func:`~monai_semiseg.bundles.keys.merge_configs`).
+        overlays: further config files that are merged over it (a plan, a method). Unknown keys are
+            refused (:func:`~monai_semiseg.bundles.keys.merge_configs`).
 
     Raises:
         ConfigError: If the bundle, a config or an overlay is absent, or a key is unknown.
     """
     root = Path(bundle).resolve()
-    file = root / "configs" / f"{config}.json"
-    if not file.is_file():
-        raise ConfigError(
-            f"no configs/{config}.json",
-            expected="a MONAI bundle folder",
-            remedy="name the folder that holds configs/ and models/",
-            path=Path(bundle),
-        )
-    files = [str(file), *(str(Path(overlay).resolve()) for overlay in overlays)]
-    absent = next((name for name in files if not Path(name).is_file()), None)
-    if absent is not None:
-        raise ConfigError(
-            "no such file", expected="a config to merge over the bundle's", path=absent
-        )
+    files = _existing_files(Path(bundle), config, overlays)
     settings = dict(settings or {})
     merge_configs(files, settings)
     return ConfigWorkflow(
@@ -57,13 +44,34 @@ def open_workflow(
     )
 
 
+def _existing_files(bundle: Path, config: str, overlays: Sequence[str | Path]) -> list[str]:
+    """Return the files that are merged; raise ConfigError if one is absent."""
+    file = bundle.resolve() / "configs" / f"{config}.json"
+    if not file.is_file():
+        raise ConfigError(
+            f"no configs/{config}.json",
+            expected="a MONAI bundle folder",
+            remedy="name the folder that holds configs/ and models/",
+            path=bundle,
+        )
+    files = [file, *(Path(overlay).resolve() for overlay in overlays)]
+    for other in files:
+        if not other.is_file():
+            expected = "a config to merge over the bundle's"
+            raise ConfigError("no such file", expected=expected, path=other)
+    return [str(name) for name in files]
+
+
 def run_workflow(
     bundle: str | Path,
     config: str,
     settings: dict[str, Any] | None = None,
     overlays: Sequence[str | Path] = (),
 ) -> ConfigWorkflow:
-    """Open, initialise and run one workflow of a bundle; its ``finalize`` (which ends the process) is left out."""
+    """Open, initialise and run one workflow of a bundle.
+
+    Its ``finalize``, which ends the process, is not called.
+    """
     workflow = open_workflow(bundle, config, settings, overlays)
     workflow.initialize()
     workflow.run()

@@ -57,22 +57,22 @@ def modality_code(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """Measure, plan and show the plan; return 3 if cases were left out."""
     from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.fingerprint import measure
-    from monai_semiseg.datasets.label_sections import known_label_scans, unlearnt_lines
+    from monai_semiseg.datasets.fingerprint import extract_fingerprint
+    from monai_semiseg.datasets.label_sections import known_label_scans, untrained_warnings
     from monai_semiseg.datasets.label_values import mapping_line
     from monai_semiseg.datasets.plan import decisions, plan, write_plan
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     dataset = open_dataset(args.dataset)
-    fingerprint = measure(dataset, datalist)
+    fingerprint = extract_fingerprint(dataset, datalist)
     # A datalist names its scans; what else lies in the folder is not asked for.
     left_out = fingerprint.unread | (dataset.problems if datalist is None else {})
     code = report_left_out(left_out, fingerprint.notes)
     if line := mapping_line(fingerprint.labels):
         say_aside(line)
     known = known_label_scans(datalist or {})
-    for line in unlearnt_lines(fingerprint.labels, fingerprint.label_scans, known):
+    for line in untrained_warnings(fingerprint.labels, fingerprint.label_scans, known):
         say_aside(line)
     memory = int(args.memory * 2**30) if args.memory else None
     sides = SIDES[args.sides]

@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.label_sections import read_label_scans, untrained_lines
-    from monai_semiseg.datasets.sound import sound_cases
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
+    from monai_semiseg.datasets.valid_cases import valid_cases
 
-    dataset, left_out, notes = sound_cases(open_dataset(args.dataset))
+    dataset, left_out, notes = valid_cases(open_dataset(args.dataset))
     code = report_left_out(left_out, notes)
     datalist = split(
         dataset,

@@ -1,4 +1,4 @@
-"""Compare methods at several label budgets on your dataset: tables, a curve, and the answer in words."""
+"""Compare methods at several label budgets on your dataset; write tables, a curve, an answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from monai_semiseg.datasets.dataset import ScanDataset
-    from monai_semiseg.study.cell import Job
+    from monai_semiseg.study.cell import CellSpec
     from monai_semiseg.study.grid import Grid
 
 
@@ -45,11 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML with the same keys; arms: further arms; also: further cells",
     )
     parser.add_argument(
+        "--completed",
         "--known",
         type=Path,
         action="append",
         default=[],
-        help="folder of an earlier study, whose results stand for equal cells; repeatable",
+        help="folder of an earlier study: import the results of equal cells; repeatable",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
@@ -67,29 +68,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
     from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.grids import without_misfits
+    from monai_semiseg.datasets.grids import without_grid_mismatches
     from monai_semiseg.inference.interrupt import handled
     from monai_semiseg.storage.shard import parse_shard, shard_of
-    from monai_semiseg.study.cell import prepare_jobs
-    from monai_semiseg.study.completed_runs import take_over
+    from monai_semiseg.study.cell import prepare_cells
+    from monai_semiseg.study.completed_runs import import_completed_runs
     from monai_semiseg.study.report import write_results
     from monai_semiseg.study.runner import run_cells
 
-    dataset, left_out = without_misfits(open_dataset(args.dataset))
+    dataset, left_out = without_grid_mismatches(open_dataset(args.dataset))
     code = report_left_out(left_out)
     grid = _grid(args, dataset)
     index, count = parse_shard(args.shard)
-    jobs = prepare_jobs(grid, grid.cells, device=args.device)
-    for source in args.known:
-        say_aside(f"{take_over(jobs, source)} cells are known from {source}")
+    specs = prepare_cells(grid, grid.cells, device=args.device)
+    for source in args.completed:
+        count = import_completed_runs(specs, source)
+        say_aside(f"results of {count} cells imported from {source}")
     if args.dry_run:
-        return _list(jobs)
+        return _list(specs)
     mine = {cell.id for cell in shard_of(grid.cells, index, count)}
     with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
         outcome = run_cells(
-            [job for job in jobs if job.cell.id in mine and not args.report], parallel=args.jobs
+            [spec for spec in specs if spec.cell.id in mine and not args.report], parallel=args.jobs
         )
-        say(write_results(grid, jobs).rstrip("\n"))
+        say(write_results(grid, specs).rstrip("\n"))
     for cell in outcome.elsewhere:
         say_aside(f"another process works on {cell}")
     for cell, reason in outcome.failed.items():
@@ -98,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _grid(args: argparse.Namespace, dataset: ScanDataset) -> Grid:
-    from monai_semiseg.study.grid import arms_from, arms_of_file, make_grid, whole
+    from monai_semiseg.study.arms import arms_from, arms_of_file
+    from monai_semiseg.study.grid import make_grid, whole
 
     asked = _settings(args)
     arms = (
@@ -167,19 +170,18 @@ def _items(value: Any) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def _list(jobs: list[Job]) -> int:
-    """Name every cell, what is done, and how long the rest takes by the pace of the cells that are."""
-    from monai_semiseg.study.cell import seconds_left
+def _list(specs: list[CellSpec]) -> int:
+    """List every cell and its progress, and estimate the time of those that are not finished."""
+    from monai_semiseg.study.outcome import CellOutcome, seconds_left
 
-    for job in jobs:
-        say(f"{job.cell.id}: {job.progress()} of {job.iterations} iterations")
-    seconds = seconds_left(jobs)
-    estimate = (
-        "no estimate before a cell is finished"
-        if seconds is None
-        else f"about {seconds / 3600:.1f} hours"
-    )
-    say(
-        f"{sum(not job.done for job in jobs)} of {len(jobs)} cells to do; {estimate}, one at a time"
-    )
+    outcomes = [CellOutcome(spec) for spec in specs]
+    for outcome in outcomes:
+        spec = outcome.spec
+        say(f"{spec.cell.id}: {outcome.progress()} of {spec.iterations} iterations")
+    seconds = seconds_left(specs)
+    estimate = "no estimate before a cell is finished"
+    if seconds is not None:
+        estimate = f"about {seconds / 3600:.1f} hours"
+    left = sum(not outcome.done for outcome in outcomes)
+    say(f"{left} of {len(specs)} cells to do; {estimate}, one at a time")
     return 0

@@ -1,1 +1,1 @@
-"""A folder or table becomes cases: check, measure, plan, split."""
+"""Datasets: search of cases, check, fingerprint, plan and split."""

@@ -1,7 +1,8 @@
-"""Names of cases: where they lie under what the user named, safe as file names, never colliding."""
+"""Unique names of cases, from their paths below the inputs, and safe as file names."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from monai_semiseg.images.formats import SCAN_SUFFIXES
@@ -21,21 +22,21 @@ def without_suffix(file: Path) -> Path:
 
 
 class CaseNames:
-    """Gives out ids that mirror the input tree.
+    """Unique case ids that mirror the input tree.
 
     Args:
-        many_roots: whether the user named several inputs; then a folder's name leads.
+        many_roots: True if the user named several inputs; ids then begin with the folder's name.
     """
 
     def __init__(self, *, many_roots: bool) -> None:
         self.many_roots = many_roots
         self._taken: set[str] = set()
 
-    def give(self, root: Path, name: Path) -> str:
+    def new_id(self, root: Path, name: Path) -> str:
         """Return a new id for a case.
 
         Args:
-            root: what the user named, however it was spelt: the id does not depend on that.
+            root: input that the user named; its spelling has no effect on the id.
             name: path that names the case, below ``root``.
         """
         parent = root.parent if root.is_file() else root
@@ -45,7 +46,8 @@ class CaseNames:
         if self.many_roots and not root.is_file() and relative.parts:
             parts = [title, *parts]
         stem = _safe("/".join(parts))
-        case_id, number = stem, 1
+        case_id = stem
+        number = 1
         while case_id.lower() in self._taken:
             number += 1
             case_id = f"{stem}_{number}"
@@ -54,5 +56,6 @@ class CaseNames:
 
 
 def _safe(text: str) -> str:
-    """Replace what is no part of a file name on some system."""
-    return "".join("_" if ord(c) < 32 or c in ':*?"<>|\\' else c for c in printable(str(text)))
+    """Replace characters that file names of some systems must not have."""
+    shown = printable(re.sub(r"[\x00-\x1f]", "_", text))
+    return re.sub(r'[:*?"<>|\\]', "_", shown)

@@ -1,4 +1,4 @@
-"""File names -> patients and channels: ``case_0000``, ``case_FLAIR`` and ``case_T1`` are one patient's."""
+"""Patients and channels from file names, such as ``case_0000`` or ``case_FLAIR``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-MAX_CHANNELS = 16  # numbers from 0000 on up to here are channels, more of them are scans
+MAX_CHANNELS = 16  # numbers from 0000 up to this one are channels; with more, they are scans
 _NUMBER = re.compile(r"(?P<stem>.+)_(?P<channel>\d{4})")  # as nnU-Net names channels
 _SEPARATORS = re.compile(r"([ _.-]+)")
 _CONTRAST = re.compile(
@@ -18,15 +18,16 @@ _ADDITION = re.compile(r"post|pre|gd|ce|contrast|km", re.IGNORECASE)  # after a 
 
 
 def split_number(name: str) -> tuple[str, str]:
-    """Part ``case_0001`` into stem and nnU-Net's channel number, empty if there is none."""
+    """Split ``case_0001`` into stem and nnU-Net's channel number, empty if there is none."""
     number = _NUMBER.fullmatch(name)
     return (number["stem"], number["channel"]) if number else (name, "")
 
 
 def split_contrast(name: str) -> tuple[str, str]:
-    """Part ``case_T1w`` or ``sub-01_T1w_brain`` into what names the patient, and the contrast.
+    """Split ``case_T1w`` or ``sub-01_T1w_brain`` into the patient's name and the contrast.
 
-    A contrast word counts in any case, wherever it stands, parted by ``_``, ``-``, ``.`` or space.
+    A contrast may be in upper or lower case and at any position, between ``_``, ``-``, ``.`` or
+    spaces.
 
     Returns:
         Stem and contrast; the contrast is empty if the name has none.
@@ -39,13 +40,14 @@ def split_contrast(name: str) -> tuple[str, str]:
     last = first + 1
     while last < len(words) and _ADDITION.fullmatch(words[last]):
         last += 1
-    before, after = "".join(parts[: 2 * first]), "".join(parts[2 * last :])
+    before = "".join(parts[: 2 * first])
+    after = "".join(parts[2 * last :])
     between = parts[2 * last - 1] if before and after else ""
     return before.rstrip(" _.-") + between + after, "".join(parts[2 * first : 2 * last - 1])
 
 
 def patient_of(name: str) -> str:
-    """Return a scan's name (without suffix) without what names its only channel: what its label is called."""
+    """Return a scan's name (without suffix) without its only channel, as its label is named."""
     stem, number = split_number(name)
     if number:
         return stem if number == "0000" else name
@@ -59,17 +61,19 @@ def channel_groups(
 
     Args:
         names: file names without suffix.
-        labelled: names of label maps without suffix. Numbered files that each have a label of
+        labelled: names of label maps without suffix. Numbered files that each have a label with
             their own name are scans (``scan_0000``, ``scan_0001``), not channels.
 
     Returns:
         Stem -> channel -> name, of patients with two channels or more. ``case_0000`` alone is a
-        plain scan.
+        scan.
     """
     names = list(names)
     numbered = _grouped((*split_number(name), name) for name in names if name not in labelled)
     groups = {stem: channels for stem, channels in numbered.items() if _are_numbers(channels)}
-    taken = {name for channels in groups.values() for name in channels.values()}
+    taken: set[str] = set()
+    for channels in groups.values():
+        taken.update(channels.values())
     contrasts = _grouped((*split_contrast(name), name) for name in names if name not in taken)
     return groups | {stem: channels for stem, channels in contrasts.items() if len(channels) > 1}
 
@@ -87,6 +91,6 @@ def _are_numbers(channels: Collection[str]) -> bool:
 
 
 def channel_fault(stem: str, channels: Collection[str]) -> str:
-    """Say that a file is one of several channels, which are not read yet."""
+    """Return the message for a file that is one of several channels."""
     names = ", ".join(sorted(channel or "no channel name" for channel in channels))
     return f"one of {len(channels)} channels of {stem or 'this folder'} ({names})"

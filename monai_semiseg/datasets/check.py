@@ -1,117 +1,31 @@
-"""A dataset looked over before any training: pairs, geometry, label values, leaks."""
+"""Check of a dataset before training: pairs, geometry, label values, leaks."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
-from monai_semiseg.datasets.geometry_statistics import extremes, size_differences, size_in_ras
-from monai_semiseg.datasets.label_sections import LABELLED, scans_showing, untrained_lines
-from monai_semiseg.datasets.label_values import (
-    count_values,
-    names_of,
-    odd_files,
-    require_values,
-    whole_labels,
+from monai_semiseg.datasets.check_report import CaseFacts, CheckReport, Finding
+from monai_semiseg.datasets.cross_checks import (
+    absent_classes,
+    duplicates,
+    invalid_labels,
+    unlike_labelled,
+    untrained_labels,
 )
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.geometry_statistics import size_in_ras
+from monai_semiseg.datasets.label_checks import count_values, require_values, whole_labels
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, collected_notes, require_depth
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong (``error``) or deserves a look (``warning``)."""
-
-    level: Literal["error", "warning"]
-    code: str
-    case: str
-    message: str
-
-
-@dataclass
-class CaseFacts:
-    """What one pass over a case learned."""
-
-    case: DatasetCase
-    findings: list[Finding] = field(default_factory=list)
-    shape: tuple[int, ...] = ()
-    spacing: tuple[float, ...] = ()
-    size: NDArray[np.float64] | None = None
-    modality: str = ""
-    labels: dict[int, int] = field(default_factory=dict)
-    pixel_hash: str = ""
-
-    def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
-        """Add a finding about the case."""
-        self.findings.append(Finding(level, code, self.case.id, message))
-
-
-@dataclass
-class CheckReport:
-    """The whole dataset's facts and findings."""
-
-    dataset: ScanDataset
-    cases: list[CaseFacts]
-    findings: list[Finding]
-
-    @property
-    def errors(self) -> list[Finding]:
-        """Findings that must be mended before training."""
-        return [finding for finding in self.findings if finding.level == "error"]
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Number -> name of every label that is declared, else of every one that was found."""
-        return names_of(
-            self.dataset.labels, list(scans_showing(fact.labels for fact in self.cases))
-        )
-
-    def label_rows(self) -> list[dict[str, Any]]:
-        """Every label's number, name, voxels, share of the voxels of all label maps, and scans that show it."""
-        scans = scans_showing(fact.labels for fact in self.cases)
-        voxels = Counter[int]()
-        for fact in self.cases:
-            voxels.update(fact.labels)
-        names = {**names_of({}, list(scans)), **self.names}
-        return [
-            {
-                "value": value,
-                "name": name,
-                "voxels": voxels[value],
-                "share": voxels[value] / max(1, voxels.total()),
-                "scans": scans.get(value, 0),
-            }
-            for value, name in sorted(names.items())
-        ]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report for a JSON file."""
-        return {
-            "dataset": str(self.dataset.root),
-            "labels": self.label_rows(),
-            "cases": [
-                {
-                    "id": f.case.id,
-                    "shape": f.shape,
-                    "spacing_mm": f.spacing,
-                    "label_voxels": f.labels,
-                }
-                for f in self.cases
-            ],
-            "findings": [asdict(finding) for finding in self.findings],
-        }
+from monai_semiseg.images.volume import Volume, collect_warnings, require_depth
 
 
 def check_dataset(
@@ -121,13 +35,13 @@ def check_dataset(
     workers: int = 4,
     progress: bool = True,
 ) -> CheckReport:
-    """Read every scan and label once and collect all that is wrong with them.
+    """Read every scan and label once and collect all problems.
 
     Args:
-        dataset: what to check.
-        datalist: a split of it; scans that occur twice across its sections are then a leak.
-        workers: threads (reading is decompression, which runs in parallel in threads).
-        progress: show a bar.
+        dataset: the dataset to check.
+        datalist: a split of it; scans that occur in two of its sections are then a leak.
+        workers: number of threads (decompression runs in parallel in threads).
+        progress: show a progress bar.
     """
     with ThreadPoolExecutor(workers) as pool:
         jobs = pool.map(lambda case: _check_case(case, dataset), dataset.cases)
@@ -144,28 +58,26 @@ def check_dataset(
         Finding("error", "E_LAYOUT", "", f"{file}: {problem}")
         for file, problem in dataset.problems.items()
     ]
-    findings += [finding for fact in facts for finding in fact.findings]
-    findings += (
-        _undeclared_absent(dataset, facts)
-        + _odd_labels(dataset, facts)
-        + _untrained(dataset, facts, datalist)
-        + unlike_labelled(facts, datalist)
-        + _doubles(facts, datalist)
-    )
+    for fact in facts:
+        findings += fact.findings
+    findings += absent_classes(dataset, facts)
+    findings += invalid_labels(dataset, facts)
+    findings += untrained_labels(dataset, facts, datalist)
+    findings += unlike_labelled(facts, datalist)
+    findings += duplicates(facts, datalist)
     return CheckReport(dataset, facts, findings)
 
 
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
-        with _noted(facts):
+        with _warnings_noted(facts):
             image = read_scan(dataset.root / case.image)
         require_depth(image.array.shape, dataset.root / case.image)
-        facts.shape, facts.spacing = image.array.shape, tuple(round(s, 4) for s in image.spacing)
-        facts.size, facts.modality = (
-            size_in_ras(image.array.shape, image.affine),
-            str(image.meta.get("modality", "")),
-        )
+        facts.shape = image.array.shape
+        facts.spacing = tuple(round(s, 4) for s in image.spacing)
+        facts.size = size_in_ras(image.array.shape, image.affine)
+        facts.modality = str(image.meta.get("modality", ""))
         facts.pixel_hash = _pixel_hash(image)
         if case.label is not None:
             _check_label(case.label, image, dataset, facts)
@@ -175,18 +87,18 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
 
 
 @contextmanager
-def _noted(facts: CaseFacts) -> Iterator[None]:
-    """Make a warning of whatever the reader has to say of a scan; "CODE file: message" each."""
-    with collected_notes() as notes:
+def _warnings_noted(facts: CaseFacts) -> Iterator[None]:
+    """Turn every warning of the reader ("CODE file: message") into a finding."""
+    with collect_warnings() as texts:
         yield
-    for note in notes:
-        code, _, message = note.partition(" ")
+    for text in texts:
+        code, _, message = text.partition(" ")
         facts.note("warning", code, message)
 
 
 def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
     path = dataset.root / name
-    with _noted(facts):
+    with _warnings_noted(facts):
         label = read_scan(path)
     facts.labels = count_values(whole_labels(label.array, path))
     try:
@@ -199,124 +111,7 @@ def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFact
 
 
 def _pixel_hash(volume: Volume) -> str:
-    """Hash the voxels in one order of axes: stored in another one, a scan is still the same."""
+    """Hash the voxels in RAS order, so that the stored order of the axes has no effect."""
     ordered = in_ras_order(volume.array, volume.affine)
     voxels = np.ascontiguousarray(ordered, dtype=np.float32)
     return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
-
-
-def _undeclared_absent(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Finding]:
-    """Declared classes that no label shows."""
-    seen = {value for fact in facts for value in fact.labels}
-    if not seen:
-        return [Finding("warning", "W_UNLABELLED", "", "no scan has a label")]
-    return [
-        Finding(
-            "warning", "W_ABSENT", "", f"class {index} ({name}) is declared, but no label shows it"
-        )
-        for index, name in dataset.labels.items()
-        if index not in seen
-    ]
-
-
-def _odd_labels(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Finding]:
-    """Numbers that cannot be the data set's classes, and those that a single scan shows."""
-    counts = {str(fact.case.label): fact.labels for fact in facts if fact.labels}
-    try:
-        odd = odd_files(dataset.labels, counts, dataset.root)
-    except LabelError as error:
-        return [Finding("error", error.code, "", error.reason)]
-    findings = [Finding("error", error.code, "", error.reason) for error in odd.values()]
-    counts = {name: of_file for name, of_file in counts.items() if name not in odd}
-    scans = scans_showing(counts.values())
-    for value in (value for value, n in scans.items() if n == 1 and value > 0 and len(counts) > 3):
-        where, of_file = next((name, one) for name, one in counts.items() if value in one)
-        text = f"value {value} occurs in {where} only ({of_file[value]} voxels)"
-        if dataset.labels or value - 1 in scans:
-            findings.append(Finding("warning", "W_RARE", "", text))
-            continue
-        text += "; mend the file, or declare the value in dataset.json"
-        findings.append(Finding("error", "E_LABEL", "", text))
-    return findings
-
-
-def _untrained(
-    dataset: ScanDataset, facts: list[CaseFacts], datalist: dict[str, Any] | None
-) -> list[Finding]:
-    """Labels that no training scan of a split shows."""
-    if datalist is None:
-        return []
-    shown = {fact.case.image: fact.labels for fact in facts}
-    scans = {
-        part: scans_showing(
-            shown.get(entry["image"], {}) for entry in datalist.get(part, []) if "label" in entry
-        )
-        for part in LABELLED
-    }
-    lines = untrained_lines(scans, dataset.labels).values()
-    return [Finding("warning", "W_UNTRAINED", "", line) for line in lines]
-
-
-def unlike_labelled(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> list[Finding]:
-    """Scans without a label that are of another kind than the labelled ones: methods would learn from them as well.
-
-    Args:
-        facts: of all scans.
-        datalist: who is labelled (``training``, ``validation``) and who is not (``unlabeled``); as
-            on disk if None.
-    """
-    on_disk = {
-        fact.case.image: "unlabeled" if fact.case.label is None else "training" for fact in facts
-    }
-    sections = on_disk if datalist is None else _sections(datalist)
-    read = [
-        (fact, sections.get(fact.case.image), fact.size) for fact in facts if fact.size is not None
-    ]
-    models = [(fact, size) for fact, section, size in read if section in ("training", "validation")]
-    if not models:
-        return []
-    extents, spacings = np.stack([size for _, size in models], 1)
-    known = {"extent": extremes(extents, 1), "spacing": extremes(spacings, 3)}
-    modalities = {fact.modality for fact, _ in models if fact.modality}
-    findings = []
-    for fact, size in ((fact, size) for fact, section, size in read if section == "unlabeled"):
-        found = size_differences(size, known)
-        if fact.modality and modalities and fact.modality not in modalities:
-            found["modality"] = f"modality {fact.modality}, theirs {', '.join(sorted(modalities))}"
-        if found:
-            differences = "; ".join(found.values())
-            text = (
-                f"{fact.case.image}: unlike the labelled scans: {differences}; "
-                "leave it out of the dataset?"
-            )
-            findings.append(Finding("warning", "W_UNLIKE", fact.case.id, text))
-    return findings
-
-
-def _sections(datalist: dict[str, Any]) -> dict[str, str]:
-    """Image -> the section that it is in."""
-    lists = {section: entries for section, entries in datalist.items() if isinstance(entries, list)}
-    return {entry["image"]: section for section, entries in lists.items() for entry in entries}
-
-
-def _doubles(facts: list[CaseFacts], datalist: dict[str, Any] | None) -> list[Finding]:
-    """Scans with the same voxels under two names; across the sections of a split they are a leak."""
-    sections = _sections(datalist or {})
-    groups: dict[str, list[CaseFacts]] = defaultdict(list)
-    for fact in facts:
-        if fact.pixel_hash:
-            groups[fact.pixel_hash].append(fact)
-    findings = []
-    for group in groups.values():
-        if len(group) < 2:
-            continue
-        names = ", ".join(fact.case.id for fact in group)
-        where = {sections.get(fact.case.image, "") for fact in group} - {""}
-        if len(where) > 1:
-            text = f"the same voxels as {names}, in {' and '.join(sorted(where))}: a leak"
-            findings.append(Finding("error", "E_LEAK", group[0].case.id, text))
-        else:
-            findings.append(
-                Finding("warning", "W_DOUBLE", group[0].case.id, f"the same voxels as {names}")
-            )
-    return findings

@@ -1,10 +1,11 @@
-"""A folder of scans and labels: the layouts of the Decathlon and of nnU-Net, or a plain pair of folders."""
+"""Dataset folders: the layouts of the Decathlon and of nnU-Net, or a folder pair."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import without_suffix
@@ -19,19 +20,17 @@ _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"),
 
 @dataclass(frozen=True)
 class DatasetCase:
-    """A scan and, if it has one, its label map; paths relative to the dataset's folder."""
+    """A scan and its label map, if any; paths are relative to the dataset's folder."""
 
     id: str
     image: str
     label: str | None = None
 
     def entry(self) -> dict[str, str]:
-        """As an entry of a MONAI datalist."""
-        return (
-            {"image": self.image}
-            if self.label is None
-            else {"image": self.image, "label": self.label}
-        )
+        """Return the entry of a MONAI datalist."""
+        if self.label is None:
+            return {"image": self.image}
+        return {"image": self.image, "label": self.label}
 
 
 @dataclass
@@ -40,13 +39,13 @@ class ScanDataset:
 
     Attributes:
         root: its folder.
-        name: for tables and files.
-        modality: ``MRI``, ``CT``, ... as declared; empty if nothing says.
-        labels: index -> name, background included; empty if nothing declares them.
-        cases: sorted by id.
-        problems: what the layout itself gets wrong, file -> what is wrong with it (files without a
-            partner, entries without a file, files that are no cases).
-        sides: whether classes are told apart by their side, if ``dataset.json`` says so.
+        name: name for tables and files.
+        modality: declared modality, such as ``MRI`` or ``CT``; or empty.
+        labels: index -> name, background included; empty if not declared.
+        cases: cases, sorted by id.
+        problems: file -> problem of the layout (labels without an image, entries without a file,
+            files that are not cases).
+        sides: whether ``dataset.json`` says that left and right are different classes, or None.
     """
 
     root: Path
@@ -60,12 +59,12 @@ class ScanDataset:
 
 @dataclass
 class _Layout:
-    """Pairs of scan and label, files that are wrong, and files of kinds that are not read yet."""
+    """Pairs of scan and label, files with problems, and files that are not supported yet."""
 
     pairs: list[Pair] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
-    patients: int = 0  # whose files are several channels
+    patients: int = 0  # number of patients with several channels
 
 
 def open_dataset(path: str | Path) -> ScanDataset:
@@ -75,11 +74,11 @@ def open_dataset(path: str | Path) -> ScanDataset:
     unlabelled) or of nnU-Net v2 (one channel; ``imagesTs`` is not used), or ``imagesTr`` and
     ``labelsTr`` (also ``images`` and ``labels``) with files of the same stem.
 
-    Files of several channels and 2-D pictures are not read yet: they are problems beside scans,
-    and a folder of them is refused.
+    Files of several channels and 2-D pictures are not read yet. They are problems if there are
+    other scans; a folder of them is refused.
 
     Raises:
-        ConfigError: If there is no such folder or layout, or half of its cases cannot be read yet.
+        ConfigError: If there is no such folder or layout, or half of its cases cannot be read.
     """
     root = Path(path)
     if not root.is_dir():
@@ -98,26 +97,28 @@ def open_dataset(path: str | Path) -> ScanDataset:
 
 
 def case_stem(name: str) -> str:
-    """File name without its scan suffix (``a.nii.gz`` -> ``a``), as text that can be shown."""
+    """Return a file name without its scan suffix (``a.nii.gz`` -> ``a``), printable."""
     return printable(without_suffix(Path(name)).name)
 
 
 def _from_json(root: Path) -> ScanDataset:
-    told = read_description(root)
-    layout = _Layout(told.pairs) if told.pairs is not None else _pairs(root, *_FOLDERS[0])
-    for name in (name for pair in layout.pairs for name in pair if name):
-        if not (root / name).exists():
-            layout.problems[name] = "listed in dataset.json, not there"
+    description = read_description(root)
+    pairs = description.pairs
+    layout = _Layout(pairs) if pairs is not None else _pairs(root, *_FOLDERS[0])
+    for name in chain.from_iterable(layout.pairs):
+        if name and not (root / name).exists():
+            layout.problems[name] = "listed in dataset.json, but does not exist"
     labelled = sum(label is not None for _, label in layout.pairs)
-    if told.labelled is not None and told.labelled != labelled:
-        found = f"numTraining is {told.labelled}, {labelled} scans have a label"
+    if description.labelled is not None and description.labelled != labelled:
+        found = f"numTraining is {description.labelled}, {labelled} scans have a label"
         layout.problems["dataset.json"] = found
-    return _dataset(root, layout, told)
+    return _dataset(root, layout, description)
 
 
-def _dataset(root: Path, layout: _Layout, told: Description) -> ScanDataset:
+def _dataset(root: Path, layout: _Layout, description: Description) -> ScanDataset:
     cases: dict[str, DatasetCase] = {}
-    problems, unread = dict(layout.problems), dict(layout.unread)
+    problems = dict(layout.problems)
+    unread = dict(layout.unread)
     for image, label in layout.pairs:
         case_id = case_stem(Path(image).name)
         if picture := _picture(root / image):
@@ -128,21 +129,28 @@ def _dataset(root: Path, layout: _Layout, told: Description) -> ScanDataset:
             cases[case_id] = DatasetCase(case_id, image, label)
     if unread and layout.patients + len(unread) - len(layout.unread) >= len(cases):
         _refuse(root, unread)
-    problems |= {file: f"{what}; not read yet" for file, what in unread.items()}
+    problems |= {file: f"{kind}; not read yet" for file, kind in unread.items()}
     order = sorted(cases.values(), key=lambda case: case.id)
-    name = told.name or root.resolve().name
-    return ScanDataset(root, name, told.modality, told.labels, order, problems, told.sides)
+    return ScanDataset(
+        root,
+        description.name or root.resolve().name,
+        description.modality,
+        description.labels,
+        order,
+        problems,
+        description.sides,
+    )
 
 
 def _refuse(root: Path, unread: Mapping[str, str]) -> None:
-    """Refuse a folder of channels or pictures, beside which few or no scans stand."""
-    kinds = Counter(what.partition(" of ")[0] for what in unread.values()).most_common(4)
-    first, what = next(iter(sorted(unread.items())))
+    """Refuse a folder with mostly channels or pictures."""
+    kinds = Counter(text.partition(" of ")[0] for text in unread.values()).most_common(4)
+    first, text = next(iter(sorted(unread.items())))
     counts = ", ".join(f"{count} x {kind}" for kind, count in kinds)
     raise ConfigError(
-        f"files that are not read yet: {counts}; the first is {first}, {what}",
-        expected="one 3-D scan a case: NIfTI, NRRD, MetaImage or DICOM",
-        remedy="several channels: keep one of them for every case, in one file",
+        f"files that are not read yet: {counts}; the first is {first}, {text}",
+        expected="one 3-D scan per case: NIfTI, NRRD, MetaImage or DICOM",
+        remedy="if there are several channels, keep one file per case",
         path=root,
     )
 
@@ -157,7 +165,9 @@ def _pairs(root: Path, images: str, labels: str) -> _Layout:
     scans = _entries(root / images)
     names = [without_suffix(scan).name for scan in scans]
     groups = channel_groups(names, label_of.keys())
-    group_of = {name: stem for stem, channels in groups.items() for name in channels.values()}
+    group_of: dict[str, str] = {}
+    for stem, channels in groups.items():
+        group_of.update(dict.fromkeys(channels.values(), stem))
     layout = _Layout(patients=len(groups))
     used = set()
     for scan, stem in zip(scans, names, strict=True):
@@ -168,7 +178,7 @@ def _pairs(root: Path, images: str, labels: str) -> _Layout:
             used.add(patient)
             continue
         if stem not in label_of:
-            stem = patient_of(stem)  # case_0000 and case_FLAIR go with the label case
+            stem = patient_of(stem)  # case_0000 and case_FLAIR belong to the label case
         used.add(stem)
         label = label_of.get(stem)
         layout.pairs.append((name, label.relative_to(root).as_posix() if label else None))

@@ -1,4 +1,4 @@
-"""``dataset.json``: the Decathlon's (also nnU-Net v1's) and nnU-Net v2's -> pairs of scan and label."""
+"""Reading of ``dataset.json`` of the Decathlon, of nnU-Net v1 and of nnU-Net v2."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Pair = tuple[str, str | None]
 
 @dataclass
 class Description:
-    """What a ``dataset.json`` says.
+    """The content of a ``dataset.json``.
 
     Attributes:
-        name: of the dataset; empty if it does not say.
-        modality: ``MRI``, ``CT``, ...; empty if it does not say.
-        labels: index -> name; empty if it does not say.
-        pairs: scan and label (None without one), relative to the dataset's folder. None if the
-            folders ``imagesTr`` and ``labelsTr`` are to be paired by name.
-        labelled: how many labelled scans there should be; None if it does not say.
-        sides: whether classes are told apart by their side; None if it does not say.
+        name: name of the dataset, or empty.
+        modality: ``MRI``, ``CT``, ..., or empty.
+        labels: index -> name, or empty.
+        pairs: scan and label (or None), relative to the dataset's folder. None if the files of the
+            folders ``imagesTr`` and ``labelsTr`` are paired by name.
+        labelled: declared number of labelled scans, or None.
+        sides: whether left and right are different classes, or None.
     """
 
     name: str = ""
@@ -43,12 +43,12 @@ def read_description(root: Path) -> Description:
     """Read ``dataset.json`` in a dataset's folder.
 
     Raises:
-        ConfigError: If it is none that is known, or needs what is not there yet (several channels,
-            region labels).
+        ConfigError: If the format is unknown, or not supported yet (several channels, region
+            labels).
     """
     file = root / "dataset.json"
     try:
-        # Names of files may hold bytes that are no UTF-8: they stay the bytes that they are.
+        # File names may have bytes that are not UTF-8; they are kept.
         content: dict[str, Any] = json.loads(
             file.read_bytes().decode("utf-8-sig", "surrogateescape")
         )
@@ -57,7 +57,8 @@ def read_description(root: Path) -> Description:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"not a Decathlon or nnU-Net description ({type(error).__name__}: {error})",
-            expected='"training": [{"image": ..., "label": ...}, ...] and "labels": {"0": "background", ...}',
+            expected='"training": [{"image": ..., "label": ...}, ...] and '
+            '"labels": {"0": "background", ...}',
             path=file,
         ) from error
     description.sides = declared_sides(content, file)
@@ -73,7 +74,7 @@ def _decathlon(content: dict[str, Any], root: Path) -> Description:
     text = modality if isinstance(modality, str) else ", ".join(map(str, dict(modality).values()))
     pairs = [
         (
-            _image_there(root, _on_disk(root, str(entry["image"]))),
+            _image_on_disk(root, _on_disk(root, str(entry["image"]))),
             _on_disk(root, str(entry["label"])) if entry.get("label") else None,
         )
         for entry in training
@@ -90,7 +91,7 @@ def _nnunet_v2(content: dict[str, Any], root: Path) -> Description:
             path=root / "dataset.json",
         )
     pairs = None
-    if "dataset" in content:  # nnU-Net's list of files in other places than its folders
+    if "dataset" in content:  # nnU-Net's list of files outside of its folders
         entries = list(dict(content["dataset"]).values())
         pairs = [
             (
@@ -119,20 +120,20 @@ def _only(images: list[Any], root: Path) -> Any:
 
 
 def _numbered(labels: Mapping[str, Any], root: Path) -> dict[int, str]:
-    """nnU-Net's name -> number, turned round."""
+    """Convert nnU-Net's name -> number to number -> name."""
     regions = [name for name, number in labels.items() if isinstance(number, list | tuple)]
     if regions:
         raise ConfigError(
             f"region labels ({', '.join(regions)})",
             expected="one number for each label",
-            remedy="write label maps with one number for each structure, and name these in labels",
+            remedy="write label maps with one number per structure, and name them in labels",
             path=root / "dataset.json",
         )
     return {int(number): str(name) for name, number in labels.items()}
 
 
 def _on_disk(root: Path, name: str) -> str:
-    """A listed file as a relative path; backslashes part folders if the name was written on Windows.
+    """Return a listed file as a relative path, also if its separators are backslashes.
 
     Raises:
         ConfigError: If it begins with a Windows drive.
@@ -143,14 +144,14 @@ def _on_disk(root: Path, name: str) -> str:
         raise ConfigError(
             f"a path on a Windows drive ({name})",
             expected="paths relative to the folder of dataset.json",
-            remedy="cut off what stands before imagesTr and labelsTr",
+            remedy="remove the part before imagesTr and labelsTr",
             path=root / "dataset.json",
         )
     return PureWindowsPath(name).as_posix()
 
 
-def _image_there(root: Path, name: str) -> str:
-    """The scan under its own name, or with nnU-Net's channel number, which v1 leaves out of its list.
+def _image_on_disk(root: Path, name: str) -> str:
+    """Return the name of a scan on disk; nnU-Net v1 lists it without the channel number.
 
     Raises:
         ConfigError: If it has several channels.
@@ -161,11 +162,11 @@ def _image_there(root: Path, name: str) -> str:
     stem = without_suffix(path).name
     ending = path.name[len(stem) :]
     numbered = [path.with_name(f"{stem}_{n:04}{ending}") for n in range(MAX_CHANNELS)]
-    there = [file for file in numbered if (root / file).exists()]
-    if len(there) > 1:
+    existing = [file for file in numbered if (root / file).exists()]
+    if len(existing) > 1:
         raise ConfigError(
-            f"{len(there)} channels ({', '.join(file.name for file in there)})",
+            f"{len(existing)} channels ({', '.join(file.name for file in existing)})",
             expected="one channel; several are not read yet",
             path=root / "dataset.json",
         )
-    return there[0].as_posix() if there == numbered[:1] else name
+    return existing[0].as_posix() if existing == numbered[:1] else name

@@ -1,10 +1,11 @@
-"""What a dataset looks like in numbers: spacing, shapes, intensities, labels."""
+"""Fingerprint of a dataset: spacings, shapes, intensities and labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,39 +14,39 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_ml
-from monai_semiseg.datasets.label_sections import scans_showing
-from monai_semiseg.datasets.label_values import (
+from monai_semiseg.datasets.label_checks import (
     count_values,
-    names_of,
-    odd_files,
+    invalid_label_files,
     require_values,
     whole_labels,
 )
+from monai_semiseg.datasets.label_sections import scans_per_label
+from monai_semiseg.datasets.label_values import names_of
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes, require_depth
+from monai_semiseg.images.volume import collect_warnings, require_depth
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A dataset's measurements; axes are right-anterior-superior, one row per scan.
+    """Measurements of a dataset; axes are right, anterior, superior, with one row per scan.
 
     Attributes:
-        modality: as the dataset declares it.
+        modality: declared modality of the dataset.
         spacings: voxel sizes in mm, shape ``(scans, 3)``.
         shapes: voxels, shape ``(scans, 3)``.
         intensity_percentiles: 0.5, 50 and 99.5 % over all voxels of a scan, shape ``(scans, 3)``.
         foreground_percentiles: 0.5, 50 and 99.5 % over labelled voxels of all scans; None without
             labels.
         labels: number in the label files -> name, background included, in ascending order.
-        unread: scans that were left out since they or their label cannot be used, with the reason.
-        notes: what the readers have to say of scans and labels, each remark once.
+        unread: scan -> reason, for scans that cannot be used, or whose label cannot.
+        notes: warnings of the readers, each text once.
         label_scans: number in the label files -> labelled scans that show it.
-        sides: whether classes have sides, if the dataset says so.
-        scans: what every scan says of its modality.
-        volumes_ml: label's name -> least and greatest volume in mL over the labelled scans.
+        sides: whether left and right are different classes, if the dataset declares it.
+        scans: kind of every scan, from which the modality is decided.
+        volumes_ml: label's name -> minimum and maximum volume in mL over the labelled scans.
     """
 
     modality: str
@@ -62,7 +63,7 @@ class Fingerprint:
     volumes_ml: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
-def measure(
+def extract_fingerprint(
     dataset: ScanDataset,
     datalist: dict[str, Any] | None = None,
     *,
@@ -71,14 +72,13 @@ def measure(
 ) -> Fingerprint:
     """Measure a dataset.
 
-    With a datalist, test and validation scans are left out, and labels are read of the labelled
-    training scans
-    only: nothing that a plan decides may come from held-back scans.
+    With a datalist, test and validation scans are left out, and only labels of training scans are
+    read: a plan must not depend on held-out scans.
 
     Raises:
         ConfigError: If no scan can be read.
         LabelError: If the labels cannot be trained, see
-            :func:`~monai_semiseg.datasets.label_values.odd_files`.
+            :func:`~monai_semiseg.datasets.label_checks.invalid_label_files`.
     """
     cases = dataset.cases if datalist is None else _training_cases(datalist)
     with ThreadPoolExecutor(workers) as pool:
@@ -86,7 +86,7 @@ def measure(
         rows = list(
             tqdm(jobs, "Measuring", len(cases), disable=None if progress else True, unit="scan")
         )
-    _leave_out_odd_labels(cases, rows, dataset)
+    _mark_invalid_labels(cases, rows, dataset)
     unread = {
         case.id: row.fault.reason
         for case, row in zip(cases, rows, strict=True)
@@ -94,30 +94,32 @@ def measure(
     }
     good = [row for row in rows if row.fault is None]
     if not good:
-        case, reason = next(iter(unread.items()), ("", "there is none"))
-        raise ConfigError(
-            f"no scan can be read; {case}: {reason}" if case else "no scan",
-            expected="at least one",
-            remedy="run monai-semiseg check",
-            path=dataset.root,
-        )
-    foreground = np.concatenate([row.foreground for row in good])
-    percentiles = (
-        tuple(float(p) for p in np.percentile(foreground, (0.5, 50, 99.5)))
-        if foreground.size
-        else None
+        raise _no_scan_error(dataset, unread)
+    notes = dict.fromkeys(chain.from_iterable(row.notes for row in rows))
+    return replace(_aggregate(good, dataset), unread=unread, notes=tuple(notes))
+
+
+def _no_scan_error(dataset: ScanDataset, unread: Mapping[str, str]) -> ConfigError:
+    case, reason = next(iter(unread.items()), ("", ""))
+    return ConfigError(
+        f"no scan can be read; {case}: {reason}" if case else "no scan",
+        expected="at least one",
+        remedy="run monai-semiseg check",
+        path=dataset.root,
     )
-    scans = scans_showing(row.labels for row in good)
+
+
+def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
+    scans = scans_per_label(row.labels for row in good)
     labels = names_of(dataset.labels, list(scans))
     return Fingerprint(
         modality=dataset.modality,
         spacings=np.array([row.spacing for row in good]),
         shapes=np.array([row.shape for row in good]),
         intensity_percentiles=np.array([row.percentiles for row in good]),
-        foreground_percentiles=percentiles,  # type: ignore[arg-type]
+        foreground_percentiles=_percentiles(np.concatenate([row.foreground for row in good])),
         labels=labels,
-        unread=unread,
-        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        unread={},
         label_scans=scans,
         sides=dataset.sides,
         scans=tuple(row.kind for row in good),
@@ -125,10 +127,17 @@ def measure(
     )
 
 
+def _percentiles(voxels: NDArray[np.float32]) -> tuple[float, float, float] | None:
+    if not voxels.size:
+        return None
+    low, median, high = np.percentile(voxels, (0.5, 50, 99.5))
+    return float(low), float(median), float(high)
+
+
 def _volume_ranges(
     volumes: Sequence[Mapping[int, float]], labels: Mapping[int, str]
 ) -> dict[str, tuple[float, float]]:
-    """Return least and greatest volume by name; 0 is least for a label that a scan lacks."""
+    """Return name -> minimum and maximum volume; a scan without the label counts as 0."""
     if not volumes:
         return {}
     found = {
@@ -139,22 +148,22 @@ def _volume_ranges(
     return {name: (min(values), max(values)) for name, values in found.items()}
 
 
-def _leave_out_odd_labels(
+def _mark_invalid_labels(
     cases: list[DatasetCase], rows: list[_Measures], dataset: ScanDataset
 ) -> None:
-    """Mark scans whose label's numbers cannot be classes as faulty.
+    """Set the fault of scans whose label has values that cannot be classes.
 
     Raises:
-        LabelError: If no other label is left to plan for.
+        LabelError: If no valid label is left.
     """
     labelled = [(str(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
     counts = {name: row.labels for name, row in labelled if row.fault is None}
     refused = [row.fault for _, row in labelled if isinstance(row.fault, LabelError)]
     if refused and not counts:
         raise refused[0]
-    odd = odd_files(dataset.labels, counts, dataset.root)
+    invalid = invalid_label_files(dataset.labels, counts, dataset.root)
     for name, row in labelled:
-        row.fault = odd.get(name, row.fault)
+        row.fault = invalid.get(name, row.fault)
 
 
 def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
@@ -164,7 +173,7 @@ def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
 
 @dataclass
 class _Measures:
-    """What one scan adds to a fingerprint; ``fault`` says why it adds nothing."""
+    """Measurements of one scan; it is left out if there is a ``fault``."""
 
     notes: list[str] = field(default_factory=list)
     fault: InputError | None = None
@@ -174,12 +183,12 @@ class _Measures:
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     labels: dict[int, int] = field(default_factory=dict)
     volumes: dict[int, float] = field(default_factory=dict)
-    kind: ScanKind = ScanKind("", False)
+    kind: ScanKind = field(default_factory=lambda: ScanKind("", False))
 
 
 def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
     measures = _Measures()
-    with collected_notes() as measures.notes:
+    with collect_warnings() as measures.notes:
         try:
             _measure_into(measures, case, dataset)
         except InputError as error:

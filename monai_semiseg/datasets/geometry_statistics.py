@@ -1,4 +1,4 @@
-"""How a scan's field of view and voxels differ from those of other scans."""
+"""Field of view and voxel size of scans, and their differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def in_ras(values: Sequence[float], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What an array has along its axes, along right, anterior and superior."""
+    """Reorder values of an array's axes to right, anterior, superior."""
     axes = nib.orientations.io_orientation(affine)[:, 0].astype(int)
     ordered = np.empty(3)
     ordered[axes] = values
@@ -19,18 +19,18 @@ def in_ras(values: Sequence[float], affine: NDArray[np.float64]) -> NDArray[np.f
 
 
 def size_in_ras(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Field of view and voxel size along right, anterior and superior, mm, ``(2, 3)``."""
+    """Return field of view and voxel size along right, anterior, superior in mm, ``(2, 3)``."""
     spacing = in_ras(np.linalg.norm(affine[:3, :3], axis=0).tolist(), affine)
     return np.stack([in_ras(shape, affine) * spacing, spacing])
 
 
 def voxel_ml(affine: NDArray[np.float64]) -> float:
-    """Volume of a voxel in mL; the affine, 4x4, is in mm."""
+    """Return the volume of a voxel in mL; the affine, 4x4, is in mm."""
     return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
 
 
-def extremes(values: NDArray[np.float64], digits: int) -> list[list[float]]:
-    """Least and greatest of every column, rounded."""
+def min_max(values: NDArray[np.float64], digits: int) -> list[list[float]]:
+    """Return the minimum and maximum of every column, rounded."""
     return [
         [round(float(value), digits) for value in side] for side in (values.min(0), values.max(0))
     ]
@@ -39,16 +39,16 @@ def extremes(values: NDArray[np.float64], digits: int) -> list[list[float]]:
 def size_differences(
     size: NDArray[np.float64], known: Mapping[str, Any], factor: float = 1.5
 ) -> dict[str, str]:
-    """Say how a scan's field of view and voxels lie beyond those of known scans.
+    """Describe how a scan's field of view and voxel size differ from those of known scans.
 
     Args:
-        size: of the scan, from :func:`size_in_ras`.
-        known: ``extent`` and ``spacing``, each the least and the greatest of the known scans, mm
-            along right, anterior, superior; what is not there is not compared.
-        factor: how far beyond them is still taken for alike.
+        size: size of the scan, from :func:`size_in_ras`.
+        known: ``extent`` and ``spacing``, each the minimum and maximum over the known scans in mm
+            along right, anterior, superior; an absent one is not compared.
+        factor: factor beyond the range that is still accepted.
 
     Returns:
-        A phrase per difference, by what differs: ``field_of_view`` or ``voxel_size``.
+        ``field_of_view`` or ``voxel_size`` -> text, for each difference.
     """
     found = {}
     sizes = dict(zip(("extent", "spacing"), size, strict=True))

@@ -1,4 +1,4 @@
-"""Cases whose label does not lie on their image, found by the headers alone."""
+"""Search for labels that are not on the grid of their image, by the headers alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from monai_semiseg.images.grid import axes_onto
 from monai_semiseg.images.scan import read_grid
 
 
-def without_misfits(dataset: ScanDataset) -> tuple[ScanDataset, dict[str, str]]:
-    """Leave out cases that no training could use: no scan, or a label on another grid.
+def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str, str]]:
+    """Leave out cases that no training can use: no scan, or a label on another grid.
 
-    Voxels stay unread, so that this is quick; ``monai-semiseg check`` reads them.
+    Voxels are not read, so that this is quick; ``monai-semiseg check`` reads them.
 
     Returns:
         The dataset of the other cases, and the reason for every case that was left out.

@@ -1,4 +1,4 @@
-"""Tell label maps from scans: a name may hint at one, the voxels decide."""
+"""Detection of label maps among scans: by name first, then by voxels."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from numpy.typing import NDArray
 
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.volume import collect_warnings
 
 _WORDS = re.compile(
     r"d?segs?|segmentations?|masks?|labels?|gt|rois?|lesions?|a?seg|a?parc|annotations?", re.I
 )
 _FOLDERS = re.compile(r"labels?(tr|ts)?|masks?|segs?|segmentations?|derivatives|gt", re.I)
 FEW_VALUES = 2500  # FreeSurfer's atlases name labels up to 2035
-_PLAIN = 8  # so few values are a label map however they lie
+_PLAIN = 8  # with so few values, it is a label map without further tests
 _SAMPLE = 10_000
 
 
-def names_a_label(path: Path) -> bool:
-    """Whether a name, or a folder's name within it, hints at a label map.
+def has_label_name(path: Path) -> bool:
+    """Return True if a file name, or the name of a folder, is typical of a label map.
 
     Args:
-        path: relative to what the user named: where that lies says nothing.
+        path: path relative to the input; folders above it are not considered.
     """
     words = re.split(r"[^A-Za-z]+", path.name)
     return any(map(_WORDS.fullmatch, words)) or any(map(_FOLDERS.fullmatch, path.parts[:-1]))
 
 
 def is_label_map(path: Path) -> bool:
-    """Whether a file's voxels are those of a label map; a file that cannot be read is none."""
+    """Return True if a file's voxels are those of a label map; False if it cannot be read."""
     try:
-        with collected_notes():
+        with collect_warnings():
             return looks_like_labels(read_scan(path).array)
     except InputError:
         return False
 
 
 def looks_like_labels(array: NDArray[Any]) -> bool:
-    """Whether voxels are whole numbers, few of them, that lie in patches.
+    """Return True if voxels have few, whole values in connected regions.
 
-    A scan has many values, and neighbours that differ by noise.
+    A scan has many values, and its neighbouring voxels differ by noise.
     """
     sample = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
     if not _whole(sample):
-        return False  # most scans end here or at the next lines, at no cost
+        return False  # most scans end here or in the next lines, at low cost
     values, counts = np.unique(sample, return_counts=True)
     background = values[counts.argmax()]
     if len(values) <= _PLAIN:
@@ -62,7 +62,7 @@ def _whole(values: NDArray[Any]) -> bool:
 
 
 def _patchy(array: NDArray[Any], background: float) -> bool:
-    """Whether most voxels beside the background are like their neighbour."""
+    """Return True if most voxels outside the background are equal to their neighbour."""
     first, second = array[:-1], array[1:]
     inside = (first != background) & (second != background)
     return bool(inside.any()) and float((first == second)[inside].mean()) > 0.5

@@ -1,26 +1,29 @@
-"""Which labels the scans of a split show, and which of them no training scan does."""
+"""Labels in the sections of a split, and labels that no training scan shows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.datasets.label_values import count_values, whole_labels
+from monai_semiseg.datasets.label_checks import count_values, whole_labels
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.volume import collect_warnings
 
 LABELLED = ("training", "validation", "test")
 
 
-def scans_showing(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
-    """Return number -> how many of the label maps hold it; each is given as number -> voxels."""
-    seen = Counter(value for of_file in counts for value in of_file)
+def scans_per_label(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """Return number -> label maps that have it; each map is given as number -> voxels."""
+    seen = Counter[int]()
+    for of_file in counts:
+        seen.update(of_file.keys())
     return {value: seen[value] for value in sorted(seen)}
 
 
@@ -30,38 +33,39 @@ def read_label_scans(
     """Read the labels of a split.
 
     Returns:
-        Section -> number -> scans that show it; and label file -> why it could not be read.
+        Section -> number -> scans that show it; and label file -> reason why it cannot be read.
     """
-    names = [(part, e["label"]) for part in LABELLED for e in datalist[part] if "label" in e]
-
-    def values(name: str) -> dict[int, int] | InputError:
-        try:
-            with collected_notes():
-                path = dataset.root / name
-                return count_values(whole_labels(read_scan(path).array, path))
-        except InputError as error:
-            return error
-
+    names: list[tuple[str, str]] = []
+    for part in LABELLED:
+        names += [(part, entry["label"]) for entry in datalist[part] if "label" in entry]
     with ThreadPoolExecutor(workers) as pool:
-        jobs = pool.map(lambda pair: values(pair[1]), names)
+        jobs = pool.map(lambda pair: _counts_in(dataset.root / pair[1]), names)
         bar = tqdm(
             jobs, "Reading labels", len(names), disable=None if progress else True, unit="scan"
         )
-        found = list(zip(names, bar, strict=True))
-    good = [(part, of_file) for (part, _), of_file in found if not isinstance(of_file, InputError)]
-    scans = {
-        part: scans_showing(counts for where, counts in good if where == part) for part in LABELLED
-    }
-    unread = {
-        name: of_file.reason for (_, name), of_file in found if isinstance(of_file, InputError)
-    }
-    return scans, unread
+        results = list(bar)
+    counts: dict[str, list[dict[int, int]]] = {part: [] for part in LABELLED}
+    unread = {}
+    for (part, name), result in zip(names, results, strict=True):
+        if isinstance(result, InputError):
+            unread[name] = result.reason
+        else:
+            counts[part].append(result)
+    return {part: scans_per_label(of_part) for part, of_part in counts.items()}, unread
+
+
+def _counts_in(path: Path) -> dict[int, int] | InputError:
+    try:
+        with collect_warnings():
+            return count_values(whole_labels(read_scan(path).array, path))
+    except InputError as error:
+        return error
 
 
 def untrained_lines(
     scans: Mapping[str, Mapping[int, int]], names: Mapping[int, str]
 ) -> dict[int, str]:
-    """Say of every label that occurs, but in no training scan, where it does; number -> one line.
+    """Return number -> one line, for every label that occurs, but in no training scan.
 
     Args:
         scans: section -> number -> scans that show it.
@@ -69,28 +73,29 @@ def untrained_lines(
     """
     trained = scans.get("training", {})
     lines = {}
-    for value in sorted({value for shown in scans.values() for value in shown}):
+    for value in sorted(set().union(*scans.values())):
         if value == 0 or value in trained or not trained:
             continue
-        where = [
+        sections = [
             f"{part} ({shown[value]} scans)" for part, shown in scans.items() if value in shown
         ]
         lines[value] = (
             f"label {value} ({names.get(value, f'label_{value}')}) occurs only in "
-            f"{' and '.join(where)}: no training scan shows it, and it is scored as never trained"
+            f"{' and '.join(sections)}: no training scan shows it, and it is scored as "
+            "never trained"
         )
     return lines
 
 
-def unlearnt_lines(
+def untrained_warnings(
     names: Mapping[int, str], shown: Mapping[int, int], noted: Mapping[str, Mapping[int, int]]
 ) -> list[str]:
-    """Say of every label that no training scan teaches it: of those that are declared, and those that others show.
+    """Return one line for every label, declared or found, that no training scan shows.
 
     Args:
-        names: number -> name of the labels that the network gets.
+        names: number -> name of the labels of the network.
         shown: number -> training scans that show it.
-        noted: what is known of all sections, as :func:`untrained_lines` takes it.
+        noted: section -> number -> scans that show it, as far as known.
     """
     if not shown:
         return []
@@ -101,6 +106,6 @@ def unlearnt_lines(
 
 
 def known_label_scans(datalist: Mapping[str, Any]) -> dict[str, dict[int, int]]:
-    """Return what ``monai-semiseg split`` noted of the labels in a datalist; empty if it did not."""
+    """Return section -> number -> scans, as ``monai-semiseg split`` wrote it; or empty."""
     noted = datalist.get("label_scans", {})
     return {part: {int(v): int(n) for v, n in shown.items()} for part, shown in noted.items()}

@@ -1,4 +1,4 @@
-"""What kind of scans a dataset holds: told by user, dataset or DICOM, or guessed by the values."""
+"""Modality of a dataset, from user, dataset or DICOM headers, or guessed from the values."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ MODALITIES = {
 
 @dataclass(frozen=True)
 class ScanKind:
-    """What one scan says of its modality.
+    """Information about the modality of one scan.
 
     Attributes:
-        dicom: code of its DICOM files, empty for other formats.
+        dicom: modality of its DICOM files, or empty.
         hounsfield: whether its values look like CT in Hounsfield units.
     """
 
@@ -47,50 +47,50 @@ class ScanKind:
 def decide_modality(
     declared: str, scans: Sequence[ScanKind], asked: str | None = None
 ) -> tuple[str, str]:
-    """Return the modality, and where that is known from, in one line.
+    """Return the modality, and one line that says where it comes from.
 
     Args:
-        declared: what the dataset says, or empty.
-        scans: what its scans say.
-        asked: what the user says, or None; goes before all else.
+        declared: modality of the dataset, or empty.
+        scans: information from its scans.
+        asked: modality that the user asked for, or None; it has precedence.
 
     Returns:
-        DICOM's code where it is clear, else the dataset's own words or nothing; a line for the
+        DICOM's code if it is clear, else the dataset's own words, or empty; and a line for the
         user.
     """
-    alike = sum(scan.hounsfield for scan in scans)
-    doubt = f"; {alike} of {len(scans)} scans have values like CT's" if alike else ""
+    like_ct = sum(scan.hounsfield for scan in scans)
+    hint = f"; {like_ct} of {len(scans)} scans have values like CT's" if like_ct else ""
     if asked is not None:
         return asked, f"modality: {asked}, asked for"
     if declared.strip():
         name = dicom_modality(declared) or " ".join(declared.split())
-        other = doubt if name != "CT" else ""
+        other = hint if name != "CT" else ""
         return name, f"modality: {name}, the dataset says so{other}"
     found = sorted({scan.dicom for scan in scans if scan.dicom})
     if len(found) == 1:
-        other = doubt if found != ["CT"] else ""
+        other = hint if found != ["CT"] else ""
         return found[0], f"modality: {found[0]}, the DICOM files say so{other}"
-    if not found and scans and alike == len(scans):
+    if not found and scans and like_ct == len(scans):
         return "CT", "modality: CT, a guess by the values (air near -1000); --modality sets another"
     mixed = f"; DICOM files say {', '.join(found)}" if found else ""
     why = "nothing says, and every scan is scaled by itself; for CT say --modality CT"
-    return "", f"modality: unknown, {why}{mixed}{doubt}"
+    return "", f"modality: unknown, {why}{mixed}{hint}"
 
 
 def dicom_modality(name: str) -> str | None:
-    """Return DICOM's code for what a dataset calls its modality; None if that is not clear."""
+    """Return DICOM's code for a dataset's name of its modality; None if it is not clear."""
     words = re.split(r"[^a-z]+", name.lower())
     found = {MODALITIES[word] for word in words if word in MODALITIES}
     return found.pop() if len(found) == 1 else None
 
 
 def looks_like_hounsfield(values: NDArray[Any]) -> bool:
-    """Return whether voxels look like CT in Hounsfield units.
+    """Return True if voxels look like CT in Hounsfield units.
 
-    Whole numbers, with a hundredth of them at least near air (-1000) and near soft tissue (-200 to
-    300) each, nothing beyond what scanners store (-3100 to 32767), and hardly anything below air
-    but the one value that pads what the scanner does not see. CT that is stored with an offset (0
-    to 4095) does not: its air cannot be told from the background of MR.
+    They are whole numbers within the range of scanners (-3100 to 32767). At least 1 % of them are
+    near air (-1000) and 1 % near soft tissue (-200 to 300). Almost none are below air, except for
+    the padding value outside the field of view. CT that is stored with an offset (0 to 4095) is not
+    detected: its air cannot be distinguished from the background of MR.
     """
     sample = values[tuple(slice(None, None, max(1, n // 96)) for n in values.shape)]
     low, high = float(sample.min()), float(sample.max())

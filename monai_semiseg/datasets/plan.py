@@ -1,4 +1,4 @@
-"""From measurements to settings: a small YAML that is merged over any bundle's config."""
+"""Training settings from a dataset's fingerprint, as YAML to merge over a bundle's config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from monai_semiseg.datasets.fingerprint import Fingerprint
-from monai_semiseg.datasets.geometry_statistics import extremes
+from monai_semiseg.datasets.geometry_statistics import min_max
 from monai_semiseg.datasets.label_values import class_values
 from monai_semiseg.datasets.modality import decide_modality, dicom_modality
 from monai_semiseg.datasets.sides import decide_sides
@@ -35,21 +35,18 @@ def plan(
         fingerprint: the dataset's measurements.
         memory: bytes that training may use; by default half of what is free.
         bytes_per_voxel: training memory of the default network per patch voxel.
-        multiple: what every patch axis must be divisible by (two to the power of the network's
-            downsamplings).
+        multiple: divisor of every patch axis (two to the power of the network's downsamplings).
         max_voxels: the largest patch that a CPU trains in reasonable time.
         max_batch: the largest batch.
-        modality: of the scans; by default what dataset or DICOM files say, or their values.
-        sides: whether classes have sides; by default what the dataset or the labels' names say.
+        modality: modality of the scans; by default from dataset, DICOM headers or values.
+        sides: whether left and right are different classes; by default from the dataset or the
+            names of the labels.
 
     Returns:
         Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels),
-        ``batch_size``, ``out_channels``, ``label_values`` (number in the label files of every class),
-        ``label_names`` (the same number -> name), ``intensity``, ``sides``, no mirroring where
-        classes have sides, and ``training_scans``, which scans to be segmented are compared with:
-        least and greatest ``extent`` (field of view) and ``spacing`` (mm along right, anterior,
-        superior), DICOM's name of the ``modality``, or None, and least and greatest ``volume_ml``
-        of every label over the labelled scans.
+        ``batch_size``, ``out_channels``, ``label_values`` (number of every class in the label
+        files), ``label_names`` (the same number -> name), ``intensity``, ``sides`` (then there is
+        no mirroring), and ``training_scans`` for the comparison with new scans.
     """
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     spacing = target_spacing(fingerprint.spacings)
@@ -57,7 +54,6 @@ def plan(
     patch = patch_size(np.median(shapes, axis=0), multiple, min(max_voxels, budget))
     kind, _ = decide_modality(fingerprint.modality, fingerprint.scans, modality)
     sided, _ = decide_sides(fingerprint.labels, fingerprint.sides, sides)
-    extents = fingerprint.shapes * fingerprint.spacings
     return {
         "spacing": [float(s) for s in spacing],
         "patch_size": patch,
@@ -69,14 +65,25 @@ def plan(
         "sides": sided,
         "flip_left_right": 0.0 if sided else 0.5,
         "mirror_axes": [] if sided else [0],
-        "training_scans": {
-            "extent": extremes(extents, 1),
-            "spacing": extremes(fingerprint.spacings, 3),
-            "modality": dicom_modality(kind),
-            "volume_ml": {
-                name: [round(value, 4) for value in ends]
-                for name, ends in fingerprint.volumes_ml.items()
-            },
+        "training_scans": _training_scans(fingerprint, kind),
+    }
+
+
+def _training_scans(fingerprint: Fingerprint, modality: str) -> dict[str, Any]:
+    """Describe the training scans, for the comparison with scans that are segmented later.
+
+    Returns:
+        Minimum and maximum ``extent`` (field of view) and ``spacing``, in mm along right, anterior,
+        superior; DICOM's code of the ``modality``, or None; minimum and maximum ``volume_ml`` of
+        every label over the labelled scans.
+    """
+    return {
+        "extent": min_max(fingerprint.shapes * fingerprint.spacings, 1),
+        "spacing": min_max(fingerprint.spacings, 3),
+        "modality": dicom_modality(modality),
+        "volume_ml": {
+            name: [round(value, 4) for value in ends]
+            for name, ends in fingerprint.volumes_ml.items()
         },
     }
 
@@ -84,7 +91,7 @@ def plan(
 def decisions(
     fingerprint: Fingerprint, *, modality: str | None = None, sides: bool | None = None
 ) -> list[str]:
-    """Return what :func:`plan` decides by names, headers or guesses, and why, one line each."""
+    """Return the decisions of :func:`plan` on modality and sides with reasons, one line each."""
     return [
         decide_modality(fingerprint.modality, fingerprint.scans, modality)[1],
         decide_sides(fingerprint.labels, fingerprint.sides, sides)[1],
@@ -92,10 +99,10 @@ def decisions(
 
 
 def target_spacing(spacings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The median voxel size in mm per axis; a finer one along a slice axis three times coarser than the others.
+    """Return the median voxel size in mm per axis, or a finer one along thick slices.
 
-    Downsampling everything to the median of thick slices would throw detail away that half of the
-    scans have.
+    If the slice axis is three times coarser than the others, the median would lose detail that half
+    of the scans have; there, the 10th percentile is used, as in nnU-Net.
     """
     target = np.median(spacings, axis=0)
     coarse = int(np.argmax(target))
@@ -105,10 +112,10 @@ def target_spacing(spacings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def patch_size(shape: np.ndarray[Any, Any], multiple: int, max_voxels: int) -> list[int]:
-    """The usual volume, every axis rounded up to ``multiple``; the longest axis shrinks until it fits.
+    """Round a shape up to ``multiple`` per axis; shorten the longest axis until it fits.
 
-    No axis is shorter than 16 and not all are: four downsamplings have to leave more than one
-    voxel.
+    No axis is shorter than 16 and one is at least 32: four downsamplings have to leave more than
+    one voxel.
     """
     patch = [max(16, math.ceil(round(float(n), 3) / multiple) * multiple) for n in shape]
     longest = int(np.argmax(patch))
@@ -119,7 +126,7 @@ def patch_size(shape: np.ndarray[Any, Any], multiple: int, max_voxels: int) -> l
 
 
 def intensity(fingerprint: Fingerprint, modality: str) -> dict[str, Any]:
-    """A transform for the image: CT keeps its physical scale (one window for all), other modalities do not have one."""
+    """Return the intensity transform: one window for all CT scans, z-scores for other scans."""
     if dicom_modality(modality) == "CT":
         whole = np.median(fingerprint.intensity_percentiles, axis=0)
         low, _, high = fingerprint.foreground_percentiles or tuple(float(p) for p in whole)
@@ -150,7 +157,7 @@ def intensity(fingerprint: Fingerprint, modality: str) -> dict[str, Any]:
 def write_plan(
     settings: dict[str, Any], path: Path, *, source: str, decided: Sequence[str] = ()
 ) -> Path:
-    """Write a plan as YAML, with what was decided and why as comments, and return its path."""
+    """Write a plan as YAML, with the decisions as comments, and return its path."""
     head = f"# Measured on {source} by monai-semiseg plan. Merged over a bundle's config:\n"
     head += "#   --config_file \"['BUNDLE/configs/train.json','plan.yaml']\"\n"
     head += "".join(f"# {line}\n" for line in decided)

@@ -1,17 +1,18 @@
-"""Whether classes are told apart by their side: mirrored scans would then teach the wrong one."""
+"""Detection of left and right classes, for which training must not mirror scans."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from monai_semiseg.errors import ConfigError
 
-# Without accents and in small letters, each a whole word of a name. Words that are common in other
-# senses are left out (Spanish "der" is also a German article).
+# Without accents and in lower case, each a whole word of a name. Words with other common meanings
+# are left out (Spanish "der" is also a German article).
 _LEFT = re.compile(
     r"""
     l|lh|lt|lefts?|sx|izdo|izda|izq|esq
@@ -48,9 +49,10 @@ _RIGHT = re.compile(
     """,
     re.VERBOSE,
 )
-# Scripts without spaces between words, and words there that stand at the front of longer ones.
-_LEFT_SIGNS, _RIGHT_SIGNS = ("左", "왼", "좌측"), ("右", "오른", "우측")
-# Single letters that mean sides only together: French, Spanish, Portuguese, Italian and Latin.
+# Signs of scripts without spaces between words, and first syllables of longer words.
+_LEFT_SIGNS = ("左", "왼", "좌측")
+_RIGHT_SIGNS = ("右", "오른", "우측")
+# Single letters that mean sides only as a pair: French, Spanish, Portuguese, Italian and Latin.
 _LETTER_PAIRS = ({"g", "d"}, {"i", "d"}, {"e", "d"}, {"s", "d"})
 _NAMELESS = re.compile(
     r"(label|class|klasse|structure|struct|roi|region|segment|segmentation|seg|mask|object|obj"
@@ -62,52 +64,53 @@ _VERTEBRA = re.compile(r"[CTLS]\d{1,2}")
 def decide_sides(
     labels: Mapping[int, str], declared: bool | None = None, asked: bool | None = None
 ) -> tuple[bool, str]:
-    """Return whether classes have sides, and why, in one line.
+    """Decide if left and right are different classes; return it with a reason in one line.
 
     Args:
         labels: index -> name, background included.
-        declared: what the dataset says, or None.
-        asked: what the user says, or None; goes before all else.
+        declared: value of the dataset, or None.
+        asked: value that the user asked for, or None; it has precedence.
     """
     if asked is not None:
         return asked, _line(asked, "asked for")
     if declared is not None:
         return declared, _line(declared, 'dataset.json says so under "sides"')
     names = [name for index, name in labels.items() if index != 0]
-    sided = [name for name in names if has_side(name)] or _pair(names)
+    sided = [name for name in names if has_side(name)] or _paired_names(names)
     if sided:
         return True, _line(True, f"a name holds a side ({sided[0]!r})")
     nameless = [name for name in names if is_nameless(name)]
     if len(names) > 1 and nameless:
         return True, _line(
-            True, f"nothing says what {nameless[0]!r} is; if no class has a side, --sides false"
+            True, f"unknown meaning of {nameless[0]!r}; if no class has a side, --sides false"
         )
     return False, _line(False, "no name holds a side")
 
 
 def has_side(name: str) -> bool:
-    """Return whether a name holds a word for left or for right, in one of many languages.
+    """Return True if a name has a word for left or for right, in one of many languages.
 
-    A name that holds both has no side of its own. It is taken apart at case changes, digits and
-    punctuation, and only whole words count; ``L1`` is a vertebra.
+    A name with both has no side. Names are split at case changes, digits and punctuation, and only
+    whole words count; ``L1`` is a vertebra.
     """
-    words, signs = name_words(name), unicodedata.normalize("NFC", name)
+    words = name_words(name)
+    signs = unicodedata.normalize("NFC", name)
     left = any(map(_LEFT.fullmatch, words)) or any(sign in signs for sign in _LEFT_SIGNS)
     right = any(map(_RIGHT.fullmatch, words)) or any(sign in signs for sign in _RIGHT_SIGNS)
     return left != right
 
 
 def is_nameless(name: str) -> bool:
-    """Return whether a name does not say what is labelled (``label_3``, ``class 1``, ``7``)."""
+    """Return True if a name does not describe a structure (``label_3``, ``class 1``, ``7``)."""
     return not _VERTEBRA.fullmatch(name) and all(map(_NAMELESS.fullmatch, name_words(name)))
 
 
 def name_words(name: str) -> list[str]:
-    """Return the words of a name, in small letters and without accents.
+    """Return the words of a name, in lower case and without accents.
 
-    Words end at digits, punctuation and where a capital begins another one (``kidneyLeft``,
-    ``LHippocampus``). Single letters just before a digit (``L1``) or an apostrophe (``l'aorte``)
-    are left out.
+    Words end at digits, at punctuation and before a capital that begins another word
+    (``kidneyLeft``, ``LHippocampus``). Single letters just before a digit (``L1``) or an apostrophe
+    (``l'aorte``) are left out.
     """
     letters = unicodedata.normalize("NFKD", name)
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
@@ -119,24 +122,24 @@ def name_words(name: str) -> list[str]:
 
 
 def declared_sides(description: Mapping[str, Any], path: Path) -> bool | None:
-    """Return what ``dataset.json`` says under ``sides``; None if nothing.
+    """Return the value of ``sides`` in ``dataset.json``, or None.
 
     Raises:
-        ConfigError: If that is neither true nor false.
+        ConfigError: If it is neither true nor false.
     """
     value = description.get("sides")
     if value is None or isinstance(value, bool):
         return value
     raise ConfigError(
         f'"sides": {value!r}',
-        expected="true if classes are told apart by their side, or false",
-        remedy="mend it, or leave it out: then the names of the labels decide",
+        expected="true if left and right are different classes, or false",
+        remedy="correct it, or remove it: then the names of the labels decide",
         path=path,
     )
 
 
 def _at_capitals(run: str) -> list[str]:
-    """Letters, cut where a capital follows a small letter or begins a word of its own."""
+    """Split letters where a capital follows a lower-case letter or begins another word."""
     cuts = [
         n
         for n in range(1, len(run))
@@ -145,18 +148,18 @@ def _at_capitals(run: str) -> list[str]:
     return [run[a:b] for a, b in zip([0, *cuts], [*cuts, len(run)], strict=True)]
 
 
-def _pair(names: Sequence[str]) -> list[str]:
-    """Names that only two letters tell apart: lkidney and rkidney, rein g and rein d."""
-    words = [tuple(name_words(name)) for name in names]
-    known = {*words}
-    twins = [name for name, its in zip(names, words, strict=True) if known & {*_on_the_right(its)}]
-    letters = {word for its in words for word in its}
-    lettered = any(pair <= letters for pair in _LETTER_PAIRS)
-    return twins or (list(names[:1]) if lettered else [])
+def _paired_names(names: Sequence[str]) -> list[str]:
+    """Return names that differ in one letter for the side, such as lkidney and rkidney."""
+    words_of = {name: tuple(name_words(name)) for name in names}
+    known = set(words_of.values())
+    left = [name for name in names if known.intersection(_right_variants(words_of[name]))]
+    letters = set(chain.from_iterable(known))
+    has_letter_pair = any(pair <= letters for pair in _LETTER_PAIRS)
+    return left or (list(names[:1]) if has_letter_pair else [])
 
 
-def _on_the_right(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The name with an l at one word's front or end turned into an r."""
+def _right_variants(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the name with an l at the start or end of one word replaced by an r."""
     for n, word in enumerate(words):
         if word.startswith("l"):
             yield (*words[:n], f"r{word[1:]}", *words[n + 1 :])

@@ -1,4 +1,4 @@
-"""Who is labelled: a dataset and a labelled budget -> one datalist that every bundle reads."""
+"""Split of a dataset into labelled, unlabelled, validation and test scans: the datalist."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SECTIONS = ("training", "unlabeled", "validation", "test")
 def seeded_order(ids: Iterable[str], *, salt: str) -> list[str]:
     """Sort case ids by the SHA-256 of ``salt`` and id.
 
-    A hash order, unlike a shuffled list, is the same on every machine, Python and library version,
-    and the order of two cases does not change when a third one joins the dataset.
+    Unlike a shuffled list, this order is the same on every machine and for every version of Python
+    and of the libraries. The order of two cases does not change if a third one is added.
     """
     return sorted(ids, key=lambda case_id: hashlib.sha256(f"{salt}/{case_id}".encode()).hexdigest())
 
@@ -58,20 +58,19 @@ def split(
 ) -> dict[str, Any]:
     """Divide a dataset into labelled training, unlabelled training, validation and test.
 
-    Test scans come first and depend on ``test_seed`` alone, so that every ``seed`` and every budget
-    is measured on the same scans. The labelled budgets of one seed are nested: the first 4 labelled
-    scans are among the first 10. Validation is taken from the labelled budget, never from scans
-    that a user with that budget would not have.
+    Test scans depend on ``test_seed`` alone, so that every ``seed`` and every budget is measured on
+    the same scans. The labelled budgets of one seed are nested: the first 4 labelled scans are
+    among the first 10. Validation scans are part of the labelled budget.
 
     Args:
-        dataset: scans, of which those with a label can be labelled training, validation or test.
-        labelled: labelled scans that training and validation may use, as a count or as a fraction
-            of the scans that are not test; None for all of those.
+        dataset: the dataset; scans with a label may be labelled training, validation or test.
+        labelled: labelled scans for training and validation, as a count or as a fraction of the
+            scans that are not test; None for all of those.
         test: test scans, as a count or a fraction of all labelled scans.
-        validation: share of the labelled budget that is held back for validation (rounded, at least
-            one scan when the budget is two or more).
-        seed: which scans are labelled.
-        test_seed: which scans are test.
+        validation: fraction of the labelled budget for validation (rounded, at least one scan if
+            the budget is two or more).
+        seed: seed that selects the labelled scans.
+        test_seed: seed that selects the test scans.
 
     Returns:
         A datalist in MONAI's decathlon form with the sections ``training``, ``unlabeled``,
@@ -84,22 +83,15 @@ def split(
     pairs = {case.id: case for case in dataset.cases if case.label is not None}
     n_test = count_of(test, len(pairs), "test")
     order = seeded_order(pairs, salt=f"test/{test_seed}")
-    test_ids, rest = order[:n_test], order[n_test:]
+    test_ids = order[:n_test]
+    rest = order[n_test:]
     budget = len(rest) if labelled is None else count_of(labelled, len(rest), "labelled")
-    if budget < 1 and (pairs or labelled is not None):
-        raise ConfigError(
-            "no labelled scan is left for training", expected="--labelled of at least 1 scan"
-        )
-    if not 0 <= validation < 1:
-        raise ConfigError(
-            f"--validation is {validation}", expected="a share of the labelled budget, 0 to below 1"
-        )
+    n_validation = _validation_count(validation, budget) if pairs or labelled is not None else 0
     order = seeded_order(rest, salt=f"labelled/{seed}")
-    n_validation = max(1, round(validation * budget)) if validation > 0 and budget > 1 else 0
-    validation_ids, training_ids = order[:n_validation], order[n_validation:budget]
-    unlabelled = sorted(
-        set(order[budget:]) | {case.id for case in dataset.cases if case.label is None}
-    )
+    validation_ids = order[:n_validation]
+    training_ids = order[n_validation:budget]
+    without_label = {case.id for case in dataset.cases if case.label is None}
+    unlabelled = sorted(without_label.union(order[budget:]))
     entries = {case.id: case.entry() for case in dataset.cases}
     return {
         "name": dataset.name,
@@ -118,22 +110,34 @@ def split(
     }
 
 
+def _validation_count(share: float, budget: int) -> int:
+    if budget < 1:
+        raise ConfigError(
+            "no labelled scan is left for training", expected="--labelled of at least 1 scan"
+        )
+    if not 0 <= share < 1:
+        raise ConfigError(
+            f"--validation is {share}", expected="a share of the labelled budget, 0 to below 1"
+        )
+    return max(1, round(share * budget)) if share > 0 and budget > 1 else 0
+
+
 def write_datalist(datalist: dict[str, Any], path: Path) -> Path:
-    """Write a datalist as sorted, indented JSON (the same bytes for the same split) and return its path."""
+    """Write a datalist as indented JSON, equal bytes for equal splits, and return its path."""
     return write_atomically(path, json.dumps(datalist, indent=1, ensure_ascii=False) + "\n")
 
 
 def load_datalist(path: str | Path) -> dict[str, Any]:
-    """Read a whole datalist, paths as they stand in it.
+    """Read a whole datalist, with its paths unchanged.
 
     Raises:
-        ConfigError: If there is no such file, or it is no datalist.
+        ConfigError: If there is no such file, or it is not a datalist.
     """
     file = Path(path)
     if not file.is_file():
         raise ConfigError(
             "no datalist there",
-            expected="a datalist that says which scans are labelled",
+            expected="a datalist with the labelled scans",
             remedy=f"monai-semiseg split DATASET --labelled 20 --output {file}",
             path=file,
         )
@@ -149,7 +153,7 @@ def load_datalist(path: str | Path) -> dict[str, Any]:
 
 
 def declared_labels(datalist: Mapping[str, Any]) -> dict[int, str]:
-    """Return number in the label files -> name, as a datalist declares them; empty if it does not.
+    """Return the declared labels of a datalist, number in the label files -> name; or empty.
 
     Raises:
         ConfigError: If they cannot be read.
@@ -160,18 +164,17 @@ def declared_labels(datalist: Mapping[str, Any]) -> dict[int, str]:
 def read_datalist(
     path: str | Path, dataset_dir: str | Path, section: str, *, some_absent: bool = False
 ) -> list[dict[str, Any]]:
-    """Read one section of a datalist, with paths made absolute under ``dataset_dir``; what the bundles' configs call.
+    """Read one section of a datalist with absolute paths, for the bundles' configs.
 
     Args:
-        path: the datalist, as ``monai-semiseg split`` writes it (any MONAI decathlon datalist
-            does).
+        path: a datalist of ``monai-semiseg split``, or any MONAI decathlon datalist.
         dataset_dir: the folder that the datalist's paths are relative to.
         section: ``training``, ``unlabeled``, ``validation`` or ``test``.
-        some_absent: whether scans may be absent, to be named by who reads them; not all of them.
+        some_absent: True if some of the scans may be absent, which the caller then reports.
 
     Raises:
-        ConfigError: If the file, the section or a scan is not there.
-        LabelError: If the section has labels, and one of those that are declared is ``ignore``.
+        ConfigError: If the file, the section or a scan does not exist.
+        LabelError: If the section has labels, and a declared label is ``ignore``.
     """
     content = load_datalist(path)
     if section not in content:
@@ -183,9 +186,13 @@ def read_datalist(
         require_no_ignore(declared_labels(content), path)
     root = Path(dataset_dir)
     entries = [{key: str(root / name) for key, name in entry.items()} for entry in content[section]]
-    there = [[Path(name).exists() for name in entry.values()] for entry in entries]
-    absent = [name for entry in entries for name in entry.values() if not Path(name).exists()]
-    if absent and not (some_absent and any(map(all, there))):
+    absent: list[str] = []
+    complete = 0  # entries whose files all exist
+    for entry in entries:
+        missing = [name for name in entry.values() if not Path(name).exists()]
+        absent += missing
+        complete += not missing
+    if absent and not (some_absent and complete):
         raise ConfigError(
             f"{len(absent)} scans of section {section!r} are not there, the first is {absent[0]}",
             expected="paths relative to dataset_dir",
@@ -198,28 +205,22 @@ def read_datalist(
 def read_labelled(
     path: str | Path, dataset_dir: str | Path, measured: str = "test"
 ) -> list[dict[str, Any]]:
-    """All labelled scans of the budget: those for training and those for validation.
+    """Read all labelled scans of the budget, for training and for validation.
 
     Args:
         path: as in :func:`read_datalist`.
-        dataset_dir: likewise.
-        measured: a section that is left out, since results are measured on it.
+        dataset_dir: as in :func:`read_datalist`.
+        measured: section to leave out, because results are measured on it.
 
     Raises:
-        ConfigError: If the file or a scan is not there, or no labelled scan is left.
+        ConfigError: If the file or a scan does not exist, or no labelled scan is left.
     """
     content = load_datalist(path)
-    there = [
-        section
-        for section in ("training", "validation")
-        if section in content and section != measured
-    ]
-    found = [
-        entry
-        for name in there
-        for entry in read_datalist(path, dataset_dir, name)
-        if "label" in entry
-    ]
+    found: list[dict[str, Any]] = []
+    for section in ("training", "validation"):
+        if section in content and section != measured:
+            entries = read_datalist(path, dataset_dir, section)
+            found += [entry for entry in entries if "label" in entry]
     if not found:
         raise ConfigError(
             "no labelled scan",
@@ -232,23 +233,22 @@ def read_labelled(
 def read_images(
     path: str | Path, dataset_dir: str | Path, sections: Sequence[str] = ("training", "unlabeled")
 ) -> list[dict[str, Any]]:
-    """Images of several sections of a datalist without their labels: what learning without labels may look at.
+    """Read the images of several sections of a datalist, for training without labels.
 
     Args:
         path: as in :func:`read_datalist`; no entry needs a label.
-        dataset_dir: likewise.
-        sections: by default all that is neither validation nor test; those that are not in the file
-            add nothing.
+        dataset_dir: as in :func:`read_datalist`.
+        sections: sections to read, by default all but validation and test; absent ones are skipped.
 
     Raises:
-        ConfigError: If the file or a scan is not there, or there is no image at all.
+        ConfigError: If the file or a scan does not exist, or there is no image.
     """
-    there = [section for section in sections if section in load_datalist(path)]
-    images = [
-        {"image": entry["image"]}
-        for name in there
-        for entry in read_datalist(path, dataset_dir, name)
-    ]
+    content = load_datalist(path)
+    images: list[dict[str, Any]] = []
+    for section in sections:
+        if section in content:
+            entries = read_datalist(path, dataset_dir, section)
+            images += [{"image": entry["image"]} for entry in entries]
     if not images:
         raise ConfigError(
             "no image", expected=f"entries under {' or '.join(sections)}", path=Path(path)

@@ -1,4 +1,4 @@
-"""Co-training on pseudo-labels of whole scans that are kept for many iterations."""
+"""Co-training on cached pseudo-labels of whole scans."""
 
 from __future__ import annotations
 
@@ -22,41 +22,44 @@ logger = logging.getLogger(__name__)
 
 
 class PseudoLabelCache:
-    """What a diffusion teacher's rounds say of whole scans, in half precision and in the CPU's memory.
+    """Cache of a diffusion teacher's pseudo-labels of whole scans, in float16 in CPU memory.
 
-    Kept are the foreground's mean probabilities and where rounds disagree: ``(classes,
-    spatial...)`` per scan, both 0 beyond its edge, where there is background.
+    An entry holds the foreground's mean probabilities and a mask of voxels where rounds disagree,
+    ``(classes, spatial...)``. Outside of a scan both are 0, which means background.
 
     Args:
         scans: items with ``key``, ``(channels, spatial...)``, in the order of the dataset that
             :class:`~monai_semiseg.samplers.coordinates.CoordinateDataset` numbers.
-        inferer: how a whole scan goes through the teacher, window by window.
-        key: see above.
+        inferer: applies the teacher to a whole scan, window by window.
+        key: of the image in an item.
     """
 
     def __init__(self, scans: Any, inferer: Inferer, key: str = "image") -> None:
-        self.scans, self.inferer, self.key = scans, inferer, key
+        self.scans = scans
+        self.inferer = inferer
+        self.key = key
         self.entries: list[Tensor] = []
 
     @torch.no_grad()
     def refresh(
         self, teacher: DiffusionTeacher, rounds: int, seed: int, device: torch.device
     ) -> None:
-        """Ask the teacher about every scan, from noise of the seed; torch's own generator is left as it is."""
-        begun, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
+        """Predict pseudo-labels of every scan, from noise of the seed.
 
-        def said(images: Tensor) -> Tensor:
+        torch's global generator is not used.
+        """
+        begun = time.perf_counter()
+        generator = torch.Generator().manual_seed(seed)
+
+        def predict(images: Tensor) -> Tensor:
             mean, agreement = aggregated(teacher.rounds(images, rounds, generator)[0])
             return torch.cat([mean[:, 1:], 1 - agreement], 1)
 
         self.entries = []
         for number in range(len(self.scans)):
-            image = convert_to_tensor(self.scans[number][self.key], track_meta=False).to(device)[
-                None
-            ]
-            self.entries.append(
-                torch.as_tensor(self.inferer(image, said))[0].to("cpu", torch.float16)
-            )
+            image = convert_to_tensor(self.scans[number][self.key], track_meta=False)
+            entry = torch.as_tensor(self.inferer(image.to(device)[None], predict))[0]
+            self.entries.append(entry.to("cpu", torch.float16))
         logger.info(
             "pseudo-labels of %d scans, %d rounds: %.1f s",
             len(self.entries),
@@ -64,25 +67,26 @@ class PseudoLabelCache:
             time.perf_counter() - begun,
         )
 
-    def look_up(self, scans: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)`` of scans that were moved.
+    def look_up(self, indices: Tensor, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities and agreement of scans that were moved by augmentation.
 
         Args:
-            scans: their numbers, ``(B,)``.
-            place: where their voxels went, ``(B, d + 1, spatial...)``.
+            indices: indices of the scans, ``(B,)``.
+            coordinates: coordinates of their voxels, ``(B, d + 1, spatial...)``.
+
+        Returns:
+            Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)``.
         """
-        numbers = scans.tolist()
-        found = torch.stack(
-            [sample_at(self.entries[n], where) for n, where in zip(numbers, place, strict=True)]
-        )
+        pairs = zip(indices.tolist(), coordinates, strict=True)
+        found = torch.stack([sample_at(self.entries[index], where) for index, where in pairs])
         return with_background(found[:, :-1]), 1 - found[:, -1:]
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: a resumed training goes on with the same pseudo-labels."""
+        """Return the cached pseudo-labels, so that a resumed training continues with them."""
         return {"entries": self.entries}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint holds.
+        """Load the cached pseudo-labels of a checkpoint.
 
         Raises:
             ValueError: If it is of another number of scans.
@@ -95,12 +99,13 @@ class PseudoLabelCache:
 
 
 class CachedDiffusionCoTrainer(DiffusionCoTrainer):
-    """:class:`~monai_semiseg.engines.diffusion_cotraining.DiffusionCoTrainer` whose p and a are looked up.
+    """Diffusion co-training whose pseudo-labels p and agreement a come from a cache.
 
-    Before the first step and after every ``refresh_every`` iterations, M and G go through all their
-    rounds on every unlabelled scan, whole; in between, p and a are what they said then, moved as
-    the scan was moved. An iteration so has a pass of M less, and p always has all R rounds; a
-    refresh costs R rounds per unlabelled scan. With several processes each refreshes all scans.
+    Before the first step and after every ``refresh_every`` iterations, M and G run all their rounds
+    on every whole unlabelled scan. Between refreshes, p and a are read from the cache and moved as
+    augmentation moved the scan. So an iteration needs one pass of M less, and p always includes all
+    R rounds; a refresh costs R rounds per unlabelled scan. With several processes, each refreshes
+    all scans.
 
     Args:
         cache: of the unlabelled scans.
@@ -108,7 +113,7 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
         settings: of :class:`~monai_semiseg.engines.diffusion_cotraining.DiffusionCoTrainer`.
 
     Raises:
-        ConfigError: If ``refresh_every`` is below 1.
+        ConfigError: If ``refresh_every`` is less than 1.
     """
 
     def __init__(
@@ -117,19 +122,20 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
         if refresh_every < 1:
             raise ConfigError(f"refresh_every {refresh_every}", expected="at least 1 iteration")
         super().__init__(**settings)
-        self.cache, self.refresh_every = cache, refresh_every
+        self.cache = cache
+        self.refresh_every = refresh_every
 
     def pseudo_labels(
         self, batch: dict[str, Tensor], rebuilds: bool
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """From the cache; rounds run only for the images that they rebuild."""
+        """Return cached pseudo-labels; run rounds only for the images that they rebuild."""
         iteration = self.state.iteration
         if (iteration - 1) % self.refresh_every == 0:
-            self.cache.refresh(
-                self.diffusion, self.rounds, iteration, torch.device(self.state.device)
-            )
-        target, agreement = self.cache.look_up(
-            unlabelled(batch, "scan"), unlabelled(batch, "place")
-        )
-        seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)[1] if rebuilds else []
+            device = torch.device(self.state.device)
+            self.cache.refresh(self.diffusion, self.rounds, iteration, device)
+        indices = unlabelled(batch, "index")
+        target, agreement = self.cache.look_up(indices, unlabelled(batch, "coordinates"))
+        seen: list[Tensor] = []
+        if rebuilds:
+            _, seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)
         return target, agreement, seen

@@ -1,4 +1,4 @@
-"""Contrastive pretraining: one step with an embedder for a network and two views of every scan."""
+"""Contrastive pretraining on two views of every scan."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ContrastTrainer(SemiSupervisedTrainer):
         self.labels: Tensor | None = None
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, None]:
-        """The loss of the two views; no unlabelled loss beside it."""
+        """Compute the loss of the two views; there is no unlabelled loss."""
         self.embeddings = self._embed(batch)
         first, second = self.embeddings.chunk(2)
         return self.loss_function(first, second), None
@@ -48,7 +48,7 @@ class SupervisedContrastTrainer(ContrastTrainer):
     """
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, None]:
-        """The loss of all voxels of both views."""
+        """Compute the loss of all voxels of both views."""
         self.embeddings = self._embed(batch)
         self.labels = torch.cat([batch[Keys.LABEL], unlabelled(batch, "second_label")])
         return self.loss_function(self.embeddings, self.labels), None

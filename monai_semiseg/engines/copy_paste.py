@@ -1,4 +1,4 @@
-"""Bidirectional copy-paste: labelled and unlabelled scans exchange boxes, so that both are learned alike."""
+"""Bidirectional copy-paste: labelled and unlabelled scans exchange boxes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_semiseg.transforms.mixing import box_masks
 
 
 class BidirectionalCopyPasteTrainer(TeacherTrainer):
-    """Mix each labelled scan with an unlabelled one both ways, and their labels with the teacher's pseudo-labels.
+    """Mix each labelled scan with an unlabelled one both ways, and labels with pseudo-labels.
 
     With box mask M (1 outside the box): inward ``x_in = M u + (1 - M) l`` and outward ``x_out = M l
     + (1 - M) u``. In either, voxels of the labelled scan have weight 1 and voxels with a
@@ -25,7 +25,7 @@ class BidirectionalCopyPasteTrainer(TeacherTrainer):
 
     Bai et al., Bidirectional copy-paste for semi-supervised medical image segmentation (CVPR 2023).
     Their separate pre-training on pasted labelled scans is replaced by the ramp; their
-    largest-component rule is left out, since it does not hold for every structure.
+    largest-component rule is omitted, because some structures have several components.
 
     Args:
         box: least and largest side of the box, as a share of the patch's.
@@ -37,12 +37,15 @@ class BidirectionalCopyPasteTrainer(TeacherTrainer):
         self, *, box: tuple[float, float] = (0.6, 0.75), pseudo_weight: float = 0.5, **settings: Any
     ) -> None:
         super().__init__(**settings)
-        self.box, self.pseudo_weight = tuple(box), pseudo_weight
+        self.box = tuple(box)
+        self.pseudo_weight = pseudo_weight
         self.mixed_loss = WeightedDiceCELoss()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss of the plain labelled scans, and the loss of both mixtures."""
-        image, label, free = batch[Keys.IMAGE], batch[Keys.LABEL], unlabelled(batch, "strong")
+        """Compute the supervised loss of the plain labelled scans, and both mixtures' loss."""
+        image = batch[Keys.IMAGE]
+        label = batch[Keys.LABEL]
+        free = unlabelled(batch, "strong")
         pseudo = self.teach(unlabelled(batch, "weak")).argmax(1, keepdim=True).to(label.dtype)
         box = box_masks(image, self.box[0], self.box[1])
         mixtures = [torch.where(box, image, free), torch.where(box, free, image)]

@@ -1,4 +1,4 @@
-"""Cross-consistency training: decoders that see perturbed features agree with the one that does not."""
+"""Cross-consistency training: decoders of perturbed features agree with the main decoder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from monai_semiseg.networks.auxiliary import PerturbedDecoders
 
 
 class CrossConsistencyTrainer(SemiSupervisedTrainer):
-    """``L_u = mean_k mean (softmax g(e(x)) - softmax g_k(perturb_k(e(x))))^2`` on unlabelled scans.
+    """Cross-consistency of the main decoder and decoders of perturbed features.
+
+    ``L_u = mean_k mean (softmax g(e(x)) - softmax g_k(perturb_k(e(x))))^2`` on unlabelled scans.
 
     One shared encoder e, the main decoder g (no gradient in this loss), and decoders g_k of their
     own weights. Ouali et al., Semi-supervised semantic segmentation with cross-consistency training
     (CVPR 2020). The network with its main decoder is evaluated and shipped.
 
     Args:
-        decoders: the further decoders.
+        decoders: the auxiliary decoders.
         settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
     """
 
@@ -36,7 +38,7 @@ class CrossConsistencyTrainer(SemiSupervisedTrainer):
         return super()._iteration(engine, batchdata)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss of the main decoder, and agreement of the others with it."""
+        """Compute the main decoder's supervised loss, and the others' agreement with it."""
         count = len(batch[Keys.IMAGE])
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, "strong")])
         logits, perturbed = self.decoders(self.network, images, count)

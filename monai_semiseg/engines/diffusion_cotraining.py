@@ -1,4 +1,4 @@
-"""Co-training of a student and a diffusion teacher: each learns from the other's decisions on unlabelled scans."""
+"""Co-training of a student and a diffusion teacher on unlabelled scans."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ logger = logging.getLogger(__name__)
 
 
 class DiffusionCoTrainer(TeacherTrainer):
-    """Student S, its moving average A, and a diffusion teacher of mask pathway M and image pathway G.
+    """Co-training of student S, its moving average A, and a diffusion teacher of pathways M and G.
 
     On labelled scans ``L_s = L(S(x), y) + L(M(m_t, x, t), y) + w_r L_G(x, y)``, with L the
     supervised loss, ``m_t`` the noised label or pure noise, and ``L_G = mean (G(x_t, y, t) -
     v)^2``. On unlabelled scans, with ``p_0 ... p_R`` from the teacher's
     :meth:`~monai_semiseg.networks.diffusion_teacher.DiffusionTeacher.rounds`, their mean ``p``,
-    their agreement ``a`` and ``A = softmax A(weak)``, none of which carries a gradient, each
-    network learns what the other says, and the share s of what it says itself; u is the strong view
-    with boxes from other scans::
+    their agreement ``a`` and ``A = softmax A(weak)``, all without gradient, each network learns
+    the other's prediction, mixed with the share s of its own; u is the strong view with boxes from
+    other scans::
 
-        L_u = mean a CE(S(u), mixed(q_S)) + mean a CE(M(noise, u), mixed(q_M)) + g CE(M(noise, x_j),
-        q_M) q_S = (1 - s) p + s A          q_M = (1 - s) A + s p
+        L_u = mean a CE(S(u), mixed(q_S)) + mean a CE(M(noise, u), mixed(q_M))
+              + g CE(M(noise, x_j), q_M)
+        q_S = (1 - s) p + s A
+        q_M = (1 - s) A + s p
 
     and ``w_r L_G(x, p)`` joins L_s. A box comes from a labelled scan, with its label, at
     ``labelled_boxes``, and else from the next unlabelled one. The alignment term of a round costs a
@@ -47,22 +49,22 @@ class DiffusionCoTrainer(TeacherTrainer):
     in unlabelled ones: Bai et al., Bidirectional copy-paste (CVPR 2023).
 
     Args:
-        diffusion: M and G; where their weights came from an unsupervised stage, ``aligned`` has to
-            be on.
+        diffusion: M and G; if their weights are from an unsupervised stage, ``aligned`` has to be
+            true.
         rounds: R.
         rounds_every: iterations from one use of rounds (and step of G) to the next; those between
             have ``p = p_0``.
-        agreement: whether a counts; otherwise every voxel does.
-        own_share: s, how much of its target a network makes itself; 0 is cross supervision alone,
-            and at 1/2 both learn the same.
-        aligned: before the first step, rename the teacher's classes by what they are on
+        agreement: whether voxels are weighted by a; otherwise all have weight 1.
+        own_share: s, the share of a network's own prediction in its target; 0 is pure cross
+            supervision, and at 1/2 both networks have the same target.
+        aligned: before the first step, match the teacher's classes to the labels of
             ``alignment_batches`` batches of labelled scans.
         alignment_batches: see above.
         alignment_weight: g.
         reconstruction_weight: w_r.
         box: least and largest side of CutMix's box, as a share of the patch's.
-        box_probability: of a sample to be pasted into; 0 switches CutMix off.
-        labelled_boxes: probability of a box to come from a labelled scan.
+        box_probability: probability that a sample gets a box; 0 switches CutMix off.
+        labelled_boxes: probability that a box comes from a labelled scan.
         settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`: its ``teacher`` is
             A; ``momentum: 0`` makes it S itself.
 
@@ -93,15 +95,23 @@ class DiffusionCoTrainer(TeacherTrainer):
             )
         if rounds < 0 or rounds_every < 1 or alignment_batches < 1:
             raise ConfigError(
-                f"rounds {rounds}, rounds_every {rounds_every}, alignment_batches {alignment_batches}",
+                f"rounds {rounds}, rounds_every {rounds_every}, "
+                f"alignment_batches {alignment_batches}",
                 expected="at least 0, 1 and 1",
             )
         super().__init__(**settings)
-        self.diffusion, self.rounds, self.rounds_every = diffusion, rounds, rounds_every
-        self.agreement, self.aligned, self.alignment_batches = agreement, aligned, alignment_batches
-        self.own_share, self.labelled_boxes = own_share, labelled_boxes
-        self.alignment_weight, self.reconstruction_weight = alignment_weight, reconstruction_weight
-        self.box, self.box_probability = tuple(box), box_probability
+        self.diffusion = diffusion
+        self.rounds = rounds
+        self.rounds_every = rounds_every
+        self.agreement = agreement
+        self.aligned = aligned
+        self.alignment_batches = alignment_batches
+        self.own_share = own_share
+        self.labelled_boxes = labelled_boxes
+        self.alignment_weight = alignment_weight
+        self.reconstruction_weight = reconstruction_weight
+        self.box = tuple(box)
+        self.box_probability = box_probability
 
     def before_first_step(self) -> None:
         """Start A from S, and align the diffusion teacher's classes."""
@@ -110,43 +120,45 @@ class DiffusionCoTrainer(TeacherTrainer):
             self._align()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Both networks' supervised losses with G's, and both networks' losses against each other."""
+        """Compute the supervised loss of S, M and G, and the loss of S and M against each other."""
         self.diffusion.train()
         weak, strong = unlabelled(batch, "weak"), unlabelled(batch, "strong")
         rebuilds = self.rounds > 0 and self.state.iteration % self.rounds_every == 0
         target, agreement, seen = self.pseudo_labels(batch, rebuilds)
         own = self.teach(weak)
-        wanted = torch.lerp(target, own, self.own_share), torch.lerp(own, target, self.own_share)
+        for_student = torch.lerp(target, own, self.own_share)
+        for_teacher = torch.lerp(own, target, self.own_share)
         weight = agreement if self.agreement else torch.ones_like(agreement)
         truth = one_hot(batch[Keys.LABEL], self.diffusion.classes)
-        mixed, first, second, weight = self._mixed(
-            batch[Keys.IMAGE], truth, (strong, *wanted, weight)
-        )
-        supervised, student = self._student(batch, mixed, first, weight)
-        shown = [(mixed, second, weight)]
+        free = (strong, for_student, for_teacher, weight)
+        images, student_target, teacher_target, weight = self._mixed(batch[Keys.IMAGE], truth, free)
+        supervised, student = self._student(batch, images, student_target, weight)
+        examples = [(images, teacher_target, weight)]
         if seen:
             image = seen[int(torch.randint(len(seen), ()))]
-            shown.append((image, wanted[1], torch.full_like(weight, self.alignment_weight)))
-        known, cross = self._teacher(batch, truth, shown)
+            examples.append((image, for_teacher, torch.full_like(weight, self.alignment_weight)))
+        known, cross = self._teacher(batch, truth, examples)
         supervised = supervised + known
         if rebuilds:
-            rebuilt = self.diffusion.image_loss(
-                torch.cat([batch[Keys.IMAGE], weak]), torch.cat([truth, target])
-            )
+            images = torch.cat([batch[Keys.IMAGE], weak])
+            rebuilt = self.diffusion.image_loss(images, torch.cat([truth, target]))
             supervised = supervised + self.reconstruction_weight * rebuilt
         return supervised, student + cross
 
     def pseudo_labels(
         self, batch: dict[str, Tensor], rebuilds: bool
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """p, a and ``x_1 ... x_R`` of the unlabelled scans, without gradient; no ``x_j`` where nothing is rebuilt."""
-        masks, seen = self.diffusion.rounds(
-            unlabelled(batch, "weak"), self.rounds if rebuilds else 0
-        )
-        return *aggregated(masks), seen
+        """Return p, a and ``x_1 ... x_R`` of the unlabelled scans, without gradient.
+
+        There is no ``x_j`` where nothing is rebuilt.
+        """
+        rounds = self.rounds if rebuilds else 0
+        masks, seen = self.diffusion.rounds(unlabelled(batch, "weak"), rounds)
+        target, agreement = aggregated(masks)
+        return target, agreement, seen
 
     def _mixed(self, images: Tensor, truth: Tensor, free: Sequence[Tensor]) -> list[Tensor]:
-        """Unlabelled images, targets and weights, with boxes of what labelled or other unlabelled scans have there."""
+        """Paste boxes of labelled or other unlabelled scans into images, targets and weights."""
         mask = box_masks(free[0], self.box[0], self.box[1], self.box_probability)
         given = (torch.rand(len(mask)) < self.labelled_boxes).to(mask.device)
         known = (images, truth, truth, torch.ones_like(truth[:, :1]))
@@ -159,43 +171,42 @@ class DiffusionCoTrainer(TeacherTrainer):
         self, batch: dict[str, Tensor], mixed: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         labelled, free = self.predict_both({**batch, "strong": mixed}, "strong")
-        return self.loss_function(labelled, batch[Keys.LABEL]), weighted_cross_entropy(
-            free, target, weight
-        )
+        supervised = self.loss_function(labelled, batch[Keys.LABEL])
+        return supervised, weighted_cross_entropy(free, target, weight)
 
     def _teacher(
         self,
         batch: dict[str, Tensor],
         truth: Tensor,
-        shown: Sequence[tuple[Tensor, Tensor, Tensor]],
+        examples: Sequence[tuple[Tensor, Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """M's loss against the labels, and against targets on further images, each with its weights."""
-        free = torch.cat([images for images, _, _ in shown])
-        noisy, timesteps = self.diffusion.training_start(
-            self.diffusion.start(batch[Keys.IMAGE]), lambda _: truth
-        )
+        """Compute M's loss against the labels, and against weighted targets on further images."""
+        free = torch.cat([images for images, _, _ in examples])
+        fresh = self.diffusion.start(batch[Keys.IMAGE])
+        noisy, timesteps = self.diffusion.training_start(fresh, lambda _: truth)
         last = torch.full((len(free),), self.diffusion.last, device=free.device)
         logits = self.diffusion.mask_logits(
             torch.cat([noisy, self.diffusion.start(free)]),
             torch.cat([batch[Keys.IMAGE], free]),
             torch.cat([timesteps, last]),
         )
-        known, *others = torch.split(logits, [len(truth), *(len(images) for images, _, _ in shown)])
+        sizes = [len(images) for images, _, _ in examples]
+        known, *others = torch.split(logits, [len(truth), *sizes])
         losses = [
-            weighted_cross_entropy(said, *wanted)
-            for said, (_, *wanted) in zip(others, shown, strict=True)
+            weighted_cross_entropy(predicted, target, weight)
+            for predicted, (_, target, weight) in zip(others, examples, strict=True)
         ]
         return self.loss_function(known, batch[Keys.LABEL]), torch.stack(losses).sum()
 
     @torch.no_grad()
     def _align(self) -> None:
-        device, counts = torch.device(self.state.device), torch.zeros(0)
+        device = torch.device(self.state.device)
+        counts = torch.zeros(0)
         for number, batch in enumerate(self.data_loader):
             if number == self.alignment_batches:
                 break
-            found = confusion(
-                self.diffusion.sample(batch[Keys.IMAGE].to(device)), batch[Keys.LABEL].to(device)
-            )
+            probabilities = self.diffusion.sample(batch[Keys.IMAGE].to(device))
+            found = confusion(probabilities, batch[Keys.LABEL].to(device))
             counts = found if number == 0 else counts + found
         if dist.is_available() and dist.is_initialized():
             counts = counts.to(device)

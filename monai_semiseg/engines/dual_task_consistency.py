@@ -1,4 +1,4 @@
-"""Dual-task consistency: the mask and the distance to its surface say the same."""
+"""Dual-task consistency: segmentation and signed distance maps agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai_semiseg.networks.auxiliary import PyramidHeads
 
 
 class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
-    """A second head predicts signed distance maps ``z = tanh(h(x))`` of the foreground classes (DTC).
+    """Dual-task consistency (DTC): a second head predicts signed distance maps ``z = tanh(h(x))``.
 
     ``L_s = L(f(x), y) + b mean (z - sdf(y))^2`` on labelled scans, and on all scans
     ``L_u = mean (1 / (1 + exp(k z)) - softmax f(x))^2`` over the foreground. Luo et al.,
@@ -38,19 +38,20 @@ class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.head, self.distance_weight, self.steepness = head, distance_weight, steepness
+        self.head = head
+        self.distance_weight = distance_weight
+        self.steepness = steepness
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss of both tasks, and their agreement."""
+        """Compute the supervised loss of both tasks, and their agreement."""
         image, label = batch[Keys.IMAGE], batch[Keys.LABEL]
         logits, heads = self.head(self.network, torch.cat([image, unlabelled(batch, "strong")]))
-        logits, distance = logits.float(), torch.tanh(heads[0])
+        logits = logits.float()
+        distance = torch.tanh(heads[0])
         target = normalised_signed_distance(label, logits.shape[1])
+        distance_loss = ((distance[: len(image)] - target) ** 2).mean()
         supervised = self.loss_function(logits[: len(image)], label)
-        supervised = (
-            supervised + self.distance_weight * ((distance[: len(image)] - target) ** 2).mean()
-        )
+        supervised = supervised + self.distance_weight * distance_loss
         foreground = torch.softmax(logits, 1)[:, 1:]
-        return supervised, (
-            (distance_to_probability(distance, self.steepness) - foreground) ** 2
-        ).mean()
+        difference = distance_to_probability(distance, self.steepness) - foreground
+        return supervised, (difference**2).mean()

@@ -1,4 +1,4 @@
-"""Entropy minimisation: predictions on unlabelled scans shall be certain."""
+"""Entropy minimisation: certain predictions on unlabelled scans."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from monai_semiseg.losses.consistency import normalised_entropy
 
 
 class EntropyMinimisationTrainer(SemiSupervisedTrainer):
-    """``L_u = mean_p H(f(x)_p) / ln C`` on the unlabelled scans.
+    """Entropy minimisation on the unlabelled scans, ``L_u = mean_p H(f(x)_p) / ln C``.
 
     Grandvalet and Bengio (NeurIPS 2004); for segmentation Vu et al., ADVENT (CVPR 2019).
     """
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss and mean entropy."""
+        """Compute the supervised loss and the mean entropy."""
         labelled, free = self.predict_both(batch, "strong")
-        return self.loss_function(labelled, batch[Keys.LABEL]), normalised_entropy(
-            torch.softmax(free, 1)
-        )
+        supervised = self.loss_function(labelled, batch[Keys.LABEL])
+        return supervised, normalised_entropy(torch.softmax(free, 1))

@@ -1,4 +1,4 @@
-"""Hebbian initialisation as a MONAI trainer: batches of unlabelled scans in, learned convolutions out."""
+"""Hebbian initialisation as a MONAI trainer on unlabelled scans."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 class HebbianTrainer(Trainer):
-    """Let every convolution learn from unlabelled scans by a local rule, then calibrate the network.
+    """Hebbian learning of every convolution on unlabelled scans, then calibration of the network.
 
     Every iteration is a forward pass without a graph and one step of the learner, at ``rate (1 - t
-    / T)``. Batches hold ``image`` ``(B, C, spatial...)``; other keys, labels among them, are not
-    looked at. After the last iteration :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on
+    / T)``. Batches hold ``image`` ``(B, C, spatial...)``; other keys, such as labels, are not
+    used. After the last iteration :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on
     ``calibration_scans`` scans, so that the network can be fine-tuned like any other.
     ``engine.state.output["loss"]`` is the mean relative change of the filters.
 
@@ -38,11 +38,10 @@ class HebbianTrainer(Trainer):
         max_epochs, epoch_length: the budget, as in every trainer.
         train_data_loader: batches as above.
         network: the network.
-        learner: attached to this network; None only calibrates, which is the control to compare
-            with.
+        learner: attached to this network; None only calibrates, as a control experiment.
         rate: of the first step.
         calibrated: whether to calibrate at the end.
-        calibration_scans: draws that calibration sees at once.
+        calibration_scans: number of samples for calibration.
         inferer: MONAI's ``SimpleInferer`` if None.
         train_handlers: MONAI handlers.
 
@@ -68,8 +67,11 @@ class HebbianTrainer(Trainer):
             raise ConfigError(
                 f"rate {rate}, calibration_scans {calibration_scans}", expected="both more than 0"
             )
-        self.network, self.learner, self.rate = network, learner, rate
-        self.calibrated, self.calibration_scans = calibrated, calibration_scans
+        self.network = network
+        self.learner = learner
+        self.rate = rate
+        self.calibrated = calibrated
+        self.calibration_scans = calibration_scans
         self.inferer = inferer or SimpleInferer()
         self.reports: dict[str, LayerReport] = {}
         self._kept: list[Tensor] = []
@@ -108,12 +110,11 @@ class HebbianTrainer(Trainer):
         total = self.state.max_epochs * self.state.epoch_length
         with torch.no_grad():
             self.inferer(images, self.network)
-        return StepOutput(
-            {Keys.LOSS: self.learner.step(self.rate * (1 - (engine.state.iteration - 1) / total))}
-        )
+        rate = self.rate * (1 - (engine.state.iteration - 1) / total)
+        return StepOutput({Keys.LOSS: self.learner.step(rate)})
 
     def _keep(self, images: Tensor) -> None:
-        """The last scans that were seen, for calibration."""
+        """Keep the last scans for calibration."""
         self._kept.append(images)
         while sum(map(len, self._kept[1:])) >= self.calibration_scans:
             self._kept.pop(0)
@@ -128,30 +129,31 @@ class HebbianTrainer(Trainer):
         if self.calibrated and self._kept:
             images = torch.cat(self._kept)[-self.calibration_scans :]
             layers = None if self.learner is None else self.learner.layers
-            calibrate(
-                self.network, images, layers=layers, run=partial(self.inferer, network=self.network)
-            )
+            run = partial(self.inferer, network=self.network)
+            calibrate(self.network, images, layers=layers, run=run)
             self._kept = []
 
 
 class HebbianDiagnostics:
-    """MONAI handler of a :class:`HebbianTrainer`: every epoch, how its layers stand.
+    """MONAI handler that reports the state of a :class:`HebbianTrainer`'s layers every epoch.
 
-    Measures go to TensorBoard, the first layer's filters to ``filters.png``, a collapse to the log
+    Measures go to TensorBoard, the first layer's filters to ``filters.png``; a collapse is logged
     as a warning.
 
     Args:
-        folder: of the picture.
+        folder: of the image.
         log_dir: of TensorBoard's events; None writes none.
         write: whether this process writes.
     """
 
     def __init__(self, folder: str, log_dir: str | None = None, write: bool = True) -> None:
-        self.folder, self.log_dir, self.write = Path(folder), log_dir, write
+        self.folder = Path(folder)
+        self.log_dir = log_dir
+        self.write = write
         self._writer: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Look after every epoch."""
+        """Measure after every epoch."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
         engine.add_event_handler(Events.COMPLETED, self._close)
 

@@ -1,4 +1,4 @@
-"""Labels that registration carries over to unlabelled scans, learned together with what a teacher makes of them."""
+"""Training on labels propagated by registration, together with a teacher's predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai_semiseg.transforms.labels import with_background
 
 
 class LabelPropagationTrainer(WeakToStrongTrainer):
-    """Weak-to-strong consistency whose target is partly the teacher's, partly carried over from labelled scans.
+    """Weak-to-strong consistency with targets from propagated labels and the teacher.
 
     With ``p`` the propagated labels
     (:class:`~monai_semiseg.transforms.propagation.PropagateLabelsd`) and ``ramp(t)`` of
@@ -23,18 +23,18 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
 
         q = (1 - r) p + r softmax t(weak),     r = teacher_share ramp(t)
 
-    A network that knows few labelled scans errs where its own averages and ensembles err;
-    registration errs elsewhere, so their mean is better than either. As the target is good from the
-    first step, only the teacher's part is ramped
-    up: leave ``ramp_iterations`` of the loss's weight at 0.
+    A network trained on few labelled scans and its moving averages make the same errors;
+    registration makes others, so their mean is better than either. The propagated labels are good
+    from the first step, so only the teacher's part is ramped up: leave ``ramp_iterations`` of the
+    loss's weight at 0.
 
     Xu and Niethammer, DeepAtlas (MICCAI 2019), joined with the mean teacher's CutMix (French et
     al., BMVC 2020).
 
     Args:
-        teacher_share: what the teacher has of the target in the end, 0 to 1.
+        teacher_share: final share of the teacher in the target, 0 to 1.
         teacher_ramp: iterations of that ramp.
-        soft: learn q itself; otherwise its decisions where it is confident.
+        soft: learn q itself; otherwise its confident decisions.
         settings: of :class:`~monai_semiseg.engines.weak_to_strong.WeakToStrongTrainer`.
 
     Raises:
@@ -55,10 +55,11 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
                 f"teacher_share {teacher_share}, teacher_ramp {teacher_ramp}",
                 expected="0 to 1, and not negative",
             )
-        self.teacher_share, self.teacher_ramp = teacher_share, teacher_ramp
+        self.teacher_share = teacher_share
+        self.teacher_ramp = teacher_ramp
 
     def target(self, batch: dict[str, Tensor]) -> Tensor:
-        """Probabilities of all classes, ``(B, C, spatial...)``."""
+        """Return target probabilities of all classes, ``(B, C, spatial...)``."""
         propagated = with_background(unlabelled(batch, "propagated"))
         share = self.teacher_share * gaussian_ramp(self.state.iteration, self.teacher_ramp)
         return torch.lerp(propagated, super().target(batch), share)

@@ -1,4 +1,4 @@
-"""Mean teacher, and its uncertainty-aware form: agree with a moving average of yourself."""
+"""Mean teacher, and its uncertainty-aware form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from monai_semiseg.networks.average import MovingAverage
 
 
 class TeacherTrainer(SemiSupervisedTrainer):
-    """What all methods with a teacher share: a second network that follows the first as its moving average.
+    """Base of all methods with a teacher, a network that follows the student as its moving average.
 
     Args:
-        teacher: network of the same kind; what is evaluated and shipped.
+        teacher: network of the same architecture, which is evaluated and shipped.
         momentum: see :class:`~monai_semiseg.networks.average.MovingAverage`.
         settings: of :class:`~monai_semiseg.engines.semisupervised.SemiSupervisedTrainer`.
     """
@@ -29,22 +29,24 @@ class TeacherTrainer(SemiSupervisedTrainer):
         self.average = MovingAverage(teacher, self.network, momentum)
 
     def before_first_step(self) -> None:
-        """Start the teacher from the student's initial weights, whatever they are."""
+        """Copy the student's initial weights to the teacher."""
         self.average.reset()
 
     def after_step(self, iteration: int) -> None:
-        """Move the teacher."""
+        """Update the teacher."""
         self.average.update(iteration)
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
-        """Class probabilities of the teacher; no gradient."""
+        """Return class probabilities of the teacher, without gradient."""
         self.teacher.eval()  # the validation engine and the trainer share it
         return torch.softmax(self.predict(images, self.teacher), 1)
 
 
 class MeanTeacherTrainer(TeacherTrainer):
-    """``L_u = mean (softmax f(x) - softmax t(x + n))^2``, ``n = clip(s N(0, 1), -2s, 2s)``, t the teacher.
+    """Mean teacher: consistency with the teacher t on a noisy view.
+
+    ``L_u = mean (softmax f(x) - softmax t(x + n))^2``, ``n = clip(s N(0, 1), -2s, 2s)``.
 
     Tarvainen and Valpola (NeurIPS 2017); noise as in Yu et al. (MICCAI 2019), for images of unit
     variance.
@@ -59,27 +61,26 @@ class MeanTeacherTrainer(TeacherTrainer):
         self.noise = noise
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss and consistency."""
+        """Compute the supervised loss and the consistency loss."""
         labelled, free = self.predict_both(batch, "strong")
         images = unlabelled(batch, "strong")
         consistency = self.consistency(torch.softmax(free, 1), images)
         return self.loss_function(labelled, batch[Keys.LABEL]), consistency
 
     def consistency(self, student: Tensor, images: Tensor) -> Tensor:
-        """Disagreement of the student's probabilities with the teacher's."""
+        """Compute the disagreement of the student's probabilities with the teacher's."""
         return probability_mse(student, self.teach(self.noisy(images)))
 
     def noisy(self, images: Tensor) -> Tensor:
-        """Images with clipped Gaussian noise."""
-        return images + (self.noise * torch.randn_like(images)).clamp(
-            -2 * self.noise, 2 * self.noise
-        )
+        """Add clipped Gaussian noise to images."""
+        noise = self.noise * torch.randn_like(images)
+        return images + noise.clamp(-2 * self.noise, 2 * self.noise)
 
 
 class UncertaintyAwareTrainer(MeanTeacherTrainer):
-    """Mean teacher that learns only where the teacher is sure (UA-MT).
+    """Uncertainty-aware mean teacher (UA-MT), which learns only where the teacher is certain.
 
-    The teacher sees the scan ``passes`` times with fresh noise (and dropout, if the network has
+    The teacher predicts the scan ``passes`` times with new noise (and dropout, if the network has
     any). With ``H`` the entropy of the mean probability, a voxel counts if ``H < (0.75 + 0.25
     ramp(t)) ln C``; the consistency of :class:`MeanTeacherTrainer` is averaged over these voxels.
     Yu et al., Uncertainty-aware self-ensembling model for semi-supervised 3D left atrium
@@ -95,14 +96,14 @@ class UncertaintyAwareTrainer(MeanTeacherTrainer):
         self.passes = passes
 
     def consistency(self, student: Tensor, images: Tensor) -> Tensor:
-        """Disagreement where the teacher is certain."""
+        """Compute the disagreement where the teacher is certain."""
         share = 0.75 + 0.25 * gaussian_ramp(self.state.iteration, self.ramp_iterations)
         certain = (self.uncertainty(images) < share * math.log(student.shape[1])).float()
         return probability_mse(student, self.teach(self.noisy(images)), certain)
 
     @torch.no_grad()
     def uncertainty(self, images: Tensor) -> Tensor:
-        """Entropy of the teacher's mean probability over noisy passes, ``(B, 1, spatial...)``."""
+        """Compute the entropy of the teacher's mean probability, ``(B, 1, spatial...)``."""
         self.teacher.eval()
         for module in self.teacher.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):

@@ -1,4 +1,4 @@
-"""Uncertainty-rectified pyramid consistency: all scales of the decoder say the same."""
+"""Uncertainty-rectified pyramid consistency between the scales of the decoder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from monai_semiseg.networks.auxiliary import PyramidHeads
 
 
 class PyramidConsistencyTrainer(SemiSupervisedTrainer):
-    """``L_s`` is the mean over all scales, ``L_u`` their agreement on unlabelled scans (URPC).
+    """Pyramid consistency (URPC): ``L_s`` averages all scales, ``L_u`` is their disagreement.
 
     Luo et al. (MICCAI 2021); see :func:`~monai_semiseg.losses.consistency.pyramid_consistency`. The
-    network without the further heads is evaluated and shipped.
+    network without the auxiliary heads is evaluated and shipped.
 
     Args:
         heads: on the coarser decoder layers; the network's own output is the finest scale.
@@ -29,14 +29,11 @@ class PyramidConsistencyTrainer(SemiSupervisedTrainer):
         self.heads = heads
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean supervised loss of all scales, and their agreement."""
+        """Compute the mean supervised loss of all scales, and their consistency loss."""
         count = len(batch[Keys.IMAGE])
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, "strong")])
         logits, coarser = self.heads(self.network, images)
         scales = [logits.float(), *coarser]
-        supervised = torch.stack(
-            [self.loss_function(scale[:count], batch[Keys.LABEL]) for scale in scales]
-        ).mean()
-        return supervised, pyramid_consistency(
-            [torch.softmax(scale[count:], 1) for scale in scales]
-        )
+        losses = [self.loss_function(scale[:count], batch[Keys.LABEL]) for scale in scales]
+        probabilities = [torch.softmax(scale[count:], 1) for scale in scales]
+        return torch.stack(losses).mean(), pyramid_consistency(probabilities)

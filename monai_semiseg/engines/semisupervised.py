@@ -1,4 +1,4 @@
-"""The training step that supervised learning and every comparator share: labelled loss, unlabelled loss, one update."""
+"""Training step of supervised learning and all methods: two losses, one update."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monai_semiseg.handlers.step_output import StepOutput
 
 
 def gaussian_ramp(iteration: int, length: int) -> float:
-    """``exp(-5 (1 - t/T)^2)`` for t < T, then 1: how much the unlabelled loss counts while predictions are poor.
+    """Return the ramp-up of the unlabelled loss: ``exp(-5 (1 - t/T)^2)`` for t < T, then 1.
 
     Laine and Aila, Temporal ensembling (ICLR 2017).
     """
@@ -29,13 +29,13 @@ def gaussian_ramp(iteration: int, length: int) -> float:
 
 
 class SemiSupervisedTrainer(SupervisedTrainer):
-    """Minimise ``L_s(labelled) + w ramp(t) L_u(unlabelled)``; as it stands, without L_u, supervised learning.
+    """Trainer for ``L_s(labelled) + w ramp(t) L_u(unlabelled)``; without L_u, supervised learning.
 
     A method overrides :meth:`losses` and, if it keeps a teacher, :meth:`after_step`. A batch holds
     ``image`` and ``label`` ``(B, 1, spatial...)`` and, with
     :class:`~monai_semiseg.samplers.seeded.PairedSamples`, as many unlabelled scans in two views of
-    the same geometry: ``weak`` (moved only) and ``strong`` (intensities changed as the labelled
-    images' are).
+    the same geometry: ``weak`` (spatial augmentation only) and ``strong`` (intensity augmentation
+    as for labelled images, too).
 
     Args:
         device: where the step runs.
@@ -43,11 +43,11 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             validations.
         train_data_loader: batches as above.
         network: the network to train.
-        optimizer: over all that is trained.
+        optimizer: of all trained parameters.
         loss_function: the supervised loss of logits and class indices.
         unlabelled_weight: w above.
         ramp_iterations: T of :func:`gaussian_ramp`.
-        inferer: how images go through the network; MONAI's ``SimpleInferer`` if None.
+        inferer: applies the network to images; MONAI's ``SimpleInferer`` if None.
         train_handlers: MONAI handlers.
         autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it; losses
             stay in float32.
@@ -76,19 +76,15 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         accumulation_steps: int = 1,
         compiled: bool = False,
     ) -> None:
-        if str(autocast_dtype).startswith("float16") and torch.device(device).type == "cpu":
-            raise ConfigError(
-                "float16 on a CPU",
-                expected="null, or 'bfloat16', which needs no scaling of gradients",
-            )
-        self.autocast_dtype = autocast_type(autocast_dtype, device)
+        self.autocast_dtype = _autocast_with_gradients(autocast_dtype, device)
         if unlabelled_weight < 0 or ramp_iterations < 0 or accumulation_steps < 1:
             raise ConfigError(
-                f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}, accumulation_steps "
-                f"{accumulation_steps}",
+                f"unlabelled_weight {unlabelled_weight}, ramp_iterations {ramp_iterations}, "
+                f"accumulation_steps {accumulation_steps}",
                 expected="neither negative, at least 1 step",
             )
-        self.unlabelled_weight, self.ramp_iterations = unlabelled_weight, ramp_iterations
+        self.unlabelled_weight = unlabelled_weight
+        self.ramp_iterations = ramp_iterations
         # float16 needs its gradients scaled; bfloat16 has the range of float32.
         scaled = self.autocast_dtype is torch.float16 and torch.device(device).type == "cuda"
         super().__init__(
@@ -106,33 +102,34 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             compile=compiled,
             accumulation_steps=accumulation_steps,
         )
-        # After the handlers above, so that initial weights and a resumed checkpoint are in the
-        # network by then.
+        # After the handlers above, so that the network has its initial or resumed weights.
         self.add_event_handler(Events.STARTED, self._begin)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """The supervised loss, and the unlabelled one, unweighted; None where there is none."""
+        """Compute the supervised loss, and the unweighted unlabelled loss or None."""
         return self.loss_function(self.predict(batch[Keys.IMAGE]), batch[Keys.LABEL]), None
 
     def before_first_step(self) -> None:
-        """Prepare what follows the network, such as a teacher; not called when a training is resumed."""
+        """Prepare a teacher or the like; not called when a training is resumed."""
 
     def after_step(self, iteration: int) -> None:
-        """Follow the network after an optimiser step, counted from 1."""
+        """Update a teacher or the like after an optimiser step, counted from 1."""
 
     def predict(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Logits in float32, whatever the precision of the network."""
+        """Return logits in float32, whatever the precision of the network."""
         logits: Tensor = self.inferer(images, self.network if network is None else network)
         return logits.float()
 
     def predict_both(
         self, batch: dict[str, Tensor], view: str, network: nn.Module | None = None
     ) -> list[Tensor]:
-        """Logits of the labelled images and of one view of the unlabelled ones, from one forward pass."""
+        """Return logits of the labelled images and of one view of the unlabelled ones.
+
+        Both come from one forward pass.
+        """
         images = torch.cat([batch[Keys.IMAGE], unlabelled(batch, view)])
-        return list(
-            torch.split(self.predict(images, network), [len(batch[Keys.IMAGE]), len(batch[view])])
-        )
+        logits = self.predict(images, network)
+        return list(torch.split(logits, [len(batch[Keys.IMAGE]), len(batch[view])]))
 
     def _begin(self, engine: Engine) -> None:
         if engine.state.iteration == 0:
@@ -142,23 +139,24 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         device = torch.device(self.state.device)
         batch = {name: value.to(device, non_blocking=True) for name, value in batchdata.items()}
         self.network.train()
-        # Counted within an epoch, so that a checkpoint never lies between two halves of a step.
-        place = (engine.state.iteration - 1) % int(engine.state.epoch_length or 1)
-        if place % self.accumulation_steps == 0:
+        # Counted within an epoch, so that no checkpoint is written between accumulated batches.
+        index = (engine.state.iteration - 1) % int(engine.state.epoch_length or 1)
+        if index % self.accumulation_steps == 0:
             self.optimizer.zero_grad(set_to_none=True)
         with training_precision(device, self.autocast_dtype):
             supervised, unsupervised = self.losses(batch)
         loss = supervised
         output = {"supervised_loss": supervised.detach()}
         if unsupervised is not None:
-            # The step that is under way is number state.iteration, counted from 1.
+            # This step is number state.iteration, counted from 1.
             weight = self.unlabelled_weight * gaussian_ramp(
                 engine.state.iteration, self.ramp_iterations
             )
             loss = supervised + weight * unsupervised
             output["unlabelled_loss"] = unsupervised.detach()
         self._scaler().scale(loss / self.accumulation_steps).backward()
-        if (place + 1) % self.accumulation_steps == 0 or place + 1 == engine.state.epoch_length:
+        last_of_epoch = index + 1 == engine.state.epoch_length
+        if (index + 1) % self.accumulation_steps == 0 or last_of_epoch:
             self._step()
             self.after_step(engine.state.iteration)
         return StepOutput({Keys.LOSS: loss.detach(), **output})
@@ -173,19 +171,33 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         scaler.update()
 
     def _share_gradients(self) -> None:
-        """Average the gradients of what is trained beside the network, which DDP does not see, over all processes."""
+        """Average gradients that DDP does not see over all processes.
+
+        These belong to what is trained beside the network.
+        """
         if not (dist.is_available() and dist.is_initialized()):
             return
         shared = isinstance(self.network, nn.parallel.DistributedDataParallel)
         inside = {id(parameter) for parameter in self.network.parameters()} if shared else set()
-        for parameter in (p for group in self.optimizer.param_groups for p in group["params"]):
-            if id(parameter) not in inside and parameter.grad is not None:
-                dist.all_reduce(parameter.grad)
-                parameter.grad /= dist.get_world_size()
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) not in inside and parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= dist.get_world_size()
+
+
+def _autocast_with_gradients(name: str | None, device: torch.device) -> torch.dtype | None:
+    """Return the number format of a step; refuse float16 on a CPU, which cannot scale gradients."""
+    if str(name).startswith("float16") and torch.device(device).type == "cpu":
+        raise ConfigError(
+            "float16 on a CPU",
+            expected="null, or 'bfloat16', which needs no scaling of gradients",
+        )
+    return autocast_type(name, device)
 
 
 def unlabelled(batch: dict[str, Tensor], view: str) -> Tensor:
-    """One view of the unlabelled scans of a batch.
+    """Return one view of the unlabelled scans of a batch.
 
     Raises:
         ConfigError: If the batch has none.
@@ -193,7 +205,8 @@ def unlabelled(batch: dict[str, Tensor], view: str) -> Tensor:
     if view not in batch:
         raise ConfigError(
             f"no {view!r} view of unlabelled scans in the batch",
-            expected="labelled and unlabelled draws in pairs",
-            remedy="set train#dataloader#dataset to @train#paired_samples, as configs/methods/*.yaml do",
+            expected="labelled and unlabelled samples in pairs",
+            remedy="set train#dataloader#dataset to @train#paired_samples, "
+            "as configs/methods/*.yaml do",
         )
     return batch[view]

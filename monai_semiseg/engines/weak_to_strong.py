@@ -1,4 +1,4 @@
-"""Weak-to-strong consistency with CutMix: what is sure on the plain scan must hold on a hard view of it."""
+"""Weak-to-strong consistency with CutMix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_semiseg.transforms.mixing import box_masks, paste_from_next
 
 
 class WeakToStrongTrainer(TeacherTrainer):
-    """Learn the teacher's confident decisions on the weak view from a strong view with pasted boxes.
+    """Learning of the teacher's confident decisions on a strong view with pasted boxes (CutMix).
 
     With ``q = softmax t(weak)``, pseudo-label ``argmax q`` and weight ``1[max q >= threshold]``, a
     box of every strong view, its pseudo-label and its weight are replaced by the next scan's
@@ -25,15 +25,15 @@ class WeakToStrongTrainer(TeacherTrainer):
     (French et al., BMVC 2020). The pseudo-labels come from a moving average of the student, which
     is steadier than the student with few labels; ``momentum: 0`` gives the original form.
 
-    With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: no
-    threshold cuts off the uncertain voxels at a structure's border, and no decision there is taken
-    for certain.
+    With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: also
+    the uncertain voxels at a structure's border count, and no decision there is treated as
+    certain.
 
     Args:
         soft: learn probabilities instead of decisions.
         threshold: least confidence of a pseudo-label that counts.
         box: least and largest side of the pasted box, as a share of the patch's.
-        box_probability: of a sample to be pasted into.
+        box_probability: probability that a sample gets a box.
         settings: of :class:`~monai_semiseg.engines.mean_teacher.TeacherTrainer`.
     """
 
@@ -48,11 +48,13 @@ class WeakToStrongTrainer(TeacherTrainer):
     ) -> None:
         super().__init__(**settings)
         self.soft = soft
-        self.threshold, self.box, self.box_probability = threshold, tuple(box), box_probability
+        self.threshold = threshold
+        self.box = tuple(box)
+        self.box_probability = box_probability
         self.pseudo_loss = WeightedDiceCELoss()
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Supervised loss and the loss against the mixed pseudo-labels."""
+        """Compute the supervised loss and the loss against the mixed pseudo-labels."""
         target = self.target(batch)
         mask = box_masks(batch["strong"], self.box[0], self.box[1], self.box_probability)
         mixed = {**batch, "strong": paste_from_next(batch["strong"], mask)}
@@ -61,11 +63,11 @@ class WeakToStrongTrainer(TeacherTrainer):
         return self.loss_function(labelled, batch[Keys.LABEL]), consistency
 
     def target(self, batch: dict[str, Tensor]) -> Tensor:
-        """What the student is to say of the unlabelled scans, ``(B, C, spatial...)``; no gradient."""
+        """Return the target for the unlabelled scans, ``(B, C, spatial...)``; no gradient."""
         return self.teach(unlabelled(batch, "weak"))
 
     def agreement(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of the student's logits against the teacher's (mixed) probabilities."""
+        """Compute the loss of the student's logits against the teacher's (mixed) probabilities."""
         if self.soft:
             return functional.cross_entropy(logits, target)
         confidence, label = target.max(1, keepdim=True)

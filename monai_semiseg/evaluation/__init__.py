@@ -1,1 +1,1 @@
-"""Honest per-case metrics and their intervals."""
+"""Per-case metrics and their intervals."""

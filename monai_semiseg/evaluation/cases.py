@@ -1,4 +1,4 @@
-"""Let an evaluation outlive a bad case: it is named with its reason, the others are scored."""
+"""Evaluation that goes on after a bad case, which is reported with its reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CaseDataset(Dataset):
     """MONAI dataset whose item is ``{"failed": ...}`` where a scan or label cannot be used.
 
     A scan that cannot be read, a label with undeclared values or on another grid: bad data fail
-    their case alone. What is no fault of the data is raised as ever. For batches of one case.
+    their case alone. Other errors are raised. For batches of one case.
     """
 
     def _transform(self, index: int) -> Any:
@@ -48,14 +48,14 @@ class CaseDataset(Dataset):
 
 
 class CaseEvaluator(SupervisedEvaluator):
-    """MONAI evaluator that passes over the failed cases of a :class:`CaseDataset`."""
+    """MONAI evaluator that leaves out the failed cases of a :class:`CaseDataset`."""
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         return [] if "failed" in batchdata else super()._iteration(engine, batchdata)
 
 
 def failed_cases(batch: Any) -> list[FailedCase]:
-    """Return the failed cases of a batch, of which MONAI's collation has made lists."""
+    """Return the failed cases of a batch; MONAI's collation has made lists of their fields."""
     if not isinstance(batch, Mapping) or "failed" not in batch:
         return []
     fields = batch["failed"]

@@ -1,4 +1,4 @@
-"""The evaluate workflow's handler: every case scored in its own geometry, tables written at the end."""
+"""Handler of the evaluate workflow: score every case on its own grid, write tables at the end."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from monai_semiseg.transforms.grids import on_image_grid
 
 
 class CaseMetrics:
-    """MONAI handler for an evaluator whose output holds label maps ``pred`` and ``label`` in the scan's own grid.
+    """MONAI handler that scores label maps and writes tables and a picture of the worst cases.
 
-    The batch holds the scan as it was read under ``native``, for the pictures.
+    The evaluator's output holds the label maps ``pred`` and ``label`` on the scan's own grid; its
+    batch holds the scan as it was read under ``native``, for the picture.
 
-    A label is brought onto the prediction's grid by its affine, or refused. Cases that failed
+    A label is resampled onto the prediction's grid by its affine, or refused. Cases that failed
     (:class:`~monai_semiseg.evaluation.cases.CaseDataset`) are named under ``failed``. Writes
     ``metrics.csv``, ``metrics.json`` and ``worst_cases.png`` when the evaluator has seen all cases.
 
     Args:
-        output_dir: where the tables go.
+        output_dir: folder of the tables.
         label_names: number in the label files (as text, as JSON has it) -> name.
-        show: how many of the worst cases are pictured.
+        show: number of worst cases in the picture.
         about: facts to keep in ``metrics.json`` (datalist, weights, ...).
         label_values: number in the label files of every class of ``pred``; None if classes are the
             numbers.
-        datalist: split that says which labels the training scans show, and how others are called.
+        datalist: split with the labels that the training scans hold, and the names of others.
 
-    A label that the network has no class for, or that no training scan shows, is scored wherever a
+    A label that the network has no class for, or that no training scan holds, is scored wherever a
     reference holds it, and reported as never trained.
 
     Raises:
@@ -58,12 +59,15 @@ class CaseMetrics:
         label_values: Sequence[int] | None = None,
         datalist: str | None = None,
     ) -> None:
-        self.output_dir, self.show, self.about = Path(output_dir), show, about or {}
+        self.output_dir = Path(output_dir)
+        self.show = show
+        self.about = about or {}
         names = {int(index): name for index, name in label_names.items()}
         self.values = matched_values(label_values, names)
         content = {} if datalist is None else load_datalist(datalist)
         self.names = {value: name for value, name in sorted(names.items()) if value > 0}
-        self.classes, self.other_names = set(self.names), declared_labels(content)
+        self.classes = set(self.names)
+        self.other_names = declared_labels(content)
         trained = known_label_scans(content).get("training")
         self.untrained = self.classes - set(trained) if trained else set()
         self.rows: list[ScoreRow] = []
@@ -75,8 +79,8 @@ class CaseMetrics:
         """Score after every iteration, write at the end.
 
         Raises:
-            ConfigError: If there is no scan to evaluate; an engine without data would end well, and
-                write nothing.
+            ConfigError: If there is no scan to evaluate; an engine without data would end without
+                an error, and write nothing.
         """
         loader = getattr(engine, "data_loader", None)
         if loader is not None and len(loader) == 0:
@@ -90,7 +94,9 @@ class CaseMetrics:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
-        self.rows, self.failed, self._worst = [], [], []
+        self.rows = []
+        self.failed = []
+        self._worst = []
         self._bar = tqdm(
             total=engine.state.epoch_length, desc="Evaluating", unit="scan", mininterval=1.0
         )
@@ -106,11 +112,8 @@ class CaseMetrics:
     def _score_item(self, item: dict[str, Any], source: dict[str, Any]) -> None:
         path = str(item["label"].meta["filename_or_obj"])
         label = on_image_grid(item["label"], item["pred"])
-        pred, truth = (
-            np.asarray(found.as_tensor().cpu())[0].round().astype(np.int64)
-            for found in (item["pred"], label)
-        )
-        pred = in_file_numbers(pred, self.values)
+        pred = in_file_numbers(_whole_numbers(item["pred"]), self.values)
+        truth = _whole_numbers(label)
         spacing = [float(s) for s in label.pixdim]
         scores = score_case(pred, truth, spacing, self._scored(truth))
         case = case_stem(Path(path).name)
@@ -124,7 +127,7 @@ class CaseMetrics:
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
 
     def _scored(self, label: NDArray[np.int64]) -> list[int]:
-        """Labels to score: those of the network, and others that this reference holds."""
+        """Return the labels to score: those of the network, and others in this reference."""
         others = set(np.unique(label).tolist()) - {0, *self.classes}
         for value in others:
             self.names[value] = self.other_names.get(value, f"label_{value}")
@@ -152,3 +155,9 @@ class CaseMetrics:
         draw_previews(
             [preview for _, preview in self._worst], self.output_dir / "worst_cases.png", self.names
         )
+
+
+def _whole_numbers(label_map: Any) -> NDArray[np.int64]:
+    """Return a label map ``(1, i, j, k)`` as an array ``(i, j, k)``."""
+    values: NDArray[Any] = np.asarray(label_map.as_tensor().cpu())
+    return values[0].round().astype(np.int64)

@@ -1,4 +1,4 @@
-"""Rows of scores -> CSV, JSON, and means with intervals."""
+"""Summary of scores: means with intervals, written as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class ScoreRow:
 def bootstrap_interval(
     values: Sequence[float], *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over cases (Efron 1979); NaN for fewer than two cases."""
+    """Return a percentile bootstrap interval of the mean over cases (Efron 1979).
+
+    NaN for fewer than two cases.
+    """
     if len(values) < 2:
         return float("nan"), float("nan")
     from scipy.stats import bootstrap
@@ -50,28 +53,31 @@ def bootstrap_interval(
 
 
 def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
-    """Mean and 95 % interval of every metric, per class and over the foreground (mean of a case's classes first)."""
-    names = list(dict.fromkeys(row.name for row in rows))
-    groups = {name: [row.score for row in rows if row.name == name] for name in names}
-    summary = {
-        name: {m: _mean([getattr(s, m) for s in scores]) for m in METRICS}
-        for name, scores in groups.items()
-    }
-    cases = list(dict.fromkeys(row.case for row in rows))
-    foreground = {
-        metric: _mean(
-            [
-                float(np.mean([getattr(r.score, metric) for r in rows if r.case == case]))
-                for case in cases
-            ]
-        )
-        for metric in METRICS
-    }
-    return {"cases": len(cases), "foreground": foreground, "classes": summary}
+    """Return mean and 95 % interval of every metric, per class and over the foreground.
+
+    The foreground is the mean over a case's classes.
+    """
+    by_class: dict[str, list[CaseScore]] = {}
+    by_case: dict[str, list[CaseScore]] = {}
+    for row in rows:
+        by_class.setdefault(row.name, []).append(row.score)
+        by_case.setdefault(row.case, []).append(row.score)
+    classes: dict[str, Any] = {name: {} for name in by_class}
+    foreground = {}
+    for metric in METRICS:
+        for name, scores in by_class.items():
+            classes[name][metric] = _mean([getattr(score, metric) for score in scores])
+        means = [_mean_of(scores, metric) for scores in by_case.values()]
+        foreground[metric] = _mean(means)
+    return {"cases": len(by_case), "foreground": foreground, "classes": classes}
+
+
+def _mean_of(scores: Sequence[CaseScore], metric: str) -> float:
+    return float(np.mean([getattr(score, metric) for score in scores]))
 
 
 def _mean(values: Sequence[float]) -> dict[str, float | list[float] | None]:
-    """None where there is no interval: JSON has no NaN."""
+    """Return mean and interval; None where there is no interval, since JSON has no NaN."""
     interval = list(bootstrap_interval(values)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "interval_95": interval}
 
@@ -82,7 +88,9 @@ def write_scores(
     about: dict[str, Any],
     failed: Sequence[FailedCase] = (),
 ) -> dict[str, Any]:
-    """Write ``metrics.csv`` (a row per case and class) and ``metrics.json`` (summary), and return the summary.
+    """Write the scores and their summary; return the summary.
+
+    ``metrics.csv`` has a row per case and class, ``metrics.json`` the summary.
 
     Raises:
         ConfigError: If there is nothing to summarise.
@@ -93,10 +101,10 @@ def write_scores(
             f"no case was scored{first}",
             expected="at least one labelled scan and one foreground class",
         )
-    table = [
-        [row.case, row.index, row.name, *(f"{value:.5f}" for value in asdict(row.score).values())]
-        for row in rows
-    ]
+    table = []
+    for row in rows:
+        values = [f"{value:.5f}" for value in asdict(row.score).values()]
+        table.append([row.case, row.index, row.name, *values])
     header = ["case", "class", "name", *asdict(rows[0].score)]
     write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}
@@ -105,22 +113,22 @@ def write_scores(
 
 
 def as_table(summary: dict[str, Any]) -> str:
-    """The summary as a Markdown table: a row per class, mean and 95 % interval per metric.
+    """Return the summary as a Markdown table: mean and 95 % interval per class and metric.
 
-    Classes that were never trained say so; they count as 0 wherever a reference holds them.
+    Classes that were never trained are marked; they count as 0 wherever a reference holds them.
     """
     untrained = summary.get("never_trained", [])
     lines = ["| | Dice | surface Dice at 1 mm | 95HD (mm) | ASD (mm) |", "|---|---|---|---|---|"]
     for name, scores in {**summary["classes"], "mean foreground": summary["foreground"]}.items():
-        cells = []
-        for metric in METRICS:
-            digits = 3 if metric in ("dice", "surface_dice_1mm") else 2
-            interval = ", ".join(
-                f"{bound:.{digits}f}" for bound in scores[metric]["interval_95"] or ()
-            )
-            cells.append(
-                f"{scores[metric]['mean']:.{digits}f}" + (f" [{interval}]" if interval else "")
-            )
+        cells = [_cell(metric, scores[metric]) for metric in METRICS]
         mark = " (never trained)" if name in untrained else ""
         lines.append(f"| {printable(name)}{mark} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(metric: str, score: dict[str, Any]) -> str:
+    """Return mean and interval of a metric: shares with three digits, mm with two."""
+    digits = 3 if metric in ("dice", "surface_dice_1mm") else 2
+    mean = f"{score['mean']:.{digits}f}"
+    interval = ", ".join(f"{bound:.{digits}f}" for bound in score["interval_95"] or ())
+    return f"{mean} [{interval}]" if interval else mean

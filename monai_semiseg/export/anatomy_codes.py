@@ -15,8 +15,7 @@ _GROUPS = {
     7194: "MorphologicallyAbnormalStructure",
     7197: "BodySubstance",
 }
-# Names that stand for something else in another organ (the heart's and the brain's ventricles), or
-# for nothing to be seen.
+# Names with several meanings (ventricles of heart and brain), or of nothing that an image shows.
 _AMBIGUOUS = {"Ventricle", "Media", "Normal", "Background", "Phantom", "Tissue", "Organ"}
 _SPELLINGS = {
     "tumor": "neoplasm",
@@ -47,7 +46,7 @@ _SIDES = {"left": "Left", "right": "Right"}
 
 @dataclass(frozen=True)
 class StructureCode:
-    """What a segment shows, in pydicom's codes.
+    """The structure of a segment, in pydicom's codes.
 
     Attributes:
         category: such as anatomical structure, or morphologically abnormal structure.
@@ -94,7 +93,7 @@ def _find(words: Iterable[str]) -> StructureCode | None:
 
 @cache
 def _known() -> dict[tuple[str, ...], StructureCode]:
-    """Every listed term by its words; what stands in several groups is of the first one."""
+    """Return every listed term by its words; a term of several groups belongs to the first."""
     from pydicom.sr.codedict import codes
 
     found: dict[tuple[str, ...], StructureCode] = {}
@@ -109,7 +108,7 @@ def _known() -> dict[tuple[str, ...], StructureCode]:
 
 
 def _words(name: str) -> list[str]:
-    """Lower-case words of a name, split at case changes, digits, underscores and spaces."""
+    """Return a name's words in lower case, split at case changes, digits, underscores, spaces."""
     parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
     name = " ".join(_SPELLINGS.get(part.lower(), part.lower()) for part in parts)
     words = _ALIASES.get(name, name).split()
@@ -117,5 +116,5 @@ def _words(name: str) -> list[str]:
 
 
 def _key(words: Iterable[str]) -> tuple[str, ...]:
-    """Words in no order: kidney left is left kidney."""
+    """Return words in a fixed order: kidney left is left kidney."""
     return tuple(sorted(words))

@@ -1,4 +1,4 @@
-"""All pictures of a run on one page that opens without a server."""
+"""Page with all pictures of a run, which opens without a server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from monai_semiseg.export.report import CaseResult
+from monai_semiseg.export.report import CaseResult, count_statuses
 from monai_semiseg.plain_text import as_html
 from monai_semiseg.storage.files import write_atomically
 
@@ -25,39 +25,38 @@ def write_contact_sheet(
     folder: Path,
     names: Mapping[int, str],
 ) -> Path:
-    """Write ``index.html``: what has no mask, then a picture per scan, those with flags first.
+    """Write ``index.html``: scans without a mask, then a picture per scan, flagged ones first.
 
     Pictures are linked by relative paths, so the folder can be moved as a whole.
     """
-    done = sorted(
-        (r for r in results if r.status == "done"),
-        key=lambda r: (not r.flags, not r.reason, r.output),
-    )
-    failed = [r for r in results if r.status == "failed" or (r.flags and r.status == "skipped")]
-    counts = ", ".join(
-        f"{sum(r.status == s for r in results)} {s}" for s in ("done", "failed", "skipped")
-    )
-    rows = "".join(
-        f"<tr><td>{as_html(r.input)}</td><td>{as_html(r.reason)}</td></tr>" for r in failed
-    )
-    table = (
-        '<h2 class="failed">Without a mask</h2>'
-        f"<table><tr><th>scan</th><th>why</th></tr>{rows}</table>"
-        if failed
-        else ""
-    )
+    done = [result for result in results if result.status == "done"]
+    done.sort(key=lambda result: (not result.flags, not result.reason, result.output))
+    counts = ", ".join(f"{count} {status}" for status, count in count_statuses(results).items())
     figures = "".join(_figure(result, folder, names) for result in done)
     page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Masks</title><style>{_STYLE}</style>'
-        f"<h1>Masks</h1><p>{counts}. Research use only.</p>"
-        f"<p>The patient's right is on the left of the pictures.</p>{table}"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Masks</title>'
+        f"<style>{_STYLE}</style><h1>Masks</h1><p>{counts}. Research use only.</p>"
+        f"<p>The patient's right is on the left of the pictures.</p>{_without_mask(results)}"
         f'<div class="grid">{figures}</div></html>\n'
     )
     return write_atomically(folder / "index.html", page)
 
 
+def _without_mask(results: Sequence[CaseResult]) -> str:
+    """Return a table of the scans that failed, or were left out because of their flags."""
+    rows = ""
+    for result in results:
+        if result.status == "failed" or (result.flags and result.status == "skipped"):
+            cells = f"<td>{as_html(result.input)}</td><td>{as_html(result.reason)}</td>"
+            rows += f"<tr>{cells}</tr>"
+    if not rows:
+        return ""
+    head = '<h2 class="failed">Without a mask</h2>'
+    return f"{head}<table><tr><th>scan</th><th>why</th></tr>{rows}</table>"
+
+
 def preview_of(output: str) -> str:
-    """Where the picture of a mask lies."""
+    """Return the path of the picture of a mask."""
     stem = output.removesuffix(".nii.gz").removesuffix(".dcm").removesuffix("_seg")
     return f"{stem}_preview.png"
 
@@ -69,11 +68,9 @@ def _figure(result: CaseResult, folder: Path, names: Mapping[int, str]) -> str:
         if name in result.volumes_ml
     )
     picture = preview_of(result.output)
-    image = (
-        f'<img loading="lazy" src="{_link(picture)}" alt="">'
-        if (folder / picture).is_file()
-        else ""
-    )
+    image = ""
+    if (folder / picture).is_file():
+        image = f'<img loading="lazy" src="{_link(picture)}" alt="">'
     marked = ' class="flagged"' if result.flags else ""
     flags = f"<br><b>flagged: {as_html(', '.join(result.flags))}</b>" if result.flags else ""
     remark = f"<br><b>{as_html(result.reason)}</b>" if result.reason else ""
@@ -83,5 +80,5 @@ def _figure(result: CaseResult, folder: Path, names: Mapping[int, str]) -> str:
 
 
 def _link(path: str) -> str:
-    """A relative path for a page; a name that is not UTF-8 keeps its bytes."""
+    """Return a relative path for a page; a name that is not UTF-8 keeps its bytes."""
     return quote(os.fsencode(path))

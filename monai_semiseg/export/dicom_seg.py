@@ -1,4 +1,4 @@
-"""A label map as a DICOM Segmentation that refers to the series it was made from."""
+"""Label map as a DICOM Segmentation that refers to the series it was made from."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_segmentation(
 ) -> Path:
     """Write a label map atomically as DICOM SEG (binary, one segment per label), by highdicom.
 
-    The object carries the patient and study of its source, as the standard wants it: treat it as
+    The object holds the patient and study of its source, as the standard requires: treat it as
     patient data.
 
     Args:
@@ -54,15 +54,15 @@ def write_segmentation(
         files: the files of the series.
         path: the file to write.
         names: number -> name; 0 is background and no segment. Segments are numbered in ascending
-            order from 1, and their description says the label's own number.
+            order from 1, and their description holds the label's own number.
         codes: number -> ``{value, scheme, meaning}`` of the structure; for labels without one, what
-            :func:`~monai_semiseg.export.anatomy_codes.structure_code` knows of their names, or
+            :func:`~monai_semiseg.export.anatomy_codes.structure_code` finds for their names, or
             "Anatomical Structure".
-        model: what made the mask, such as the weights' hash.
-        flags: what makes the mask doubtful; said in the descriptions of series and content.
+        model: name of the model, such as the weights' hash.
+        flags: reasons to check the mask; part of the descriptions of series and content.
 
     Raises:
-        UnsupportedError: If the source lacks what a SEG has to say about it.
+        UnsupportedError: If the source lacks attributes that a SEG must have.
         ConfigError: If a code is not complete.
     """
     sources = [_source(file) for file in files]
@@ -72,14 +72,7 @@ def write_segmentation(
         for number, value in enumerate(values)
         if value > 0
     ]
-    if nameless := sorted(set(np.unique(mask).tolist()) - set(values)):
-        raise UnsupportedError(
-            f"the mask holds labels without a name: {shortened(nameless)}",
-            expected=f"the labels {shortened(values)}",
-            path=files[0].parent,
-        )
-    # The standard wants segments numbered 1, 2, 3, ...
-    mask = class_lookup(values)[mask.astype(np.int64)]
+    mask = _as_segment_numbers(mask, values, files[0].parent)
     try:
         with values_unquoted():
             segmentation = _segmentation(mask, affine, sources, segments, model, flags)
@@ -95,6 +88,22 @@ def write_segmentation(
     return write_atomically(path, stream.getvalue())
 
 
+def _as_segment_numbers(mask: NDArray[Any], values: Sequence[int], path: Path) -> NDArray[Any]:
+    """Return the mask with segments numbered 1, 2, 3, ..., as the standard requires.
+
+    Raises:
+        UnsupportedError: If a label of the mask has no name.
+    """
+    nameless = sorted(set(np.unique(mask).tolist()) - set(values))
+    if nameless:
+        raise UnsupportedError(
+            f"the mask holds labels without a name: {shortened(nameless)}",
+            expected=f"the labels {shortened(values)}",
+            path=path,
+        )
+    return class_lookup(values)[mask.astype(np.int64)]
+
+
 def _segmentation(
     mask: NDArray[Any],
     affine: NDArray[np.float64],
@@ -103,7 +112,7 @@ def _segmentation(
     model: str,
     flags: Sequence[str],
 ) -> pydicom.Dataset:
-    """The object, a frame for each slice of the source and each label in it."""
+    """Return the object, with a frame for each slice of the source and each label in it."""
     import highdicom
 
     segmentation: pydicom.Dataset = highdicom.seg.Segmentation(
@@ -128,7 +137,7 @@ def _segmentation(
 
 
 def _description(flags: Sequence[str]) -> str:
-    """Return what people see first in a list of series, in the 64 characters that DICOM allows."""
+    """Return the description of the series, in the 64 characters that DICOM allows."""
     if not flags:
         return "Segmentation, research use only"
     text = f"flagged: {', '.join(flags)}"
@@ -137,7 +146,7 @@ def _description(flags: Sequence[str]) -> str:
 
 
 def _reason(error: Exception, source: pydicom.Dataset) -> str:
-    """What went wrong, in the library's words unless they quote the patient."""
+    """Return an error's kind and text; without the text if it quotes the patient."""
     text = (str(error).strip().splitlines() or [""])[0]
     private = [str(source.get(name) or "") for name in _PATIENT]
     if any(len(value) > 2 and value in text for value in private):
@@ -146,10 +155,12 @@ def _reason(error: Exception, source: pydicom.Dataset) -> str:
 
 
 def _source(file: Path) -> pydicom.Dataset:
-    """A header with every attribute that may be empty, but must be there; de-identified files leave them out.
+    """Read a header; attributes that may be empty but must exist are added if they are missing.
+
+    De-identified files often lack them.
 
     Raises:
-        UnsupportedError: If the file does not say which study it belongs to.
+        UnsupportedError: If the file has no UID of its study, series or frame of reference.
     """
     dataset = pydicom.dcmread(file, stop_before_pixels=True)
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):

@@ -1,4 +1,4 @@
-"""Words on a picture, and a legend that is still read when it is as small as a stamp."""
+"""Text on a picture, and a legend that can be read in a thumbnail."""
 
 from __future__ import annotations
 
@@ -10,28 +10,33 @@ from PIL import Image, ImageDraw, ImageFont
 from monai_semiseg.export.palette import GREYS, ClassPalette
 
 LEGEND_FONT = 38  # pixels: capitals are 6 high where 900 pixels of width become 200
-_LINE, _SWATCH, _GAP, _LINES = 50, 38, 10, 4  # pixels; most lines
-WHITE, PALE = GREYS - 1, int(0.7 * GREYS)
-Entry = tuple[int, str, bool]  # colour, words, dashed
+_LINE = 50  # height of a line, pixels
+_SWATCH = 38  # side of a coloured box, pixels
+_GAP = 10  # pixels
+_MOST_LINES = 4
+WHITE = GREYS - 1
+PALE = int(0.7 * GREYS)
+Entry = tuple[int, str, bool]  # colour, text, dashed
 
 
 def entries(
     names: Mapping[int, str], shown: Iterable[int], palette: ClassPalette, reference: bool
 ) -> list[Entry]:
-    """Return what the legend says: the classes that are shown, and how the reference is drawn."""
+    """Return the entries of the legend: the classes that are shown, and the reference."""
     listed = [(palette.pure(n), (names[n].splitlines() or [""])[0], False) for n in shown]
     return listed + ([(WHITE, "reference", True)] if reference else [])
 
 
 def legend_lines(listed: Sequence[Entry], width: int) -> list[list[Entry]]:
-    """Break the legend into lines; what does not fit into four of them is counted."""
+    """Break the legend into four lines at most; count the entries that do not fit."""
     lines: list[list[Entry]] = [[]]
-    used, left_out = 0, 0
+    used = 0
+    left_out = 0
     for colour, words, dashed in listed:
         words = shortened(words, LEGEND_FONT, width - _SWATCH - 3 * _GAP)
         wide = _width(words)
         if used + wide > width and lines[-1]:
-            if len(lines) == _LINES:
+            if len(lines) == _MOST_LINES:
                 left_out += 1
                 continue
             lines.append([])
@@ -44,7 +49,7 @@ def legend_lines(listed: Sequence[Entry], width: int) -> list[list[Entry]]:
 
 
 def legend_height(lines: Sequence[Sequence[Entry]]) -> int:
-    """Return how many pixels the legend is high."""
+    """Return the height of the legend in pixels."""
     return len(lines) * _LINE + (2 * _GAP if lines else 0)
 
 
@@ -52,7 +57,8 @@ def draw_legend(sheet: Image.Image, top: int, lines: Sequence[Sequence[Entry]]) 
     """Draw filled or dashed boxes and their names, from ``top`` downwards."""
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
-        left, y = _GAP, top + _GAP + number * _LINE
+        left = _GAP
+        y = top + _GAP + number * _LINE
         for colour, words, dashed in line:
             box = (left, y + 4, left + _SWATCH, y + 4 + _SWATCH)
             if dashed:
@@ -72,25 +78,29 @@ def text(
     colour: int = WHITE,
     anchor: str = "la",
 ) -> None:
-    """Write one line of a picture of greys; ``anchor`` as Pillow has it."""
+    """Write one line of text on a picture; ``anchor`` as Pillow has it."""
     ImageDraw.Draw(sheet).text(place, _drawable(words), colour, font(size), anchor=anchor)
 
 
 def shortened(words: str, size: int, width: int) -> str:
-    """Cut a line that is wider than so many pixels, and say so by an ellipsis."""
+    """Cut a line that is wider than ``width`` pixels, and end it with an ellipsis."""
     if _length(words, size) <= width:
         return words
-    low, high = 0, len(words)
+    low = 0
+    high = len(words)
     while low < high:
         middle = (low + high + 1) // 2
         fits = _length(f"{words[:middle]}…", size) <= width
-        low, high = (middle, high) if fits else (low, middle - 1)
+        if fits:
+            low = middle
+        else:
+            high = middle - 1
     return f"{words[:low]}…"
 
 
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font: it is there on every machine."""
+    """Return Pillow's own font, which every machine has."""
     return ImageFont.load_default(size)
 
 
@@ -103,5 +113,5 @@ def _width(words: str) -> int:
 
 
 def _drawable(words: str) -> str:
-    """The text without halves of characters, as names of files that are not UTF-8 have."""
+    """Return text without surrogates, which stand for bytes that are not UTF-8 in file names."""
     return words.encode("utf-8", "replace").decode()

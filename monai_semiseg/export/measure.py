@@ -1,4 +1,4 @@
-"""Numbers about a label map, and which of a run's are far from the others."""
+"""Measurements of a label map, and outliers among the volumes of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monai_semiseg.export.report import CaseResult
 def volumes_ml(
     mask: NDArray[Any], affine: NDArray[np.float64], names: Mapping[int, str]
 ) -> dict[str, float]:
-    """Label name -> mL, 0 for a label that is not there; voxels have the size that the affine says."""
+    """Return label name -> mL, 0 for an empty label; the affine gives the size of voxels."""
     counts = np.bincount(
         mask.ravel().astype(np.int64, copy=False), minlength=max(names, default=0) + 1
     )
@@ -29,15 +29,15 @@ def measure_labels(
     mask: NDArray[Any],
     names: Mapping[int, str],
     image: NDArray[Any] | None = None,
-    doubt: NDArray[Any] | None = None,
+    uncertainty: NDArray[Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Measure every label that is there; background is not one.
+    """Measure every label of a mask but the background.
 
     Args:
         mask: class indices ``(i, j, k)``.
         names: index -> name.
         image: the scan's voxels, of the same shape.
-        doubt: map of the uncertainty, of the same shape.
+        uncertainty: map of the same shape.
 
     Returns:
         Name -> ``box`` (first and last voxel along every axis), ``largest_share`` (of the label's
@@ -54,7 +54,7 @@ def measure_labels(
             "box": [[int(side.start) for side in box], [int(side.stop) - 1 for side in box]],
             "largest_share": round(float(sizes.max() / sizes.sum()), 4),
         }
-        for key, values in (("mean_intensity", image), ("mean_uncertainty", doubt)):
+        for key, values in (("mean_intensity", image), ("mean_uncertainty", uncertainty)):
             if values is not None and values.shape == mask.shape:
                 found[names[index]][key] = round(
                     float(values[box][inside].mean(dtype=np.float64)), 4
@@ -65,10 +65,10 @@ def measure_labels(
 def outliers(
     results: Sequence[CaseResult], least: int = 8, factor: float = 5.0
 ) -> dict[str, list[str]]:
-    """Cases with a volume far from the run's others: more than ``factor`` robust standard deviations off the median.
+    """Find cases with a volume more than ``factor`` deviations off the run's median.
 
-    The standard deviation is 1.4826 times the median absolute deviation, at least 5 % of the
-    median; runs of fewer than ``least`` cases have no outliers.
+    A deviation is 1.4826 times the median absolute deviation (a robust standard deviation), at
+    least 5 % of the median. Runs of fewer than ``least`` cases have no outliers.
 
     Returns:
         Input -> remarks.
@@ -77,7 +77,8 @@ def outliers(
     found: dict[str, list[str]] = {}
     if len(done) < least:
         return found
-    for name in sorted({name for result in done for name in result.volumes_ml}):
+    names = set[str]().union(*(result.volumes_ml for result in done))
+    for name in sorted(names):
         volumes = np.array([result.volumes_ml.get(name, 0.0) for result in done])
         median = float(np.median(volumes))
         spread = max(1.4826 * float(np.median(np.abs(volumes - median))), 0.05 * median)
@@ -89,15 +90,13 @@ def outliers(
 
 
 def flag_outliers(results: Sequence[CaseResult]) -> list[CaseResult]:
-    """Add the flag ``volume_outlier`` and the sentence to the cases that :func:`outliers` finds."""
+    """Add the flag ``volume_outlier`` and the remark to the cases that :func:`outliers` finds."""
     found = outliers(results)
-    return [
-        replace(
-            result,
-            flags=[*result.flags, "volume_outlier"],
-            reason="; ".join(filter(None, [result.reason, *found[result.input]])),
-        )
-        if result.status == "done" and result.input in found
-        else result
-        for result in results
-    ]
+    flagged = []
+    for result in results:
+        if result.status == "done" and result.input in found:
+            flags = [*result.flags, "volume_outlier"]
+            reason = "; ".join(filter(None, [result.reason, *found[result.input]]))
+            result = replace(result, flags=flags, reason=reason)
+        flagged.append(result)
+    return flagged

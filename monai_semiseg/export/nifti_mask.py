@@ -1,4 +1,4 @@
-"""A label map as NIfTI, in the scan's own geometry, with the names of its labels."""
+"""Label map as NIfTI, in the scan's own geometry, with the names of its labels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.label_values import mask_dtype
 from monai_semiseg.storage.files import write_atomically
 
-_NAME_BYTES = (
-    200  # of the 255 that file systems take; endings and the temporary file's prefix need the rest
-)
+# Of the 255 that file systems allow; suffixes and the temporary file's prefix need the rest.
+_NAME_BYTES = 200
 
 
 def file_stem(name: str) -> str:
-    """The name of a case as the beginning of a file's name: cut if it is too long, and then unique by a hash."""
+    """Return a case's name as the stem of a file name; a name too long is cut and gets a hash."""
     if len(name.encode()) <= _NAME_BYTES:
         return name
     short = name.encode()[: _NAME_BYTES - 9].decode(errors="ignore")
@@ -58,7 +57,9 @@ def write_mask(
 def write_map(
     values: NDArray[Any], affine: NDArray[np.float64], path: Path, codes: tuple[int, int] = (1, 1)
 ) -> Path:
-    """Write a map of numbers atomically as .nii.gz, as uint8 with the slope and intercept that its range needs.
+    """Write a map of numbers atomically as .nii.gz.
+
+    Stored as uint8, with the slope and intercept of its range.
 
     Args:
         values: ``(i, j, k)``.
@@ -79,7 +80,8 @@ def _write(
     kind: str,
     comment: str = "",
 ) -> Path:
-    affine, (qform, sform) = image.affine, codes
+    affine = image.affine
+    qform, sform = codes
     image.header.set_zooms([float(n) for n in np.linalg.norm(affine[:3, :3], axis=0)])
     image.header.set_qform(affine if qform else None, code=qform, strip_shears=True)
     image.header.set_sform(affine if sform else None, code=sform)
@@ -93,7 +95,7 @@ def _write(
 
 
 def read_label_names(path: Path) -> dict[int, str]:
-    """The label names that :func:`write_mask` stored; empty if the file has none."""
+    """Return the label names that :func:`write_mask` stored; empty if the file has none."""
     for extension in nib.load(path).header.extensions:
         try:
             content = json.loads(bytes(extension.get_content()).rstrip(b"\0"))

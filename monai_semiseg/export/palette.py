@@ -1,4 +1,4 @@
-"""A picture's 256 colours: greys, and for every class its colour, pure and over grey."""
+"""Palette of 256 colours: greys, and for every class its colour, pure and over grey."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _COLOURS = (
 class ClassPalette:
     """Numbers of colours: 0 to 127 are black to white, the others are of classes.
 
-    A picture of such numbers is written four times as fast as one of red, green and blue.
+    A picture of such numbers is written four times as fast as an RGB picture.
 
     Args:
         indices: of the classes; each gets a colour by its place, and after 16 they repeat.

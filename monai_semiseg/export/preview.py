@@ -1,4 +1,4 @@
-"""Quick looks: three planes through the largest segment, as radiologists see them."""
+"""Previews: three planes through the largest segment, in radiological convention."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from monai_semiseg.export.radiological import VIEWS, View, caption, nearest_ras,
 from monai_semiseg.export.window import grey_window
 from monai_semiseg.storage.files import atomic_path
 
-_CELL, _MARGIN, _TITLE = (
-    300,
-    28,
-    92,
-)  # pixels: a plane with its letters, their room, what stands above
-_WIDTH, _ROW = 3 * _CELL, _TITLE + _CELL
+# Pixels.
+_CELL = 300  # a plane with its letters
+_MARGIN = 28  # room for the letters
+_TITLE = 92  # room for the title and captions
+_WIDTH = 3 * _CELL
+_ROW = _TITLE + _CELL
 Pixels = NDArray[np.uint8]
 
 
@@ -54,10 +54,10 @@ class Preview:
 
 
 def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, str]) -> Path:
-    """Draw one row of three planes for every preview, and a legend of the classes that are there.
+    """Draw one row of three planes for every preview, and a legend of the classes in them.
 
     In radiological convention, whatever the order of the voxels: the patient's right on the left,
-    anterior or superior up; letters at the edges say it. A segment is filled lightly within its
+    anterior or superior up; letters mark the edges. A segment is filled lightly within its
     outline, the reference is dashed, a colour per class.
 
     Pillow draws it: for a folder of small scans, a plotting library would take longer than the
@@ -65,7 +65,7 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
     """
     palette = ClassPalette(names)
     rows = [_Row(preview, palette) for preview in previews]
-    seen = {index for row in rows for index in row.seen}
+    seen = set[int]().union(*(row.seen for row in rows))
     reference = any(preview.label is not None for preview in previews)
     shown = [index for index in names if index in seen]
     legend = legend_lines(entries(names, shown, palette, reference), _WIDTH)
@@ -81,7 +81,7 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
 
 
 class _Row:
-    """One scan's title and three planes.
+    """Title and three planes of one scan.
 
     Attributes:
         picture: numbers of the palette's colours.
@@ -89,14 +89,16 @@ class _Row:
     """
 
     def __init__(self, preview: Preview, palette: ClassPalette) -> None:
-        self.picture, self.palette = Image.new("L", (_WIDTH, _ROW)), palette
+        self.picture = Image.new("L", (_WIDTH, _ROW))
+        self.palette = palette
         self.seen: set[int] = set()
         volumes = [preview.image, preview.mask, preview.label]
         (image, mask, self.label), self.affine = nearest_ras(volumes, preview.affine)
         if image is None or mask is None:
             raise ValueError("a preview needs an image and a mask")
-        self.image, self.mask = image, mask
-        self.place = _centre(mask if self.label is None or mask.any() else self.label)
+        self.image = image
+        self.mask = mask
+        self.centre = _centre(mask if self.label is None or mask.any() else self.label)
         self.window = grey_window(image, mask)
         for number, line in enumerate(preview.title.splitlines()[:2]):
             line = shortened(line, 22, _WIDTH - 20)
@@ -105,19 +107,20 @@ class _Row:
             self._draw(view, number * _CELL)
 
     def _draw(self, view: View, left: int) -> None:
-        grey = plane(self.image, view, self.place[view.axis])
+        grey = plane(self.image, view, self.centre[view.axis])
         size = _fit(grey.shape, spacing_of(view, self.affine))
         scan = _shaded(grey, self.window, size)
         picture = scan.copy()
         for volume, dashed in ((self.mask, False), (self.label, True)):
             if volume is not None:
-                self._overlay(picture, scan, plane(volume, view, self.place[view.axis]), dashed)
+                self._overlay(picture, scan, plane(volume, view, self.centre[view.axis]), dashed)
         corner = (left + (_CELL - size[0]) // 2, _TITLE + (_CELL - size[1]) // 2)
         self.picture.paste(Image.fromarray(picture), corner)
         self._letter(view, left)
 
     def _overlay(self, picture: Pixels, scan: Pixels, labels: NDArray[Any], dashed: bool) -> None:
-        edges, size = [], (scan.shape[1], scan.shape[0])
+        edges = []
+        size = (scan.shape[1], scan.shape[0])
         for index in np.unique(labels).tolist():
             if index not in self.palette.slots:
                 continue
@@ -130,9 +133,11 @@ class _Row:
             picture[edge] = colour
 
     def _letter(self, view: View, left: int) -> None:
-        """Write what the plane is and which way the patient lies, beside the picture."""
-        point = self.affine[:3, :3] @ self.place + self.affine[:3, 3]
-        middle, centre, edge = left + _CELL // 2, _TITLE + _CELL // 2, _MARGIN // 2
+        """Write the caption above the plane, and letters of the patient's directions around it."""
+        point = self.affine[:3, :3] @ self.centre + self.affine[:3, 3]
+        middle = left + _CELL // 2
+        centre = _TITLE + _CELL // 2
+        edge = _MARGIN // 2
         text(
             self.picture,
             (middle, _TITLE - 26),
@@ -152,7 +157,7 @@ class _Row:
 
 
 def _shaded(grey: NDArray[Any], window: tuple[float, float], size: tuple[int, int]) -> Pixels:
-    """The plane in greys of the palette."""
+    """Return the plane in greys of the palette."""
     low, high = window
     share = (grey.astype(np.float32) - low) / max(high - low, 1e-9)
     small = (np.clip(share, 0, 1) * (GREYS - 1)).astype(np.uint8)
@@ -160,8 +165,9 @@ def _shaded(grey: NDArray[Any], window: tuple[float, float], size: tuple[int, in
 
 
 def _fit(shape: Sequence[int], spacing: tuple[float, float]) -> tuple[int, int]:
-    """Width and height in pixels of a plane in its cell: it shows mm."""
-    height, width = shape[0] * spacing[0], shape[1] * spacing[1]
+    """Return width and height in pixels of a plane in its cell, in proportion to mm."""
+    height = shape[0] * spacing[0]
+    width = shape[1] * spacing[1]
     scale = (_CELL - 2 * _MARGIN) / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -171,7 +177,7 @@ def _resized(plane: Pixels, size: tuple[int, int]) -> Image.Image:
 
 
 def _outline(inside: NDArray[np.bool_], dashed: bool) -> NDArray[np.bool_]:
-    """Two pixels along the edge of a structure, inside of it; every other few of them if dashed."""
+    """Return two pixels along the inside of a structure's edge, with gaps if dashed."""
     core = np.pad(inside, 2)
     for _ in range(2):
         core[1:-1, 1:-1] = (
@@ -184,7 +190,7 @@ def _outline(inside: NDArray[np.bool_], dashed: bool) -> NDArray[np.bool_]:
 
 
 def _centre(mask: NDArray[Any]) -> tuple[int, ...]:
-    """The planes that cut the most of the mask; the middle of the volume if it is empty."""
+    """Return the planes that cut most of the mask; the middle of the volume if it is empty."""
     found = mask > 0
     flat = np.any(found, axis=2)
     sides = (np.any(flat, axis=1), np.any(flat, axis=0), np.any(found, axis=(0, 1)))
@@ -192,14 +198,13 @@ def _centre(mask: NDArray[Any]) -> tuple[int, ...]:
     if box[0].stop == 0:
         return tuple(n // 2 for n in mask.shape)
     inner = found[box]
-    others = [tuple(b for b in range(3) if b != axis) for axis in range(3)]
-    counts = [inner.sum(axis=axes, dtype=np.uint32) for axes in others]
+    counts = [inner.sum(axis=axes, dtype=np.uint32) for axes in ((1, 2), (0, 2), (0, 1))]
     return tuple(
         side.start + int(np.argmax(count)) for side, count in zip(box, counts, strict=True)
     )
 
 
 def _span(found: NDArray[Any]) -> slice:
-    """From the first that is found to the last; nothing if there is none."""
-    places = np.flatnonzero(found)
-    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
+    """Return the range from the first True value to the last; empty if there is none."""
+    indices = np.flatnonzero(found)
+    return slice(int(indices[0]), int(indices[-1]) + 1) if indices.size else slice(0, 0)

@@ -1,4 +1,4 @@
-"""Planes of a scan as radiologists look at them, whatever the order and direction of its voxels."""
+"""Planes of a scan in radiological convention, whatever the order and direction of its voxels."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class View:
-    """How a plane is looked at.
+    """A plane and its directions.
 
     Attributes:
         name: of the plane.
-        axis: that is cut, of right, anterior, superior.
-        left, right, top, bottom: directions in the patient at the picture's edges.
-        ahead, behind: along the axis that is cut, where its mm grow and where they fall.
+        axis: axis that is cut: 0 right, 1 anterior, 2 superior.
+        left: direction in the patient at the picture's left edge.
+        right: at the right edge.
+        top: at the top edge.
+        bottom: at the bottom edge.
+        ahead: direction in which mm grow along the axis that is cut.
+        behind: the opposite direction.
     """
 
     name: str
@@ -60,9 +64,9 @@ def nearest_ras(
     return turned, np.asarray(affine @ inv_ornt_aff(turn, shape))
 
 
-def plane(volume: NDArray[Any], view: View, place: int) -> NDArray[Any]:
+def plane(volume: NDArray[Any], view: View, position: int) -> NDArray[Any]:
     """Cut a volume of RAS axes; rows from the picture's top, columns from its left."""
-    return np.asarray(np.take(volume, place, axis=view.axis).T[::-1, ::-1])
+    return np.asarray(np.take(volume, position, axis=view.axis).T[::-1, ::-1])
 
 
 def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:
@@ -73,11 +77,11 @@ def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def caption(view: View, point: NDArray[np.float64], affine: NDArray[np.float64]) -> str:
-    """Return a plane's name, where it lies, and how far it is turned against the patient.
+    """Return a plane's name, its position, and its angle to the patient's axes.
 
     Args:
-        view: how it is looked at.
-        point: where the planes meet, mm in RAS.
+        view: the plane.
+        point: intersection of the planes, mm in RAS.
         affine: of the turned volume.
     """
     here = round(float(point[view.axis]), 1) + 0.0

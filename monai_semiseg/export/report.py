@@ -1,38 +1,41 @@
-"""The run's truth for machines and spreadsheets: what happened to every input."""
+"""Report of a run for programs and spreadsheets: the result of every input."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
 
+Status = Literal["done", "failed", "skipped"]
+
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What happened to one input.
+    """The result of one input.
 
     Attributes:
         input: file or series folder.
         status: ``done``, ``failed`` or ``skipped``.
         output: the mask, relative to the output folder; empty unless done.
-        reason: why it failed or was skipped, or what was warned about.
+        reason: of a failure or omission, or warnings.
         code: the error's code.
-        flags: short codes of what makes the mask doubtful, such as ``field_of_view``.
+        flags: short codes of reasons to check the mask, such as ``field_of_view``.
         volumes_ml: label name -> mL.
         seconds: of reading, computing and writing, without waiting.
-        memory_mb: most memory that was in use after a step: of the GPU's, or of the process.
-        measures: label name -> what else was measured, see
+        memory_mb: largest memory in use after a step: of the GPU, or of the process.
+        measures: label name -> other measurements, see
             :func:`~monai_semiseg.export.measure.measure_labels`.
     """
 
     input: str
-    status: Literal["done", "failed", "skipped"]
+    status: Status
     output: str = ""
     reason: str = ""
     code: str = ""
@@ -51,9 +54,9 @@ def write_report(
 ) -> None:
     """Write ``report.json`` and ``report.csv`` atomically.
 
-    Paths in the JSON are what they are on disk; the CSV is for reading and filtering: see
-    :func:`~monai_semiseg.storage.tables.write_table`. Its column ``flags`` has the codes with ``;``
-    between.
+    Paths in the JSON are as on disk. The CSV is for reading and filtering, so its cells are made
+    safe by :func:`~monai_semiseg.storage.tables.write_table`; its column ``flags`` has the codes
+    with ``;`` between.
 
     Args:
         results: of all inputs.
@@ -61,48 +64,66 @@ def write_report(
         names: index -> label name.
         about: facts about the run.
     """
-    cases = [
-        {
-            "input": r.input,
-            "status": r.status,
-            "output": r.output,
-            "reason": r.reason,
-            "code": r.code,
-            "volumes_ml": {name: round(ml, 4) for name, ml in r.volumes_ml.items()},
-            "seconds": round(r.seconds, 3),
-            "memory_mb": round(r.memory_mb),
-            "measures": {name: dict(found) for name, found in r.measures.items()},
-            "flags": list(r.flags),
-        }
-        for r in results
-    ]
-    counts = {
-        status: sum(r.status == status for r in results) for status in ("done", "failed", "skipped")
+    flags = Counter[str]()
+    for result in results:
+        flags.update(result.flags)
+    content = {
+        **about,
+        "counts": count_statuses(results),
+        "flags": dict(flags),
+        "cases": [_entry(result) for result in results],
     }
-    flags = dict(Counter(flag for r in results for flag in r.flags))
-    content = {**about, "counts": counts, "flags": flags, "cases": cases}
     write_atomically(folder / "report.json", as_json(content) + "\n")
     _write_csv(results, folder / "report.csv", names)
 
 
+def count_statuses(results: Sequence[CaseResult]) -> dict[str, int]:
+    """Return the number of inputs that are done, failed and skipped."""
+    counts = Counter(result.status for result in results)
+    return {status: counts[status] for status in get_args(Status)}
+
+
+def _entry(result: CaseResult) -> dict[str, Any]:
+    """Return the entry of an input in the JSON."""
+    return {
+        "input": result.input,
+        "status": result.status,
+        "output": result.output,
+        "reason": result.reason,
+        "code": result.code,
+        "volumes_ml": {name: round(ml, 4) for name, ml in result.volumes_ml.items()},
+        "seconds": round(result.seconds, 3),
+        "memory_mb": round(result.memory_mb),
+        "measures": {name: dict(found) for name, found in result.measures.items()},
+        "flags": list(result.flags),
+    }
+
+
 def _write_csv(results: Sequence[CaseResult], path: Path, names: Mapping[int, str]) -> None:
-    """Write a row per input; columns for what was measured of every label."""
+    """Write a row per input, with columns for the measurements of every label."""
     labels = [name for index, name in names.items() if index > 0]
-    there = {kind for r in results for found in r.measures.values() for kind in found}
-    kinds = [
-        "largest_share",
-        *(kind for kind in ("mean_intensity", "mean_uncertainty") if kind in there),
-    ]
-    columns = [(name, kind) for kind in kinds for name in labels]
-    measured = [f"{name}_{kind}" for name, kind in columns]
-    volume = [f"{name}_ml" for name in labels]
-    header = ["input", "status", "output", "reason", *volume]
-    header += ["seconds", "memory_mb", *measured, "flags"]
+    kinds = _measured(results)
+    measures = list(product(kinds, labels))
+    header = ["input", "status", "output", "reason", *(f"{name}_ml" for name in labels)]
+    header += ["seconds", "memory_mb", *(f"{name}_{kind}" for kind, name in measures), "flags"]
     rows = []
-    for r in results:
-        volumes = [f"{r.volumes_ml[name]:.4f}" if name in r.volumes_ml else "" for name in labels]
-        parts = [r.measures.get(name, {}).get(kind, "") for name, kind in columns]
-        cost = [f"{r.seconds:.3f}", round(r.memory_mb)]
-        what = [r.input, r.status, r.output, r.reason]
-        rows.append([*what, *volumes, *cost, *parts, ";".join(r.flags)])
+    for result in results:
+        volumes = [_volume(result, name) for name in labels]
+        measured = [result.measures.get(name, {}).get(kind, "") for kind, name in measures]
+        row: list[Any] = [result.input, result.status, result.output, result.reason, *volumes]
+        row += [f"{result.seconds:.3f}", round(result.memory_mb), *measured]
+        rows.append([*row, ";".join(result.flags)])
     write_table(path, header, rows)
+
+
+def _measured(results: Sequence[CaseResult]) -> list[str]:
+    """Return the kinds of measurement that have columns."""
+    found = set[str]()
+    for result in results:
+        found = found.union(*result.measures.values())
+    optional = [kind for kind in ("mean_intensity", "mean_uncertainty") if kind in found]
+    return ["largest_share", *optional]
+
+
+def _volume(result: CaseResult, name: str) -> str:
+    return f"{result.volumes_ml[name]:.4f}" if name in result.volumes_ml else ""

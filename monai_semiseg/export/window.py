@@ -1,4 +1,4 @@
-"""Which values of a scan are drawn black and white."""
+"""Window of a scan: the values that are drawn black and white."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CT_WINDOWS = {-600: (-1350, 150), 40: (-160, 240), 500: (-500, 1500)}  # lung, 
 def grey_window(image: NDArray[Any], mask: NDArray[Any]) -> tuple[float, float]:
     """Return the values that are drawn black and white.
 
-    For CT the usual window of what the mask's median lies in: lung, soft tissue or bone. For other
-    scans 1 and 98 % of the voxels: the few bright ones, such as fat, do not darken all else.
+    For CT the usual window nearest to the median in the mask: lung, soft tissue or bone. For other
+    scans the percentiles 1 and 98: few bright voxels, such as fat, do not make all others dark.
 
     Args:
         image: voxels, shape ``(i, j, k)``.

@@ -1,4 +1,4 @@
-"""A training that survives a kill: complete, atomic checkpoints, and the best weights kept beside the last."""
+"""Checkpoints that are complete and atomic, with the best weights beside the last."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingCheckpoint:
-    """MONAI handler: ``checkpoint.pt`` (everything, last) and ``model.pt`` (plain state dict, best on validation).
+    """MONAI handler that writes ``checkpoint.pt`` (full state) and ``model.pt`` (best weights).
 
     ``checkpoint.pt`` holds the state of every object in ``state`` (network, optimizer, schedule,
     curve, ...), the iteration and the random generators; it is written after every epoch, after
-    validation. ``model.pt`` holds the weights of the best validation so far, or the last ones where
-    there is no validation. Both are replaced atomically, so a kill leaves the previous file.
+    validation. ``model.pt`` holds the weights of the best validation so far, or the last ones
+    without validation. Both are replaced atomically: a killed process leaves the previous file.
 
-    "Best" is judged by a moving average of the metric, ``m <- s m + (1 - s) metric``, as in
-    nnU-Net: validation on one or two scans is noisy, and the raw maximum picks a lucky early
-    moment.
+    The best is the maximum of a moving average of the metric, ``m <- s m + (1 - s) metric``, as in
+    nnU-Net: validation on one or two scans is noisy, and the maximum of the metric itself is often
+    an early outlier.
 
-    ``model.json`` beside ``model.pt`` says what the network was trained with, and ``checkpoint.pt``
-    what the training is: another data list, config or method does not go on from it.
+    ``model.json`` beside ``model.pt`` holds the settings of the training, and ``checkpoint.pt`` its
+    fingerprint: a training with another data list, config or method cannot resume from it.
 
     Put it after ``ValidationHandler`` in the list of handlers.
 
     Args:
         folder: where both files go.
-        network: the network whose weights are the product; a DDP wrapper is looked through.
+        network: the network whose weights are kept; a DDP wrapper is removed.
         state: further objects with ``state_dict`` and ``load_state_dict``, by name.
-        evaluator: the validation engine; its key metric, higher being better, decides what is best.
-        samplers: draws to continue at the iteration that was reached.
-        resume: continue from ``checkpoint.pt`` if it is there; a first run may say so too.
+        evaluator: the validation engine; its key metric, higher is better, selects the best.
+        samplers: samplers that continue at the restored iteration.
+        resume: continue from ``checkpoint.pt`` if it exists; a first run may set it too.
         write: whether this process writes (rank 0 only, under DDP).
         smoothing: s above, 0 (the metric as it is) to below 1.
         companions: further networks by name, written as plain state dicts ``NAME.pt`` whenever
             ``model.pt`` is.
-        fingerprint: of this training; None keeps and compares nothing.
-        resume_anyway: go on although the fingerprint differs.
+        fingerprint: of this training; None stores and compares none.
+        resume_anyway: resume although the fingerprint differs.
     """
 
     def __init__(
@@ -72,15 +72,16 @@ class TrainingCheckpoint:
         fingerprint: TrainingFingerprint | None = None,
         resume_anyway: bool = False,
     ) -> None:
-        self.fingerprint, self.resume_anyway = fingerprint, resume_anyway
+        self.fingerprint = fingerprint
+        self.resume_anyway = resume_anyway
         self.companions = companions or {}
-        self.folder, self.network, self.objects = Path(folder), network, state
-        self.evaluator, self.samplers, self.resume, self.write = (
-            evaluator,
-            samplers or [],
-            resume,
-            write,
-        )
+        self.folder = Path(folder)
+        self.network = network
+        self.objects = state
+        self.evaluator = evaluator
+        self.samplers = samplers or []
+        self.resume = resume
+        self.write = write
         self.smoothing = smoothing
         self.average: float | None = None
         self.best: float | None = None
@@ -98,13 +99,7 @@ class TrainingCheckpoint:
             return
         weights = unwrapped(self.network).state_dict()
         if better:
-            products = {
-                "model": weights,
-                **{name: unwrapped(n).state_dict() for name, n in self.companions.items()},
-            }
-            for name, product in products.items():
-                save_atomically(product, self.folder / f"{name}.pt")
-                self._describe(name)
+            self._save_best(weights)
         content = {
             **({"fingerprint": self.fingerprint.facts()} if self.fingerprint else {}),
             "network": weights,
@@ -118,6 +113,12 @@ class TrainingCheckpoint:
         }
         save_atomically(content, self.folder / "checkpoint.pt")
 
+    def _save_best(self, weights: dict[str, Any]) -> None:
+        companions = {name: unwrapped(n).state_dict() for name, n in self.companions.items()}
+        for name, state in {"model": weights, **companions}.items():
+            save_atomically(state, self.folder / f"{name}.pt")
+            self._describe(name)
+
     def _describe(self, name: str) -> None:
         if self.fingerprint is not None:
             settings = dict(self.fingerprint.settings)
@@ -126,7 +127,7 @@ class TrainingCheckpoint:
             write_record(self.folder / f"{name}.pt", settings, self.fingerprint.bundle)
 
     def _better(self, engine: Engine) -> bool:
-        """Take in this epoch's validation, if there was one, and say whether it is the best so far."""
+        """Update the averaged metric by this epoch's validation; return whether it is the best."""
         if self.evaluator is None:
             return True
         if self.evaluator.state.epoch != engine.state.epoch:
@@ -147,14 +148,11 @@ class TrainingCheckpoint:
         try:
             self._take(content, engine)
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            reason = (
-                " ".join(line.strip() for line in str(error).splitlines()[:2])
-                or type(error).__name__
-            )
+            text = " ".join(line.strip() for line in str(error).splitlines()[:2])
             raise CheckpointError(
-                f"does not fit this training ({reason})",
+                f"does not fit this training ({text or type(error).__name__})",
                 expected="a checkpoint of the same configuration",
-                remedy="resume with the configuration it was started with, or choose another folder",
+                remedy="resume with the same configuration, or choose another folder",
                 path=file,
             ) from error
         logger.info("%s: continuing after iteration %d", file, content["iteration"])
@@ -164,7 +162,7 @@ class TrainingCheckpoint:
         if self.fingerprint is None or self.resume_anyway:
             return
         if "fingerprint" not in content:
-            logger.warning("%s: older than fingerprints, taken for this training's", file)
+            logger.warning("%s: has no fingerprint, so it is not compared with this training", file)
             return
         differ = differences(content["fingerprint"], self.fingerprint.facts())
         if differ:
@@ -176,31 +174,36 @@ class TrainingCheckpoint:
             )
 
     def _take(self, content: dict[str, Any], engine: Engine) -> None:
-        if content.get("budget", _budget(engine)) != _budget(engine):
-            was, now = (
-                " x ".join(map(str, budget)) for budget in (content["budget"], _budget(engine))
+        now = _budget(engine)
+        was = content.get("budget", now)
+        if was != now:
+            raise ValueError(
+                f"epochs x iterations were {was[0]} x {was[1]}, now {now[0]} x {now[1]}"
             )
-            raise ValueError(f"epochs x iterations were {was}, now {now}")
         unwrapped(self.network).load_state_dict(content["network"])
         for name, item in self.objects.items():
             _plain(item).load_state_dict(content[name])
         if content.get("scaler"):  # empty without mixed precision
             _scaler(engine).load_state_dict(content["scaler"])
-        engine.state.iteration, engine.state.epoch = content["iteration"], content["epoch"]
+        engine.state.iteration = content["iteration"]
+        engine.state.epoch = content["epoch"]
         self.average, self.best = content["best"]
         for sampler in self.samplers:
             sampler.iteration = content["iteration"]
         self._random = content["random"]
 
     def _restore_random(self, _: Engine) -> None:
-        """Once, at the first batch: making the loader's iterator after the start draws a number, too."""
+        """Restore the generators at the first batch: creating the iterator draws a number too."""
         if self._random is not None:
             _set_random_state(self._random)
             self._random = None
 
 
 def _plain(item: Any) -> Any:
-    """What holds the state: a network without its wrapper, so that one process can go on with what several began."""
+    """Return the object that holds the state: networks without their wrapper.
+
+    So one process can resume what several began.
+    """
     return unwrapped(item) if isinstance(item, nn.Module) else item
 
 
@@ -209,12 +212,14 @@ def _budget(engine: Engine) -> list[int]:
 
 
 def _scaler(engine: Engine) -> Any:
-    """The trainer's gradient scaler (mixed precision), or one that has no state."""
+    """Return the trainer's gradient scaler (mixed precision), or one that has no state."""
     return getattr(engine, "scaler", None) or torch.amp.GradScaler("cpu", enabled=False)
 
 
 class InitialWeights:
-    """MONAI handler that starts a training from given weights; what matched is logged, nothing matching is an error.
+    """MONAI handler that initialises a network from given weights.
+
+    The number of matching tensors is logged; no match at all is an error.
 
     Args:
         network: the network to initialise.
@@ -223,10 +228,15 @@ class InitialWeights:
     """
 
     def __init__(self, network: nn.Module, path: str | None, strict: bool = False) -> None:
-        self.network, self.path, self.strict = network, path, strict
+        self.network = network
+        self.path = path
+        self.strict = strict
 
     def attach(self, engine: Engine) -> None:
-        """Load before the first iteration. A checkpoint that is resumed wins: put this handler before it."""
+        """Load before the first iteration.
+
+        A resumed checkpoint takes precedence: put this handler before it.
+        """
         engine.add_event_handler(Events.STARTED, self._load)
 
     def _load(self, _: Engine) -> None:
@@ -235,18 +245,13 @@ class InitialWeights:
 
 
 def _random_state() -> dict[str, Any]:
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    name, keys, *position = np.random.get_state(legacy=True)
+    numbers = torch.from_numpy(np.asarray(keys, dtype=np.int64))
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [
-            str(name),
-            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
-            position,
-            has_gauss,
-            cached,
-        ],
+        "numpy": [str(name), numbers, *position],
         "python": [version, list(words), gauss],
     }
 
@@ -255,7 +260,7 @@ def _set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    name, keys, *position = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))

@@ -1,7 +1,8 @@
-"""What to look at in contrastive pretraining: are views close, embeddings spread, classes apart - and a picture."""
+"""Diagnostics of contrastive pretraining: alignment, uniformity, class similarity, an image."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from monai_semiseg.storage.files import atomic_path
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance of two views' unit embeddings ``(N, D)``; 0 where views agree.
+    """Compute the mean squared distance of two views' unit embeddings ``(N, D)``.
+
+    It is 0 where views agree.
 
     Wang and Isola, Understanding contrastive representation learning through alignment and
     uniformity (ICML 2020).
@@ -25,9 +28,10 @@ def alignment(first: Tensor, second: Tensor) -> float:
 
 
 def uniformity(rows: Tensor) -> float:
-    """``log mean exp(-2 |f_i - f_j|^2)`` over pairs of unit embeddings ``(N, D)``.
+    """Compute ``log mean exp(-2 |f_i - f_j|^2)`` over pairs of unit embeddings ``(N, D)``.
 
-    0 where all are one, about -4 where they are spread over the sphere. Wang and Isola (ICML 2020).
+    It is 0 if all are equal, about -4 if they are spread over the sphere. Wang and Isola (ICML
+    2020).
     """
     if len(rows) < 2:
         return 0.0
@@ -36,18 +40,23 @@ def uniformity(rows: Tensor) -> float:
 
 
 def class_similarity(rows: Tensor, classes: Tensor) -> dict[str, float]:
-    """Mean cosine within and between classes, by their mean vectors: ``intra/c`` of class c, ``inter`` over pairs."""
+    """Compute the mean cosine within and between classes.
+
+    The keys are ``intra/c`` for class c, and ``inter``, the mean over pairs of class means.
+    """
     unit = functional.normalize(rows.double(), dim=1)
-    means, found = {}, {}
+    means: dict[int, Tensor] = {}
+    found: dict[str, float] = {}
     for one in torch.unique(classes).tolist():
         members = unit[classes == one]
         means[one] = members.mean(0)
         pairs = len(members) * (len(members) - 1)
         if pairs:
             found[f"intra/{one}"] = float((members.sum(0).square().sum() - len(members)) / pairs)
-    keys = list(means)
-    between = [float(means[a] @ means[b]) for i, a in enumerate(keys) for b in keys[i + 1 :]]
-    return {**found, **({"inter": sum(between) / len(between)} if between else {})}
+    between = [float(a @ b) for a, b in itertools.combinations(means.values(), 2)]
+    if between:
+        found["inter"] = sum(between) / len(between)
+    return found
 
 
 def principal_picture(embeddings: Tensor) -> Tensor:
@@ -63,7 +72,7 @@ def principal_picture(embeddings: Tensor) -> Tensor:
     rows = functional.normalize(flat.double(), dim=0).flatten(1).T
     rows = rows - rows.mean(0)
     components = torch.linalg.svd(rows, full_matrices=False)[2][:3]
-    # The sign of a component is arbitrary; this choice makes the same embeddings the same picture.
+    # The sign of a component is arbitrary; this choice gives the same image every time.
     components = components * components.gather(1, components.abs().argmax(1, keepdim=True)).sign()
     shown = rows @ components.T
     low, high = shown.quantile(0.02, 0), shown.quantile(0.98, 0)
@@ -72,27 +81,32 @@ def principal_picture(embeddings: Tensor) -> Tensor:
 
 
 class EmbeddingDiagnostics:
-    """MONAI handler of a :class:`~monai_semiseg.engines.contrastive.ContrastTrainer`: every epoch, its last batch.
+    """MONAI handler that measures the embeddings of a contrastive trainer after every epoch.
 
-    Measures go to TensorBoard (``contrast/...``), a picture of the embeddings of places to
+    It looks at the last batch of a :class:`~monai_semiseg.engines.contrastive.ContrastTrainer`.
+
+    Measures go to TensorBoard (``contrast/...``), an image of the embeddings of voxels to
     ``embeddings.png``.
 
     Args:
-        folder: of the picture.
+        folder: of the image.
         log_dir: of TensorBoard's events; None writes none.
-        sample: embeddings that uniformity and class similarity look at, at most.
+        sample: maximum number of embeddings for uniformity and class similarity.
         write: whether this process writes.
     """
 
     def __init__(
         self, folder: str, log_dir: str | None = None, sample: int = 1024, write: bool = True
     ) -> None:
-        self.folder, self.log_dir, self.sample, self.write = Path(folder), log_dir, sample, write
+        self.folder = Path(folder)
+        self.log_dir = log_dir
+        self.sample = sample
+        self.write = write
         self.latest: dict[str, float] = {}
         self._writer: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Look after every epoch."""
+        """Measure after every epoch."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
         engine.add_event_handler(Events.COMPLETED, self._close)
 
@@ -102,9 +116,8 @@ class EmbeddingDiagnostics:
         if engine.embeddings is None or not self.write:
             return
         embeddings = engine.embeddings.detach().float().cpu()
-        self.latest = measures(
-            embeddings, None if engine.labels is None else engine.labels.cpu(), self.sample
-        )
+        labels = None if engine.labels is None else engine.labels.cpu()
+        self.latest = measures(embeddings, labels, self.sample)
         if embeddings.ndim > 2:
             _save(principal_picture(embeddings[0]), self.folder / "embeddings.png")
         if self.log_dir is not None:
@@ -120,12 +133,12 @@ class EmbeddingDiagnostics:
 
 
 def measures(embeddings: Tensor, labels: Tensor | None, sample: int) -> dict[str, float]:
-    """All measures of embeddings of two views, one after the other along the batch, with labels if there are any."""
-    first, second = (
-        view.flatten(2).movedim(1, -1).flatten(0, 1) if view.ndim > 2 else view
-        for view in embeddings.chunk(2)
-    )
-    step = max(1, len(first) // sample)  # evenly over all places: no random number is drawn
+    """Compute all measures of the embeddings of two views.
+
+    The views follow each other along the batch; labels are optional.
+    """
+    first, second = (_rows(view) for view in embeddings.chunk(2))
+    step = max(1, len(first) // sample)  # evenly over all voxels: no random number is drawn
     found = {"uniformity": uniformity(first[::step])}
     if labels is None:
         return {"alignment": alignment(first, second), **found}
@@ -133,11 +146,16 @@ def measures(embeddings: Tensor, labels: Tensor | None, sample: int) -> dict[str
     return {**found, **class_similarity(first[::step], classes[::step])}
 
 
+def _rows(view: Tensor) -> Tensor:
+    """Reshape ``(B, D, spatial...)`` or ``(B, D)`` to ``(N, D)``."""
+    return view.flatten(2).movedim(1, -1).flatten(0, 1) if view.ndim > 2 else view
+
+
 def _save(picture: Tensor, path: Path) -> None:
     from PIL import Image
 
     pixels = (picture * 255).round().to(torch.uint8).numpy()
+    size = (pixels.shape[1] * 6, pixels.shape[0] * 6)
+    image = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
     with atomic_path(path) as part:
-        Image.fromarray(pixels).resize(
-            (pixels.shape[1] * 6, pixels.shape[0] * 6), Image.Resampling.NEAREST
-        ).save(part, format="PNG")
+        image.save(part, format="PNG")

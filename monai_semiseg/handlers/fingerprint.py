@@ -1,4 +1,4 @@
-"""What a training is: its data list, plan, config and method, so that another one is not taken for it."""
+"""Fingerprint of a training: data list, plan, config and method, compared on resume."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _TRAINED_ON = ("training", "unlabeled", "validation")
 
 @dataclass(frozen=True)
 class TrainingFingerprint:
-    """One training, in plain values.
+    """Description of one training in plain values.
 
     Attributes:
         bundle: name of the bundle.
         settings: top-level settings, as :func:`~monai_semiseg.bundles.record.settings_of`.
         config: every text and number of the config that is not free, by id.
-        data: sections of the data list that train, each as its number of scans and a hash of them.
+        data: sections of the data list in use, each as its number of scans and their hash.
     """
 
     bundle: str
@@ -35,17 +35,17 @@ class TrainingFingerprint:
     data: dict[str, str]
 
     def facts(self) -> dict[str, Any]:
-        """All that has to stay the same, by name, the data and the method first."""
+        """Return all values that have to stay the same, by name, the data and the method first."""
         sections = {f"datalist {name}": text for name, text in self.data.items()}
         method = {"method": self.config.get("train::trainer::_target_")}
         return {**sections, **method, **self.config}
 
 
 def training_fingerprint(datalist: str, bundle_root: str = ".") -> TrainingFingerprint:
-    """Take the fingerprint of the training whose config this stands in.
+    """Create the fingerprint of the training whose config calls this function.
 
     Args:
-        datalist: JSON file; where it is absent, the scans stand in the config itself.
+        datalist: JSON file; if absent, the scans are part of the config itself.
         bundle_root: bundle folder.
 
     Raises:

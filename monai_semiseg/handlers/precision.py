@@ -1,4 +1,4 @@
-"""Mixed precision: the number format by name, as a config has it, and steps in it."""
+"""Mixed precision: the number format by its name in a config, and training steps in it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from monai_semiseg.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+_CONV3D = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")  # its arguments
 _EMULATED = "_emulated"
 _NAMES = ("auto", "bfloat16", "float16", f"bfloat16{_EMULATED}", f"float16{_EMULATED}")
 # Instructions as torch names them, of x86 and of Arm: each alone is enough.
@@ -56,17 +57,18 @@ def autocast_type(name: str | None, device: torch.device | str) -> torch.dtype |
         return dtype
     gpu = device.type == "cuda"
     _say(
-        f"{torch.cuda.get_device_name(device) if gpu else processor_name()} has no instructions for {name}: float32 is used "
-        f"(autocast_dtype: {name}{_EMULATED} goes on with it, at up to 20 times float32's time)"
+        f"{torch.cuda.get_device_name(device) if gpu else processor_name()} has no instructions "
+        f"for {name}: float32 is used "
+        f"(autocast_dtype: {name}{_EMULATED} uses it, at up to 20 times float32's time)"
     )
     return None
 
 
 def has_instructions(dtype: torch.dtype, device: torch.device) -> bool:
-    """Return whether a device computes in a format itself, and does not only imitate it.
+    """Return whether a device computes in a format natively, not by emulation.
 
-    oneDNN's own test says yes for every AVX-512 processor, also for those that imitate bfloat16 in
-    float32 and win no time by it; so a CPU is asked for its instructions as well.
+    oneDNN's own test is true for every AVX-512 processor, also for those that emulate bfloat16 in
+    float32, which is not faster; so a CPU's instructions are tested as well.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -74,9 +76,8 @@ def has_instructions(dtype: torch.dtype, device: torch.device) -> bool:
     if device.type != "cpu":
         return True
     there = _capabilities()
-    return _onednn_has(dtype) and (
-        not there or any(there.get(name, False) for name in _INSTRUCTIONS[dtype])
-    )
+    listed = any(there.get(name, False) for name in _INSTRUCTIONS[dtype])
+    return _onednn_has(dtype) and (listed or not there)
 
 
 def _onednn_has(dtype: torch.dtype) -> bool:
@@ -86,13 +87,13 @@ def _onednn_has(dtype: torch.dtype) -> bool:
 
 
 def _capabilities() -> Mapping[str, Any]:
-    """What the CPU says of itself; nothing if torch has no list: then oneDNN is asked alone."""
+    """Return the CPU's capabilities; empty if torch has no list: then oneDNN alone is asked."""
     ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     return ask()
 
 
 def processor_name() -> str:
-    """Return what the CPU calls itself."""
+    """Return the name of the CPU."""
     there = _capabilities()
     return str(there.get("cpu_name") or platform.processor() or platform.machine())
 
@@ -118,7 +119,7 @@ def autocast(
 
 @contextmanager
 def training_precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
-    """Autocast for steps with a backward pass; nothing if ``dtype`` is None.
+    """Enable autocast for steps with a backward pass; do nothing if ``dtype`` is None.
 
     On a CPU, :class:`SafeConvolutions` keeps the convolutions in float32 whose bfloat16 gradient is
     wrong.
@@ -131,10 +132,10 @@ def training_precision(device: torch.device, dtype: torch.dtype | None) -> Itera
 class SafeConvolutions(TorchFunctionMode):
     """Keep 3-D convolutions in float32 whose input's first axis is shorter than their kernel.
 
-    The weight gradient that oneDNN gives for them in bfloat16 reads memory nobody wrote (torch
-    2.13; an input of depth d and a kernel of depth k with 1 < d < k): a deep U-Net meets it at its
-    lowest stage, on 2 x 3 x 2 voxels and a kernel of 3. They are the smallest convolutions of a
-    network, so float32 costs nothing there.
+    oneDNN's weight gradient for them in bfloat16 reads uninitialised memory (torch 2.13; an input
+    of depth d and a kernel of depth k with 1 < d < k). This happens in the lowest stage of a deep
+    U-Net, for example on 2 x 3 x 2 voxels with a kernel of 3. These are the smallest convolutions
+    of a network, so float32 costs no time there.
     """
 
     def __torch_function__(
@@ -145,15 +146,14 @@ class SafeConvolutions(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run one of torch's functions, a short convolution in float32."""
+        kwargs = kwargs or {}
         if func is torch.conv3d:
-            names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-            given = {**dict(zip(names, args, strict=False)), **(kwargs or {})}
+            given = {**dict(zip(_CONV3D, args, strict=False)), **kwargs}
             if given["input"].shape[-3] < given["weight"].shape[-3]:
-                tensors = {
-                    name: value.float()
-                    for name, value in given.items()
-                    if isinstance(value, torch.Tensor)
-                }
                 with torch.autocast("cpu", enabled=False):
-                    return func(**{**given, **tensors})
-        return func(*args, **(kwargs or {}))
+                    return func(**{name: _in_float32(value) for name, value in given.items()})
+        return func(*args, **kwargs)
+
+
+def _in_float32(value: Any) -> Any:
+    return value.float() if isinstance(value, torch.Tensor) else value

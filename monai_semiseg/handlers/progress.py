@@ -1,7 +1,8 @@
-"""What a person watches during training: one bar over the whole budget, and a curve beside the weights."""
+"""Progress bar over the whole training, and the learning curve as files."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from monai_semiseg.storage.tables import write_table
 
 
 class TrainingProgress:
-    """MONAI handler: a bar over all iterations with loss, last validation metric and time left.
+    """MONAI handler that shows a progress bar with loss, last validation metric and time left.
 
     Args:
         evaluator: the validation engine, if there is one.
@@ -23,7 +24,8 @@ class TrainingProgress:
     """
 
     def __init__(self, evaluator: Engine | None = None, description: str = "Training") -> None:
-        self.evaluator, self.description = evaluator, description
+        self.evaluator = evaluator
+        self.description = description
         self.bar: Any = None
 
     def attach(self, engine: Engine) -> None:
@@ -48,7 +50,7 @@ class TrainingProgress:
         self.bar.update(engine.state.iteration - self.bar.n)
 
     def _describe(self, engine: Engine) -> None:
-        # Once per epoch only: reading the loss waits for the device.
+        # Only once per epoch, because reading the loss waits for the device.
         shown = {"loss": f"{float(engine.state.output['loss'].detach()):.3f}"}
         metric = last_metric(self.evaluator)
         if metric is not None:
@@ -63,7 +65,9 @@ class TrainingProgress:
 
 
 class LearningCurve:
-    """MONAI handler: ``learning_curve.csv`` and ``.png``, one row per epoch; part of the checkpoint, so it resumes.
+    """MONAI handler that writes ``learning_curve.csv`` and ``.png``, one row per epoch.
+
+    Its rows are part of the checkpoint, so a resumed training continues them.
 
     Args:
         folder: where both files go.
@@ -72,17 +76,19 @@ class LearningCurve:
     """
 
     def __init__(self, folder: str, evaluator: Engine | None = None, write: bool = True) -> None:
-        self.folder, self.evaluator, self.write = Path(folder), evaluator, write
+        self.folder = Path(folder)
+        self.evaluator = evaluator
+        self.write = write
         self.rows: list[list[float]] = []  # iteration, mean loss of the epoch, validation metric
         self._sum: torch.Tensor | float = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Sum up losses without waiting for the device; write after every epoch."""
+        """Add up losses without waiting for the device; write after every epoch."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
+        """Return the rows so far."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -97,7 +103,7 @@ class LearningCurve:
         metric = last_metric(self.evaluator) if validated else None
         mean = float(self._sum) / engine.state.epoch_length
         self._sum = 0.0
-        if mean != mean or mean in (float("inf"), float("-inf")):
+        if not math.isfinite(mean):
             raise ConfigError(
                 f"the loss is {mean} after {engine.state.iteration} iterations",
                 expected="a finite loss",
@@ -105,18 +111,22 @@ class LearningCurve:
             )
         self.rows.append([engine.state.iteration, mean, float("nan") if metric is None else metric])
         if self.write:
-            table = [
-                [int(i), f"{loss:.6f}", "" if m != m else f"{m:.6f}"] for i, loss, m in self.rows
-            ]
             header = ["iteration", "loss", "validation"]
+            table = [_formatted(*row) for row in self.rows]
             write_table(self.folder / "learning_curve.csv", header, table)
             draw_curve(self.rows, self.folder / "learning_curve.png")
 
 
+def _formatted(iteration: float, loss: float, metric: float) -> list[Any]:
+    return [int(iteration), f"{loss:.6f}", "" if math.isnan(metric) else f"{metric:.6f}"]
+
+
 def last_metric(evaluator: Engine | None) -> float | None:
-    """The evaluator's key metric; None before its first run."""
-    name = getattr(evaluator.state, "key_metric_name", None) if evaluator is not None else None
-    value = evaluator.state.metrics.get(name) if evaluator is not None and name else None
+    """Return the evaluator's key metric; None before its first run."""
+    if evaluator is None:
+        return None
+    name = getattr(evaluator.state, "key_metric_name", None)
+    value = evaluator.state.metrics.get(name) if name else None
     return None if value is None else float(value)
 
 
@@ -130,15 +140,12 @@ def draw_curve(rows: list[list[float]], path: Path) -> None:
     axes.plot(iterations, [row[1] for row in rows], color="tab:blue", label="training loss")
     axes.set_xlabel("iteration")
     axes.set_ylabel("loss", color="tab:blue")
-    points = [(row[0], row[2]) for row in rows if row[2] == row[2]]
+    points = [(row[0], row[2]) for row in rows if not math.isnan(row[2])]
     if points:
         right = axes.twinx()
-        right.plot(
-            *zip(*points, strict=True), color="tab:orange", marker=".", label="validation Dice"
-        )
-        best = max(points, key=lambda point: point[1])
-        right.set_ylabel(
-            f"validation Dice (best {best[1]:.4f} at {int(best[0])})", color="tab:orange"
-        )
+        steps, dice = zip(*points, strict=True)
+        right.plot(steps, dice, color="tab:orange", marker=".", label="validation Dice")
+        at, best = max(points, key=lambda point: point[1])
+        right.set_ylabel(f"validation Dice (best {best:.4f} at {int(at)})", color="tab:orange")
     with atomic_path(path) as part:
         figure.savefig(part, dpi=110)

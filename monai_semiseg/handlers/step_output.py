@@ -1,4 +1,4 @@
-"""What a training step leaves for handlers."""
+"""Output of a training step, as handlers read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class StepOutput(list[dict[str, Tensor]]):
-    """What a step leaves in ``engine.state.output``: a list of one dictionary whose entries can be asked for by name.
+    """List of one dictionary for ``engine.state.output``, whose entries are also read by name.
 
     MONAI's handlers expect the list that decollating a batch gives (``from_engine(['loss'],
     first=True)``, as MLflow tracking has it); losses of a whole batch have nothing to decollate.
@@ -18,5 +18,5 @@ class StepOutput(list[dict[str, Tensor]]):
         super().__init__([entries])
 
     def __getitem__(self, key: Any) -> Any:
-        """An entry by its name, or the dictionary by its number."""
+        """Return an entry by its name, or the dictionary by its index."""
         return super().__getitem__(0)[key] if isinstance(key, str) else super().__getitem__(key)

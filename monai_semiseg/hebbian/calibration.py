@@ -1,9 +1,10 @@
-"""Bring every layer's output to zero mean and unit variance, by its own weights, in one forward pass."""
+"""Data-dependent calibration: standardise the output of every layer in one forward pass."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,26 +27,27 @@ def calibrate(
     layers: Mapping[str, Convolution] | None = None,
     run: Callable[[Tensor], object] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Rescale convolutions in the order in which they run, so that every output channel is standardised on ``images``.
+    """Rescale convolutions so that every output channel is standardised on ``images``.
 
     With mean ``m_o`` and standard deviation ``s_o`` of output channel o over scans and voxels::
 
         W_o <- W_o / s_o        b_o <- (b_o - m_o) / s_o
 
-    A layer is linear, so its output is corrected on the spot, and the layers after it already see
-    the corrected one: one pass calibrates all. A layer without a bias is rescaled only; a channel
-    that does not vary is left as it is. Local rules fix the direction of filters, not their length;
-    without this, residual paths without normalisation blow up, and an optimiser's steps are too
-    large or too small for what it finds. Compare Mishkin and Matas, All you need is a good init
-    (ICLR 2016); Krahenbuhl et al., Data-dependent initializations of CNNs (ICLR 2016).
+    A layer is linear, so its output can be corrected at once, and later layers get the corrected
+    output: one pass calibrates all layers. A layer without a bias is only rescaled; a constant
+    channel is not changed. Local rules determine the direction of filters, not their length;
+    without calibration, activations grow along residual paths without normalisation, and an
+    optimiser's steps are too large or too small for the weights. Compare Mishkin and Matas, All you
+    need is a good init (ICLR 2016); Krahenbuhl et al., Data-dependent initializations of CNNs (ICLR
+    2016).
 
     Args:
-        network: any network; modes and hooks are as before afterwards.
+        network: any network; its modes and hooks are restored afterwards.
         images: unlabelled scans, ``(B, C, spatial...)``; all statistics are theirs.
         include: patterns of layers, see :func:`~monai_semiseg.hebbian.layers.selected`.
-        exclude: patterns of layers to leave; None: the output head.
+        exclude: patterns of layers to leave out; None: the output head.
         layers: the layers themselves, instead of patterns.
-        run: how images go through the network, if not as they are.
+        run: forward pass of images; the network itself by default.
 
     Returns:
         For every layer, mean absolute mean and mean standard deviation of its output before the
@@ -60,18 +62,12 @@ def calibrate(
         layer.register_forward_hook(_corrector(name, layer, found))
         for name, layer in chosen.items()
     ]
-    modes = {module: module.training for module in network.modules()}
     try:
-        network.train()  # batch normalisation by these images; its running statistics follow
-        for module in network.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.eval()
-        (run or network)(images)
+        with _batch_statistics(network):
+            (run or network)(images)
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     if not any(deviation > 0 for _, deviation in found.values()):
         raise ConfigError(
             "no layer's output varies on the given images",
@@ -79,6 +75,21 @@ def calibrate(
             remedy="check the scans with monai-semiseg check",
         )
     return found
+
+
+@contextmanager
+def _batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Normalise by batch statistics, without dropout, within the block."""
+    modes = {module: module.training for module in network.modules()}
+    network.train()  # running statistics of batch normalisation follow
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _corrector(name: str, layer: Convolution, found: dict[str, tuple[float, float]]) -> Any:
@@ -102,7 +113,7 @@ def _corrector(name: str, layer: Convolution, found: dict[str, tuple[float, floa
 
 
 def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel, over scans, voxels and processes."""
+    """Return mean and standard deviation per channel, over scans, voxels and processes."""
     axes = [0, *range(2, output.ndim)]
     values = output.float() if output.dtype != torch.float64 else output
     count = torch.tensor(float(values[:, 0].numel()), device=values.device, dtype=torch.float64)
@@ -110,9 +121,8 @@ def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
     centred = values - mean.to(values.dtype).reshape(1, -1, *[1] * (output.ndim - 2))
     squares = _over_processes(torch.linalg.vector_norm(centred, dim=axes).double() ** 2)
     deviation = (squares / count).sqrt()
-    return mean, deviation * (
-        deviation > 1e-6 * mean.abs()
-    )  # what rounding leaves of a constant is none
+    above_rounding = deviation > 1e-6 * mean.abs()
+    return mean, deviation * above_rounding
 
 
 def _over_processes(value: Tensor) -> Tensor:
@@ -122,7 +132,7 @@ def _over_processes(value: Tensor) -> Tensor:
 
 
 def _scale_filters(layer: Convolution, factor: Tensor) -> None:
-    """Multiply what leads to every output channel."""
+    """Multiply the weights of every output channel by its factor."""
     if not isinstance(layer, TRANSPOSED):
         layer.weight *= factor.reshape(-1, *[1] * (layer.weight.ndim - 1))
         return

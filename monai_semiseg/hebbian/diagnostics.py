@@ -1,4 +1,4 @@
-"""What to look at while a network learns locally: how far filters moved, whether they collapsed, who never wins."""
+"""Diagnostics of Hebbian layers: change of filters, collapse, dead filters."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from monai_semiseg.storage.files import atomic_path
 
 @dataclass(frozen=True)
 class LayerReport:
-    """How a layer stands.
+    """State of a layer during learning.
 
     Attributes:
         change: ``||W - W_start|| / ||W_start||``.
-        cosine: mean absolute cosine between two filters; 1 where all are the same (collapse).
-        dead: share of filters that win less than a tenth of what an even split would give them.
-        entropy: of the winners, 1 where all filters win equally often, 0 where one always does.
+        cosine: mean absolute cosine between two filters; 1 if all are equal (collapse).
+        dead: share of filters that win less than a tenth of an equal share.
+        entropy: of the winners, 1 if all filters win equally often, 0 if one always wins.
     """
 
     change: float
@@ -32,7 +32,7 @@ class LayerReport:
 
     @property
     def collapsed(self) -> bool:
-        """Whether filters have become one, or one filter has won nearly everything."""
+        """Return whether filters are nearly equal, or one filter wins nearly everything."""
         return self.cosine > 0.9 or self.entropy < 0.1
 
 
@@ -40,15 +40,19 @@ class LayerReport:
 def report(
     layer: Convolution, start: Tensor, banks: Sequence[Tensor], sums: Sequence[Sums]
 ) -> LayerReport:
-    """Measure a layer; several banks are averaged."""
+    """Measure a layer; several filter banks are averaged."""
     change = ((layer.weight - start).norm() / start.norm().clamp_min(1e-30)).item()
     cosine = [mean_cosine(bank) for bank in banks]
     dead, entropy = zip(*(_winners(one.wins) for one in sums), strict=True)
-    return LayerReport(change, *(sum(values) / len(values) for values in (cosine, dead, entropy)))
+    return LayerReport(change, _average(cosine), _average(dead), _average(entropy))
+
+
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def mean_cosine(filters: Tensor) -> float:
-    """Mean absolute cosine between different filters ``(C, patch...)``; 0 for a single one."""
+    """Compute the mean absolute cosine between filters ``(C, patch...)``; 0 for one filter."""
     unit = torch.nn.functional.normalize(filters.flatten(1).double(), dim=1)
     count = len(unit)
     if count < 2:
@@ -57,47 +61,44 @@ def mean_cosine(filters: Tensor) -> float:
 
 
 def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
-    """What to tell the user, if a layer has collapsed."""
-    gone = [name for name, one in reports.items() if one.collapsed]
-    if not gone:
+    """Return a warning if a layer has collapsed, else None."""
+    collapsed = [name for name, one in reports.items() if one.collapsed]
+    if not collapsed:
         return None
-    worst = reports[gone[0]]
+    first = reports[collapsed[0]]
     return (
-        f"{len(gone)} of {len(reports)} layers have collapsed, first {gone[0]} (cosine {worst.cosine:.2f}, winner "
-        f"entropy {worst.entropy:.2f}): lower the rate or the inverse temperature, or use HebbianPCA"
+        f"{len(collapsed)} of {len(reports)} layers have collapsed, first {collapsed[0]} "
+        f"(cosine {first.cosine:.2f}, winner entropy {first.entropy:.2f}): "
+        "lower the rate or the inverse temperature, or use HebbianPCA"
     )
 
 
 def scalars(reports: Mapping[str, LayerReport]) -> dict[str, float]:
-    """``layer/measure`` -> value, for TensorBoard."""
-    return {
-        f"{name}/{key}": value
-        for name, one in reports.items()
-        for key, value in asdict(one).items()
-    }
+    """Return the measures by ``layer/measure``, for TensorBoard."""
+    found = {}
+    for name, one in reports.items():
+        found.update({f"{name}/{key}": value for key, value in asdict(one).items()})
+    return found
 
 
 def draw_filters(weight: Tensor, path: Path) -> None:
-    """Draw a layer's filters: every row one filter, middle slices of its first input channel along every axis."""
+    """Draw the filters of a layer, one filter per row.
+
+    Shown are the middle slices of its first input channel along every axis.
+    """
     from matplotlib.figure import Figure
 
     filters = weight.detach().float().cpu()[:32, 0]
-    views = (
-        [filters]
-        if filters.ndim == 3
-        else [filters.select(1 + a, filters.shape[1 + a] // 2) for a in range(3)]
-    )
+    views = [filters]
+    if filters.ndim > 3:
+        views = [filters.select(1 + a, filters.shape[1 + a] // 2) for a in range(3)]
+    width = 1 / len(filters)
+    height = 1 / len(views)
     figure = Figure(figsize=(len(filters) * 0.5 + 0.2, len(views) * 0.5 + 0.2))
     for row, view in enumerate(views):
         for column, tile in enumerate(view):
-            axes = figure.add_axes(
-                (
-                    column / len(filters),
-                    1 - (row + 1) / len(views),
-                    0.9 / len(filters),
-                    0.9 / len(views),
-                )
-            )
+            box = (column * width, 1 - (row + 1) * height, 0.9 * width, 0.9 * height)
+            axes = figure.add_axes(box)
             reach = float(tile.abs().max()) or 1.0
             axes.imshow(tile, cmap="RdBu_r", vmin=-reach, vmax=reach)
             axes.set_axis_off()
@@ -106,12 +107,11 @@ def draw_filters(weight: Tensor, path: Path) -> None:
 
 
 def _winners(wins: Tensor) -> tuple[float, float]:
-    """Share of dead filters and normalised entropy of the winners."""
+    """Return the share of dead filters and the normalised entropy of the winners."""
     share = wins / wins.sum().clamp_min(1)
     count = len(wins)
     if count < 2:
         return 0.0, 1.0
-    entropy = -(share * share.clamp_min(1e-30).log()).sum() / torch.log(
-        share.new_tensor(float(count))
-    )
+    most = torch.log(share.new_tensor(float(count)))
+    entropy = -(share * share.clamp_min(1e-30).log()).sum() / most
     return float((share < 0.1 / count).double().mean()), float(entropy)

@@ -1,4 +1,4 @@
-"""How a layer is seen as banks of filters: a convolution as one, a transposed one swapped, or tap by tap."""
+"""Layers as banks of filters: convolutions as one, transposed ones swapped or tap by tap."""
 
 from __future__ import annotations
 
@@ -15,50 +15,53 @@ from monai_semiseg.hebbian.rules import Rule
 
 
 class Form(Protocol):
-    """A layer's weight as banks of filters ``(C, patch...)``."""
+    """Layer weight as banks of filters ``(C, patch...)``."""
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """For every bank: geometry, what its patches are of, and its responses, from the layer's input and output."""
+        """Return for every bank: geometry, the map its patches come from, and its responses.
+
+        The maps are the input and output of the layer.
+        """
         ...
 
     def banks(self, weight: Tensor) -> list[Tensor]:
-        """The filters of every bank."""
+        """Return the filters of every bank."""
         ...
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
-        """The inverse of :meth:`banks`."""
+        """Return the layer's weight from its banks, the inverse of :meth:`banks`."""
         ...
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
-        """``dW`` of the layer, in float64."""
+        """Compute ``dW`` of the layer, in float64."""
         ...
 
 
 class ConvolutionForm:
-    """A convolution: its output responds to patches of its input."""
+    """Convolution, whose output responds to patches of its input."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """The input's patches, the output's responses."""
+        """Return the input for the patches, the output for the responses."""
         return [(self.geometry, given, output)]
 
     def banks(self, weight: Tensor) -> list[Tensor]:
-        """The weight as it is."""
+        """Return the weight unchanged."""
         return [weight]
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
-        """The weight as it is."""
+        """Return the weight unchanged."""
         return banks[0]
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
-        """``g (hebbian - decay)``."""
+        """Compute ``g (hebbian - decay)``."""
         return _step(*terms(rule, sums[0], weight))
 
 
 class SwapForm(ConvolutionForm):
-    """S: a transposed convolution as the convolution that leads from its output back to its input.
+    """Transposed convolution as the convolution from its output back to its input (S).
 
     Filters are ``w_i = W_{i,.,.}`` over output channels and taps; the input ``x_i`` responds to the
     patch of the output that its site writes into, read back from the complete output. Ciampi et
@@ -66,16 +69,16 @@ class SwapForm(ConvolutionForm):
     """
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """The output's patches, the input's responses."""
+        """Return the output for the patches, the input for the responses."""
         return [(self.geometry, output, given)]
 
 
 class PerTapForm:
-    """T: every tap of a transposed convolution is a 1 x 1 layer of its own, from the input to the voxels it writes.
+    """Transposed convolution with every tap as a 1 x 1 layer from input to output voxels (T).
 
     Filters are ``W_{.,o,t}`` over input channels. With ``summed``, the decays of all taps are
-    subtracted from every tap, as the published code does; that takes away ``taps`` times too much,
-    and has no fixed point of its own. Ciampi et al., arXiv 2412.03192 ("-T").
+    subtracted from every tap, as the published code does; that decay is about ``taps`` times too
+    large, and has no fixed point. Ciampi et al., arXiv 2412.03192 ("-T").
 
     Args:
         geometry: of the transposed layer.
@@ -83,61 +86,59 @@ class PerTapForm:
     """
 
     def __init__(self, geometry: Geometry, summed: bool = False) -> None:
-        self.geometry, self.summed = geometry, summed
+        self.geometry = geometry
+        self.summed = summed
         ones = (1,) * len(geometry.kernel)
         self.point = Geometry(ones, ones, (0,) * len(ones), ones, geometry.groups)
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
-        """The input's voxels; what every tap writes."""
+        """Return the input's voxels and the output of every tap."""
         boxes = self.geometry.tap_boxes(tuple(output.shape[2:]), tuple(given.shape[2:]))
         return [(self.point, given[:, :, *sites], output[:, :, *voxels]) for voxels, sites in boxes]
 
     def banks(self, weight: Tensor) -> list[Tensor]:
-        """``taps`` banks ``(C_out, C_in / groups, 1...)``."""
+        """Return ``taps`` banks ``(C_out, C_in / groups, 1...)``."""
         groups = self.geometry.groups
-        taps = (
-            weight.reshape(groups, -1, weight.shape[1], self.geometry.taps)
-            .permute(3, 0, 2, 1)
-            .flatten(1, 2)
-        )
+        grouped = weight.reshape(groups, -1, weight.shape[1], self.geometry.taps)
+        taps = grouped.permute(3, 0, 2, 1).flatten(1, 2)
         return [tap.reshape(*tap.shape, *self.point.kernel) for tap in taps]
 
     def weight(self, banks: Sequence[Tensor]) -> Tensor:
-        """Back to ``(C_in, C_out / groups, kernel...)``."""
+        """Return the weight ``(C_in, C_out / groups, kernel...)``."""
         taps = torch.stack([bank.flatten(1) for bank in banks])
-        grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2]).permute(
-            1, 3, 2, 0
-        )
+        grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2])
+        grouped = grouped.permute(1, 3, 2, 0)
         return grouped.reshape(-1, grouped.shape[2], *self.geometry.kernel)
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
-        """Of every tap ``g (hebbian - decay)``, or with the sum of all taps' decays."""
+        """Compute ``g (hebbian - decay)`` of every tap, or with the sum of all taps' decays."""
         parts = [terms(rule, one, bank) for one, bank in zip(sums, self.banks(weight), strict=True)]
-        everything = torch.stack([decay for _, decay, _ in parts]).sum(0)
-        return self.weight([_step(h, everything if self.summed else d, g) for h, d, g in parts])
+        decays = [decay for _, decay, _ in parts]
+        if self.summed:
+            decays = [torch.stack(decays).sum(0)] * len(parts)
+        steps = [_step(h, decay, g) for (h, _, g), decay in zip(parts, decays, strict=True)]
+        return self.weight(steps)
 
 
 def form_of(layer: Convolution, transposed: str) -> Form:
-    """The form of a layer.
+    """Return the form of a layer.
 
     Args:
         layer: a convolution.
-        transposed: ``swap``, ``per_tap`` or ``per_tap_summed``: how transposed convolutions are
-            seen.
+        transposed: form of transposed convolutions: ``swap``, ``per_tap`` or
+            ``per_tap_summed``.
 
     Raises:
-        ConfigError: If there is no such form, or the layer pads in a way that has none.
+        ConfigError: If there is no such form, or none for the layer's padding.
     """
     if transposed not in ("swap", "per_tap", "per_tap_summed"):
         raise ConfigError(f"transposed {transposed!r}", expected="swap, per_tap or per_tap_summed")
     geometry = Geometry.of(layer)
     if not isinstance(layer, TRANSPOSED):
         return ConvolutionForm(geometry)
-    return (
-        SwapForm(geometry)
-        if transposed == "swap"
-        else PerTapForm(geometry, transposed == "per_tap_summed")
-    )
+    if transposed == "swap":
+        return SwapForm(geometry)
+    return PerTapForm(geometry, summed=transposed == "per_tap_summed")
 
 
 def _step(hebbian: Tensor, decay: Tensor, gain: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where the sites of a convolution lie, and sums over all of them without building a patch matrix."""
+"""Sites of a convolution, and sums over all of them without a patch matrix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 @dataclass(frozen=True)
 class Geometry:
-    """Kernel, stride, padding (voxels) and dilation along every axis, and the number of channel groups.
+    """Kernel, stride, padding (voxels) and dilation along every axis, and number of channel groups.
 
     A site ``n`` of the small grid sees, at tap ``k``, the voxel ``n stride + k dilation - padding``
     of the large one; outside of it there are zeros. A convolution reads there, a transposed
@@ -37,7 +37,7 @@ class Geometry:
 
     @classmethod
     def of(cls, layer: Convolution) -> Geometry:
-        """Geometry of a layer whose zero padding is the same on both sides.
+        """Return the geometry of a layer whose zero padding is the same on both sides.
 
         Raises:
             ConfigError: If it pads otherwise.
@@ -58,11 +58,11 @@ class Geometry:
 
     @property
     def taps(self) -> int:
-        """Number of kernel taps."""
+        """Return the number of kernel taps."""
         return int(torch.tensor(self.kernel).prod())
 
     def correlate(self, large: Tensor, small: Tensor) -> Tensor:
-        """``sum_n small_n x patch_n(large)``: the weight gradient of a convolution, by the framework's own kernel.
+        """Compute ``sum_n small_n x patch_n(large)``, the weight gradient of a convolution.
 
         Args:
             large: ``(B, C, spatial...)``.
@@ -90,7 +90,7 @@ class Geometry:
         return result
 
     def patch_sum(self, large: Tensor, sites: tuple[int, ...]) -> Tensor:
-        """``sum_n patch_n(large)``, ``(C, kernel...)`` in float64, by sums along one axis after the other.
+        """Compute ``sum_n patch_n(large)``, ``(C, kernel...)``, in float64, axis by axis.
 
         Args:
             large: ``(B, C, spatial...)``.
@@ -98,9 +98,10 @@ class Geometry:
         """
         result = large
         for axis in range(len(self.kernel)):
-            # The axis that is summed is always the third; its taps are put last, so the axes keep
-            # their order.
-            size, taps = result.shape[2], range(self.kernel[axis])
+            # The axis that is summed is always the third; its taps become the last axis, so that
+            # the order of axes is kept.
+            size = result.shape[2]
+            taps = range(self.kernel[axis])
             spans = [self._span(axis, tap, sites[axis], size)[0] for tap in taps]
             parts = [result[:, :, span].sum(2) for span in spans]
             result = torch.stack(parts, -1)
@@ -109,7 +110,7 @@ class Geometry:
     def tap_boxes(
         self, size: tuple[int, ...], sites: tuple[int, ...]
     ) -> list[tuple[Slices, Slices]]:
-        """For every tap, in the kernel's order: the voxels that it sees, and the sites from which it sees them.
+        """Return the voxels that each tap sees and the sites that see them, in the kernel's order.
 
         Args:
             size: of the large grid.
@@ -117,20 +118,19 @@ class Geometry:
         """
         boxes = []
         for tap in product(*map(range, self.kernel)):
-            spans = [
-                self._span(axis, tap[axis], sites[axis], size[axis]) for axis in range(len(size))
-            ]
-            voxels, places = zip(*spans, strict=True)
-            boxes.append((voxels, places))
+            spans = [self._span(axis, tap[axis], sites[axis], n) for axis, n in enumerate(size)]
+            voxels = tuple(span for span, _ in spans)
+            seen_from = tuple(span for _, span in spans)
+            boxes.append((voxels, seen_from))
         return boxes
 
     def slabs(
         self, large: Tensor, small: Tensor, values: int = 1 << 22
     ) -> Iterator[tuple[Geometry, Tensor, Tensor]]:
-        """Scan after scan, and slab after slab of sites along the first axis, with what these sites see of the other.
+        """Yield slabs of sites along the first axis, scan after scan, with the voxels they see.
 
-        Sums over all parts are sums over the whole; a part is no larger than about ``values``
-        numbers, unless a single layer of sites is.
+        The sums of all slabs add up to the sum over all sites. A slab has at most about ``values``
+        numbers, unless one layer of sites has more.
 
         Args:
             large: ``(B, C, spatial...)``.
@@ -142,13 +142,15 @@ class Geometry:
         scans = max(1, values // max(1, large[0].numel(), small[0].numel()))
         inner = self if thick == sites else replace(self, padding=(0, *self.padding[1:]))
         for first in range(0, len(large), scans):
-            some, responses = large[first : first + scans], small[first : first + scans]
+            some = large[first : first + scans]
+            responses = small[first : first + scans]
             for begin in range(0, sites, thick):
                 part = responses[:, :, begin : begin + thick]
-                yield inner, some if inner is self else self._seen(some, begin, part.shape[2]), part
+                seen = some if inner is self else self._seen(some, begin, part.shape[2])
+                yield inner, seen, part
 
     def _seen(self, large: Tensor, begin: int, sites: int) -> Tensor:
-        """What a slab of sites sees along the first axis, with zeros outside."""
+        """Return the voxels that a slab of sites sees along the first axis, with zeros outside."""
         low = begin * self.stride[0] - self.padding[0]
         high = low + (sites - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1
         size = large.shape[2]
@@ -159,12 +161,11 @@ class Geometry:
         return functional.pad(seen, [0, 0] * (len(self.kernel) - 1) + [before, after])
 
     def _span(self, axis: int, tap: int, sites: int, size: int) -> tuple[slice, slice]:
-        """Along one axis: the voxels that a tap sees, less those outside, and the sites that see them."""
+        """Return the voxels that a tap sees along one axis, and the sites that see them."""
         offset = tap * self.dilation[axis] - self.padding[axis]
         stride = self.stride[axis]
         begin = max(0, -(offset // stride))
         end = max(begin, min(sites, (size - 1 - offset) // stride + 1))
         first = begin * stride + offset
-        return slice(
-            first, first + (end - begin - 1) * stride + 1 if end > begin else first, stride
-        ), slice(begin, end)
+        last = first + (end - begin - 1) * stride + 1 if end > begin else first
+        return slice(first, last, stride), slice(begin, end)

@@ -1,4 +1,4 @@
-"""Which layers of a stock network learn."""
+"""Selection of the layers that learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai_semiseg.hebbian.geometry import CONVOLUTIONS, Convolution
 
 
 def convolutions(network: nn.Module) -> dict[str, Convolution]:
-    """All convolutions and transposed convolutions by name, each once, in the order of their registration.
+    """Return all convolutions and transposed convolutions by name, in the order of registration.
 
     Raises:
         ConfigError: If there are none.
@@ -29,7 +29,9 @@ def convolutions(network: nn.Module) -> dict[str, Convolution]:
 
 
 def head(network: nn.Module) -> list[str]:
-    """The output head: the last convolutions, as far back as they already have the output's number of channels.
+    """Return the names of the output head.
+
+    These are the last convolutions, as far back as they have the output's number of channels.
 
     Found from the order of registration, which in MONAI's networks is that of execution; deep
     supervision heads of DynUNet are among them. For a network built otherwise, name the layers.
@@ -47,36 +49,40 @@ def head(network: nn.Module) -> list[str]:
 def selected(
     network: nn.Module, include: Sequence[str] = ("*",), exclude: Sequence[str] | None = None
 ) -> dict[str, Convolution]:
-    """Convolutions that learn.
+    """Select the convolutions that learn.
 
     Args:
         network: any network.
         include: shell-style patterns (``*``, ``?``, ``[...]``) of module names.
-        exclude: patterns of names that are left alone; None leaves out :func:`head`, ``()``
+        exclude: patterns of names that do not learn; None leaves out :func:`head`, ``()``
             nothing.
 
     Raises:
         ConfigError: If a pattern matches no convolution, or none is left.
     """
     layers = convolutions(network)
-    out = (
-        head(network)
-        if exclude is None
-        else [name for p in exclude for name in _matching(p, list(layers))]
-    )
-    wanted = {name for pattern in include for name in _matching(pattern, list(layers))}
-    chosen = {name: layer for name, layer in layers.items() if name in wanted and name not in out}
+    names = list(layers)
+    left_out = head(network) if exclude is None else _matching_any(exclude, names)
+    wanted = set(_matching_any(include, names)) - set(left_out)
+    chosen = {name: layer for name, layer in layers.items() if name in wanted}
     if not chosen:
         raise ConfigError(
             f"no convolution of {type(network).__name__} is left to learn",
-            expected=f"some of {', '.join(list(layers)[:3])}, ...",
+            expected=f"some of {', '.join(names[:3])}, ...",
             remedy="widen include, or narrow exclude",
         )
     return chosen
 
 
+def _matching_any(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    found = []
+    for pattern in patterns:
+        found += _matching(pattern, names)
+    return found
+
+
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
-    """Names of modules that match, or that lie inside of a module that does."""
+    """Return names of modules that match, or that lie inside a module that does."""
     found = [n for n in names if fnmatchcase(n, pattern) or fnmatchcase(n, pattern + ".*")]
     if not found:
         near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.3)

@@ -1,4 +1,4 @@
-"""Attach local learning to a stock network from outside: its modules and the keys of its state stay as they are."""
+"""Local learning attached to a network by hooks: modules and state dict keys stay unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.hebbian.diagnostics import LayerReport, report
 from monai_semiseg.hebbian.forms import form_of
-from monai_semiseg.hebbian.geometry import Convolution
+from monai_semiseg.hebbian.geometry import Convolution, Geometry
 from monai_semiseg.hebbian.layers import selected
 from monai_semiseg.hebbian.plasticity import Sums, observe
 from monai_semiseg.hebbian.rules import Rule
@@ -23,28 +23,28 @@ logger = logging.getLogger(__name__)
 
 
 class HebbianLearner:
-    """Every chosen convolution of a network learns from its own input and output, by a local rule.
+    """Local learning of every selected convolution from its own input and output.
 
     Between :meth:`attach` and :meth:`detach`, forward passes are observed: each layer's sums are
-    taken as it runs, so that no activation is kept. :meth:`step` then changes the weights, ``W <- W
-    + rate dW``, and brings the filters back to length 1 where the rule calls for it. Under torchrun
-    the sums are added up over all processes: several processes learn what one would from their
+    computed when it runs, so no activation is stored. :meth:`step` then changes the weights, ``W <-
+    W + rate dW``, and normalises the filters to length 1 if the rule requires it. Under torchrun
+    the sums are added up over all processes: several processes learn the same as one with their
     joint batch.
 
-    :meth:`prepare` gives the filters the rule's length and clears the biases, which do not learn;
+    :meth:`prepare` sets the filters to the rule's length and the biases, which do not learn, to 0;
     calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
 
     Args:
         network: any network with convolutions.
         rule: a rule of :mod:`monai_semiseg.hebbian.rules`.
-        transposed: how transposed convolutions learn, see
+        transposed: form of transposed convolutions, see
             :func:`~monai_semiseg.hebbian.forms.form_of`.
         include: patterns of layers that learn.
         exclude: patterns of layers that do not; None: the output head.
-        centre: take out every layer's mean patch.
-        standardise: measure responses in their standard deviation.
-        shuffled: a control: the entries of every filter's update change places at random, so that
-            filters move as far but learn nothing.
+        centre: subtract every layer's mean patch.
+        standardise: divide responses by their standard deviation.
+        shuffled: control experiment: the entries of every filter's update are permuted at random,
+            so that filters move as far but learn nothing.
 
     Raises:
         ConfigError: If a pattern matches nothing or the network has no convolution.
@@ -62,10 +62,12 @@ class HebbianLearner:
         standardise: bool = True,
         shuffled: bool = False,
     ) -> None:
-        self.network, self.rule = network, rule
+        self.network = network
+        self.rule = rule
         self.layers: dict[str, Convolution] = selected(network, include, exclude)
         self.forms = {name: form_of(layer, transposed) for name, layer in self.layers.items()}
-        self.centre, self.standardise = centre, standardise
+        self.centre = centre
+        self.standardise = standardise
         self.shuffled = shuffled
         self.sums: dict[str, list[Sums]] = {}
         self.start: dict[str, Tensor] = {}
@@ -75,7 +77,7 @@ class HebbianLearner:
 
     @torch.no_grad()
     def prepare(self) -> None:
-        """Filters of the rule's length, biases of 0."""
+        """Set the filters to the rule's length and the biases to 0."""
         for name, layer in self.layers.items():
             self._scale(name, self.rule.radius, self.rule.radius)
             if layer.bias is not None:
@@ -122,11 +124,12 @@ class HebbianLearner:
             layer.weight += (rate * change).to(layer.weight.dtype)
             self._bound(name)
             changes.append((layer.weight - before).norm() / before.norm())
-        self._last, self.sums = self.sums, {}
+        self._last = self.sums
+        self.sums = {}
         return torch.stack(changes).mean()
 
     def reports(self) -> dict[str, LayerReport]:
-        """How every layer stands, by the last step's sums."""
+        """Report the state of every layer, by the last step's sums."""
         return {
             name: report(
                 self.layers[name],
@@ -143,72 +146,69 @@ class HebbianLearner:
         @torch.no_grad()
         def hook(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
             views = form.views(given[0].detach(), output.detach())
-            new = [
-                observe(
-                    self.rule,
-                    *view,
-                    centre=self.centre,
-                    standardise=self.standardise,
-                    reduce=_over_processes,
-                )
-                for view in views
-            ]
+            new = [self._observe(*view) for view in views]
             old = self.sums.get(name)
             self.sums[name] = new if old is None else [a + b for a, b in zip(old, new, strict=True)]
 
         return hook
 
+    def _observe(self, geometry: Geometry, large: Tensor, small: Tensor) -> Sums:
+        return observe(
+            self.rule,
+            geometry,
+            large,
+            small,
+            centre=self.centre,
+            standardise=self.standardise,
+            reduce=_over_processes,
+        )
+
     def _check(self) -> None:
-        """One look at the device for all layers: are numbers finite, do layers see anything vary."""
-        flags = torch.stack(
-            [
-                torch.stack(
-                    [
-                        torch.stack([one.finite for one in sums]).all(),
-                        torch.stack([one.variance > 0 for one in sums]).any(),
-                    ]
-                )
-                for sums in self.sums.values()
-            ]
-        ).tolist()
+        """Check that activations are finite and vary, with one transfer from the device."""
+        flags = torch.stack([_flags(sums) for sums in self.sums.values()]).tolist()
         for name, (finite, _) in zip(self.sums, flags, strict=True):
             if not finite:
                 raise ConfigError(
                     f"layer {name} saw numbers that are not finite",
                     expected="finite activations",
-                    remedy="check the scans with monai-semiseg check, lower the rate, or leave the autocast out",
+                    remedy="check the scans with monai-semiseg check, lower the rate, "
+                    "or switch autocast off",
                 )
-        silent = [name for name, (_, varies) in zip(self.sums, flags, strict=True) if not varies]
-        if silent and not self._warned:
+        constant = [name for name, (_, varies) in zip(self.sums, flags, strict=True) if not varies]
+        if constant and not self._warned:
             self._warned = True
             logger.warning(
                 "%d layers (%s first) saw constant input: is the batch empty or masked?",
-                len(silent),
-                silent[0],
+                len(constant),
+                constant[0],
             )
 
     def _bound(self, name: str) -> None:
-        """Length 1 where the rule calls for it, else no more than at the start.
+        """Normalise filters to length 1 if the rule requires it, else to at most initial length.
 
-        In the swapped form nothing else holds back a filter of SoftHebb that keeps losing: its
+        In the swapped form a SoftHebb filter that always loses would grow without this bound: its
         length does not change its response.
         """
         self._scale(name, 1.0 if self.rule.spherical else 0.0, self.rule.radius)
 
     def _scale(self, name: str, least: float, most: float) -> None:
-        """Bring the length of every filter between two bounds."""
-        layer, form = self.layers[name], self.forms[name]
+        """Clamp the length of every filter between two bounds."""
+        layer = self.layers[name]
+        form = self.forms[name]
         banks = []
         for bank in form.banks(layer.weight):
-            norm = torch.linalg.vector_norm(bank.flatten(1), dim=1).reshape(
-                -1, *[1] * (bank.ndim - 1)
-            )
-            banks.append(
-                torch.where(
-                    norm > 0, bank * (norm.clamp(least, most) / norm.clamp_min(1e-30)), bank
-                )
-            )
+            norm = torch.linalg.vector_norm(bank.flatten(1), dim=1)
+            norm = norm.reshape(-1, *[1] * (bank.ndim - 1))
+            factor = norm.clamp(least, most) / norm.clamp_min(1e-30)
+            banks.append(torch.where(norm > 0, bank * factor, bank))
         layer.weight.copy_(form.weight(banks))
+
+
+def _flags(sums: Sequence[Sums]) -> Tensor:
+    """Return whether all numbers of a layer are finite, and whether any of its outputs vary."""
+    finite = torch.stack([one.finite for one in sums]).all()
+    varies = torch.stack([one.variance > 0 for one in sums]).any()
+    return torch.stack([finite, varies])
 
 
 def _shuffle(change: Tensor) -> Tensor:

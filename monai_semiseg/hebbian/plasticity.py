@@ -1,4 +1,4 @@
-"""One update of a bank of filters: centred and standardised sums over all sites, and what a rule makes of them."""
+"""Update of a bank of filters: centred, standardised sums over all sites, and the rule's terms."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Reduce = Callable[[Sequence[Tensor]], None]
 
 
 def alone(_: Sequence[Tensor]) -> None:
-    """What sums over processes do where there is one."""
+    """Leave the tensors unchanged: the reduction of a single process."""
 
 
 @dataclass
 class Sums:
-    """What a bank has seen since its last update; float64, additive over batches and processes.
+    """Sums of a bank since its last update; float64, additive over batches and processes.
 
     Attributes:
         count: sites.
         correlation: ``sum_n r_n x_n``, ``(C, patch...)``.
         coupling: of :meth:`~monai_semiseg.hebbian.rules.Rule.coupling`.
         signal: ``sum_n r_n``, ``(C,)``.
-        wins: sites at which a filter responds most strongly, of every second one along each axis,
-            ``(C,)``.
-        variance: of the responses before they were standardised, mean over the filters; 0 for
-            constant images.
+        wins: number of sites at which a filter responds most strongly, counted at every second site
+            along each axis, ``(C,)``.
+        variance: of the responses before standardisation, mean over the filters; 0 for constant
+            images.
     """
 
     count: Tensor
@@ -41,7 +41,7 @@ class Sums:
     variance: Tensor
 
     def __add__(self, other: Sums) -> Sums:
-        """The sums over both; the variance is the mean."""
+        """Add both sums; the variance is the mean."""
         return Sums(
             self.count + other.count,
             self.correlation + other.correlation,
@@ -53,12 +53,9 @@ class Sums:
 
     @property
     def finite(self) -> Tensor:
-        """Whether every number is one."""
-        return (
-            torch.stack([self.correlation.sum(), self.coupling.sum(), self.variance])
-            .isfinite()
-            .all()
-        )
+        """Return whether every number is finite."""
+        sums = [self.correlation.sum(), self.coupling.sum(), self.variance]
+        return torch.stack(sums).isfinite().all()
 
 
 @torch.no_grad()
@@ -72,17 +69,17 @@ def observe(
     standardise: bool = True,
     reduce: Reduce = alone,
 ) -> Sums:
-    """Sums of one batch, in the terms ``x' = (x - mean x) / s``, ``v' = (v - mean v) / s``.
+    """Compute the sums of one batch, with ``x' = (x - mean x) / s``, ``v' = (v - mean v) / s``.
 
-    The mean patch and the mean response over all sites are taken out (``centre``), because filters
-    otherwise all turn to the mean patch; ``s`` is the standard deviation of the responses over the
-    layer (``standardise``), which makes temperatures and rates mean the same in every layer. Both
-    are done on the sums, not on the patches.
+    The mean patch and the mean response over all sites are subtracted (``centre``), because all
+    filters would otherwise become the mean patch; ``s`` is the standard deviation of the responses
+    over the layer (``standardise``), so that temperatures and rates have the same meaning in every
+    layer. Both are applied to the sums, not to the patches.
 
     Args:
         rule: the learning rule.
         geometry: of the sites.
-        large: what the patches are of, ``(B, C_in, spatial...)``.
+        large: map of the patches, ``(B, C_in, spatial...)``.
         small: responses, ``(B, C, sites...)``.
         centre: see above.
         standardise: see above.
@@ -93,28 +90,25 @@ def observe(
         mean, patch, count = _means(geometry, large, small, kind, centre, reduce)
         responses = (v for _, _, v in geometry.slabs(large, small))
         variance = _variance(responses, mean, count, kind, reduce)
-        inverse = (
-            torch.where(variance > 0, variance.rsqrt(), 0.0)
-            if standardise
-            else torch.ones_like(variance)
-        )
+        inverse = torch.ones_like(variance)
+        if standardise:
+            inverse = torch.where(variance > 0, variance.rsqrt(), 0.0)
         parts = [
             _part(rule, part, some.to(kind), _shifted(v, mean, kind).mul_(inverse.to(kind)))
             for part, some, v in geometry.slabs(large, small)
         ]
-        total, coupling, wins, correlation = (
-            torch.stack(same).sum(0) for same in zip(*parts, strict=True)
-        )
-        reduce([total, coupling, wins, correlation])
+        totals = [torch.stack(same).sum(0) for same in zip(*parts, strict=True)]
+        reduce(totals)
+        signal, coupling, wins, correlation = totals
         if centre:
             means = (patch / count).reshape(geometry.groups, 1, -1, *geometry.kernel)
-            shares = total.reshape(geometry.groups, -1, *[1] * (small.ndim - 1))
+            shares = signal.reshape(geometry.groups, -1, *[1] * (small.ndim - 1))
             correlation -= (shares * means).flatten(0, 1)
-        return Sums(count, correlation * inverse, coupling, total, wins, variance)
+        return Sums(count, correlation * inverse, coupling, signal, wins, variance)
 
 
 def _part(rule: Rule, geometry: Geometry, large: Tensor, response: Tensor) -> tuple[Tensor, ...]:
-    """What some of the scans add to the sums."""
+    """Compute the contribution of some scans to the sums."""
     signal = rule.signal(response, geometry.groups)
     total = signal.sum(_sites(signal)).double()
     coupling = rule.coupling(response, signal, geometry.groups)
@@ -131,11 +125,13 @@ def _means(
     centre: bool,
     reduce: Reduce,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean response, sum of all patches, number of sites, over all processes; zeros where nothing is centred."""
+    """Return mean response, sum of all patches and number of sites, over all processes.
+
+    Mean and sum are zero if nothing is centred.
+    """
     count = torch.tensor(float(small[:, 0].numel()), dtype=torch.float64, device=small.device)
-    first = torch.stack(
-        [v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]
-    ).sum(0)
+    sums = [v.to(kind).sum(_sites(v)).double() for _, _, v in geometry.slabs(large, small)]
+    first = torch.stack(sums).sum(0)
     if not centre:
         reduce([count])
         return torch.zeros_like(first), torch.zeros_like(count), count
@@ -151,7 +147,7 @@ def _means(
 def _variance(
     parts: Iterable[Tensor], mean: Tensor, count: Tensor, kind: torch.dtype, reduce: Reduce
 ) -> Tensor:
-    """Mean over the filters of the variance about the mean; what rounding leaves of a constant is none."""
+    """Return the mean variance of the filters; 0 if only rounding errors are left."""
     norms = [torch.linalg.vector_norm(_shifted(v, mean, kind), dim=_sites(v)) for v in parts]
     second = torch.stack(norms).double().square().sum(0)
     reduce([second])
@@ -160,7 +156,7 @@ def _variance(
 
 
 def _shifted(values: Tensor, mean: Tensor, kind: torch.dtype) -> Tensor:
-    """A copy less its mean."""
+    """Return a copy minus its mean."""
     return values.to(kind) - mean.to(kind).reshape(1, -1, *[1] * (values.ndim - 2))
 
 
@@ -169,18 +165,16 @@ def _sites(values: Tensor) -> list[int]:
 
 
 def terms(rule: Rule, sums: Sums, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hebbian term, decay and gain of :mod:`monai_semiseg.hebbian.rules`, in float64."""
+    """Return Hebbian term, decay and gain of :mod:`monai_semiseg.hebbian.rules`, in float64."""
     filters = weight.double()
     hebbian = sums.correlation / sums.count
-    return (
-        hebbian,
-        rule.decay(sums.coupling, sums.count, filters),
-        rule.gain(sums.coupling, sums.count, filters),
-    )
+    decay = rule.decay(sums.coupling, sums.count, filters)
+    gain = rule.gain(sums.coupling, sums.count, filters)
+    return hebbian, decay, gain
 
 
 def _wins(response: Tensor) -> Tensor:
-    """How often each filter is the strongest, at every second site along each axis: enough for a statistic."""
+    """Count how often each filter is the strongest, at every second site along each axis."""
     some = response[(slice(None), slice(None), *[slice(None, None, 2)] * (response.ndim - 2))]
     strongest = some == some.amax(1, keepdim=True)
     return strongest.sum(_sites(response)).double()

@@ -1,4 +1,4 @@
-"""Local learning rules: what a filter takes from the patches that it sees. No labels, no gradients, no graph.
+"""Local learning rules for filters, without labels, gradients or a graph.
 
 All rules share one form. Site ``n`` shows the patch ``x_n`` (flattened: input channels of the group
 x taps) to the filters ``w_o``, which respond with ``v_{o,n}``. A rule turns the responses into a
@@ -12,8 +12,7 @@ is built. Everything is a mean over the N sites, so an update's size depends nei
 nor on the resolution.
 
 Shapes: responses ``(B, C, sites...)``, weights ``(C, P...)`` with any patch shape ``P``; with
-    ``groups``, the filters
-of one group compete, or are orthogonalised, among themselves.
+``groups``, the filters of one group compete, or are orthogonalised, among themselves.
 """
 
 from __future__ import annotations
@@ -28,42 +27,42 @@ from monai_semiseg.errors import ConfigError
 
 
 class Rule(Protocol):
-    """What a local rule has to say."""
+    """Interface of a local learning rule."""
 
     @property
     def spherical(self) -> bool:
-        """Whether filters are kept at length 1."""
+        """Return whether filters are kept at length 1."""
         ...
 
     @property
     def radius(self) -> float:
-        """Length that filters start with."""
+        """Return the initial length of filters."""
         ...
 
     def signal(self, response: Tensor, groups: int) -> Tensor:
-        """Plasticity signal r of the responses, both ``(B, C, sites...)``."""
+        """Return the plasticity signal r of the responses, both ``(B, C, sites...)``."""
         ...
 
     def coupling(self, response: Tensor, signal: Tensor, groups: int) -> Tensor:
-        """The sums over sites that the decay needs; they add up over batches and processes."""
+        """Return the sums over sites for the decay; they add up over batches and processes."""
         ...
 
     def decay(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """``decay_o`` above, of the shape of the weight."""
+        """Return ``decay_o`` above, of the shape of the weight."""
         ...
 
     def gain(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """``g_o`` above, ``(C,)``."""
+        """Return ``g_o`` above, ``(C,)``."""
         ...
 
 
 @dataclass(frozen=True)
 class SoftWinnerTakeAll:
-    """SWTA: every site's patch is shared out among the filters, which become the centroids of what they win.
+    """Soft winner-take-all (SWTA): filters become centroids of the patches that they win.
 
     ``r_{o,n} = exp(k v_{o,n}) / sum_o' exp(k v_{o',n})``, ``decay_o = (1/N sum_n r_{o,n}) w_o``.
-    With ``balanced``, ``g_o = N / sum_n r_{o,n}``, so ``dw_o = centroid_o - w_o``: a filter that
-    wins seldom moves as fast as one that wins often, and none starves. Ciampi et al., arXiv
+    With ``balanced``, ``g_o = N / sum_n r_{o,n}``, so ``dw_o = centroid_o - w_o``: filters that win
+    rarely move as fast as those that win often, so none stays unused. Ciampi et al., arXiv
     2412.03192; Nowlan, Maximum likelihood competitive learning (NeurIPS 1989).
 
     Args:
@@ -81,19 +80,19 @@ class SoftWinnerTakeAll:
         _positive(self, "inverse_temperature")
 
     def signal(self, response: Tensor, groups: int) -> Tensor:
-        """The shares of the filters."""
+        """Return the shares of the filters."""
         return _shares(response, self.inverse_temperature, groups)
 
     def coupling(self, response: Tensor, signal: Tensor, groups: int) -> Tensor:
-        """``sum_n r``, ``(C,)``."""
+        """Return ``sum_n r``, ``(C,)``."""
         return _per_channel(signal)
 
     def decay(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """The weight, by how much the filter won."""
+        """Return the weight times the mean share of the filter."""
         return _scaled(weight, coupling / count)
 
     def gain(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """N over what the filter won; 0 for one that won nothing at all."""
+        """Return N over the sum of the filter's shares; 0 for a filter without any."""
         if not self.balanced:
             return torch.ones_like(coupling)
         return torch.where(coupling > 1e-9 * count, count / coupling.clamp_min(1e-300), 0.0)
@@ -101,39 +100,39 @@ class SoftWinnerTakeAll:
 
 @dataclass(frozen=True)
 class HebbianPCA:
-    """HPCA: filters become the leading principal components of the patches, in the order of the channels.
+    """Hebbian PCA (HPCA): filters become the leading principal components of the patches.
 
-    ``r = v``, ``decay_i = sum_{j <= i} (1/N sum_n v_{i,n} v_{j,n}) w_j``: each filter learns what
-    those before it leave over. Sanger, Optimal unsupervised learning in a single-layer linear
-    feedforward neural network (Neural Networks 1989); Ciampi et al., arXiv 2412.03192. For centred
-    patches; more filters than the patch has dimensions find nothing.
+    ``r = v``, ``decay_i = sum_{j <= i} (1/N sum_n v_{i,n} v_{j,n}) w_j``: each filter learns the
+    residual of those before it. Sanger, Optimal unsupervised learning in a single-layer linear
+    feedforward neural network (Neural Networks 1989); Ciampi et al., arXiv 2412.03192. Patches have
+    to be centred; filters beyond the number of the patch's dimensions learn nothing.
     """
 
     spherical: bool = True
     radius: float = 1.0
 
     def signal(self, response: Tensor, groups: int) -> Tensor:
-        """The responses themselves."""
+        """Return the responses."""
         return response
 
     def coupling(self, response: Tensor, signal: Tensor, groups: int) -> Tensor:
-        """``sum_n v v^T`` within every group, ``(groups, C / groups, C / groups)``."""
+        """Return ``sum_n v v^T`` within every group, ``(groups, C / groups, C / groups)``."""
         flat = _grouped(response.flatten(2), groups)
         return sum((one @ one.mT for one in flat), flat.new_zeros(())).double()
 
     def decay(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """What this filter and those before it explain."""
+        """Return the part of the patches that this filter and those before it explain."""
         inner = weight.reshape(*coupling.shape[:2], -1)
         return ((coupling / count).tril() @ inner).reshape(weight.shape)
 
     def gain(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """1."""
+        """Return ones."""
         return coupling.new_ones(len(weight))
 
 
 @dataclass(frozen=True)
 class SoftHebb:
-    """SoftHebb: the winner learns towards the patch, the others away from it; long filters learn fast.
+    """SoftHebb: the winner learns towards the patch, others away; long filters learn fast.
 
     With the shares ``p`` of :class:`SoftWinnerTakeAll`: ``r = p`` for the strongest filter of a
     site, ``r = -p`` for all others; ``decay_o = (1/N sum_n r_{o,n} v_{o,n}) w_o``; ``g_o = |
@@ -155,7 +154,7 @@ class SoftHebb:
         _positive(self, "inverse_temperature", "radius")
 
     def signal(self, response: Tensor, groups: int) -> Tensor:
-        """Shares, with the losers' turned negative."""
+        """Return the shares, negative for all but the winner."""
         shares = _shares(response, self.inverse_temperature, groups)
         grouped = _grouped(shares, groups)
         winner = grouped == grouped.amax(2, keepdim=True)
@@ -163,18 +162,17 @@ class SoftHebb:
         return shares
 
     def coupling(self, response: Tensor, signal: Tensor, groups: int) -> Tensor:
-        """``sum_n r v``, ``(C,)``."""
+        """Return ``sum_n r v``, ``(C,)``."""
+        # One scan at a time, to save memory.
         pairs = zip(signal.flatten(2), response.flatten(2), strict=True)
-        return (
-            torch.stack([(r * v).sum(1) for r, v in pairs]).sum(0).double()
-        )  # a scan at a time, to spare memory
+        return torch.stack([(r * v).sum(1) for r, v in pairs]).sum(0).double()
 
     def decay(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """Oja's decay, with the plasticity signal for the response."""
+        """Return Oja's decay, with the plasticity signal for the response."""
         return _scaled(weight, coupling / count)
 
     def gain(self, coupling: Tensor, count: Tensor, weight: Tensor) -> Tensor:
-        """The rate's dependence on the filter's length."""
+        """Return the learning rate's factor from the filter's length."""
         length: Tensor = torch.linalg.vector_norm(weight.flatten(1), dim=1)
         return (length - 1).abs().pow(self.exponent)
 
@@ -186,7 +184,7 @@ def _positive(rule: object, *names: str) -> None:
 
 
 def _shares(response: Tensor, inverse_temperature: float, groups: int) -> Tensor:
-    """Softmax over the filters of a group; competition needs two."""
+    """Compute the softmax over the filters of a group; competition needs at least two."""
     if response.shape[1] == groups:
         raise ConfigError(
             f"{groups} groups of one filter each",
@@ -201,7 +199,7 @@ def _shares(response: Tensor, inverse_temperature: float, groups: int) -> Tensor
 
 
 def _grouped(values: Tensor, groups: int) -> Tensor:
-    """``(B, C, sites...)`` -> ``(B, groups, C / groups, sites...)``."""
+    """Reshape ``(B, C, sites...)`` to ``(B, groups, C / groups, sites...)``."""
     return values.reshape(len(values), groups, -1, *values.shape[2:])
 
 

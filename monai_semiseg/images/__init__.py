@@ -1,1 +1,1 @@
-"""A file becomes one image or label, with its grid and what is odd about it."""
+"""Readers that turn a file into one image or label, with its grid and its warnings."""

@@ -1,4 +1,4 @@
-"""Unpacking .zip archives without leaving the folder, following links, or filling the disk."""
+"""Safe unpacking of .zip archives: no files outside the folder, no links, no full disk."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pathlib import Path, PurePosixPath
 from monai_semiseg.errors import ArchiveError
 
 MAX_MEMBERS = 200_000
-MAX_RATIO = 200  # unpacked over packed bytes; scans reach about 10, bombs 1,000
+MAX_RATIO = 200  # unpacked to packed bytes; scans reach about 10, zip bombs 1,000
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether the first bytes are those of a .zip."""
+    """Return True if the first bytes are those of a .zip file."""
     return head[:4] in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 class Archives:
-    """Archives that were unpacked to private (0700) temporary folders, removed by :meth:`close`."""
+    """Archives unpacked to private (0700) temporary folders, which :meth:`close` removes."""
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path`` lies in an unpacked archive."""
+        """Return True if ``path`` is inside an unpacked archive."""
         return any(path.is_relative_to(folder) for folder in self._folders)
 
     def unpack(self, path: Path) -> Path:
         """Unpack an archive and return the folder.
 
         Raises:
-            ArchiveError: If it is damaged, encrypted, holds links or names outside its folder, or
+            ArchiveError: If it is damaged or encrypted, holds links or paths outside its folder, or
                 is far larger unpacked than packed.
         """
         folder = Path(tempfile.mkdtemp(prefix="monai_semiseg-"))
@@ -54,7 +54,7 @@ class Archives:
             OSError,
         ) as error:
             raise ArchiveError(
-                f"cannot be unpacked ({error})", expected="a sound .zip", path=path
+                f"cannot be unpacked ({error})", expected="an intact .zip file", path=path
             ) from error
         return folder
 
@@ -89,13 +89,13 @@ def _check(members: list[zipfile.ZipInfo], path: Path) -> None:
         elif member.flag_bits & 1:
             found = "an encrypted entry"
         elif str(name) in names:
-            found = "two entries of one name"
+            found = "two entries with the same name"
         else:
             names.add(str(name))
             continue
         raise ArchiveError(
             found,
             expected="plain files in folders",
-            remedy="unpack it yourself, and look",
+            remedy="unpack it yourself and check the files",
             path=path,
         )

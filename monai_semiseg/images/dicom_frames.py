@@ -1,4 +1,4 @@
-"""The frames of an enhanced DICOM object, each with a header as a classic slice has it."""
+"""Frames of an enhanced DICOM object, each with the header of a classic slice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pydicom
 from monai_semiseg.errors import UnsupportedError
 from monai_semiseg.images.dicom_header import DicomHeader, numbers_of, splitting_tags
 
-# Names of enhanced objects -> the classic ones.
+# Attribute of enhanced objects -> attribute of classic ones.
 _CLASSIC = {
     "EffectiveEchoTime": "EchoTime",
     "FrameType": "ImageType",
@@ -19,8 +19,8 @@ _CLASSIC = {
     "FrameReferenceDateTime": "FrameReferenceTime",
     "InversionTimes": "InversionTime",
 }
-# Sequences in the groups that tell of other objects, or of other values.
-_ELSEWHERE = (
+# Sequences in the functional groups that describe other objects or other values.
+_IGNORED_SEQUENCES = (
     "DerivationImageSequence",
     "ReferencedImageSequence",
     "RealWorldValueMappingSequence",
@@ -31,17 +31,16 @@ def frame_headers(header: DicomHeader, dataset: pydicom.Dataset) -> list[DicomHe
     """Return one header for each frame, in the order of the file.
 
     Args:
-        header: of the object.
-        dataset: all of it.
+        header: header of the object.
+        dataset: the whole object.
 
     Raises:
-        UnsupportedError: If its frames do not say where they lie.
+        UnsupportedError: If frames have no position.
     """
     found = [_flat(groups) for groups in _groups(dataset)]
     if len(found) != header.frames or not all("ImagePositionPatient" in facts for facts in found):
         raise UnsupportedError(
-            f"{header.frames} frames ({header.modality or header.class_name}) that do not say "
-            "where they lie",
+            f"{header.frames} frames ({header.modality or header.class_name}) without positions",
             expected="an enhanced image with a plane position for each frame",
             remedy="export the series as single-frame images",
             path=header.path,
@@ -66,41 +65,38 @@ def _frame(header: DicomHeader, number: int, facts: pydicom.Dataset) -> DicomHea
 
 
 def frame_transforms(dataset: pydicom.Dataset) -> list[pydicom.Dataset]:
-    """Return for each frame what holds its rescale: its functional group, or else the object."""
-    return [
-        next(
-            (
-                group.PixelValueTransformationSequence[0]
-                for group in groups
-                if group.get("PixelValueTransformationSequence")
-            ),
-            dataset,
-        )
-        for groups in _groups(dataset)
-    ]
+    """Return for each frame the data set with its rescale: its functional group, or the object."""
+    return [_transform(groups, default=dataset) for groups in _groups(dataset)]
+
+
+def _transform(groups: tuple[pydicom.Dataset, ...], default: pydicom.Dataset) -> pydicom.Dataset:
+    for group in groups:
+        if group.get("PixelValueTransformationSequence"):
+            return group.PixelValueTransformationSequence[0]
+    return default
 
 
 def _groups(dataset: pydicom.Dataset) -> list[tuple[pydicom.Dataset, ...]]:
-    """The functional groups of each frame: its own ones first, then the shared ones."""
+    """Return the functional groups of each frame: its own first, then the shared ones."""
     shared = tuple(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
     own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     return [(item, *shared) for item in own]
 
 
 def _flat(groups: tuple[pydicom.Dataset, ...]) -> pydicom.Dataset:
-    """All facts of the groups in one data set, under their classic names; a frame's own win."""
-    facts = pydicom.Dataset()
+    """Collect all elements of the groups under their classic names; a frame's own come first."""
+    flat = pydicom.Dataset()
     for group in groups:
         for element in _leaves(group, depth=3):
             name = _CLASSIC.get(element.keyword, element.keyword)
-            if name and name not in facts:
-                setattr(facts, name, element.value)
-    return facts
+            if name and name not in flat:
+                setattr(flat, name, element.value)
+    return flat
 
 
 def _leaves(dataset: pydicom.Dataset, depth: int) -> Iterator[pydicom.DataElement]:
     for element in dataset:
         if element.VR != "SQ":
             yield element
-        elif depth and element.value and element.keyword not in _ELSEWHERE:
+        elif depth and element.value and element.keyword not in _IGNORED_SEQUENCES:
             yield from _leaves(element.value[0], depth - 1)

@@ -1,4 +1,4 @@
-"""What the intake needs of a DICOM file, from its header alone; pixel data stay unread."""
+"""Headers of DICOM files: the attributes that reading needs, without the pixel data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from monai_semiseg.errors import DicomError
 
-# What pydicom, its decoders and highdicom let through when bytes are damaged (found by
+# Errors that pydicom, its decoders and highdicom raise for damaged bytes (found by
 # benchmarks/fuzz.py).
 PARSING_ERRORS = (
     InvalidDicomError,
@@ -34,9 +34,9 @@ PARSING_ERRORS = (
     MemoryError,
 )
 
-# What may tell apart volumes within one series: first what an image shows, then when it was taken.
-# Private ones, which older objects have instead: diffusion of Siemens, GE and Philips, and GE's
-# kind of image (magnitude, phase, real, imaginary).
+# Tags that may distinguish volumes within one series: first the contents, then the time. Private
+# tags are those of older objects: diffusion of Siemens, GE and Philips, and GE's image component
+# (magnitude, phase, real, imaginary).
 SPLITTING_TAGS: dict[str, int | str] = {
     "ImageType": "ImageType",
     "ComplexImageComponent": "ComplexImageComponent",
@@ -104,8 +104,8 @@ _TAGS: list[int | str] = [
     *SPLITTING_TAGS.values(),
 ]
 
-# How pydicom and highdicom begin what they say of a value, most of which they quote, and of bytes
-# that they read right all the same.
+# How warnings of pydicom and highdicom begin that quote a value, or that concern bytes which are
+# read correctly all the same.
 _HARMLESS = (
     r"Invalid value|Value \"|Values for elements|The value length|The string \""
     r"|Expected (ex|im)plicit VR|The pixel data is \d+ bytes long, which indicates"
@@ -134,27 +134,27 @@ class DicomHeader:
     thickness: float
     transfer_syntax: str
     tags: Mapping[str, str]  # those of SPLITTING_TAGS that the object has, as text
-    parts: int  # objects that the frames were spread over
+    parts: int  # objects of one concatenation that share the frames
     frame: int = 0  # within the file, from 0
 
     @property
     def is_image(self) -> bool:
-        """Whether the object has rows and columns of pixels (SR, PR, KO, RTSTRUCT, PDF do not)."""
+        """Return True if the object has pixels (SR, PR, KO, RTSTRUCT and PDF objects do not)."""
         return min(self.size) > 0
 
     @property
     def name(self) -> str:
-        """The file's name, and the frame within it if there are several."""
+        """Return the file's name, with the frame number if there are several frames."""
         return f"{self.path.name} frame {self.frame + 1}" if self.frames > 1 else self.path.name
 
     @property
     def class_name(self) -> str:
-        """The SOP class in words, without "Storage"; empty if the DICOM standard has none such."""
+        """Return the name of the SOP class without "Storage"; empty if it is not standard."""
         return _class_name(self.sop_class)
 
     @property
     def is_image_class(self) -> bool:
-        """Whether objects of the SOP class are images."""
+        """Return True if objects of the SOP class are images."""
         return " Image" in self.class_name
 
 
@@ -165,16 +165,16 @@ def _class_name(sop_class: str) -> str:
 
 
 def looks_like_dicom(head: bytes) -> bool:
-    """Whether the first 132 bytes carry the DICOM preamble."""
+    """Return True if the first 132 bytes hold the DICOM preamble."""
     return head[128:132] == b"DICM"
 
 
 @contextmanager
 def values_unquoted() -> Iterator[None]:
-    """Keep back what pydicom and highdicom say of values that break a rule, and of harmless bytes.
+    """Silence warnings of pydicom and highdicom about invalid values and harmless bytes.
 
-    They quote the value, which may be a patient's, once for every slice, and no voxel depends on
-    it. All else that they say is heard.
+    Such a warning quotes the value, which may be a patient's, once for every slice, and no voxel
+    depends on it. All other warnings are issued.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _HARMLESS, UserWarning)
@@ -184,10 +184,10 @@ def values_unquoted() -> Iterator[None]:
 def read_header(path: Path) -> DicomHeader | None:
     """Read one file's header.
 
-    Files without the preamble are tried too, and count only if they name a SOP class.
+    Files without the preamble are tried too; they count only if they name a SOP class.
 
     Returns:
-        The header, or None if the file is no DICOM object.
+        The header, or None if the file is not a DICOM object.
 
     Raises:
         DicomError: If it begins as DICOM but is damaged: pydicom alone returns an empty dataset for
@@ -214,7 +214,7 @@ def read_header(path: Path) -> DicomHeader | None:
         return header
     if declared:
         raise DicomError(
-            _what_is_missing(header),
+            _missing_part(header),
             expected="a whole DICOM file",
             remedy="export the series again",
             path=path,
@@ -222,19 +222,19 @@ def read_header(path: Path) -> DicomHeader | None:
     return None
 
 
-def _what_is_missing(header: DicomHeader) -> str:
+def _missing_part(header: DicomHeader) -> str:
     if not header.sop_class:
-        return "the header ends before it says what the file holds"
+        return "the header ends before the SOP class"
     if header.is_image:
         return f"the header of this {header.class_name or 'image'} names no SeriesInstanceUID"
     return f"the header of this {header.class_name or 'object'} ends before the size of the image"
 
 
 def _is_whole(header: DicomHeader) -> bool:
-    """Whether the header goes on to what every object of its class has.
+    """Return True if the header has the attributes that every object of its class has.
 
-    A cut image must not pass for a report; an object of a class without pixels is none, whatever
-    else it lacks (a DICOMDIR belongs to no series).
+    A truncated image must not be taken for a report. An object of a class without pixels is not an
+    image, even if it lacks other attributes (a DICOMDIR belongs to no series).
     """
     if header.is_image_class:
         return bool(header.series_uid) and header.is_image
@@ -272,8 +272,8 @@ def _header(path: Path, dataset: pydicom.Dataset) -> DicomHeader:
 
 def splitting_tags(dataset: pydicom.Dataset) -> dict[str, str]:
     """Return the text of each of :data:`SPLITTING_TAGS` that a data set has."""
-    there = {_SPLITTING_NAMES[tag]: tag for tag, _ in dataset.items() if tag in _SPLITTING_NAMES}
-    return {name: text for name, tag in there.items() if (text := _text(dataset, tag))}
+    present = {_SPLITTING_NAMES[tag]: tag for tag, _ in dataset.items() if tag in _SPLITTING_NAMES}
+    return {name: text for name, tag in present.items() if (text := _text(dataset, tag))}
 
 
 def _values(dataset: pydicom.Dataset, tag: int | str) -> list[Any]:
@@ -291,7 +291,7 @@ def numbers_of(dataset: pydicom.Dataset, tag: int | str) -> tuple[float, ...]:
 
 
 def _text(dataset: pydicom.Dataset, tag: int | str) -> str:
-    """The values, joined as DICOM joins them; numbers to nine digits, however they were written."""
+    """Return the values of a tag joined by backslashes; numbers have nine digits."""
     return "\\".join(
         f"{float(value):.9g}" if isinstance(value, float | int) else str(value).strip()
         for value in _values(dataset, tag)

@@ -1,4 +1,4 @@
-"""What a DICOM object is, by its SOP class: part of a scan, no image, or an image not read yet."""
+"""Kinds of DICOM objects by SOP class: scans, objects without an image, unsupported images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NO_PIXELS = {
     "RTDOSE": "dose grid",
     "ECG": "waveform",
 }
-# Of the classes whose names do not say "Image", these hold voxels of a scan.
+# Classes without "Image" in their name that hold voxels of a scan.
 _ALSO_SCANS = ("Enhanced US Volume", "Parametric Map")
 _SCREENSHOT = "Secondary Capture"
 _WHOLE_SLIDE = ("Whole Slide", "Tiled Pyramidal")
 
-# Words of SOP classes whose objects are single pictures or films of them -> what people call them.
+# Part of the name of a SOP class of 2-D images or cine series -> common name.
 _PICTURES = {
     "Computed Radiography": "radiograph",
     "Digital X-Ray": "radiograph",
@@ -53,11 +53,11 @@ _PICTURES = {
     "Hardcopy": "printed film",
     _SCREENSHOT: "secondary capture",
 }
-_FILMED = ("angiogram", "fluoroscopy", "ultrasound", "endoscopy", "photograph", "microscopy")
+_CINE = ("angiogram", "fluoroscopy", "ultrasound", "endoscopy", "photograph", "microscopy")
 
 
-def why_no_scan(header: DicomHeader) -> str:
-    """Return the reason why an object is passed over; empty if it is a scan, or should be one."""
+def skip_reason(header: DicomHeader) -> str:
+    """Return the reason to skip an object; empty if it is, or should be, part of a scan."""
     name = header.class_name
     if header.sop_class == pydicom.uid.MediaStorageDirectoryStorage:
         return "DICOMDIR (a list of other files), not a scan"
@@ -71,19 +71,19 @@ def why_no_scan(header: DicomHeader) -> str:
         return "localizer"
     picture = _picture(header.class_name)
     if picture == _PICTURES[_SCREENSHOT] and is_single(header):
-        return _told(header, picture)
+        return _description(header, picture)
     if _is_colour(header) and not picture:
         return f"a colour image ({header.modality or name}), not a scan"
     return ""
 
 
-def why_not_read(header: DicomHeader) -> InputError | None:
-    """Return why an image, which is a case, cannot be read by this version; None if it can."""
+def unsupported_error(header: DicomHeader) -> InputError | None:
+    """Return the error for an image that this version cannot read; None if it can."""
     if fault := _unreadable_syntax(header):
         return fault
     if "MOSAIC" in header.image_type:
         return _unsupported(
-            header, "a mosaic: all slices of a volume side by side in one picture", "dcm2niix"
+            header, "a mosaic: all slices of a volume side by side in one image", "dcm2niix"
         )
     if header.parts > 1:
         return UnsupportedError(
@@ -95,19 +95,19 @@ def why_not_read(header: DicomHeader) -> InputError | None:
     if any(words in header.class_name for words in _WHOLE_SLIDE):
         return _unsupported(header, "a whole slide in tiles", "a tool that cuts slides into images")
     picture = _picture(header.class_name)
-    film = header.frames > 1 and picture.startswith(_FILMED)
-    if not film and not is_single(header):
+    cine = header.frames > 1 and picture.startswith(_CINE)
+    if not cine and not is_single(header):
         return None
     return UnsupportedError(
-        _told(header, picture),
-        expected="slices of a 3-D scan that say where they lie",
-        remedy="leave it out; a later version reads single images",
+        _description(header, picture),
+        expected="slices of a 3-D scan with positions",
+        remedy="leave it out; 2-D images are not read yet",
         path=header.path,
     )
 
 
 def _unreadable_syntax(header: DicomHeader) -> InputError | None:
-    """Pixels that no decoder of this version's libraries can bring back, installed or not."""
+    """Return the error for a transfer syntax that no decoder supports, installed or not."""
     if not header.transfer_syntax or _has_decoder(header.transfer_syntax):
         return None
     name = pydicom.uid.UID(header.transfer_syntax).name
@@ -123,7 +123,7 @@ def _unreadable_syntax(header: DicomHeader) -> InputError | None:
             path=header.path,
         )
     return CodecError(
-        f"pixels in a transfer syntax that nothing here decodes ({name})",
+        f"pixels in a transfer syntax that no decoder supports ({name})",
         expected="a transfer syntax that pydicom decodes",
         remedy="export the series uncompressed, or decompress it (gdcmconv --raw, dcmdjpeg)",
         path=header.path,
@@ -141,7 +141,7 @@ def _unsupported(header: DicomHeader, found: str, tool: str) -> UnsupportedError
 
 @functools.cache
 def _picture(class_name: str) -> str:
-    """What a single picture of the class is called; empty if the class is one of scans."""
+    """Return the common name of 2-D images of the class; empty if it is a class of scans."""
     if class_name.startswith("X-Ray 3D"):
         return ""
     return next((word for part, word in _PICTURES.items() if part in class_name), "")
@@ -149,7 +149,7 @@ def _picture(class_name: str) -> str:
 
 @functools.cache
 def _has_decoder(syntax: str) -> bool:
-    """Whether pydicom knows how to decode a transfer syntax, were the packages there."""
+    """Return True if pydicom supports a transfer syntax, with or without the packages for it."""
     try:
         pydicom.pixels.get_decoder(syntax)
     except NotImplementedError:
@@ -158,10 +158,10 @@ def _has_decoder(syntax: str) -> bool:
 
 
 def is_single(header: DicomHeader) -> bool:
-    """Return whether a picture stands alone, whatever series it belongs to.
+    """Return True if a 2-D image is not part of a volume, whatever series it belongs to.
 
-    A grey one that says where it lies may be a slice of a scan (reformatted angiograms, 3-D
-    ultrasound), and so may grey frames.
+    A grey image with a position may be a slice of a scan (reformatted angiograms, 3-D ultrasound),
+    and so may grey frames.
     """
     if not _picture(header.class_name):
         return False
@@ -173,10 +173,10 @@ def _is_colour(header: DicomHeader) -> bool:
     return header.samples > 1 or header.photometric == "PALETTE COLOR"
 
 
-def _told(header: DicomHeader, picture: str) -> str:
+def _description(header: DicomHeader, picture: str) -> str:
     code = f" ({header.modality})" if header.modality else ""
     if header.frames > 1:
-        over_time = " over time" if picture.startswith(_FILMED) else ""
+        over_time = " over time" if picture.startswith(_CINE) else ""
         return f"{header.frames} frames{over_time}, not a volume: {picture}{code}"
     colour = "colour" if _is_colour(header) else "grey"
     return f"a single {colour} {picture}{code}, 2-D images are not read yet"

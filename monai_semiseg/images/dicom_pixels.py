@@ -1,4 +1,4 @@
-"""Stored values of DICOM pixels, alike in every transfer syntax, and the modality's values."""
+"""Stored values of DICOM pixels, equal in every transfer syntax, and rescaled values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from monai_semiseg.errors import CodecError, InputError, TruncatedError
 
-_BARE = {
+_UNDECLARED = {
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
@@ -29,18 +29,18 @@ _START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
 
 
 def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
-    """Decode the pixels and keep the bits that are theirs.
+    """Decode the pixels and mask the bits that do not belong to them.
 
-    Bits above BitsStored may hold an overlay or rubbish, and pydicom masks them in some transfer
-    syntaxes only. Here they are masked in all, signed values are extended from their own sign bit,
-    and values that end at another HighBit than BitsStored - 1 are shifted down, unless the
-    compression holds them shifted already.
+    Bits above BitsStored may hold an overlay or random values, and pydicom masks them in some
+    transfer syntaxes only. Here they are masked in all. Signed values are extended from their own
+    sign bit. Values that end at another HighBit than BitsStored - 1 are shifted down, unless the
+    compressed values are shifted already.
 
     Returns:
         Integers ``(rows, columns)`` or ``(frames, rows, columns)``; floats as they are.
     """
     if not dataset.file_meta.get("TransferSyntaxUID"):  # an old file that begins with its tags
-        dataset.file_meta.TransferSyntaxUID = _BARE[dataset.original_encoding]
+        dataset.file_meta.TransferSyntaxUID = _UNDECLARED[dataset.original_encoding]
     pixels: NDArray[Any] = pydicom.pixels.pixel_array(dataset, correct_unused_bits=False)
     if pixels.dtype.kind not in "iu" or int(dataset.BitsAllocated) < 8:
         return pixels
@@ -56,7 +56,7 @@ def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
 
 
 def _bits_in_stream(dataset: pydicom.Dataset) -> int:
-    """Bits of a value within the compression: as many as it says, else as the whole word has."""
+    """Return the bits of a compressed value, as the codec declares them, else of the whole word."""
     syntax = dataset.file_meta.TransferSyntaxUID
     word = int(dataset.BitsAllocated)
     if not syntax.is_encapsulated or syntax == RLELossless:
@@ -64,7 +64,7 @@ def _bits_in_stream(dataset: pydicom.Dataset) -> int:
     frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
     if syntax in JPEG2000TransferSyntaxes:
         return int(pydicom.pixels.utils.get_j2k_parameters(frame).get("precision", word))
-    at = 2  # JPEG and JPEG-LS: segments of a marker, a length and what it says
+    at = 2  # JPEG and JPEG-LS: segments of a marker, a length and data
     while at + 4 < len(frame):
         if frame[at + 1] in _START_OF_FRAME:
             return int(frame[at + 4])
@@ -73,23 +73,23 @@ def _bits_in_stream(dataset: pydicom.Dataset) -> int:
 
 
 def modality_values(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[np.float32]:
-    """Apply the modality's transformation: its look-up table, or RescaleSlope and RescaleIntercept.
+    """Apply the modality transformation: its look-up table, or RescaleSlope and RescaleIntercept.
 
-    One rule for classic and enhanced objects: these values, and never those of a real-world value
-    mapping or a display window that may stand beside them. A network then sees the same numbers,
-    whichever way a scanner or a converter wrote the scan.
+    There is one rule for classic and enhanced objects: these values are used, never those of a
+    real-world value mapping or a display window. So a network gets the same numbers, whichever way
+    a scanner or a converter wrote the scan.
 
     Args:
-        stored: of :func:`stored_values`.
-        dataset: what holds the transformation: the object, or a frame's item of its sequence.
+        stored: result of :func:`stored_values`.
+        dataset: data set with the transformation: the object, or a frame's item of its sequence.
     """
     return np.asarray(pydicom.pixels.apply_modality_lut(stored, dataset), dtype=np.float32)
 
 
 def pixel_error(dataset: pydicom.Dataset | None, path: Path, error: Exception) -> InputError:
-    """Tell a missing decoder from damaged pixels.
+    """Return the error for pixels that cannot be decoded: a missing decoder, or damaged data.
 
-    The text of pydicom's error is left out: it may quote the patient.
+    The text of pydicom's error is left out, because it may quote data of the patient.
     """
     meta = getattr(dataset, "file_meta", None) or pydicom.Dataset()
     syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))
@@ -109,9 +109,9 @@ def pixel_error(dataset: pydicom.Dataset | None, path: Path, error: Exception) -
 
 
 def _missing_packages(syntax: pydicom.uid.UID) -> str:
-    """What to install for a transfer syntax that has no decoder.
+    """Return the packages to install for a transfer syntax without an installed decoder.
 
-    Of JPEG Extended, Pillow decodes 8 bits only.
+    Pillow decodes JPEG Extended with 8 bits only.
     """
     try:
         decoder = pydicom.pixels.get_decoder(syntax)

@@ -1,4 +1,4 @@
-"""DICOM files -> series: one case for every volume, and a reason for every file that is none."""
+"""Grouping of DICOM files into series: one case for every volume."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from monai_semiseg.errors import DuplicateError, InputError
 from monai_semiseg.images.dicom_header import DicomHeader
-from monai_semiseg.images.dicom_kinds import is_single, why_not_read
-from monai_semiseg.images.dicom_volumes import each_spans_the_whole, split_volumes
+from monai_semiseg.images.dicom_kinds import is_single, unsupported_error
+from monai_semiseg.images.dicom_volumes import each_covers_all_positions, split_volumes
 from monai_semiseg.storage.files import sha256_of
 
 
@@ -20,9 +20,9 @@ class Series:
 
     Attributes:
         headers: one per file.
-        label: what tells this volume from others of the same SeriesInstanceUID; empty if it is the
+        label: number of this volume among those of the same SeriesInstanceUID; empty if it is the
             only one.
-        fault: why the files cannot be one volume, if so.
+        fault: error if the files cannot be one volume.
     """
 
     headers: tuple[DicomHeader, ...]
@@ -31,7 +31,7 @@ class Series:
 
     @property
     def folder(self) -> Path:
-        """The deepest folder that holds every file."""
+        """Return the deepest folder that contains every file."""
         parents = [set(header.path.parents) for header in self.headers]
         return max(set.intersection(*parents), key=lambda folder: len(folder.parts))
 
@@ -39,23 +39,27 @@ class Series:
 def group_series(headers: Iterable[DicomHeader]) -> list[Series]:
     """Group headers into volumes by SeriesInstanceUID, never merging two series.
 
-    A series whose slices lie in several folders is one per folder if every folder holds the whole
-    (a series that was copied, an echo in each), else one over all. Several volumes in one series
-    (echoes, time points) come apart by :func:`split_volumes`.
+    A series whose slices are in several folders is one volume per folder if every folder covers the
+    whole range (a copied series, or one echo in each folder), else one volume over all folders.
+    Several volumes in one series (echoes, time points) are separated by :func:`split_volumes`.
     """
     by_uid: dict[tuple[str, str], list[DicomHeader]] = defaultdict(list)
     for header in headers:
         by_uid[header.study_uid, header.series_uid].append(header)
-    found = [part for members in by_uid.values() for part in _by_folder(members)]
-    return sorted(
-        found,
-        key=lambda s: (
-            str(s.folder),
-            s.headers[0].series_number,
-            s.headers[0].series_uid,
-            int(s.label or 0),
-            str(s.headers[0].path),
-        ),
+    found: list[Series] = []
+    for members in by_uid.values():
+        found += _by_folder(members)
+    return sorted(found, key=_sort_key)
+
+
+def _sort_key(series: Series) -> tuple[str, int, str, int, str]:
+    first = series.headers[0]
+    return (
+        str(series.folder),
+        first.series_number,
+        first.series_uid,
+        int(series.label or 0),
+        str(first.path),
     )
 
 
@@ -65,23 +69,28 @@ def _by_folder(members: list[DicomHeader]) -> list[Series]:
         folders[header.path.parent].append(header)
     groups = list(folders.values())
     copies = len({frozenset(header.sop_uid for header in group) for group in groups}) == 1
-    if not copies and not each_spans_the_whole(groups):
+    if not copies and not each_covers_all_positions(groups):
         groups = [members]
-    return [series for group in groups for series in _in_one_place(group)]
+    found: list[Series] = []
+    for group in groups:
+        found += _of_folder(group)
+    return found
 
 
-def _in_one_place(members: list[DicomHeader]) -> list[Series]:
-    """The series of one folder; an object of several frames is one alone, and so is a picture."""
+def _of_folder(members: list[DicomHeader]) -> list[Series]:
+    """Return the series of one folder; a multi-frame object or a 2-D image is one by itself."""
     headers, fault = _without_copies(sorted(members, key=lambda header: str(header.path)))
-    alone = [header for header in headers if header.frames > 1 or is_single(header)]
-    slices = [header for header in headers if not (header.frames > 1 or is_single(header))]
-    found = [Series((header,), "", fault or why_not_read(header)) for header in alone]
+    alone: list[DicomHeader] = []
+    slices: list[DicomHeader] = []
+    for header in headers:
+        (alone if header.frames > 1 or is_single(header) else slices).append(header)
+    found = [Series((header,), "", fault or unsupported_error(header)) for header in alone]
     return found + (_of_slices(slices, fault) if slices else [])
 
 
 def _of_slices(headers: list[DicomHeader], fault: InputError | None) -> list[Series]:
-    """Split slices into volumes; those that cannot be are one series with the reason."""
-    refused = (why_not_read(header) for header in headers)
+    """Split slices into volumes; if that fails, return one series with the error."""
+    refused = (unsupported_error(header) for header in headers)
     fault = fault or next((reason for reason in refused if reason is not None), None)
     if fault is None:
         try:
@@ -95,7 +104,7 @@ def _of_slices(headers: list[DicomHeader], fault: InputError | None) -> list[Ser
 
 
 def _without_copies(headers: Sequence[DicomHeader]) -> tuple[list[DicomHeader], InputError | None]:
-    """Drop byte-identical copies; the same SOPInstanceUID with other bytes is a fault."""
+    """Drop byte-identical copies; the same SOPInstanceUID with other bytes is an error."""
     kept: dict[str, DicomHeader] = {}
     for header in headers:
         first = kept.setdefault(header.sop_uid or str(header.path), header)

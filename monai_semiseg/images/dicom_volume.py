@@ -1,4 +1,4 @@
-"""A DICOM series -> one volume, refused unless its slices form a regular, straight, complete stack."""
+"""Reading of one DICOM series, whose slices must form a regular, straight, complete stack."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from monai_semiseg.images.dicom_volumes import split_volumes
 from monai_semiseg.images.volume import Volume, check_affine, check_size, warn
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# How far products of two direction cosines may be from those of unit vectors at a right angle.
-_SQUARE = 0.01
-_ROUNDING = 0.011  # mm that two positions, written with two decimals, may be off
+# Tolerance for the dot products of two direction cosines, against orthonormal vectors.
+_ORTHONORMAL_TOLERANCE = 0.01
+_ROUNDING = 0.011  # mm of rounding error in two positions with two decimals each
 
 
 def read_series(
     headers: Sequence[DicomHeader], *, gap_tolerance: float = 0.05, max_tilt: float = 0.5
 ) -> Volume:
-    """Read a series in spatial order, with the modality's rescale applied slice by slice.
+    """Read a series in spatial order, with the rescale applied to each slice.
 
-    Classic and enhanced objects alike: a real-world value mapping or a display window beside the
-    rescale changes nothing (:func:`~monai_semiseg.images.dicom_pixels.modality_values`).
+    For classic and enhanced objects, a real-world value mapping or a display window beside the
+    rescale has no effect (:func:`~monai_semiseg.images.dicom_pixels.modality_values`).
 
-    MONOCHROME1 concerns display only: voxels keep their rescaled values, and a warning says so.
+    MONOCHROME1 concerns display only: voxels keep their rescaled values, and a warning is issued.
 
     Args:
         headers: the files of one volume, in any order.
-        gap_tolerance: how far one slice distance may be from the median, as a share of it.
-        max_tilt: degrees between the stack and the slices' normal that are still read as straight.
+        gap_tolerance: largest deviation of a slice distance from the median, as a fraction of it.
+        max_tilt: largest angle in degrees between the stack and the slices' normal.
 
     Raises:
-        InputError: One of its kinds; never a volume with invented or shifted slices.
+        InputError: One of its subclasses, if the slices do not form such a stack.
     """
     first = headers[0]
     if first.frames > 1:
@@ -69,11 +69,11 @@ def read_series(
 def stack(
     headers: Sequence[DicomHeader], *, gap_tolerance: float = 0.05, max_tilt: float = 0.5
 ) -> tuple[list[DicomHeader], NDArray[np.float64]]:
-    """Sort slices along their normal and return them with the RAS affine of voxel ``(column, row, slice)``.
+    """Sort slices along their normal; return them and the RAS affine of (column, row, slice).
 
     Raises:
         GeometryError: No position or orientation, or a tilted (sheared) stack.
-        DuplicateError: Two slices at one place.
+        DuplicateError: Two slices at one position.
         GapError: Uneven slice distances.
     """
     first = headers[0]
@@ -81,7 +81,7 @@ def stack(
         if len(header.position) != 3 or len(header.orientation) != 6 or len(header.spacing) != 2:
             raise GeometryError(
                 "no ImagePositionPatient, ImageOrientationPatient or PixelSpacing",
-                expected="slices that say where they lie",
+                expected="slices with position, orientation and spacing",
                 remedy="export the series from the scanner or the archive again",
                 path=header.path,
             )
@@ -100,14 +100,14 @@ def stack(
 
 
 def _orthonormal(header: DicomHeader) -> NDArray[np.float64]:
-    """Directions of rows and columns as the nearest unit vectors at a right angle, shape (3, 2).
+    """Return the row and column directions as the nearest orthonormal vectors, shape (3, 2).
 
     Raises:
-        GeometryError: If rounding does not explain how far they are from that.
+        GeometryError: If they deviate from orthonormal vectors by more than rounding.
     """
     axes = np.array(header.orientation, dtype=np.float64).reshape(2, 3).T
     off = np.abs(axes.T @ axes - np.eye(2))
-    if not off.max() <= _SQUARE:
+    if not off.max() <= _ORTHONORMAL_TOLERANCE:
         lengths = " and ".join(f"{length:.3f}" for length in np.linalg.norm(axes, axis=0))
         angle = math.degrees(math.asin(min(1.0, float(off[0, 1]))))
         raise GeometryError(
@@ -128,7 +128,7 @@ def _step(
     normal: NDArray[np.float64],
     tolerance: float,
 ) -> NDArray[np.float64]:
-    """The vector from one slice to the next, in mm LPS."""
+    """Return the vector from one slice to the next, in mm LPS."""
     if len(ordered) == 1:
         if ordered[0].thickness <= 0:
             raise GeometryError(
@@ -143,8 +143,8 @@ def _step(
     for index, gap in enumerate(gaps):
         if gap < max(1e-3, 0.01 * usual):
             raise DuplicateError(
-                f"lies at the same place as {ordered[index].name}",
-                expected="one slice per place",
+                f"lies at the same position as {ordered[index].name}",
+                expected="one slice per position",
                 remedy="remove the slice that does not belong to the series",
                 path=ordered[index + 1].path,
             )
@@ -206,8 +206,9 @@ def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _read_multiframe(header: DicomHeader) -> Volume:
-    """Read an enhanced multi-frame image, whose frames say where they lie as slices do."""
-    path, dataset = header.path, None
+    """Read an enhanced multi-frame image, whose frames have positions as slices do."""
+    path = header.path
+    dataset: pydicom.Dataset | None = None
     with values_unquoted():
         try:
             dataset = pydicom.dcmread(path, force=True)
@@ -238,8 +239,8 @@ def _read_multiframe(header: DicomHeader) -> Volume:
     )
 
 
-def require_one(series: Sequence[object], path: Path) -> None:
-    """Refuse a folder that holds no series, or several.
+def require_one_series(series: Sequence[object], path: Path) -> None:
+    """Require a folder with exactly one series.
 
     Raises:
         DicomError: Unless there is exactly one.

@@ -1,4 +1,4 @@
-"""Volumes within one DICOM series: echoes, time points, directions lie at the same places."""
+"""Splitting of one DICOM series into volumes (echoes, time points, directions)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from monai_semiseg.errors import DuplicateError, InputError, MixedSeriesError
 from monai_semiseg.images.dicom_header import SPLITTING_TAGS, DicomHeader
 
-Slice = tuple[int, DicomHeader]  # number of its place along the stack, and what it says
-# Times that may differ from slice to slice of one volume: their order at each place tells volumes
-# apart. Triggers follow heartbeats; acquisitions pass through the whole stack, one after another.
-_ORDERED = {"TriggerTime": False, "AcquisitionDateTime": True, "AcquisitionTime": True}
-# Where these differ, images show different things, and are no slices of one volume. So it is with
-# the states, unless they only number the slices.
+Slice = tuple[int, DicomHeader]  # number of its position along the stack, and its header
+# Times that may differ between slices of one volume: their order at each position distinguishes
+# volumes. Triggers follow heartbeats; acquisitions cover the whole stack, one after another.
+_TIMES = {"TriggerTime": False, "AcquisitionDateTime": True, "AcquisitionTime": True}
+# Slices that differ in one of these show different contrasts and are not one volume. The same holds
+# for the states, unless they only number the slices.
 _CONTRASTS = ("EchoNumbers", "DiffusionBValue", "Siemens b-value", "Philips b-value")
 _STATES = (
     "TemporalPositionIdentifier",
@@ -32,38 +32,38 @@ _KINDS = (
 
 
 def split_volumes(headers: Sequence[DicomHeader]) -> list[list[DicomHeader]]:
-    """Split the slices of one series into volumes, or leave them one.
+    """Split the slices of one series into volumes, or keep them as one.
 
-    Slices that all lie at different places are one volume, in however many acquisitions they were
-    taken. Where places repeat, a tag splits the series only if every one of its values stands at
-    every place, equally often; several tags may be needed, one after the other. So no part is less
-    than what the whole spans.
+    Slices that all have different positions are one volume, from any number of acquisitions. Where
+    positions repeat, a tag splits the series only if each of its values occurs at every position,
+    equally often. Several tags may be needed, one after the other. So every part covers the same
+    range as the whole.
 
     Args:
-        headers: of single-frame objects, or of the frames of one object.
+        headers: headers of single-frame objects, or of the frames of one object.
 
     Raises:
-        DuplicateError: If places repeat, and no tags split the series into whole volumes.
-        MixedSeriesError: If sizes, spacings or orientations differ, or if one volume would hold
+        DuplicateError: If positions repeat, and no tag splits the series into complete volumes.
+        MixedSeriesError: If sizes, spacings or orientations differ, or if one volume would contain
             slices of different contrasts.
     """
     _require_one_grid(headers)
-    slices = list(zip(places(headers), headers, strict=True))
+    slices = list(zip(slice_positions(headers), headers, strict=True))
     parts = _split(slices)
     if parts is None:
-        raise _doubled(slices)
+        raise _duplicate_error(slices)
     volumes = [[header for _, header in part] for part in parts]
     for volume in volumes:
         _require_one_contrast(volume)
     return volumes
 
 
-def places(headers: Sequence[DicomHeader]) -> list[int]:
-    """Number the places along the normal; headers that do not say where they lie have a place each.
+def slice_positions(headers: Sequence[DicomHeader]) -> list[int]:
+    """Number the positions along the normal; without positions, every header has its own number.
 
-    Positions within 5 % of a slice distance are one place: rounding differs between volumes.
+    Positions within 5 % of a slice distance are one: rounding differs between volumes.
     """
-    if not all(_placed(header) for header in headers):
+    if not all(_has_position(header) for header in headers):
         return list(range(len(headers)))
     orientation = np.array(headers[0].orientation)
     normal = np.cross(orientation[:3], orientation[3:])
@@ -77,56 +77,66 @@ def places(headers: Sequence[DicomHeader]) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def each_spans_the_whole(groups: Sequence[Sequence[DicomHeader]]) -> bool:
-    """Return whether every group of slices stands at every place of all, equally often."""
-    headers = [header for group in groups for header in group]
-    where = iter(places(headers))
-    numbered = [[(next(where), header) for header in group] for group in groups]
-    whole = [one for group in numbered for one in group]
-    return all(_spans(group, whole) for group in numbered)
+def each_covers_all_positions(groups: Sequence[Sequence[DicomHeader]]) -> bool:
+    """Return True if every group has slices at every position of all groups, equally often."""
+    headers = list(itertools.chain.from_iterable(groups))
+    numbers = iter(slice_positions(headers))
+    numbered = [[(next(numbers), header) for header in group] for group in groups]
+    whole = list(itertools.chain.from_iterable(numbered))
+    return all(_covers(group, whole) for group in numbered)
 
 
-def _placed(header: DicomHeader) -> bool:
+def _has_position(header: DicomHeader) -> bool:
     numbers = (*header.position, *header.orientation)
     return len(header.position) == 3 and len(numbers) == 9 and all(map(math.isfinite, numbers))
 
 
 def _split(slices: Sequence[Slice]) -> list[list[Slice]] | None:
-    """The volumes; None if there is no way to split places that repeat."""
+    """Return the volumes; None if no tag splits the positions that repeat."""
     if not _repeats(slices):
         return [list(slices)]
     for parts in _partitions(slices):
-        if len(parts) > 1 and all(_spans(part, slices) for part in parts):
-            finer = [_split(part) for part in parts]
-            if None not in finer:
-                return [volume for part in finer if part is not None for volume in part]
+        if len(parts) > 1 and all(_covers(part, slices) for part in parts):
+            volumes = _split_each(parts)
+            if volumes is not None:
+                return volumes
     return None
 
 
+def _split_each(parts: Sequence[Sequence[Slice]]) -> list[list[Slice]] | None:
+    volumes: list[list[Slice]] = []
+    for part in parts:
+        finer = _split(part)
+        if finer is None:
+            return None
+        volumes += finer
+    return volumes
+
+
 def _repeats(slices: Sequence[Slice]) -> bool:
-    return len({place for place, _ in slices}) < len(slices)
+    return len({position for position, _ in slices}) < len(slices)
 
 
-def _spans(part: Sequence[Slice], whole: Sequence[Slice]) -> bool:
-    """Whether a part holds every place of the whole, each equally often."""
-    counts = Counter(place for place, _ in part)
-    return set(counts) == {place for place, _ in whole} and len(set(counts.values())) == 1
+def _covers(part: Sequence[Slice], whole: Sequence[Slice]) -> bool:
+    """Return True if a part has every position of the whole, each equally often."""
+    counts = Counter(position for position, _ in part)
+    return set(counts) == {position for position, _ in whole} and len(set(counts.values())) == 1
 
 
 def _partitions(slices: Sequence[Slice]) -> Iterator[list[list[Slice]]]:
-    """Ways to split slices: by the value of each tag, then by the order of a time at each place."""
+    """Yield ways to split slices: by each tag's value, then by the order of times."""
     for name in SPLITTING_TAGS:
         parts: dict[str, list[Slice]] = defaultdict(list)
-        for place, header in slices:
-            parts[header.tags.get(name, "")].append((place, header))
-        yield [part for _, part in sorted(parts.items(), key=lambda item: _natural(item[0]))]
-    for name, in_passes in _ORDERED.items():
+        for position, header in slices:
+            parts[header.tags.get(name, "")].append((position, header))
+        yield [parts[value] for value in sorted(parts, key=_natural)]
+    for name, in_passes in _TIMES.items():
         yield _by_order(slices, name, in_passes)
 
 
 def _natural(text: str) -> tuple[tuple[float, str], ...]:
-    """Sort key: numbers by size, other words by their letters."""
-    return tuple((number, word) for word in text.split("\\") for number in [_number(word)])
+    """Return a sort key: numbers by size, other words by their letters."""
+    return tuple((_number(word), word) for word in text.split("\\"))
 
 
 def _number(word: str) -> float:
@@ -138,21 +148,23 @@ def _number(word: str) -> float:
 
 
 def _by_order(slices: Sequence[Slice], name: str, in_passes: bool) -> list[list[Slice]]:
-    """The first of each place, the second of each place, ...; empty where their times do not tell.
+    """Split slices by rank: the first at each position, the second at each position, ...
 
     Args:
-        slices: with the same number at each place.
-        name: of the tag with the time.
+        slices: as many at each position.
+        name: name of the tag with the time.
         in_passes: whether each part has to end before the next begins.
+
+    Returns:
+        The parts; empty if the times do not give an order.
     """
-    at: dict[int, list[tuple[float, Slice]]] = defaultdict(list)
-    for one in slices:
-        at[one[0]].append((_number(one[1].tags.get(name, "")), one))
-    ranked = [sorted(timed, key=lambda item: item[0]) for timed in at.values()]
+    by_position: dict[int, list[tuple[float, Slice]]] = defaultdict(list)
+    for position, header in slices:
+        time = _number(header.tags.get(name, ""))
+        by_position[position].append((time, (position, header)))
+    ranked = [sorted(timed, key=lambda item: item[0]) for timed in by_position.values()]
     times = [[time for time, _ in timed] for timed in ranked]
-    if len({len(row) for row in times}) != 1 or any(
-        row[-1] == math.inf or len(set(row)) < len(row) for row in times
-    ):
+    if len({len(row) for row in times}) != 1 or not all(map(_strictly_increasing, times)):
         return []
     columns = list(zip(*times, strict=True))
     if in_passes and any(max(a) > min(b) for a, b in itertools.pairwise(columns)):
@@ -160,29 +172,34 @@ def _by_order(slices: Sequence[Slice], name: str, in_passes: bool) -> list[list[
     return [[timed[k][1] for timed in ranked] for k in range(len(columns))]
 
 
-def _doubled(slices: Sequence[Slice]) -> InputError:
-    """Name two slices at one place, and why what differs between them splits nothing."""
+def _strictly_increasing(times: Sequence[float]) -> bool:
+    """Return True if sorted times are all known and different."""
+    return times[-1] != math.inf and len(set(times)) == len(times)
+
+
+def _duplicate_error(slices: Sequence[Slice]) -> InputError:
+    """Return the error that names two slices at one position and the tags that differ."""
     seen: dict[int, DicomHeader] = {}
-    for place, header in slices:
-        first = seen.setdefault(place, header)
+    for position, header in slices:
+        first = seen.setdefault(position, header)
         if first is not header:
             break
     differ = [n for n in SPLITTING_TAGS if first.tags.get(n, "") != header.tags.get(n, "")]
     reason = (
-        f"{', '.join(differ[:3])} differ, but split the series into no whole volumes"
+        f"{', '.join(differ[:3])} differ, but do not split the series into complete volumes"
         if differ
-        else "no tag tells them apart"
+        else "no tag distinguishes them"
     )
     return DuplicateError(
-        f"lies at the same place as {first.name}; {reason}",
-        expected="one slice per place, or volumes that each span the whole series",
+        f"lies at the same position as {first.name}; {reason}",
+        expected="one slice per position, or volumes that each cover the whole series",
         remedy="remove the slices that do not belong to the series, or export it again",
         path=header.path,
     )
 
 
 def _require_one_contrast(volume: Sequence[DicomHeader]) -> None:
-    """Slices of different contrasts at different places look like one stack, and are none."""
+    """Refuse slices of different contrasts at different positions, which look like one stack."""
     for name in _CONTRASTS:
         _require_one(name, {header.tags.get(name, "") for header in volume}, volume)
     for name in _STATES:
@@ -198,17 +215,17 @@ def _require_one(name: str, values: set[str], volume: Sequence[DicomHeader]) -> 
     if len(known) > 1:
         raise MixedSeriesError(
             f"{name} is {' and '.join(known[:3])} in slices of one stack",
-            expected="slices of one kind, or every kind at every place",
+            expected="slices of one kind, or every kind at every position",
             remedy="separate the series by that value, or export it again",
             path=volume[0].path,
         )
 
 
 def _require_one_grid(headers: Sequence[DicomHeader]) -> None:
-    """Slices of one volume share size, spacing and orientation."""
+    """Require one size, spacing and orientation for all slices."""
     first = headers[0]
     for header in headers[1:]:
-        for what, a, b, tolerance in (
+        for name, a, b, tolerance in (
             ("Rows x Columns", header.size, first.size, 0.0),
             # one in the last of three decimals
             ("ImageOrientationPatient", header.orientation, first.orientation, 1.1e-3),
@@ -216,7 +233,7 @@ def _require_one_grid(headers: Sequence[DicomHeader]) -> None:
         ):
             if not _close(a, b, tolerance):
                 raise MixedSeriesError(
-                    f"{what} is {_short(a)}, but {_short(b)} in {first.name}",
+                    f"{name} is {_short(a)}, but {_short(b)} in {first.name}",
                     expected="one size, spacing and orientation in a series",
                     remedy="separate the series by that value, or export it again",
                     path=header.path,

@@ -1,4 +1,4 @@
-"""Tell a file's kind by its content, and list the files of a folder."""
+"""Detection of file formats by content, and listing of the files of a folder."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ _PICTURES = (  # first bytes, kind
 
 
 def picture_kind(path: Path) -> str:
-    """Return ``PNG``, ``JPEG``, ... of a 2-D picture by its first bytes; empty if it is none."""
+    """Return the format of a 2-D picture (``PNG``, ``JPEG``, ...) by its first bytes, or empty."""
     with path.open("rb") as stream:
         head = stream.read(8)
     return next((kind for magic, kind in _PICTURES if head.startswith(magic)), "")
 
 
-def promises_scan(name: str) -> bool:
-    """Whether a file's name says that it is a scan, or says nothing (DICOM files often have no suffix)."""
+def may_be_scan(name: str) -> bool:
+    """Return True if a file name has the suffix of a scan, or none, as DICOM files often have."""
     lower = name.lower()
     return lower.endswith((*SCAN_SUFFIXES, ".dcm", ".ima", ".zip")) or "." not in lower
 
 
-def dangling(path: Path) -> str:
-    """Say where a link leads that leads nowhere; empty for everything else."""
+def broken_link(path: Path) -> str:
+    """Describe a symbolic link whose target does not exist; empty for everything else."""
     if path.is_symlink() and not path.exists():
-        return f"a link to nowhere ({path.readlink()})"
+        return f"a broken link to {path.readlink()}"
     return ""
 
 
-def sniff(path: Path) -> Kind:
-    """Tell a file's kind by its first bytes; empty if they are none of ours.
+def detect_format(path: Path) -> Kind:
+    """Detect a file's format by its first bytes; empty if it is not a known one.
 
-    A name that promises a scan counts when the content says nothing: such a file is a case that
-    fails with a reason, not a file to pass over.
+    If the content has no known format, the suffix decides: a file with the suffix of a scan is a
+    case that fails with a reason, and is not skipped.
     """
     with path.open("rb") as stream:
         head = stream.read(2048)
@@ -85,16 +85,17 @@ def _unzipped_head(path: Path) -> bytes:
 
 
 def files_under(root: Path) -> Iterator[Path]:
-    """All files below ``root`` in sorted order (or the file itself); links to folders are followed once each.
+    """Yield all files below ``root`` in sorted order, or the file itself.
 
-    A folder that cannot be listed is yielded itself, so that somebody says so.
+    Links to folders are followed once each. A folder that cannot be listed is yielded itself, so
+    that the caller can report it.
     """
     if root.is_file():
         yield root
         return
     seen: set[tuple[int, int]] = set()
-    closed: list[OSError] = []
-    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=closed.append):
+    unreadable: list[OSError] = []
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=unreadable.append):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             subfolders.clear()
@@ -102,4 +103,4 @@ def files_under(root: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
-    yield from (Path(error.filename) for error in closed)
+    yield from (Path(error.filename) for error in unreadable)

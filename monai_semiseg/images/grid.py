@@ -1,4 +1,4 @@
-"""Grids of voxels in space, and the one rule by which a label lies on an image's grid."""
+"""Voxel grids in space, and the rule that decides if a label lies on an image's grid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOLERANCE = 1e-3  # of a voxel, at every corner
 
 
 class Grid(NamedTuple):
-    """Where the voxels of an array lie.
+    """The positions of the voxels of an array.
 
     Attributes:
         shape: voxels along i, j, k.
@@ -32,18 +32,18 @@ def axes_onto(label: Grid, image: Grid, path: str | Path | None = None) -> NDArr
     """Return the axis order and flips that bring a label's voxels onto an image's grid.
 
     The two hold the same voxels when their axes differ in order and direction alone. The label is
-    never resampled: that would change what was drawn.
+    never resampled, because that would change the annotation.
 
     Args:
         label: grid of the label.
         image: grid of the image.
-        path: of the label, for the message.
+        path: path of the label, for the error.
 
     Returns:
         Orientation as :func:`nibabel.orientations.apply_orientation` takes it, shape ``(3, 2)``.
 
     Raises:
-        GeometryError: If any corner lies more than :data:`TOLERANCE` voxels off the image's, or
+        GeometryError: If a corner is more than :data:`TOLERANCE` voxels away from the image's, or
             the sizes differ.
     """
     into_image = np.linalg.inv(image.affine)
@@ -60,7 +60,7 @@ def axes_onto(label: Grid, image: Grid, path: str | Path | None = None) -> NDArr
         + _other_voxels(Grid(shape, affine), image),
         expected="the image's voxels, in any order and direction of the axes, "
         f"to {TOLERANCE:g} of a voxel",
-        remedy="mend the header that is wrong, or resample the label onto the image "
+        remedy="correct the wrong header, or resample the label onto the image "
         "with nearest neighbour",
         path=path,
     )
@@ -75,7 +75,7 @@ def onto_grid(
         voxels: label values ``(i, j, k, ...)``; axes beyond the third are kept.
         label: grid of the label.
         image: grid of the image.
-        path: of the label, for the message.
+        path: path of the label, for the error.
 
     Raises:
         GeometryError: As :func:`axes_onto`.
@@ -85,19 +85,19 @@ def onto_grid(
 
 
 def in_ras_order(voxels: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
-    """Return a view of voxels with axes that run right, anterior, superior as nearly as they can."""
+    """Return a view of voxels whose axes run right, anterior, superior as nearly as possible."""
     axes = nib.orientations.io_orientation(affine)
     return np.asarray(nib.orientations.apply_orientation(voxels, axes))
 
 
 def _corners(grid: Grid) -> NDArray[np.float64]:
-    """Centres of the eight voxels at the corners, mm, ``(8, 3)``."""
+    """Return the centres of the eight corner voxels in mm, ``(8, 3)``."""
     index = np.array(list(itertools.product(*((0, size - 1) for size in grid.shape))))
     return np.asarray(apply_affine(grid.affine, index))
 
 
 def _other_voxels(label: Grid, image: Grid) -> str:
-    """How many voxels of which size each has, if that differs."""
+    """Describe the shape and voxel size of both grids if they differ; empty if not."""
     texts = [
         f"{'x'.join(map(str, grid.shape))} voxels of "
         + " x ".join(f"{size:.4g}" for size in voxel_sizes(grid.affine))

@@ -1,4 +1,7 @@
-"""NRRD and MetaImage, with the length check that ITK leaves out (it fills a truncated file with zeros)."""
+"""Reading of NRRD and MetaImage, with checks of length and checksum.
+
+ITK itself fills a truncated file with zeros.
+"""
 
 from __future__ import annotations
 
@@ -28,24 +31,28 @@ _HEADER_LIMIT = 1 << 20
 
 
 def is_nrrd(head: bytes) -> bool:
-    """Whether the first bytes are those of an NRRD file."""
+    """Return True if the first bytes are those of an NRRD file."""
     return head.startswith(b"NRRD000")
 
 
 def is_meta_image(head: bytes) -> bool:
-    """Whether the first bytes are those of a MetaImage header (.mha, .mhd)."""
+    """Return True if the first bytes are those of a MetaImage header (.mha, .mhd)."""
     return head.lstrip().startswith((b"ObjectType", b"NDims")) and b"=" in head
 
 
 def read_itk(path: Path) -> Volume:
-    """Read NRRD or MetaImage: header by SimpleITK, length and checksum here, voxels by MONAI's ITK reader.
+    """Read an NRRD or MetaImage file.
+
+    SimpleITK reads the header, length and checksum are checked here, and MONAI's ITK reader reads
+    the voxels.
 
     Raises:
-        InputError: One of its kinds, if the file is damaged or not one 3-D volume of real numbers.
+        InputError: One of its subclasses, if the file is damaged, or not one 3-D volume of real
+            numbers.
     """
     if printable(str(path)) == str(path):
         return _read(path)
-    with _linked(path) as link:  # ITK takes no name with bytes that are not UTF-8
+    with _linked(path) as link:  # ITK cannot open a name with bytes that are not UTF-8
         try:
             return _read(link)
         except InputError as error:
@@ -56,7 +63,7 @@ def read_itk(path: Path) -> Volume:
 
 @contextmanager
 def _linked(path: Path) -> Iterator[Path]:
-    """The file under a plain name, and its voxels beside it if they lie in a file of their own."""
+    """Yield a link with a plain name to the file; a separate data file is linked beside it."""
     with tempfile.TemporaryDirectory(prefix="monai_semiseg-") as folder:
         link = Path(folder, f"scan{path.suffix}")
         link.symlink_to(path.absolute())
@@ -107,7 +114,7 @@ def _itemsize(pixel_type: str, path: Path) -> int:
 
 
 def _check_length(path: Path, expected: int) -> None:
-    """Require exactly the voxel bytes that the header claims, in a stream whose checksum is right."""
+    """Require the voxel bytes that the header declares, and a correct checksum."""
     data_file, start, encoding = _layout(path)
     try:
         found = sum(_lengths(data_file, start, encoding, limit=expected + _HEADER_LIMIT))
@@ -155,7 +162,7 @@ def _lengths(path: Path, start: int, encoding: str, limit: int) -> Iterator[int]
 
 
 def _layout(path: Path) -> tuple[Path, int, str]:
-    """Where the voxels lie: file, first byte, ``raw`` or ``gzip`` (any deflate stream)."""
+    """Return file, first byte and encoding of the voxels: ``raw`` or ``gzip`` (any deflate)."""
     with path.open("rb") as stream:
         head = stream.read(_HEADER_LIMIT)
     if is_nrrd(head):
@@ -165,11 +172,9 @@ def _layout(path: Path) -> tuple[Path, int, str]:
     else:
         fields, start = _fields(head, b"=", until=None)
         encoding = "gzip" if fields.get("compresseddata", "false").lower() == "true" else "raw"
-        name = (
-            ""
-            if fields.get("elementdatafile", "LOCAL").upper() == "LOCAL"
-            else fields["elementdatafile"]
-        )
+        name = fields.get("elementdatafile", "LOCAL")
+        if name.upper() == "LOCAL":
+            name = ""
     encoding = {"gz": "gzip", "gzip": "gzip", "raw": "raw"}.get(encoding, encoding)
     if encoding not in ("raw", "gzip") or "%" in name or name.upper().startswith("LIST"):
         raise UnsupportedError(
@@ -181,7 +186,7 @@ def _layout(path: Path) -> tuple[Path, int, str]:
 
 
 def _fields(head: bytes, sign: bytes, until: bytes | None) -> tuple[dict[str, str], int]:
-    """Header fields, lower-case names, and the offset of the first byte after the header."""
+    """Return the header fields (lower-case names) and the offset of the first byte after it."""
     if until is not None:  # NRRD: a blank line ends the header
         ends = [at + len(mark) for mark in (until, b"\r\n\r\n") if (at := head.find(mark)) >= 0]
         end = min(ends) if ends else len(head)

@@ -1,4 +1,4 @@
-"""NIfTI through nibabel, with what nibabel leaves unchecked: the gzip checksum, the claimed size, the affine."""
+"""Reading of NIfTI with nibabel, and checks of gzip checksum, declared size and affine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _HEADER_BYTES = 540  # the longer of the two headers (NIfTI-2)
 
 
 def nifti_version(head: bytes) -> int:
-    """NIfTI version (1 or 2) that the first bytes of a file declare; 0 if they are no NIfTI header."""
+    """Return the NIfTI version (1 or 2) of a header; 0 if it is not a NIfTI header."""
     for size, where, magics, version in (
         (348, 344, (b"n+1\0", b"ni1\0"), 1),
         (540, 4, (b"n+2\0", b"ni2\0"), 2),
@@ -55,10 +55,10 @@ def nifti_version(head: bytes) -> int:
 
 
 def nifti_head(path: Path) -> bytes:
-    """Return a file's first bytes, unpacked if it is gzip: as many as a header may have.
+    """Return a file's first bytes, as many as a header may have, decompressed if it is gzip.
 
     Raises:
-        TruncatedError: If they cannot be unpacked.
+        TruncatedError: If they cannot be decompressed.
     """
     with path.open("rb") as raw:
         zipped = raw.read(2) == GZIP_MAGIC
@@ -67,7 +67,7 @@ def nifti_head(path: Path) -> bytes:
             return bytes(stream.read(_HEADER_BYTES))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise TruncatedError(
-            f"the header cannot be unpacked ({error})",
+            f"the header cannot be decompressed ({error})",
             expected="a whole file",
             remedy="copy or download the file again",
             path=path,
@@ -75,12 +75,13 @@ def nifti_head(path: Path) -> bytes:
 
 
 def read_nifti(path: Path) -> Volume:
-    """Read a .nii or .nii.gz file whole, told apart by content and not by name.
+    """Read a .nii or .nii.gz file; its content, not its name, decides which it is.
 
-    The sform wins over the qform when both are set, as in nibabel; a disagreement is warned about.
+    The sform is preferred to the qform if both are set, as in nibabel. A warning is issued if they
+    differ.
 
     Raises:
-        InputError: One of its kinds, for every way in which the file is not one sound 3-D volume.
+        InputError: One of its subclasses, if the file is not one valid 3-D volume.
     """
     image = _parse(_read_bytes(path), path)
     header = image.header
@@ -100,10 +101,10 @@ def read_nifti(path: Path) -> Volume:
 
 
 def nifti_grid(path: Path) -> Grid:
-    """Return where the voxels of a .nii or .nii.gz file lie, from its header alone.
+    """Read the grid of a .nii or .nii.gz file from its header alone.
 
     Raises:
-        InputError: If the header is damaged, or describes no 3-D volume.
+        InputError: If the header is damaged, or is not that of a 3-D volume.
     """
     head = nifti_head(path)
     _claimed_bytes(_require_nifti(head, path), path)
@@ -112,14 +113,14 @@ def nifti_grid(path: Path) -> Grid:
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """The same values in the machine's byte order, which torch insists on; float64 from scaling becomes float32."""
+    """Convert to native byte order, which torch needs; float64 from scaling becomes float32."""
     if array.dtype == np.float64:
         return np.ascontiguousarray(array, dtype=np.float32)
     return np.array(array, dtype=array.dtype.newbyteorder("="))
 
 
 def _read_bytes(path: Path) -> bytes:
-    """All bytes of the (uncompressed) image, after header and size were checked and the checksum verified."""
+    """Read all (uncompressed) bytes of the image; check header, size and checksum."""
     with path.open("rb") as raw:
         zipped = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
@@ -127,7 +128,7 @@ def _read_bytes(path: Path) -> bytes:
             warn(
                 path,
                 "W_NAME",
-                f"the content is {'gzip' if zipped else 'not compressed'}, whatever the name says",
+                f"the content is {'gzip' if zipped else 'not compressed'}, against the file name",
             )
         stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if zipped else raw  # type: ignore[assignment]
         try:
@@ -159,8 +160,8 @@ def _read_checked(stream: IO[bytes], path: Path) -> bytes:
             remedy="copy or download the file again",
             path=path,
         )
-    # Read on to the end: gzip verifies its checksum only there. A bomb is stopped at one more
-    # megabyte.
+    # Read to the end, because gzip verifies its checksum only there. Reading stops after one more
+    # megabyte, against zip bombs.
     extra = 0
     while chunk := stream.read(1 << 16):
         extra += len(chunk)
@@ -178,20 +179,21 @@ def _require_nifti(head: bytes, path: Path) -> bytes:
     if not nifti_version(head):
         found = "an empty file" if not head else "no NIfTI header"
         raise NotNiftiError(
-            found, expected="NIfTI-1 or NIfTI-2", remedy="check what the file really is", path=path
+            found, expected="NIfTI-1 or NIfTI-2", remedy="check the format of the file", path=path
         )
     return head
 
 
 def _claimed_bytes(head: bytes, path: Path) -> int:
-    """Bytes from the file's start to the last voxel, as the header claims; refused if memory cannot hold them."""
+    """Return the bytes up to the last voxel that the header declares, if memory can hold them."""
     header = _header(head, path)
     if bytes(header["magic"]).startswith(b"ni"):
         raise UnsupportedError(
             "a two-file image (.hdr and .img)", expected="one .nii or .nii.gz file", path=path
         )
     try:
-        dtype, shape = header.get_data_dtype(), tuple(int(n) for n in header.get_data_shape())
+        dtype = header.get_data_dtype()
+        shape = tuple(int(n) for n in header.get_data_shape())
     except (HeaderDataError, KeyError, ValueError) as error:
         raise DtypeError(
             f"header: {error}", expected="a voxel type of the NIfTI standard", path=path
@@ -207,7 +209,7 @@ def _claimed_bytes(head: bytes, path: Path) -> int:
     if not (int(header["qform_code"]) or int(header["sform_code"])) and not (
         np.isfinite(sizes).all() and sizes.all()
     ):
-        # Checked on the header as it stands: nibabel mends a voxel size of 0 to 1 mm in silence.
+        # Checked on the raw header: nibabel silently changes a voxel size of 0 to 1 mm.
         raise GeometryError(
             f"voxel size {sizes.tolist()} mm", expected="three sizes above zero", path=path
         )
@@ -244,7 +246,7 @@ def _parse(content: bytes, path: Path) -> Any:
 
 
 def _affine(image: Any, path: Path) -> NDArray[np.float64]:
-    """The affine in mm, whatever unit of length the header names."""
+    """Return the affine in mm, converted from the unit of length in the header."""
     header = image.header
     codes = int(header["qform_code"]), int(header["sform_code"])
     affine = check_affine(image.affine, path)
@@ -265,7 +267,7 @@ def _affine(image: Any, path: Path) -> NDArray[np.float64]:
     unit = int(header["xyzt_units"]) & 0x07
     if unit in _MILLIMETRES:
         name, millimetres = _MILLIMETRES[unit]
-        warn(path, "W_UNITS", f"lengths are in {name} by the header, and were brought to mm")
+        warn(path, "W_UNITS", f"lengths are in {name} by the header, and were converted to mm")
         affine = np.diag([millimetres] * 3 + [1.0]) @ affine
     return affine
 

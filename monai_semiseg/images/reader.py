@@ -1,4 +1,4 @@
-"""One MONAI reader for every format: a path in, a checked volume with its affine out, or a typed error."""
+"""One MONAI reader for every format, which returns a checked volume or raises a typed error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _kept: ContextVar[list[np.ndarray[Any, Any]] | None] = ContextVar("kept", defaul
 
 
 @contextmanager
-def kept_voxels() -> Iterator[list[np.ndarray[Any, Any]]]:
-    """Within the block, in this thread, copies of the voxels of every scan that :class:`ScanReader` reads.
+def collect_voxels() -> Iterator[list[np.ndarray[Any, Any]]]:
+    """Collect copies of the voxels of all scans that :class:`ScanReader` reads in this thread.
 
-    For what needs them beside the network's input: nobody has to read the scan twice.
+    A caller that needs them beside the network's input does not have to read the scan twice.
     """
     voxels: list[np.ndarray[Any, Any]] = []
     token = _kept.set(voxels)
@@ -32,15 +32,15 @@ def kept_voxels() -> Iterator[list[np.ndarray[Any, Any]]]:
 
 
 class ScanReader(ImageReader):
-    """Read NIfTI, NRRD, MetaImage and DICOM for ``LoadImaged``, with the checks of :func:`read_scan`.
+    """Reader of NIfTI, NRRD, MetaImage and DICOM for ``LoadImaged``, see :func:`read_scan`.
 
     In a config: ``{"_target_": "LoadImaged", "keys": "image", "reader":
     "monai_semiseg.images.reader.ScanReader"}``. The item may be a file, a folder with one DICOM
     series, or the list of a series' files.
 
-    ``read`` only takes note of the path and ``get_data`` reads: ``LoadImage`` catches every error
-    of ``read`` and falls back to readers that accept damaged files, so a refusal has to come from
-    ``get_data``.
+    ``read`` only keeps the path, and ``get_data`` reads the file. ``LoadImage`` catches every error
+    of ``read`` and falls back to readers that accept damaged files, so ``get_data`` has to raise
+    errors.
 
     Args:
         nonfinite: value that replaces NaN and Inf voxels; by default they are refused.
@@ -51,11 +51,11 @@ class ScanReader(ImageReader):
         self.nonfinite = nonfinite
 
     def verify_suffix(self, filename: Sequence[str] | str) -> bool:
-        """True for every name: formats are told apart by content."""
+        """Return True for every name: the content decides about the format."""
         return True
 
     def read(self, data: Sequence[str] | str, **_: Any) -> list[Path]:
-        """Take note of the file, folder or list of slice files."""
+        """Keep the path of the file or folder, or the list of slice files."""
         names = [data] if isinstance(data, str | Path) else data
         return [Path(name) for name in names]
 
@@ -66,7 +66,7 @@ class ScanReader(ImageReader):
             Voxels of shape ``(i, j, k)`` and metadata with the RAS ``affine`` in mm.
 
         Raises:
-            InputError: If the scan cannot be read right.
+            InputError: If the scan cannot be read correctly.
         """
         volume = read_scan(img[0] if len(img) == 1 else img, nonfinite=self.nonfinite)
         if (kept := _kept.get()) is not None:

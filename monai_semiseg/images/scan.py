@@ -1,4 +1,4 @@
-"""Read one scan of any format, or where its voxels lie, or refuse it with a reason."""
+"""Reading of one scan of any format, or of its grid alone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from monai_semiseg.errors import FormatError
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
-from monai_semiseg.images.dicom_kinds import why_no_scan
+from monai_semiseg.images.dicom_kinds import skip_reason
 from monai_semiseg.images.dicom_series import group_series
-from monai_semiseg.images.dicom_volume import read_series, require_one, stack
-from monai_semiseg.images.formats import dangling, files_under, picture_kind, sniff
+from monai_semiseg.images.dicom_volume import read_series, require_one_series, stack
+from monai_semiseg.images.formats import broken_link, detect_format, files_under, picture_kind
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.itk_file import read_itk
 from monai_semiseg.images.nifti import nifti_grid, read_nifti
@@ -29,17 +29,16 @@ def read_scan(
     """Read a file, a folder with one DICOM series, or the files of one DICOM series.
 
     Args:
-        source: what to read.
+        source: file, folder, or files of one series.
         nonfinite: value that replaces NaN and Inf voxels; None refuses them.
 
     Raises:
-        InputError: One of its kinds, naming the file, what was found, what was expected and what to
-            do.
+        InputError: One of its subclasses, if the scan cannot be read correctly.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     first = paths[0]
     if not first.exists():
-        raise FormatError(dangling(first) or "does not exist", expected="a scan", path=first)
+        raise FormatError(broken_link(first) or "does not exist", expected="a scan", path=first)
     if len(paths) > 1 or first.is_dir():
         volume = _read_dicom(list(files_under(first)) if first.is_dir() else paths, first)
     else:
@@ -51,10 +50,10 @@ def read_scan(
 
 
 def read_grid(source: str | Path) -> Grid:
-    """Return where a scan's voxels lie; of NIfTI and DICOM slices the headers alone are read.
+    """Read a scan's grid; of NIfTI files and DICOM slices only the headers are read.
 
     Raises:
-        InputError: As far as the headers show that the scan cannot be read.
+        InputError: If the headers show that the scan cannot be read.
     """
     path = Path(source)
     if path.is_dir():
@@ -63,13 +62,13 @@ def read_grid(source: str | Path) -> Grid:
             ordered, affine = stack(headers)
             rows, columns = headers[0].size
             return Grid((columns, rows, len(ordered)), check_affine(affine, path))
-    elif path.exists() and sniff(path) == "nifti":
+    elif path.exists() and detect_format(path) == "nifti":
         return nifti_grid(path)
     return read_scan(path).grid
 
 
 def _read_file(path: Path) -> Volume:
-    kind = sniff(path)
+    kind = detect_format(path)
     if kind == "nifti":
         return read_nifti(path)
     if kind == "itk":
@@ -87,15 +86,15 @@ def _read_dicom(files: Sequence[Path], path: Path) -> Volume:
 
 def _one_series(files: Sequence[Path], path: Path) -> Sequence[DicomHeader]:
     headers = [header for file in files if (header := read_header(file)) is not None]
-    scans = [header for header in headers if not why_no_scan(header)]
+    scans = [header for header in headers if not skip_reason(header)]
     if not scans:
         reason = next(
-            (why_no_scan(header) for header in headers), "no image in a format that is read here"
+            (skip_reason(header) for header in headers), "no image in a format that is read here"
         )
         raise FormatError(reason, expected="NIfTI, NRRD, MetaImage or a DICOM series", path=path)
     series = group_series(scans)
     faults = [one.fault for one in series if one.fault is not None]
     if faults and len(faults) == len(series):
         raise faults[0]
-    require_one(series, path)
+    require_one_series(series, path)
     return series[0].headers

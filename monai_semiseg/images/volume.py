@@ -1,4 +1,4 @@
-"""One scan in memory, and the checks that hold for every file format."""
+"""One scan in memory, and the checks for all file formats."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from monai_semiseg.images.grid import Grid
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
-FIELD_OF_VIEW = (1.0, 3000.0)  # mm along an axis, least and most, that a scan may have
+FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
 
 
 class ScanWarning(UserWarning):
-    """A scan was read, but something about it deserves a look."""
+    """A warning about a scan that was read, but should be checked."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Volume:
     Attributes:
         array: voxels, shape ``(i, j, k)``.
         affine: 4x4, voxel index to mm in RAS.
-        meta: format-specific facts worth keeping (NIfTI xform codes, DICOM series UID, ...).
+        meta: further metadata of the format (NIfTI xform codes, DICOM series UID, ...).
     """
 
     array: NDArray[Any]
@@ -48,48 +48,49 @@ class Volume:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size in mm along i, j, k."""
+        """Return the voxel size in mm along i, j, k."""
         a, b, c = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(a), float(b), float(c)
 
     @property
     def grid(self) -> Grid:
-        """Where the voxels lie."""
+        """Return the grid of the voxels."""
         return Grid(self.array.shape, self.affine)
 
 
-_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 
 @contextmanager
-def collected_notes() -> Iterator[list[str]]:
-    """Within the block, what :func:`warn` says of scans is put into a list; threads have lists of their own.
+def collect_warnings() -> Iterator[list[str]]:
+    """Collect the texts of :func:`warn` in a list within the block; each thread has its own.
 
-    Python's warning filters belong to the whole process: a thread that changes them loses another
-    one's warnings.
+    Python's warning filters belong to the whole process: a thread that changes them loses warnings
+    of other threads.
     """
-    notes: list[str] = []
-    token = _notes.set(notes)
+    collected: list[str] = []
+    token = _collected.set(collected)
     try:
-        yield notes
+        yield collected
     finally:
-        _notes.reset(token)
+        _collected.reset(token)
 
 
 def warn(path: Path, code: str, message: str) -> None:
-    """Issue a :class:`ScanWarning` that names the file, or note it in :func:`collected_notes`."""
-    text, notes = printable(f"{code} {path}: {message}"), _notes.get()
-    if notes is None:
+    """Issue a :class:`ScanWarning` that names the file, or add it to :func:`collect_warnings`."""
+    text = printable(f"{code} {path}: {message}")
+    collected = _collected.get()
+    if collected is None:
         warnings.warn(text, ScanWarning, stacklevel=3)
     else:
-        notes.append(text)
+        collected.append(text)
 
 
 def spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
     """Drop trailing axes of length one and require three axes.
 
     Raises:
-        DimensionError: If what is left is not 3-D.
+        DimensionError: If the rest is not 3-D.
     """
     kept = list(shape)
     while len(kept) > 3 and kept[-1] == 1:
@@ -112,8 +113,8 @@ def require_depth(shape: Sequence[int], path: Path | None) -> None:
     """Refuse a single slice: a 3-D network would learn from padding.
 
     Args:
-        shape: of the voxels, three axes.
-        path: the file, for the message.
+        shape: shape of the voxels, three axes.
+        path: the file, for the error.
 
     Raises:
         DimensionError: If an axis has one voxel.
@@ -121,7 +122,7 @@ def require_depth(shape: Sequence[int], path: Path | None) -> None:
     if min(shape) == 1:
         raise DimensionError(
             f"one slice ({'x'.join(map(str, shape))}): a 2-D image",
-            expected="a 3-D volume; data sets of 2-D images are not read yet",
+            expected="a 3-D volume; datasets of 2-D images are not read yet",
             remedy="stack the slices of a patient into one volume, or leave the image out",
             path=path,
         )
@@ -140,7 +141,7 @@ def check_dtype(dtype: np.dtype[Any], path: Path) -> None:
 
 
 def check_size(shape: tuple[int, ...], itemsize: int, path: Path) -> None:
-    """Refuse a volume that cannot fit, before anything is allocated.
+    """Refuse a volume that does not fit into memory, before anything is allocated.
 
     Raises:
         SizeError: If voxels and a float32 copy exceed three quarters of the free memory.
@@ -157,7 +158,7 @@ def check_size(shape: tuple[int, ...], itemsize: int, path: Path) -> None:
 
 
 def check_affine(affine: NDArray[Any], path: Path) -> NDArray[np.float64]:
-    """Require an affine that maps voxels to space one to one.
+    """Require a finite, invertible affine.
 
     Raises:
         GeometryError: If it is not finite, or singular, or an axis has no length.
@@ -175,16 +176,16 @@ def check_affine(affine: NDArray[Any], path: Path) -> NDArray[np.float64]:
     raise GeometryError(
         found,
         expected="an invertible affine in mm",
-        remedy="export the scan again from its source, or mend the header",
+        remedy="export the scan again from its source, or correct the header",
         path=path,
     )
 
 
 def check_field_of_view(volume: Volume, path: Path) -> None:
-    """Refuse a scan of an absurd size, before anything is resampled to millimetres.
+    """Refuse a scan of an impossible size, before anything is resampled.
 
-    Such a size is a voxel size in another unit: resampled to 1 mm, it would fill petabytes, or
-    vanish. An axis of one voxel may be thin, as a single slice is.
+    Such a size comes from a voxel size in another unit: resampled to 1 mm, the scan would need
+    petabytes, or have no voxel. An axis of one voxel may be thin, as a single slice is.
 
     Raises:
         GeometryError: If an axis is shorter than 1 mm or longer than 3 m.
@@ -205,8 +206,8 @@ def check_field_of_view(volume: Volume, path: Path) -> None:
 def check_finite(volume: Volume, path: Path, nonfinite: float | None) -> None:
     """Refuse NaN and Inf voxels, or replace them in place by ``nonfinite`` with a warning.
 
-    One NaN is not a small fault: instance normalisation spreads it over the whole patch, and the
-    prediction becomes all background without an error.
+    One NaN is a serious fault: instance normalisation spreads it over the whole patch, and the
+    prediction becomes background everywhere without an error.
 
     Raises:
         NonFiniteError: If there are any and ``nonfinite`` is None.
@@ -222,7 +223,7 @@ def check_finite(volume: Volume, path: Path, nonfinite: float | None) -> None:
         raise NonFiniteError(
             share,
             expected="finite voxels",
-            remedy="mend the file, or set the reader's nonfinite value to replace them",
+            remedy="repair the file, or set the reader's nonfinite value to replace them",
             path=path,
         )
     volume.array[bad] = nonfinite

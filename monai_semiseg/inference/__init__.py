@@ -1,1 +1,1 @@
-"""Whole folders of scans through one bundle."""
+"""Segmentation of folders of scans with one bundle."""

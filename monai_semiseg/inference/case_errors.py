@@ -1,4 +1,4 @@
-"""What one scan can make transforms, network and writers raise: it fails that case and no other."""
+"""Errors that one scan can cause in transforms, network and writers; they fail that case alone."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CASE_ERRORS = (
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and first line of an error, for a table."""
+    """Return kind and first line of an error, for a table."""
     lines = str(error).strip().splitlines()
     return printable(f"{type(error).__name__}: {lines[0] if lines else ''}")
 
 
 def code_of(error: BaseException) -> str:
-    """The stable code that reports carry."""
+    """Return the stable code of an error, for reports."""
     if isinstance(error, SemisegError):
         return error.code
     return "E_MEMORY" if out_of_memory(error) else "E_INTERNAL"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run between two cases, not within one."""
+"""Stop of a run by Ctrl-C or SIGTERM, between two cases."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import Any
 
 
 class StopRequest:
-    """Whether somebody wants the run to stop."""
+    """Signal handler that remembers a request to stop.
+
+    Attributes:
+        wanted: True once a signal has come.
+    """
 
     def __init__(self) -> None:
         self.wanted = False
 
     def __call__(self, number: int, frame: Any) -> None:
-        """Take the signal; a second one does not wait."""
+        """Take the signal; a second one stops at once."""
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True
@@ -24,7 +28,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within the block, SIGINT and SIGTERM ask for a stop."""
+    """Turn SIGINT and SIGTERM into a request to stop, within the block."""
     request = StopRequest()
     with handled(request, signal.SIGINT, signal.SIGTERM):
         yield request
@@ -32,7 +36,10 @@ def stop_requests() -> Iterator[StopRequest]:
 
 @contextmanager
 def handled(handler: Callable[[int, Any], Any], *numbers: signal.Signals) -> Iterator[None]:
-    """Within the block, a handler for these signals, and then the ones of before; only the main thread can take any."""
+    """Handle these signals within the block; the former handlers come back after it.
+
+    Other threads than the main one cannot take signals, and keep the former handlers.
+    """
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, handler) for number in numbers if main}
     try:

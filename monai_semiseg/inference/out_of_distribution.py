@@ -1,4 +1,4 @@
-"""Is a scan like those that the network was trained on? It answers to anything, and means it only there."""
+"""Out-of-distribution check: scans and masks that are unlike those of the training."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ON_FLAG = ("keep", "skip", "fail")
 
 @dataclass(frozen=True)
 class TrainingDomain:
-    """What the training scans were like, and what a run does with what is unlike them.
+    """Properties of the training scans, and the treatment of scans and masks that differ.
 
     Attributes:
         training: ``extent``, ``spacing``, ``modality`` and ``volume_ml``, as a plan has them under
-            ``training_scans``; what is not there is not compared.
+            ``training_scans``; missing ones are not compared.
         any_modality: flag a scan of another modality instead of refusing it.
         on_flag: ``keep``: write flagged masks; ``skip``: write none; ``fail``: count the case as
             failed.
@@ -47,14 +47,14 @@ class TrainingDomain:
         Args:
             shape: voxels.
             affine: 4x4, voxel to mm in RAS.
-            modality: DICOM's code; empty if the file does not say.
+            modality: DICOM's code; empty if the file has none.
             path: of the scan.
 
         Returns:
-            A phrase per flag: ``field_of_view``, ``voxel_size``, ``modality``.
+            A description per flag: ``field_of_view``, ``voxel_size``, ``modality``.
 
         Raises:
-            ModalityError: If it is of another modality, unless any may be.
+            ModalityError: If it is of another modality, unless any is allowed.
         """
         if not self.any_modality:
             require_modality(modality, self.training, path)
@@ -68,11 +68,11 @@ class TrainingDomain:
 
         Args:
             volumes_ml: label's name -> mL.
-            factor: how far beyond the training labels' volumes is still taken for alike.
+            factor: largest ratio to the training labels' range of volumes that is not flagged.
 
         Returns:
-            A phrase per flag: ``empty_mask`` if no voxel is labelled, unless the training scans had
-            such ones as well; else ``label_volume``.
+            A description per flag: ``empty_mask`` if no voxel is labelled, unless training scans
+            had empty masks as well; else ``label_volume``.
         """
         known: Mapping[str, Sequence[float]] = self.training.get("volume_ml") or {}
         if not any(volumes_ml.values()):
@@ -87,13 +87,13 @@ class TrainingDomain:
 
 
 def other_modality(found: str, training: Mapping[str, Any]) -> bool:
-    """Whether a scan says that it is of another modality than the training scans; NIfTI cannot."""
+    """Return True if a scan is of another modality than the training; NIfTI files have none."""
     known = training.get("modality")
     return bool(known and found) and found.upper() != str(known).upper()
 
 
 def require_modality(found: str, training: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse a scan that says it is of another modality than the training scans.
+    """Refuse a scan of another modality than the training scans.
 
     Raises:
         ModalityError: If both are known and differ.
@@ -102,6 +102,6 @@ def require_modality(found: str, training: Mapping[str, Any], path: str | Path) 
         raise ModalityError(
             f"modality {found}",
             expected=f"{training['modality']}, as the scans that the network was trained on",
-            remedy="use weights for this modality, or say --any_modality",
+            remedy="use weights for this modality, or give --any_modality",
             path=path,
         )

@@ -1,4 +1,4 @@
-"""Where the results of a case go, and writing them."""
+"""Output files of a case: their paths, and writing them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.cases import Case
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import without_code
 from monai_semiseg.export.measure import volumes_ml
@@ -20,7 +20,7 @@ from monai_semiseg.plain_text import printable
 
 
 class CaseOutputs:
-    """Writes masks, DICOM SEG and pictures of cases into a tree that mirrors the inputs'.
+    """Writer of masks, DICOM SEG and pictures of cases, in folders like those of the inputs.
 
     Args:
         folder: output folder.
@@ -43,18 +43,16 @@ class CaseOutputs:
     ) -> None:
         if not kinds or set(kinds) - {"nifti", "dicom_seg"}:
             raise ConfigError(f"output_type {list(kinds)}", expected="nifti, dicom_seg, or both")
-        self.folder, self.names, self.kinds, self.codes, self.preview = (
-            folder,
-            names,
-            list(kinds),
-            codes,
-            preview,
-        )
+        self.folder = folder
+        self.names = names
+        self.kinds = list(kinds)
+        self.codes = codes
+        self.preview = preview
 
     def clear(self, case: Case) -> None:
-        """Remove what an earlier run wrote for the case: what is there afterwards is of this one."""
-        for stale in (self.mask(case), self.dicom(case), self.picture(case), self.doubt(case)):
-            stale.unlink(missing_ok=True)
+        """Remove the files that an earlier run wrote for the case."""
+        for path in (self.mask, self.dicom, self.picture, self.uncertainty):
+            path(case).unlink(missing_ok=True)
 
     def write(
         self,
@@ -64,29 +62,30 @@ class CaseOutputs:
         codes: tuple[int, int],
         model: str,
         image: NDArray[Any] | None = None,
-        doubt: NDArray[np.float32] | None = None,
+        uncertainty: NDArray[np.float32] | None = None,
         flags: Sequence[str] = (),
     ) -> tuple[Path, list[str]]:
-        """Write everything that was asked for.
+        """Write all requested files of a case.
 
         Args:
             case: the scan.
-            mask: map of label numbers on the scan's own grid.
+            mask: label numbers on the scan's own grid.
             affine: 4x4, voxel to mm in RAS, of the scan.
             codes: its qform and sform codes.
             model: hash of the weights.
             image: the scan's voxels as they are in the file, for the picture.
-            doubt: map of the uncertainty, 0 to 1, or None.
-            flags: what makes the mask doubtful; a DICOM SEG says it.
+            uncertainty: map from 0 to 1, or None.
+            flags: reasons to check the mask; a DICOM SEG names them.
 
         Returns:
             The mask's file and remarks.
 
         Raises:
-            UnsupportedError: If a DICOM SEG alone was asked for and cannot be.
+            UnsupportedError: If only a DICOM SEG was requested and none can be written.
             OutputError: If the disk is full.
         """
-        paths, notes = [], []
+        paths = []
+        notes = []
         if "nifti" in self.kinds or case.kind != "dicom":
             paths.append(write_mask(mask, affine, self.mask(case), self.names, codes))
         if "dicom_seg" in self.kinds:
@@ -97,14 +96,10 @@ class CaseOutputs:
                 if not paths:
                     raise
                 notes.append(f"no DICOM SEG: {error.found}")
-        if doubt is not None:
-            write_map(doubt, affine, self.doubt(case), codes)
+        if uncertainty is not None:
+            write_map(uncertainty, affine, self.uncertainty(case), codes)
         if self.preview:
-            notes += (
-                ["no preview: the scan was not read by our reader"]
-                if image is None
-                else self._draw(case, mask, affine, image)
-            )
+            notes += self._draw(case, mask, affine, image)
         return paths[0], notes
 
     def _segmentation(
@@ -124,16 +119,20 @@ class CaseOutputs:
         )
 
     def _uncoded(self) -> list[str]:
-        """Say which segments are coded as no more than a structure."""
-        if names := without_code(self.names, self.codes):
-            known = "coded as Anatomical Structure"
-            return [f"no code known for {', '.join(names)}; {known}"]
-        return []
+        """Name the segments without a code of their own."""
+        names = ", ".join(without_code(self.names, self.codes))
+        return [f"no code known for {names}; coded as Anatomical Structure"] if names else []
 
     def _draw(
-        self, case: Case, mask: NDArray[Any], affine: NDArray[np.float64], image: NDArray[Any]
+        self,
+        case: Case,
+        mask: NDArray[Any],
+        affine: NDArray[np.float64],
+        image: NDArray[Any] | None,
     ) -> list[str]:
-        """Draw the preview; why there is none is a remark, since the mask is good."""
+        """Draw the preview; return a remark if that fails, since the mask is good without it."""
+        if image is None:
+            return ["no preview: the scan was not read by monai_semiseg's reader"]
         title = ", ".join(
             f"{name} {ml:.2f} mL" for name, ml in volumes_ml(mask, affine, self.names).items()
         )
@@ -148,19 +147,19 @@ class CaseOutputs:
         return []
 
     def mask(self, case: Case) -> Path:
-        """The NIfTI mask."""
+        """Return the path of the NIfTI mask."""
         return self.folder / Path(case.id).parent / f"{self._name(case)}_seg.nii.gz"
 
     def dicom(self, case: Case) -> Path:
-        """The DICOM SEG."""
+        """Return the path of the DICOM SEG."""
         return self.mask(case).with_name(f"{self._name(case)}_seg.dcm")
 
     def picture(self, case: Case) -> Path:
-        """The preview."""
+        """Return the path of the preview."""
         return self.mask(case).with_name(f"{self._name(case)}_preview.png")
 
-    def doubt(self, case: Case) -> Path:
-        """The map of the uncertainty."""
+    def uncertainty(self, case: Case) -> Path:
+        """Return the path of the uncertainty map."""
         return self.mask(case).with_name(f"{self._name(case)}_uncertainty.nii.gz")
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Reading the next scan, computing this one and writing the last one at the same time, in order."""
+"""Pipeline that reads the next scan, computes this one and writes the last at the same time."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def overlapped(
 
     One thread reads one item ahead, one writes one item behind, and the calling thread computes: at
     most three items are held at a time. If computing raises, the item before it is still written
-    and yielded. All of torch's threads are the computing one's: see :func:`_give_one_thread`.
+    and yielded. The computing thread uses all of torch's threads: see :func:`_give_one_thread`.
 
     Args:
-        items: what to work on.
+        items: inputs of ``read``.
         read: run in a thread.
         compute: run in the calling thread.
         write: run in another thread.
-        stopped: asked before every item; if true, what is under way is finished and nothing more
-            begun.
+        stopped: called before every item; if True, items that have begun are finished, and no more
+            are begun.
     """
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         _give_one_thread(reader, writer)
@@ -62,16 +62,16 @@ def overlapped(
 def _give_one_thread(*pools: ThreadPoolExecutor) -> None:
     """Let each of these pools of one thread use one of torch's threads, the caller all of them.
 
-    With a team of OpenMP threads each they would be more than the cores. OpenMP then puts threads
+    With several OpenMP threads each they would be more than the cores. OpenMP then puts threads
     to sleep at every wait, those of the network too: a folder of small scans took 1.45 times as
     long as the network alone, and takes 1.15 times as long this way.
     """
     count = torch.get_num_threads()
     for pool in pools:
         pool.submit(_take_one_thread).result()
-    torch.set_num_threads(count)  # what threads that begin later get; the pools' keep their one
+    torch.set_num_threads(count)  # for threads that begin later; those of the pools keep one
 
 
 def _take_one_thread() -> None:
     torch.set_num_threads(1)
-    torch.get_num_threads()  # a thread takes the number that holds when it first asks
+    torch.get_num_threads()  # the first call in a thread fixes its number

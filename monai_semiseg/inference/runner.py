@@ -1,11 +1,9 @@
-"""A folder of scans through one network: loaded once, every case on its own, nothing half-written."""
+"""Runner that segments a folder of scans with one network."""
 
 from __future__ import annotations
 
 import logging
-import os
 import platform
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,10 @@ from torch import nn
 from tqdm import tqdm
 
 from monai_semiseg import __version__
-from monai_semiseg.datasets.discover import Case, Found, find_cases
+from monai_semiseg.datasets.cases import Case
+from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.datasets.label_values import matched_values
-from monai_semiseg.errors import ConfigError, OutputError
+from monai_semiseg.errors import OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import flag_outliers
 from monai_semiseg.export.report import CaseResult, write_report
@@ -28,6 +27,12 @@ from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.pipeline import overlapped
+from monai_semiseg.inference.preflight import (
+    check_found,
+    check_output_folder,
+    refuse_masks,
+    refuse_other_run,
+)
 from monai_semiseg.inference.run_manifest import RunManifest
 from monai_semiseg.inference.segmenter import CaseSegmenter, Work
 from monai_semiseg.networks.weights import load_weights
@@ -41,9 +46,9 @@ logger = logging.getLogger(__name__)
 class BatchRunner:
     """Segment every scan under the inputs.
 
-    A scan that cannot be read right fails alone, with its reason in the report. A request that
-    cannot be met (weights that do not fit, output inside the input, an output that exists) is
-    refused before any work.
+    The network is loaded once. A scan that cannot be read fails alone, with its reason in the
+    report. A request that cannot be met (weights that do not fit, output inside the input, an
+    output that exists) is refused before any work.
 
     The transforms work on the keys ``image`` and ``pred``: ``preprocessing`` loads and normalises,
     ``postprocessing`` turns ``pred`` into a label map on the scan's own grid
@@ -58,27 +63,28 @@ class BatchRunner:
         inferer: MONAI inferer.
         postprocessing: from network output to label map.
         inputs: files, folders, .zip archives.
-        output_dir: mirrors the input tree; outside the inputs.
+        output_dir: has the same subfolders as the input; outside the inputs.
         label_names: label number (as text, as JSON has it) -> name.
         device: of the network.
-        overwrite: replace masks that are there.
+        overwrite: replace masks that exist.
         preview: write a PNG beside every mask.
-        about: facts to keep in the report; with weights and labels they say whether a run that is
-            found in the output folder is this one, and goes on.
-        training_scans: what they were like, as a plan has it: scans unlike them in size, and masks
-            unlike their labels in volume, are flagged; scans of another modality are refused.
-        any_modality: flag those as well instead.
+        about: facts to keep in the report. A run with equal facts, weights and labels in the output
+            folder is resumed.
+        training_scans: their properties, as a plan has them: scans of other sizes, and masks of
+            other volumes, are flagged; scans of another modality are refused.
+        any_modality: flag scans of another modality too, instead of refusing them.
         on_flag: ``keep``: write flagged masks; ``skip``: write none; ``fail``: count such cases as
-            failed. What the scan's header tells is known before the network runs. A volume far from
-            the run's others is flagged when all is done, and its mask is kept.
+            failed. Flags of the scan's header are known before the network runs. A volume far from
+            the run's others is flagged at the end, and its mask is kept.
         output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series
             only.
         segment_codes: label number (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
-        shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM say, else all.
+        shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM set it, else
+            all.
         autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it; the
-            report says what it came to.
-        label_values: label number of every class of the network, which masks are written with; None
-            if classes are the numbers.
+            report names the format that was used.
+        label_values: label number of every class of the network, used in the masks; None if
+            classes are the numbers.
 
     Raises:
         ConfigError: If names and numbers of labels do not match.
@@ -107,17 +113,17 @@ class BatchRunner:
         autocast_dtype: str | None = None,
         label_values: Sequence[int] | None = None,
     ) -> None:
-        self.network, self.weights = network, weights
-        self.preprocessing, self.inferer, self.postprocessing = (
-            preprocessing,
-            inferer,
-            postprocessing,
-        )
+        self.network = network
+        self.weights = weights
+        self.preprocessing = preprocessing
+        self.inferer = inferer
+        self.postprocessing = postprocessing
         self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         self.output_dir = Path(output_dir)
         self.names = {int(value): name for value, name in label_names.items()}
         self.values = None if label_values is None else matched_values(label_values, self.names)
-        self.device, self.overwrite = torch.device(device), overwrite
+        self.device = torch.device(device)
+        self.overwrite = overwrite
         self.precision = autocast_type(autocast_dtype, self.device)
         used = None if self.precision is None else str(self.precision).removeprefix("torch.")
         self.about = {**(about or {}), "autocast_dtype": used}
@@ -131,36 +137,40 @@ class BatchRunner:
 
     @property
     def failed(self) -> int:
-        """Number of cases that failed in the last run."""
+        """Return the number of cases that failed in the last run."""
         return sum(result.status == "failed" for result in self.results)
 
     @property
     def flagged(self) -> int:
-        """Number of masks of the last run that are flagged."""
+        """Return the number of flagged masks in the last run."""
         return sum(result.status == "done" and bool(result.flags) for result in self.results)
 
     def run(self) -> list[CaseResult]:
-        """Segment everything that is not finished, and write the report.
+        """Segment all cases that are not finished, and write the report.
 
-        A run that was killed goes on: cases whose scan and mask are as they were left are kept.
+        A run that was killed is resumed: cases whose scan and mask have not changed are kept.
 
         Returns:
             One result per case and per skipped file.
 
         Raises:
-            ConfigError: If an input is absent, nothing is there to segment, or the output folder
-                will not do.
+            ConfigError: If an input is absent, it holds no scan, or the output folder cannot be
+                used.
             CheckpointError: If the weights do not fit.
-            OutputError: If the disk is full; what is done stays, and the report lists it.
-            KeyboardInterrupt: On Ctrl-C or SIGTERM, after the case that is under way.
+            OutputError: If the disk is full; finished cases are kept, and the report lists them.
+            KeyboardInterrupt: On Ctrl-C or SIGTERM, after the current case.
         """
         manifest = RunManifest(self.output_dir, self._identity(), self.shard)
-        self._check_output(manifest)
+        check_output_folder(self.output_dir, self.inputs)
+        if not self._may_replace(manifest):
+            refuse_other_run(self.output_dir, manifest)
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
         segmenter = self._segmenter()
         with find_cases(self.inputs) as found:
-            self._check_found(found, manifest)
+            check_found(found, self.inputs)
+            if not self._may_replace(manifest):
+                refuse_masks(map(self.outputs.mask, found.cases))
             skipped = [
                 CaseResult(printable(str(s.source)), "skipped", reason=printable(str(s.reason)))
                 for s in found.skipped
@@ -185,56 +195,20 @@ class BatchRunner:
         return 5 if self.flagged else 0
 
     def finish(self) -> None:
-        """Leave the process with :meth:`exit_code` unless that is 0: the last step of a bundle's ``finalize``."""
-        if code := self.exit_code():
+        """End the process with :meth:`exit_code` unless it is 0.
+
+        The last step of a bundle's ``finalize``.
+        """
+        code = self.exit_code()
+        if code:
             raise SystemExit(code)
 
-    def _check_output(self, manifest: RunManifest) -> None:
-        target = self.output_dir.resolve()
-        for source in map(Path, self.inputs):
-            if source.is_dir() and target.is_relative_to(source.resolve()):
-                raise ConfigError(
-                    "lies inside the input",
-                    expected="an output folder outside the input folders",
-                    remedy=f"--output {source.resolve().name}_masks",
-                    path=self.output_dir,
-                )
-        there = next(folder for folder in (target, *target.parents) if folder.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise ConfigError(
-                "cannot be written",
-                expected="a folder, or room for a new one",
-                remedy="choose another output folder",
-                path=self.output_dir,
-            )
-        if not (self.overwrite or manifest.ours) and (
-            (self.output_dir / "report.json").exists() or manifest.started
-        ):
-            raise ConfigError(
-                "holds the results of another run",
-                expected="a new or empty folder",
-                remedy="choose another folder, or say --overwrite",
-                path=self.output_dir,
-            )
-
-    def _check_found(self, found: Found, manifest: RunManifest) -> None:
-        if not found.cases:
-            raise ConfigError(
-                f"no scan found {_passed_over(found)}",
-                expected="NIfTI, NRRD, MetaImage or DICOM files",
-                path=Path(self.inputs[0]),
-            )
-        for case in found.cases:
-            if not (self.overwrite or manifest.ours) and self.outputs.mask(case).exists():
-                raise ConfigError(
-                    "exists",
-                    expected="an output folder without masks of these scans",
-                    remedy="choose another folder, or say --overwrite",
-                    path=self.outputs.mask(case),
-                )
+    def _may_replace(self, manifest: RunManifest) -> bool:
+        """Return True if masks may be replaced; another shard may start the run at any time."""
+        return self.overwrite or manifest.is_same_run
 
     def _run_cases(self, cases: Sequence[Case], manifest: RunManifest, work: CaseSegmenter) -> None:
-        rest = [case for case in cases if not manifest.still_good(case)]
+        rest = [case for case in cases if not manifest.is_finished(case)]
         with (
             stop_requests() as stop,
             tqdm(
@@ -244,21 +218,21 @@ class BatchRunner:
             left = len(rest)
 
             def finish(done: Work) -> Work:
-                """Write a case, then its line: both wait for the disk, the network for neither."""
+                """Write a case, then its entry; the network does not wait for the disk."""
                 work.write(done)
                 if done.result is not None:
                     manifest.add(done.case, done.result)
                 return done
 
             for done in overlapped(rest, work.read, work.compute, finish, lambda: stop.wanted):
-                if (result := done.result) is None:
+                if done.result is None:
                     continue
                 bar.update()
                 left -= 1
-                if result.status != "done":
-                    bar.write(printable(f"{result.status}: {result.reason}"))
-                if isinstance(done.cause, OutputError):
-                    raise done.cause from done.cause.__cause__  # the next scan would meet the same full disk
+                if done.result.status != "done":
+                    bar.write(printable(f"{done.result.status}: {done.result.reason}"))
+                if isinstance(done.cause, OutputError):  # a full disk would fail all others too
+                    raise done.cause from done.cause.__cause__
             if left:
                 raise KeyboardInterrupt(
                     f"{left} of {len(cases)} scans are left; run the same command again to go on"
@@ -280,20 +254,16 @@ class BatchRunner:
         )
 
     def _identity(self) -> dict[str, Any]:
-        """What makes masks belong to one run."""
-        outputs = {"preview": self.outputs.preview, "output": self.outputs.kinds}
-        steps = [
-            _named(step)
-            for whole in (self.preprocessing, self.postprocessing)
-            for step in _flat(whole)
-        ]
+        """Return everything that the masks of one run have in common."""
+        steps = [*_steps_of(self.preprocessing), *_steps_of(self.postprocessing)]
         return {
             "weights_sha256": self._digest(),
             "labels": self.names,
-            "transforms": steps,
+            "transforms": [_name_of(step) for step in steps],
             "training_scans": self.domain.training,
             "on_flag": self.domain.on_flag,
-            **outputs,
+            "preview": self.outputs.preview,
+            "output": self.outputs.kinds,
             **self.about,
         }
 
@@ -317,23 +287,12 @@ class BatchRunner:
             write_contact_sheet(self.results, self.output_dir, self.names)
 
 
-def _passed_over(found: Found) -> str:
-    """Say what was there instead of scans."""
-    reasons = Counter(skipped.reason for skipped in found.skipped).most_common()
-    if not reasons:
-        return "(there is no file)"
-    listed = ", ".join(f"{count} x {reason}" for reason, count in reasons[:5])
-    more = sum(count for _, count in reasons[5:])
-    return f"among {len(found.skipped)} files: {listed}{f', {more} others' if more else ''}"
-
-
-def _flat(transform: Any) -> Sequence[Any]:
-    """The steps of a MONAI ``Compose``, or the one step that there is."""
+def _steps_of(transform: Any) -> Sequence[Any]:
+    """Return the steps of a MONAI ``Compose``, or the transform itself."""
     return transform.flatten().transforms if isinstance(transform, Compose) else (transform,)
 
 
-def _named(step: Any) -> str:
-    """A transform's kind, and what its results depend on if it can tell."""
-    return (
-        f"{getattr(step, '__name__', type(step).__name__)} {getattr(step, 'identity', '')}".strip()
-    )
+def _name_of(step: Any) -> str:
+    """Return a transform's kind, and its settings if it has an ``identity``."""
+    kind = getattr(step, "__name__", type(step).__name__)
+    return f"{kind} {getattr(step, 'identity', '')}".strip()

@@ -1,4 +1,4 @@
-"""One scan in three steps that different threads may take: read, compute, write; and what happened to it."""
+"""Segmentation of one scan in three steps for different threads: read, compute, write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from monai.inferers import Inferer
 from numpy.typing import NDArray
 from torch import nn
 
-from monai_semiseg.datasets.discover import Case
+from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
 from monai_semiseg.errors import (
@@ -28,8 +28,8 @@ from monai_semiseg.errors import (
 from monai_semiseg.export.measure import measure_labels, volumes_ml
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.handlers.precision import autocast
-from monai_semiseg.images.reader import kept_voxels
-from monai_semiseg.images.volume import collected_notes
+from monai_semiseg.images.reader import collect_voxels
+from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
@@ -40,17 +40,17 @@ from monai_semiseg.storage.files import resident_memory
 
 @dataclass
 class Work:
-    """A case on its way.
+    """State of a case between the steps.
 
     Attributes:
         case: the scan.
-        item: what the transforms work on; emptied as soon as it has been written.
+        item: data of the transforms; emptied as soon as the mask has been written.
         voxels: of the scan as it is in the file, for measurements and pictures; emptied likewise.
         notes: remarks for the report.
-        flags: codes of what makes the mask doubtful.
-        seconds: spent on it so far, waiting left out.
-        memory: greatest megabytes seen after a step: of the GPU's, or of this process.
-        cause: what made it fail.
+        flags: codes of reasons to check the mask.
+        seconds: of the steps so far, without waiting.
+        memory: largest number of megabytes after a step: of the GPU, or of this process.
+        cause: the error that made it fail.
         result: for the report.
     """
 
@@ -66,20 +66,22 @@ class Work:
 
 
 class CaseSegmenter:
-    """The three steps. A step never raises what a scan can cause: it is kept in the work, and later steps are left out.
+    """The three steps of a case.
+
+    An error that a scan can cause is not raised: it is kept in the work, and later steps are left
+    out.
 
     Args:
         network: on its device, in evaluation mode.
         preprocessing: from path to network input, on the key ``image``.
         inferer: MONAI inferer.
         postprocessing: from network output to label map, on the key ``pred``.
-        outputs: where results go.
+        outputs: writer of the results.
         names: label number -> name.
         device: of the network.
-        domain: what the training scans were like, and what happens to scans unlike them.
+        domain: properties of the training scans, and the treatment of scans that differ.
         model: hash of the weights.
-        precision: the network's number format where that does no harm (autocast); None is float32
-            throughout.
+        precision: the network's number format under autocast; None is float32 everywhere.
         values: label number of every class of the network; None if classes are the numbers.
 
     Raises:
@@ -100,21 +102,22 @@ class CaseSegmenter:
         precision: torch.dtype | None = None,
         values: Sequence[int] | None = None,
     ) -> None:
-        self.network, self.preprocessing, self.postprocessing = (
-            network,
-            preprocessing,
-            postprocessing,
-        )
+        self.network = network
+        self.preprocessing = preprocessing
+        self.postprocessing = postprocessing
         self.values = matched_values(values, names)
         self.inferer = OutOfMemoryFallback(inferer, len(self.values))
-        self.outputs, self.names, self.device = outputs, names, device
-        self.domain, self.model, self.precision = domain, model, precision
-        # MONAI's Invertd switches tracing off in the very transforms that may be reading the next
-        # scan.
+        self.outputs = outputs
+        self.names = names
+        self.device = device
+        self.domain = domain
+        self.model = model
+        self.precision = precision
+        # MONAI's Invertd switches tracing off in the transforms that may be reading the next scan.
         self._transforms = threading.Lock()
 
     def read(self, case: Case) -> Work:
-        """Load and normalise."""
+        """Load and normalise the scan."""
         return self._take(self._read, Work(case))
 
     def compute(self, work: Work) -> Work:
@@ -122,52 +125,55 @@ class CaseSegmenter:
         return self._take(self._compute, work)
 
     def write(self, work: Work) -> Work:
-        """Bring the mask onto the scan's grid, write it and what goes with it, and say what happened."""
+        """Resample the mask onto the scan's grid, write all outputs, and add the result."""
         self._take(self._write, work)
-        work.item, work.voxels = {}, None
+        work.item = {}
+        work.voxels = None
         if work.cause is not None:
-            reason = (
-                work.cause.reason if isinstance(work.cause, SemisegError) else one_line(work.cause)
-            )
-            unwanted = isinstance(work.cause, UnlikeTrainingError) and self.domain.on_flag == "skip"
-            status: Literal["failed", "skipped"] = "skipped" if unwanted else "failed"
-            work.result = CaseResult(
-                printable(str(work.case.source)),
-                status,
-                "",
-                work.case.said(reason),
-                code_of(work.cause),
-                flags=work.flags,
-            )
+            work.result = self._failure(work, work.cause)
         if work.result is not None:
             work.result = replace(work.result, seconds=work.seconds, memory_mb=work.memory)
         return work
 
+    def _failure(self, work: Work, cause: BaseException) -> CaseResult:
+        """Return the result of a case that failed or is skipped."""
+        reason = cause.reason if isinstance(cause, SemisegError) else one_line(cause)
+        skip = isinstance(cause, UnlikeTrainingError) and self.domain.on_flag == "skip"
+        return CaseResult(
+            printable(str(work.case.source)),
+            "skipped" if skip else "failed",
+            "",
+            work.case.with_archive_path(reason),
+            code_of(cause),
+            flags=work.flags,
+        )
+
     def _take(self, step: Callable[[Work], None], work: Work) -> Work:
-        """Do a step, time it and keep what it raises; a case that has failed is left alone."""
+        """Do a step, time it and keep its error; cases that have failed are left out."""
         if work.cause is not None:
             return work
         begun = time.perf_counter()
         try:
-            with collected_notes() as notes, torch.inference_mode():
+            with collect_warnings() as notes, torch.inference_mode():
                 step(work)
             work.notes += notes
         except CASE_ERRORS as error:
             work.cause = root_cause(error)  # MONAI wraps what a transform raises
         work.seconds += time.perf_counter() - begun
-        used = (
-            torch.cuda.max_memory_allocated(self.device) / 2**20
-            if self.device.type == "cuda"
-            else resident_memory()
-        )
-        work.memory = max(work.memory, used)
+        work.memory = max(work.memory, self._memory())
         return work
+
+    def _memory(self) -> float:
+        """Return the megabytes in use: the largest number on the GPU, or those of the process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        return resident_memory()
 
     def _read(self, work: Work) -> None:
         self.outputs.clear(work.case)
         if work.case.fault is not None:
             raise work.case.fault
-        with self._transforms, kept_voxels() as voxels:
+        with self._transforms, collect_voxels() as voxels:
             work.item = self.preprocessing({"image": work.case.image})
         work.voxels = voxels[0] if len(voxels) == 1 else None
         if work.voxels is not None and looks_like_labels(work.voxels):
@@ -182,10 +188,10 @@ class CaseSegmenter:
         self._flag(work, "unlike the training scans", found)
 
     def _flag(self, work: Work, head: str, found: Mapping[str, str]) -> None:
-        """Note what makes a scan or its mask doubtful.
+        """Add flags to a scan or its mask.
 
         Raises:
-            UnlikeTrainingError: If such scans are to be left out.
+            UnlikeTrainingError: If flagged masks are not kept.
         """
         if not found:
             return
@@ -205,7 +211,7 @@ class CaseSegmenter:
             torch.cuda.reset_peak_memory_stats(self.device)
         with autocast(self.device, self.precision):
             output = self.inferer(image[None].to(self.device), self.network)
-        if not torch.isfinite(output).all():  # argmax would call it background
+        if not torch.isfinite(output).all():  # argmax would make it background
             raise NonFiniteError(
                 "the network's output holds NaN or Inf",
                 expected="finite numbers",
@@ -217,8 +223,8 @@ class CaseSegmenter:
     def _write(self, work: Work) -> None:
         with self._transforms:
             item = self.postprocessing(work.item)
-        classes, native = np.asarray(item["pred"].as_tensor().cpu())[0], item["image"].meta
-        mask = in_file_numbers(classes, self.values)
+        native = item["image"].meta
+        mask = in_file_numbers(np.asarray(item["pred"].as_tensor().cpu())[0], self.values)
         affine = np.asarray(native["original_affine"], dtype=np.float64)
         if mask.shape != tuple(int(n) for n in native["spatial_shape"]):
             raise DimensionError(
@@ -228,19 +234,19 @@ class CaseSegmenter:
             )
         volumes = volumes_ml(mask, affine, self.names)
         self._flag(work, "unlikely mask", self.domain.mask_flags(volumes))
-        codes = int(native.get("qform_code", 1)), int(native.get("sform_code", 1))
-        doubt = (
-            np.asarray(item["uncertainty"].as_tensor().cpu())[0] if "uncertainty" in item else None
-        )
+        codes = (int(native.get("qform_code", 1)), int(native.get("sform_code", 1)))
+        uncertainty = None
+        if "uncertainty" in item:
+            uncertainty = np.asarray(item["uncertainty"].as_tensor().cpu())[0]
         path, remarks = self.outputs.write(
-            work.case, mask, affine, codes, self.model, work.voxels, doubt, work.flags
+            work.case, mask, affine, codes, self.model, work.voxels, uncertainty, work.flags
         )
         work.result = CaseResult(
             printable(str(work.case.source)),
             "done",
             str(path.relative_to(self.outputs.folder)),
-            printable(work.case.said("; ".join([*work.notes, *remarks]))),
+            printable(work.case.with_archive_path("; ".join([*work.notes, *remarks]))),
             volumes_ml=volumes,
-            measures=measure_labels(mask, self.names, work.voxels, doubt),
+            measures=measure_labels(mask, self.names, work.voxels, uncertainty),
             flags=work.flags,
         )

@@ -1,4 +1,4 @@
-"""A bundle of the Model Zoo's conventions under our runner: its transforms and network, our reading and writing."""
+"""Runner for bundles of the Model Zoo: their transforms and network, this package's files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _READER = "monai_semiseg.images.reader.ScanReader"
 
 
 def has_runner(bundle: Path) -> bool:
-    """Whether the bundle brings a runner of ours."""
+    """Return True if the bundle's config has a runner of this package."""
     file = bundle / "configs" / "inference.json"
     return not file.is_file() or "runner" in ConfigParser.load_config_file(str(file))
 
@@ -33,45 +33,30 @@ def open_zoo_bundle(
     """Build a runner from ``configs/inference.json`` and ``metadata.json``.
 
     Used are ``network`` (or ``network_def``), ``preprocessing``, ``inferer``, ``postprocessing``
-    and ``device``; label names come from the metadata's ``channel_def``. Scans are read by our
-    reader, and what the bundle would save itself is left out: masks, report and pictures are ours.
+    and ``device``; label names come from the metadata's ``channel_def``. Scans are read by this
+    package's reader. It also writes masks, report and pictures: the bundle's own savers are left
+    out.
 
     Args:
         bundle: bundle folder.
         settings: overrides of config keys; ``ckpt_path`` names other weights than
             ``models/model.pt``.
         overlays: files merged over the config.
-        inputs: what to segment.
+        inputs: files and folders of scans.
         output: folder for the results.
         options: of :class:`~monai_semiseg.inference.runner.BatchRunner`.
 
     Raises:
         ConfigError: If the bundle lacks one of them, or a key has no place in its config.
     """
-    ours = {key: settings[key] for key in ("device",) if key in settings}
-    weights = str(settings.get("ckpt_path", bundle / "models" / "model.pt"))
-    asked = {key: value for key, value in settings.items() if key not in ("ckpt_path", *ours)}
-    parser = ConfigParser()
-    parser.read_config(merge_configs([bundle / "configs" / "inference.json", *overlays], asked))
-    parser.read_meta(str(bundle / "configs" / "metadata.json"))
-    parser.update({"bundle_root": str(bundle), **ours})
-    for key in ("preprocessing", "inferer", "postprocessing"):
-        if parser.get(key) is None:
-            raise ConfigError(
-                f"configs/inference.json has no {key!r}",
-                expected="a bundle as in the Model Zoo",
-                path=bundle,
-            )
-    parser["preprocessing"] = _reading(parser["preprocessing"], bundle)
-    parser["postprocessing"] = _without_saving(parser["postprocessing"])
-    network = parser.get_parsed_content(
-        "network" if parser.get("network") is not None else "network_def"
-    )
-    device = parser.get_parsed_content("device") if parser.get("device") is not None else "cpu"
+    weights = settings.get("ckpt_path", bundle / "models" / "model.pt")
+    parser = _parser(bundle, settings, overlays)
     get = parser.get_parsed_content
+    network = get("network" if parser.get("network") is not None else "network_def")
+    device = get("device") if parser.get("device") is not None else "cpu"
     return BatchRunner(
         network=network.to(device),
-        weights=weights,
+        weights=str(weights),
         preprocessing=get("preprocessing"),
         inferer=get("inferer"),
         postprocessing=get("postprocessing"),
@@ -81,6 +66,28 @@ def open_zoo_bundle(
         label_names=_names(parser, bundle),
         **options,
     )
+
+
+def _parser(bundle: Path, settings: dict[str, Any], overlays: Sequence[Path]) -> ConfigParser:
+    """Read the bundle's config, with this package's reader and without savers."""
+    added = {"bundle_root": str(bundle)}
+    if "device" in settings:
+        added["device"] = settings["device"]
+    overrides = {key: settings[key] for key in settings if key not in ("ckpt_path", "device")}
+    parser = ConfigParser()
+    parser.read_config(merge_configs([bundle / "configs" / "inference.json", *overlays], overrides))
+    parser.read_meta(str(bundle / "configs" / "metadata.json"))
+    parser.update(added)
+    for key in ("preprocessing", "inferer", "postprocessing"):
+        if parser.get(key) is None:
+            raise ConfigError(
+                f"configs/inference.json has no {key!r}",
+                expected="a bundle as in the Model Zoo",
+                path=bundle,
+            )
+    parser["preprocessing"] = _with_reader(parser["preprocessing"], bundle)
+    parser["postprocessing"] = _without_savers(parser["postprocessing"])
+    return parser
 
 
 def _names(parser: ConfigParser, bundle: Path) -> dict[str, str]:
@@ -95,7 +102,7 @@ def _names(parser: ConfigParser, bundle: Path) -> dict[str, str]:
     return names
 
 
-def _reading(preprocessing: dict[str, Any], bundle: Path) -> dict[str, Any]:
+def _with_reader(preprocessing: dict[str, Any], bundle: Path) -> dict[str, Any]:
     steps = [dict(step) for step in preprocessing.get("transforms", [])]
     loaders = [
         step for step in steps if str(step.get("_target_", "")).rsplit(".", 1)[-1] == "LoadImaged"
@@ -110,7 +117,7 @@ def _reading(preprocessing: dict[str, Any], bundle: Path) -> dict[str, Any]:
     return {**preprocessing, "transforms": steps}
 
 
-def _without_saving(postprocessing: dict[str, Any]) -> dict[str, Any]:
+def _without_savers(postprocessing: dict[str, Any]) -> dict[str, Any]:
     steps = [
         step
         for step in postprocessing.get("transforms", [])

@@ -1,4 +1,4 @@
-"""An inferer in the precision that the config names: what is measured is what is shipped."""
+"""Inferer in the precision that the config names, for evaluation and prediction alike."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class AutocastInferer(Inferer):
     MONAI's evaluators have ``amp`` for CUDA devices alone.
 
     Args:
-        inferer: what runs the network.
-        device: where it runs.
+        inferer: the inferer to run.
+        device: of the network.
         autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it.
 
     Raises:
@@ -30,13 +30,14 @@ class AutocastInferer(Inferer):
         self, inferer: Inferer, device: torch.device | str, autocast_dtype: str | None = "auto"
     ) -> None:
         super().__init__()
-        self.inferer, self.device = inferer, torch.device(device)
+        self.inferer = inferer
+        self.device = torch.device(device)
         self.dtype = autocast_type(autocast_dtype, self.device)
 
     def __call__(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Return what the inferer does, in float32."""
+        """Return the inferer's output in float32."""
         with autocast(self.device, self.dtype):
             output = self.inferer(inputs, network, *args, **kwargs)
         return torch.as_tensor(output).float()

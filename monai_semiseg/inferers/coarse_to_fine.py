@@ -1,4 +1,4 @@
-"""Two passes: a cheap one says where something is, the careful one runs its windows there."""
+"""Coarse-to-fine inference: a coarse pass finds the box in which the fine pass runs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from torch.nn import functional
 
 from monai_semiseg.errors import ConfigError
 
-_SURE = 1e4  # farther apart than any network's logits, and still finite in half precision
+_CERTAIN = 1e4  # farther apart than any network's logits, and still finite in half precision
 
 
 class CoarseToFineInferer(Inferer):
-    """Find the box of all foreground in a coarse pass; run the inferer's windows only there.
+    """Find the box that holds all foreground in a coarse pass; run the windows only there.
 
     Windows lie where they would lie without the box, and those that do not reach it are left out.
     So labels in the box are those of the plain inferer, whatever it mirrors, averages or cuts into
     slices; outside the box all is class 0. What the coarse pass misses by more than the margin is
-    lost. The image is run whole if the coarse pass finds nothing, or too much for the box to pay.
+    lost. The whole image is run if the coarse pass finds nothing, or a box that saves too little.
 
     Args:
-        inferer: the careful one, for example windows that overlap, of mirrored copies. It hands
-            the network parts of the image and makes nothing of where they were.
-        coarse: the cheap one, for example windows that do not overlap, not mirrored.
-        factor: the coarse pass sees the image this many times smaller along every axis; 1 keeps
-            the voxels that the network was trained on.
-        margin: voxels kept around what was found, for all axes or one by one.
-        most: share of the image's voxels, from 0 to 1, that the box may hold.
+        inferer: the fine pass, for example windows that overlap, of mirrored copies. The network
+            gets parts of the image; its result must not depend on their position.
+        coarse: the coarse pass, for example windows that do not overlap, not mirrored.
+        factor: the image is this many times smaller along every axis in the coarse pass; 1 keeps
+            the voxel size that the network was trained on.
+        margin: voxels around the foreground that was found, for all axes or one by one.
+        most: largest share of the image's voxels in the box, from 0 to 1.
 
     Raises:
         ConfigError: If the factor is below 1, or ``most`` is no share.
@@ -52,31 +52,34 @@ class CoarseToFineInferer(Inferer):
                 f"coarse factor {factor}, box of at most {most} of the image",
                 expected="a factor of at least 1, a share from 0 to 1",
             )
-        self.inferer, self.coarse, self.factor = inferer, coarse, factor
-        self.margin, self.most = margin, most
+        self.inferer = inferer
+        self.coarse = coarse
+        self.factor = factor
+        self.margin = margin
+        self.most = most
 
     def __call__(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Run the network on ``inputs`` ``(B, C, spatial...)``; all of a batch share a box."""
-        box, classes = self._found(inputs, network, *args, **kwargs)
+        """Run the network on ``inputs`` ``(B, C, spatial...)``; a batch has one box."""
+        box, classes = self._find_box(inputs, network, *args, **kwargs)
         if box is None:
             return torch.as_tensor(self.inferer(inputs, network, *args, **kwargs))
-        # The box travels as one more channel, so that it is flipped and cut as the image is.
+        # The box is one more channel, so that it is flipped and cut as the image is.
         inside = torch.zeros_like(inputs[:, :1])
         inside[box] = 1
-        there = _OnlyInside(network, classes)
-        output = self.inferer(torch.cat([inputs, inside], 1), there, *args, **kwargs)
+        inside_only = _InsideOnly(network, classes)
+        output = self.inferer(torch.cat([inputs, inside], 1), inside_only, *args, **kwargs)
         output = torch.as_tensor(output)
-        whole = torch.full_like(output, -_SURE)
-        whole[:, 0] = _SURE
+        whole = torch.full_like(output, -_CERTAIN)
+        whole[:, 0] = _CERTAIN
         whole[box] = output[box]
         return whole
 
-    def _found(
+    def _find_box(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> tuple[tuple[slice, ...] | None, int]:
-        """The box as an index, None if none is worth running by itself; the number of classes."""
+        """Return the box as an index, None if the whole image is run; and the number of classes."""
         size = tuple(inputs.shape[2:])
         image = torch.as_tensor(inputs)
         if self.factor > 1:
@@ -97,18 +100,18 @@ class CoarseToFineInferer(Inferer):
         return (slice(None), slice(None), *box), logits.shape[1]
 
 
-class _OnlyInside:
-    """A network that leaves out the parts of an image whose last channel is 0 throughout."""
+class _InsideOnly:
+    """Network that is run on the parts of an image whose last channel is not 0 everywhere."""
 
     def __init__(self, network: Callable[..., Any], classes: int) -> None:
-        self.network, self.classes = network, classes
+        self.network = network
+        self.classes = classes
 
     def __call__(self, parts: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        images, inside = parts[:, :-1], parts[:, -1:]
-        wanted = inside.flatten(1).any(1)
+        images = parts[:, :-1]
+        wanted = parts[:, -1:].flatten(1).any(1)
         output = images.new_zeros((len(images), self.classes, *images.shape[2:]))
         if wanted.any():
-            output[wanted] = torch.as_tensor(self.network(images[wanted], *args, **kwargs)).to(
-                output.dtype
-            )
+            found = torch.as_tensor(self.network(images[wanted], *args, **kwargs))
+            output[wanted] = found.to(output.dtype)
         return output

@@ -1,4 +1,4 @@
-"""No windows over background: the network sees the box that holds the scan's foreground."""
+"""Inference in the bounding box of the scan's foreground, without windows over background."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ class ForegroundInferer(Inferer):
     """Run an inferer on the bounding box of the foreground; all else is class 0.
 
     Foreground are voxels whose first channel lies more than ``level`` of the image's range above
-    its darkest voxel: with air that is black, 0.1 keeps the body. A bundle says so by putting this
-    around its inferer; whether labels stay the same has to be seen with its weights, since windows
-    lie elsewhere than without it.
+    its darkest voxel: with air that is black, 0.1 keeps the body. A bundle puts this around its
+    inferer. Windows then lie elsewhere, so labels may change: measure it with the bundle's weights.
 
     Args:
-        inferer: what runs on the box, for example a ``SlidingWindowInferer``.
+        inferer: the inferer for the box, for example a ``SlidingWindowInferer``.
         level: share of the range, from 0 to below 1.
         margin: voxels kept around the foreground, for all axes or one by one.
 
@@ -38,13 +37,16 @@ class ForegroundInferer(Inferer):
             raise ConfigError(
                 f"foreground level {level}", expected="0 to below 1, a share of the image's range"
             )
-        self.inferer, self.level, self.margin = inferer, level, margin
+        self.inferer = inferer
+        self.level = level
+        self.margin = margin
 
     def __call__(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Run the network on ``inputs`` of shape ``(1, C, i, j, k)``; an image without foreground is run whole."""
-        darkest, brightest = inputs[:, 0].amin(), inputs[:, 0].amax()
+        """Run the network on ``inputs`` ``(1, C, i, j, k)``; wholly if there is no foreground."""
+        darkest = inputs[:, 0].amin()
+        brightest = inputs[:, 0].amax()
         threshold = darkest + self.level * (brightest - darkest)
         first, last = generate_spatial_bounding_box(
             inputs[:, 0], lambda image: image > threshold, margin=self.margin, allow_smaller=True
@@ -53,7 +55,7 @@ class ForegroundInferer(Inferer):
             return torch.as_tensor(self.inferer(inputs, network, *args, **kwargs))
         box = (slice(None), slice(None), *map(slice, first, last))
         output = torch.as_tensor(self.inferer(inputs[box], network, *args, **kwargs))
-        # Surely background: farther apart than any network's logits, and still finite in half
+        # Certain background: farther apart than any network's logits, and still finite in half
         # precision.
         whole = output.new_full((*output.shape[:2], *inputs.shape[2:]), -1e4)
         whole[:, 0] = 1e4

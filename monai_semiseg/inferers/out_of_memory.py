@@ -1,4 +1,4 @@
-"""What to give up when memory runs out, one thing after the other: the labels stay the same."""
+"""Fallback for lack of memory: the same inference in steps that need less, with equal labels."""
 
 from __future__ import annotations
 
@@ -19,36 +19,39 @@ logger = logging.getLogger(__name__)
 
 
 class OutOfMemoryFallback:
-    """Run an inferer; if memory runs out, again with less: sums of windows on the CPU, then one window at a time.
+    """Run an inferer; if memory runs out, run it again with less.
 
-    A window's output does not depend on what runs beside it, and sums are the same wherever they
-    are kept, so every rung gives the same labels. The rung that worked is tried first for the next
-    scan. Whatever the rung, the sums of all classes on the network's grid have to fit into the
-    CPU's memory: :meth:`check` says before the work if not.
+    Steps: as configured; sums of windows on the CPU; one window at a time. A window's output does
+    not depend on the other windows of its batch, and sums are the same on every device, so all
+    steps give the same labels. The step that worked is tried first for the next scan. In every
+    step, the sums of all classes on the network's grid have to fit into the CPU's memory:
+    :meth:`check` tells this before the work.
 
     Args:
-        inferer: a ``SlidingWindowInferer`` or what holds one as its ``inferer``; others have one
-            rung only.
-        classes: that the network puts out.
+        inferer: a ``SlidingWindowInferer``, or an inferer that holds one as its ``inferer``; others
+            have one step only.
+        classes: of the network's output.
 
     Raises:
         ConfigError: If the windows have no size, overlap wholly, or come none at a time.
     """
 
     def __init__(self, inferer: Inferer, classes: int) -> None:
-        self.inferer, self.windows, self.classes = inferer, _windows_of(inferer), classes
-        self.rung = 0
+        self.inferer = inferer
+        self.windows = _windows_of(inferer)
+        self.classes = classes
+        self.step = 0
         _check_windows(self.windows)
 
-    def rungs(self, device: torch.device) -> list[dict[str, Any]]:
-        """Settings of the sliding windows, from the configured ones to the smallest."""
+    def steps(self, device: torch.device) -> list[dict[str, Any]]:
+        """Return settings of the sliding windows, from the configured ones to the smallest."""
         if self.windows is None:
             return [{}]
         moved = [] if device.type == "cpu" else [{"device": torch.device("cpu")}]
         return [{}, *moved, {"device": torch.device("cpu"), "sw_batch_size": 1}]
 
     def needed(self, images: Tensor) -> int:
-        """Bytes for the sums of all classes on the CPU, and what averaging over mirrored inputs adds."""
+        """Return the bytes for the sums of all classes, and for averages over mirrored inputs."""
         kept = 2 if self.windows is self.inferer else 4
         return 4 * int(images[0, 0].numel()) * (kept * self.classes + 2 * images.shape[1])
 
@@ -56,30 +59,33 @@ class OutOfMemoryFallback:
         """Refuse a scan that is too large.
 
         Raises:
-            MemoryLimitError: If even the last rung would not fit.
+            MemoryLimitError: If even the last step would not fit.
         """
-        needed, there = self.needed(images), available_memory()
-        if needed > there:
+        needed = self.needed(images)
+        free = available_memory()
+        if needed > free:
             raise MemoryLimitError(
-                f"a network input of {_size(images)} voxels and {self.classes} classes needs {needed / 2**30:.1f} GiB",
-                expected=f"at most the {there / 2**30:.1f} GiB that are free",
+                f"a network input of {_size(images)} voxels and {self.classes} classes needs "
+                f"{needed / 2**30:.1f} GiB",
+                expected=f"at most the {free / 2**30:.1f} GiB that are free",
                 remedy="use a machine with more memory, or crop the scan",
                 path=_path(images),
             )
 
     def __call__(self, images: Tensor, network: nn.Module) -> Tensor:
-        """The inferer's output.
+        """Return the inferer's output.
 
         Raises:
-            MemoryLimitError: If the last rung needs too much as well.
+            MemoryLimitError: If the last step needs too much as well.
         """
         self.check(images)
-        rungs, cause = self.rungs(images.device), ""
-        for number in range(self.rung, len(rungs)):
+        steps = self.steps(images.device)
+        cause = ""
+        for number in range(self.step, len(steps)):
             try:
-                with _set(self.windows, rungs[number]):
+                with _set(self.windows, steps[number]):
                     output = torch.as_tensor(self.inferer(images, network))
-                self.rung = number
+                self.step = number
                 return output
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
@@ -94,7 +100,7 @@ class OutOfMemoryFallback:
                 "out of memory for a scan of %s voxels; step %d of %d",
                 _size(images),
                 number + 1,
-                len(rungs),
+                len(steps),
             )
         raise MemoryLimitError(
             f"out of memory for a network input of {_size(images)} voxels ({cause})",
@@ -151,7 +157,7 @@ def _size(images: Tensor) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    """Return True if an error says that memory ran out, on a GPU or a CPU."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         word in str(error).lower() for word in words

@@ -11,7 +11,9 @@ _TINY = 1e-6  # keeps the logarithm of a probability of 0 finite, as in the pape
 
 
 def probability_mse(probability: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean squared difference of two class distributions: ``sum_p w_p |p_p - q_p|^2 / (C sum_p w_p)``.
+    """Compute the mean squared difference of two class distributions.
+
+    ``sum_p w_p |p_p - q_p|^2 / (C sum_p w_p)``.
 
     Tarvainen and Valpola, Mean teachers are better role models (NeurIPS 2017); weighted as in Yu et
     al., Uncertainty-aware self-ensembling (MICCAI 2019). Where all weights are 0 the loss is 0.
@@ -28,7 +30,9 @@ def probability_mse(probability: Tensor, target: Tensor, weight: Tensor | None =
 
 
 def entropy(probability: Tensor) -> Tensor:
-    """Entropy of each voxel's class distribution, ``-sum_c p_c ln(p_c + 1e-6)``, in nats.
+    """Compute the entropy of each voxel's class distribution, in nats.
+
+    ``-sum_c p_c ln(p_c + 1e-6)``.
 
     Args:
         probability: ``(B, C, spatial...)``.
@@ -40,7 +44,7 @@ def entropy(probability: Tensor) -> Tensor:
 
 
 def normalised_entropy(probability: Tensor) -> Tensor:
-    """Mean entropy as a share of its maximum, ``mean_p H_p / ln C``.
+    """Compute the mean entropy as a share of its maximum, ``mean_p H_p / ln C``.
 
     Grandvalet and Bengio, Semi-supervised learning by entropy minimization (NeurIPS 2004); Vu et
     al., ADVENT (CVPR 2019).
@@ -52,7 +56,9 @@ def normalised_entropy(probability: Tensor) -> Tensor:
 
 
 def pyramid_consistency(probabilities: list[Tensor]) -> Tensor:
-    """Agreement of several predictions with their mean, each voxel weighted by how far it is from it.
+    """Compute the disagreement of several predictions with their mean.
+
+    Each voxel is weighted by its divergence from the mean.
 
     With ``q = mean_k p_k`` and ``V_k = sum_c p_k (ln p_k - ln q)``::
 

@@ -1,8 +1,9 @@
-"""Contrast: what belongs together comes together, all else moves apart; between scans, and between their voxels."""
+"""Contrastive losses between scans, and between their voxels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,31 @@ from torch.nn import functional
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.losses.gathered import gather_rows, process_count, sum_over_processes
+from monai_semiseg.losses.grids import blocks, origin_through_foreground, random_origin, strided
 from monai_semiseg.losses.streamed import pair_logsumexp
 
 FORMS = ("out", "in")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Unit embeddings of anchors, and what they are contrasted with.
+
+    Attributes:
+        anchors: ``(A, D)``.
+        own: index of every anchor in ``everyone``, ``(A,)``.
+        group: of every anchor, ``(A,)``.
+        everyone: embeddings of all processes, ``(N, D)``.
+        groups: of ``everyone``, ``(N,)``.
+        positives: number of every anchor's positives, ``(A,)``.
+    """
+
+    anchors: Tensor
+    own: Tensor
+    group: Tensor
+    everyone: Tensor
+    groups: Tensor
+    positives: Tensor
 
 
 def contrast(
@@ -24,7 +47,7 @@ def contrast(
     form: str = "out",
     tile: int = 2048,
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the contrastive losses of all anchors, and how many anchors there are.
+    """Sum the contrastive losses of all anchors, and count the anchors.
 
     With unit embeddings f, positives ``P(i)``: all others of i's group, ``s_iq = f_i . f_q / t``::
 
@@ -59,35 +82,59 @@ def contrast(
     kind = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
     with torch.autocast(embeddings.device.type, enabled=False):
         unit = functional.normalize(embeddings.to(kind), dim=1, eps=1e-6)
-        everyone, offset = gather_rows(unit)
-        their_groups, _ = gather_rows(groups)
-        chosen = torch.arange(len(unit), device=unit.device) if anchors is None else anchors
-        f, own, group = unit[chosen], chosen + offset, groups[chosen]
-        size = torch.bincount(their_groups)[group] - 1
-        if form == "out":
-            counts = size > 0
-            sums = everyone.new_zeros(int(their_groups.max()) + 1, f.shape[1]).index_add(
-                0, their_groups, everyone
-            )
-            pulled = (f * (sums[group] - everyone[own])).sum(1) / size.clamp_min(1) / temperature
-            pushed = pair_logsumexp(f, everyone, temperature, own=own, tile=tile)
-        else:
-            classes = (group, their_groups)
-            counts = (size > 0) & (size + 1 < len(everyone))
-            pulled = pair_logsumexp(f, everyone, temperature, own=own, same=classes, tile=tile)
-            pushed = pair_logsumexp(f, everyone, temperature, own=own, other=classes, tile=tile)
-        losses = torch.where(counts, pushed, 0.0) - torch.where(counts, pulled, 0.0)
+        rows = _rows(unit, groups, anchors)
+        terms = _terms_out if form == "out" else _terms_in
+        counts, positive, negative = terms(rows, temperature, tile)
+        losses = torch.where(counts, negative, 0.0) - torch.where(counts, positive, 0.0)
     # A zero with a graph where no anchor counts.
     return losses.sum() + 0.0 * unit.sum(), sum_over_processes(counts.sum())
 
 
+def _rows(unit: Tensor, groups: Tensor, anchors: Tensor | None) -> _Rows:
+    everyone, offset = gather_rows(unit)
+    their_groups, _ = gather_rows(groups)
+    chosen = torch.arange(len(unit), device=unit.device) if anchors is None else anchors
+    group = groups[chosen]
+    return _Rows(
+        anchors=unit[chosen],
+        own=chosen + offset,
+        group=group,
+        everyone=everyone,
+        groups=their_groups,
+        positives=torch.bincount(their_groups)[group] - 1,
+    )
+
+
+def _terms_out(rows: _Rows, temperature: float, tile: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which anchors count, and the two terms of ``out``."""
+    sums = rows.everyone.new_zeros(int(rows.groups.max()) + 1, rows.anchors.shape[1])
+    sums = sums.index_add(0, rows.groups, rows.everyone)
+    others = sums[rows.group] - rows.everyone[rows.own]
+    positive = (rows.anchors * others).sum(1) / rows.positives.clamp_min(1) / temperature
+    negative = pair_logsumexp(rows.anchors, rows.everyone, temperature, own=rows.own, tile=tile)
+    return rows.positives > 0, positive, negative
+
+
+def _terms_in(rows: _Rows, temperature: float, tile: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which anchors count, and the two terms of ``in``."""
+    counts = (rows.positives > 0) & (rows.positives + 1 < len(rows.everyone))
+    classes = (rows.group, rows.groups)
+    positive = pair_logsumexp(
+        rows.anchors, rows.everyone, temperature, own=rows.own, same=classes, tile=tile
+    )
+    negative = pair_logsumexp(
+        rows.anchors, rows.everyone, temperature, own=rows.own, other=classes, tile=tile
+    )
+    return counts, positive, negative
+
+
 def _mean(total: Tensor, count: Tensor) -> Tensor:
-    """Mean over the anchors of all processes, times the processes: DDP takes the mean of their gradients."""
+    """Average over the anchors of all processes, times their number (DDP averages gradients)."""
     return total * process_count() / count.clamp_min(1)
 
 
 class GlobalContrast(nn.Module):
-    """NT-Xent: two views of a scan belong together, all other scans of the batch are contrast.
+    """NT-Xent loss: two views of a scan are positives, all other scans of the batch negatives.
 
     ``l_i = -z_i . z_j(i) / t + log sum_{k != i} exp(z_i . z_k / t)``, mean over all 2 B views. Chen
     et al., A simple framework for contrastive learning of visual representations (ICML 2020).
@@ -108,25 +155,25 @@ class GlobalContrast(nn.Module):
             second: of the other.
 
         Raises:
-            ConfigError: If there is but one scan: there is nothing to contrast it with.
+            ConfigError: If there is only one scan: there are no negatives.
         """
         scans = len(first) * process_count()
         if scans < 2:
             raise ConfigError("global contrast of one scan", expected="at least 2 scans in a batch")
         _, offset = gather_rows(first.detach())
         index = torch.arange(len(first), device=first.device) + offset
-        return _mean(
-            *contrast(torch.cat([first, second]), index.repeat(2), temperature=self.temperature)
-        )
+        views = torch.cat([first, second])
+        total, count = contrast(views, index.repeat(2), temperature=self.temperature)
+        return _mean(total, count)
 
 
 class LocalContrast(nn.Module):
-    """Supervised contrast between pixels or voxels: those of one class belong together, in all scans and both views.
+    """Supervised contrast between voxels: those of one class are positives, in all scans and views.
 
-    Background contrasts, but is never an anchor. The cost is bounded in three ways, which may be
-    combined: ``stride`` takes every s-th voxel along each axis, from a place drawn anew every time
-    (a network with transposed convolutions would learn the voxels of a fixed grid, and none between
-    them); ``block`` divides the map into cubes and contrasts within each, over all scans and views;
+    Background voxels are negatives, but never anchors. Three settings bound the cost, and may be
+    combined: ``stride`` takes every s-th voxel along each axis, from an origin drawn in every step
+    (with a fixed grid, a network with transposed convolutions would learn the voxels of the grid
+    only); ``block`` divides the map into cubes and contrasts within each, over all scans and views;
     ``anchors`` draws that many anchors of each class, against all. A batch without foreground gives
     0, with a graph. Hu et al., Semi-supervised contrastive learning for label-efficient medical
     image segmentation (MICCAI 2021).
@@ -148,24 +195,18 @@ class LocalContrast(nn.Module):
         anchors: int | None = None,
     ) -> None:
         super().__init__()
-        if (
-            form not in FORMS
-            or temperature <= 0
-            or stride < 1
-            or (block or 1) < 1
-            or (anchors or 1) < 1
-        ):
+        least = min(stride, block or 1, anchors or 1)
+        if form not in FORMS or temperature <= 0 or least < 1:
             raise ConfigError(
-                f"form {form!r}, temperature {temperature}, stride {stride}, block {block}, anchors {anchors}",
+                f"form {form!r}, temperature {temperature}, stride {stride}, block {block}, "
+                f"anchors {anchors}",
                 expected="form 'out' or 'in', all numbers positive",
             )
-        self.temperature, self.form, self.stride, self.block, self.anchors = (
-            temperature,
-            form,
-            stride,
-            block,
-            anchors,
-        )
+        self.temperature = temperature
+        self.form = form
+        self.stride = stride
+        self.block = block
+        self.anchors = anchors
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss.
@@ -182,7 +223,8 @@ class LocalContrast(nn.Module):
                 f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)}",
                 expected="the same scans and size",
             )
-        total, count = embeddings.new_zeros((), dtype=torch.float32) + 0.0 * embeddings.sum(), None
+        total = embeddings.new_zeros((), dtype=torch.float32) + 0.0 * embeddings.sum()
+        count: Tensor | None = None
         for some, classes in self._parts(embeddings, labels):
             # Blocks are averaged over those that have an anchor; every block's own loss is a mean.
             part, anchors = contrast(
@@ -197,37 +239,41 @@ class LocalContrast(nn.Module):
         return total / (torch.ones(()) if count is None else count).clamp_min(1)
 
     def _parts(self, embeddings: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Embeddings ``(N, D)`` and classes ``(N,)`` that are contrasted with each other."""
-        begin = _drawn_grid(embeddings.shape[2:], self.stride)
-        if self.stride > 1 and not bool((labels[_grid(begin, self.stride)] > 0).any()):
-            begin = _through_foreground(labels, begin, self.stride)
-        f, y = (values[_grid(begin, self.stride)] for values in (embeddings, labels))
-        for box in _blocks(f.shape[2:], self.block):
-            where = (slice(None), slice(None), *box)
-            yield f[where].movedim(1, -1).flatten(0, -2), y[where].flatten().long()
+        """Yield embeddings ``(N, D)`` and classes ``(N,)`` that are contrasted with each other."""
+        origin = random_origin(embeddings.shape[2:], self.stride)
+        if self.stride > 1 and not bool((labels[strided(origin, self.stride)] > 0).any()):
+            origin = origin_through_foreground(labels, origin, self.stride)
+        grid = strided(origin, self.stride)
+        features = embeddings[grid]
+        classes = labels[grid]
+        for box in blocks(features.shape[2:], self.block):
+            index = (slice(None), slice(None), *box)
+            rows = features[index].movedim(1, -1).flatten(0, -2)
+            yield rows, classes[index].flatten().long()
 
     def _anchors(self, classes: Tensor) -> Tensor:
-        """Indices of foreground voxels, or a sample of them from every class."""
+        """Return indices of foreground voxels, or of a sample of them from every class."""
         foreground = classes.nonzero()[:, 0]
         if self.anchors is None:
             return foreground
         drawn = []
         for one in torch.unique(classes[foreground]):
             members = (classes == one).nonzero()[:, 0]
-            # On the CPU's generator, which checkpoints keep.
-            drawn.append(members[torch.randperm(len(members))[: self.anchors].to(members.device)])
+            # On the CPU's generator, whose state is in checkpoints.
+            order = torch.randperm(len(members))[: self.anchors].to(members.device)
+            drawn.append(members[order])
         return torch.cat(drawn).sort().values if drawn else foreground
 
 
 class SelfLocalContrast(nn.Module):
-    """Contrast between places without labels: one place in two views belongs together, the scan's others are contrast.
+    """Voxel contrast without labels: one position in two views is positive, others negative.
 
     Both views must share their geometry. Chaitanya et al., Contrastive learning of global and local
     features for medical image segmentation with limited annotations (NeurIPS 2020).
 
     Args:
         temperature: of the similarities.
-        stride: takes every s-th voxel along each axis, from a place drawn anew every time.
+        stride: takes every s-th voxel along each axis, from an origin drawn in every step.
     """
 
     def __init__(self, temperature: float = 0.1, stride: int = 4) -> None:
@@ -236,50 +282,16 @@ class SelfLocalContrast(nn.Module):
             raise ConfigError(
                 f"temperature {temperature}, stride {stride}", expected="both positive"
             )
-        self.temperature, self.stride = temperature, stride
+        self.temperature = temperature
+        self.stride = stride
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Compute the loss of two views ``(B, D, spatial...)``."""
-        step, losses = _grid(_drawn_grid(first.shape[2:], self.stride), self.stride), []
-        for one, other in zip(first[step], second[step], strict=True):
-            places = torch.arange(one[0].numel(), device=one.device)
+        grid = strided(random_origin(first.shape[2:], self.stride), self.stride)
+        losses = []
+        for one, other in zip(first[grid], second[grid], strict=True):
+            positions = torch.arange(one[0].numel(), device=one.device)
             rows = torch.cat([one.flatten(1).T, other.flatten(1).T])
-            total, count = contrast(rows, places.repeat(2), temperature=self.temperature)
+            total, count = contrast(rows, positions.repeat(2), temperature=self.temperature)
             losses.append(_mean(total, count))
         return torch.stack(losses).mean()
-
-
-def _drawn_grid(shape: Sequence[int], stride: int) -> list[int]:
-    """Where a grid of every ``stride``-th voxel begins, on the CPU's generator, which checkpoints keep."""
-    if any(stride > size for size in shape):
-        raise ConfigError(
-            f"a stride of {stride} in a map of {tuple(shape)}", expected="a smaller stride"
-        )
-    return [0] * len(shape) if stride == 1 else torch.randint(stride, (len(shape),)).tolist()
-
-
-def _through_foreground(labels: Tensor, begin: list[int], stride: int) -> list[int]:
-    """A grid that meets a foreground voxel, drawn from all of them; the given one if there is none."""
-    places = (labels[:, 0] > 0).nonzero()[:, 1:]
-    if not len(places):
-        return begin
-    return [int(place) % stride for place in places[int(torch.randint(len(places), ()))]]
-
-
-def _grid(begin: Sequence[int], stride: int) -> tuple[slice, ...]:
-    return (slice(None), slice(None), *(slice(first, None, stride) for first in begin))
-
-
-def _blocks(shape: Sequence[int], side: int | None) -> list[tuple[slice, ...]]:
-    """Boxes that cover the map; the last along an axis is moved back to fit, so that no border is dropped."""
-    if side is None:
-        return [tuple(slice(None) for _ in shape)]
-    if any(side > size for size in shape):
-        raise ConfigError(
-            f"blocks of {side} voxels in a map of {tuple(shape)}", expected="a block that fits"
-        )
-    boxes: list[tuple[slice, ...]] = [()]
-    for size in shape:
-        starts = [*range(0, size - side, side), size - side]
-        boxes = [(*box, slice(start, start + side)) for box in boxes for start in starts]
-    return boxes

@@ -1,4 +1,4 @@
-"""What keeps an unsupervised mask a mask: decisions instead of shades, and no class left out."""
+"""Regularisation of unsupervised masks: discrete decisions, and no class left out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.nn import functional
 
 
 def discretised(probabilities: Tensor) -> Tensor:
-    """One-hot decisions whose gradient is that of the probabilities (straight-through).
+    """Return one-hot decisions with the gradient of the probabilities (straight-through).
 
-    A soft mask can carry the image through the cycle in its shades; a decision cannot. Bengio et
-    al., Estimating or propagating gradients through stochastic neurons (2013).
+    The probabilities of a soft mask can encode the image; decisions cannot. Bengio et al.,
+    Estimating or propagating gradients through stochastic neurons (2013).
 
     Args:
         probabilities: ``(B, classes, spatial...)``.
@@ -24,7 +24,7 @@ def discretised(probabilities: Tensor) -> Tensor:
 
 
 def coarsened(masks: Tensor, factor: int) -> Tensor:
-    """Average over cubes of ``factor`` voxels and put back to full size: a bottleneck in resolution."""
+    """Average over cubes of ``factor`` voxels and resize to full size: a resolution bottleneck."""
     if factor == 1:
         return masks
     pool = functional.avg_pool3d if masks.ndim == 5 else functional.avg_pool2d
@@ -34,10 +34,13 @@ def coarsened(masks: Tensor, factor: int) -> Tensor:
 
 
 def class_shares(probabilities: Tensor) -> Tensor:
-    """Mean probability of every class over the batch, ``(classes,)``."""
+    """Compute the mean probability of every class over the batch, ``(classes,)``."""
     return probabilities.mean([0, *range(2, probabilities.ndim)])
 
 
 def missing_share(probabilities: Tensor, least: float) -> Tensor:
-    """``sum_c max(0, 1 - share_c / least)``: 0 where every class has its share of the voxels, at most ``classes``."""
+    """Compute ``sum_c max(0, 1 - share_c / least)``.
+
+    It is 0 where every class has its share of the voxels, and at most ``classes``.
+    """
     return torch.relu(1 - class_shares(probabilities) / least).sum()

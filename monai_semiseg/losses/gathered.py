@@ -1,4 +1,4 @@
-"""Rows of all processes as one tensor, with gradients back to where they came from."""
+"""Gathering of rows from all processes, with gradients back to each process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def process_count() -> int:
-    """Number of processes; 1 without torchrun."""
+    """Return the number of processes; 1 without torchrun."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def sum_over_processes(value: Tensor) -> Tensor:
-    """A sum over all processes, without a gradient."""
+    """Sum over all processes, without a gradient."""
     if process_count() > 1:
         value = value.clone()
         dist.all_reduce(value)
@@ -23,7 +23,10 @@ def sum_over_processes(value: Tensor) -> Tensor:
 
 
 def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
-    """All processes' rows ``(N_r, ...)`` one after the other, and where this process's begin; N_r may differ."""
+    """Gather the rows ``(N_r, ...)`` of all processes; N_r may differ.
+
+    The second result is the index at which this process's rows begin.
+    """
     if process_count() == 1:
         return rows, 0
     sizes = torch.zeros(process_count(), dtype=torch.long, device=rows.device)
@@ -37,7 +40,7 @@ def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
 
 
 class _Gather(torch.autograd.Function):
-    """Gather; the gradient of a row is the sum of what all processes have for it."""
+    """Gather whose gradient of a row is the sum over all processes."""
 
     @staticmethod
     def forward(context: Any, rows: Tensor, counts: list[int]) -> Tensor:
@@ -53,7 +56,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _gather(rows: Tensor, counts: list[int]) -> Tensor:
-    """Rows are padded to the longest process's: collectives want equal sizes."""
+    """Gather rows padded to the longest process's: collectives need equal sizes."""
     longest = max(counts)
     padded = rows.new_zeros((longest, *rows.shape[1:]))
     padded[: len(rows)] = rows.detach()

@@ -1,4 +1,4 @@
-"""Dice and cross-entropy against labels of which only some voxels count."""
+"""Dice and cross-entropy with a weight per voxel."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class WeightedDiceCELoss(nn.Module):
 
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """``mean_p w_p (- sum_c q_pc ln p_pc)``: against probabilities q, averaged over all voxels, also those of weight 0.
+    """Compute ``mean_p w_p (- sum_c q_pc ln p_pc)``, the cross-entropy against probabilities q.
+
+    It is averaged over all voxels, also those of weight 0.
 
     Args:
         logits: ``(B, C, spatial...)``.

@@ -1,4 +1,4 @@
-"""The signed distance to a structure's surface as a second way to say where it is."""
+"""Signed distance maps of structures, and their relation to probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 def normalised_signed_distance(label: Tensor, classes: int) -> Tensor:
-    """Signed distance maps of every foreground class, from -1 (deepest inside) over 0 (surface) to 1 (farthest).
+    """Compute signed distance maps of every foreground class, scaled to -1 to 1.
+
+    -1 is the deepest voxel inside, 0 the surface, 1 the farthest voxel outside.
 
     Outside the structure the distance to it over the largest such distance in the scan, inside
     minus the distance to the background over the largest; 0 on the inner boundary. A class that is
@@ -32,14 +34,15 @@ def _signed_distance(mask: Tensor) -> Tensor:
         return torch.ones(mask.shape, device=mask.device)
     outside = torch.as_tensor(distance_transform_edt((~mask)[None].float())[0])
     inside = torch.as_tensor(distance_transform_edt(mask[None].float())[0])
-    # The distance transform of the mask is 1 on the voxels that touch the background: these are the
-    # surface.
+    # Voxels that touch the background have distance 1 there; they are the surface, with distance 0.
     inside = (inside - 1).clamp_min(0)
     return outside / outside.max().clamp_min(1) - inside / inside.max().clamp_min(1)
 
 
 def distance_to_probability(distance: Tensor, steepness: float = 1500.0) -> Tensor:
-    """Smooth inside function of a signed distance: ``1 / (1 + exp(k z))``, near 1 inside and near 0 outside.
+    """Convert a signed distance to a probability: ``1 / (1 + exp(k z))``.
+
+    It is near 1 inside and near 0 outside.
 
     Luo et al., Semi-supervised medical image segmentation through dual-task consistency (AAAI
     2021), equation 2.

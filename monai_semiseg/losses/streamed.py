@@ -1,4 +1,4 @@
-"""``log sum exp`` over all pairs of two sets of embeddings, tile by tile: memory grows with N, not with N x N."""
+"""Tiled log-sum-exp over all pairs of two sets of embeddings: memory O(N), not O(N x N)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ def pair_logsumexp(
     other: tuple[Tensor, Tensor] | None = None,
     tile: int = 2048,
 ) -> Tensor:
-    """``out_i = log sum_k exp(a_i . b_k / t)`` over the pairs that count, with gradients to both sides.
+    """Compute ``out_i = log sum_k exp(a_i . b_k / t)`` over the pairs that count.
+
+    Gradients flow to both sides.
 
     The forward pass keeps a running log-sum-exp per anchor, stable at any temperature; the backward
-    pass makes every tile again instead of keeping it. Sums are in float32 under autocast, and in
+    pass recomputes every tile instead of storing it. Sums are in float32 under autocast, and in
     float64 for float64 embeddings.
 
     Args:
@@ -31,13 +33,13 @@ def pair_logsumexp(
         contrast: ``(N, D)``.
         temperature: t above.
         own: ``(M,)``, the index in ``contrast`` of the anchor itself, which does not count; -1 if
-            it is not there.
+            absent.
         same: classes of anchors and contrast, ``(M,)`` and ``(N,)``: only pairs of one class count.
         other: likewise: only pairs of different classes count.
-        tile: anchors and contrast that meet at a time.
+        tile: number of anchors, and of contrast, in one tile.
 
     Returns:
-        ``(M,)``; minus infinity for an anchor that meets nothing.
+        ``(M,)``; minus infinity for an anchor without pairs.
     """
     kind = torch.float64 if anchors.dtype == torch.float64 else torch.float32
     result: Tensor = _PairLogSumExp.apply(  # type: ignore[no-untyped-call]
@@ -82,45 +84,41 @@ class _PairLogSumExp(torch.autograd.Function):
 
 
 class _Pairs:
-    """Which pairs count, and their logits tile by tile."""
+    """Selection of pairs, and their logits tile by tile."""
 
     def __init__(self, own: Tensor, same: Any, other: Any, temperature: float, tile: int) -> None:
-        self.own, self.same, self.other, self.temperature, self.tile = (
-            own,
-            same,
-            other,
-            temperature,
-            tile,
-        )
+        self.own = own
+        self.same = same
+        self.other = other
+        self.temperature = temperature
+        self.tile = tile
 
     def tiles(self, anchors: Tensor, contrast: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Rows, columns, and ``a b^T / t`` with minus infinity where a pair does not count."""
+        """Yield rows, columns, and ``a b^T / t``, minus infinity where a pair does not count."""
         scaled = anchors / self.temperature
         for rows in _slices(len(anchors), self.tile):
             for columns in _slices(len(contrast), self.tile):
                 logits = scaled[rows] @ contrast[columns].T
                 if self.same is not None:
-                    logits.masked_fill_(
-                        self.same[0][rows, None] != self.same[1][columns], -torch.inf
-                    )
+                    differ = self.same[0][rows, None] != self.same[1][columns]
+                    logits.masked_fill_(differ, -torch.inf)
                 if self.other is not None:
-                    logits.masked_fill_(
-                        self.other[0][rows, None] == self.other[1][columns], -torch.inf
-                    )
+                    equal = self.other[0][rows, None] == self.other[1][columns]
+                    logits.masked_fill_(equal, -torch.inf)
                 self._leave_out_own(logits, rows, columns)
                 yield rows, columns, logits
 
     def _leave_out_own(self, logits: Tensor, rows: slice, columns: slice) -> None:
-        place = self.own[rows] - columns.start
-        inside = (place >= 0) & (place < logits.shape[1])
-        # Without asking the device how many there are: the others write what is there already.
-        index = torch.where(inside, place, 0)[:, None]
+        column = self.own[rows] - columns.start
+        inside = (column >= 0) & (column < logits.shape[1])
+        # No count is read from the device: rows without an own column write back a value unchanged.
+        index = torch.where(inside, column, 0)[:, None]
         kept = torch.where(inside[:, None], -torch.inf, logits.gather(1, index))
         logits.scatter_(1, index, kept)
 
 
 def _logsumexp(logits: Tensor) -> Tensor:
-    """In place, to spare one array of the tile's size."""
+    """Reduce in place, to save one array of the tile's size."""
     level = logits.amax(1)
     level = torch.where(level.isfinite(), level, 0.0)
     return logits.sub_(level[:, None]).exp_().sum(1).log_().add_(level)

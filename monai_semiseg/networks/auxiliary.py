@@ -1,4 +1,4 @@
-"""Decoders and heads that a method trains beside a stock network and that are not shipped with it."""
+"""Auxiliary decoders and heads that a method trains beside a network and does not ship."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from monai_semiseg.networks.weights import unwrapped
 
 
 class PerturbedDecoders(nn.Module):
-    """Further decoders of a network, each fed with perturbed features of the network's own encoder.
+    """Auxiliary decoders of a network, each fed with perturbed features of the network's encoder.
 
     Perturbations, one decoder each (Ouali et al., CVPR 2020): feature noise ``f (1 + n)``, ``n ~
     U(-0.3, 0.3)``; dropout of whole channels with probability 0.3; and dropping the most active
-    places, where the mean over channels exceeds ``U(0.7, 0.9)`` of its maximum.
+    voxels, where the mean over channels exceeds ``U(0.7, 0.9)`` of its maximum.
 
     Args:
         network: any network in which encoder layers can be named.
@@ -37,7 +37,7 @@ class PerturbedDecoders(nn.Module):
     def forward(
         self, network: nn.Module, images: Tensor, first: int = 0
     ) -> tuple[Tensor, list[Tensor]]:
-        """Logits of the network for all images, and of every decoder for the images from ``first`` on."""
+        """Return the network's logits for all images, the decoders' for those from ``first`` on."""
         with recorded(self._layers) as features:
             logits = network(images)
         rest = images[first:]
@@ -54,36 +54,33 @@ class PerturbedDecoders(nn.Module):
 
 
 def feature_noise(features: Tensor, limit: float = 0.3) -> Tensor:
-    """Multiply by ``1 + n``, one n per channel and place for the whole batch, ``n ~ U(-limit, limit)``."""
+    """Multiply by ``1 + n``, one ``n ~ U(-limit, limit)`` per channel and voxel for the batch."""
     return features * (1 + torch.empty_like(features[0]).uniform_(-limit, limit))
 
 
 def feature_dropout(features: Tensor, probability: float = 0.3) -> Tensor:
     """Drop whole channels and scale up the rest."""
-    keep = (
-        torch.rand((*features.shape[:2], *[1] * (features.ndim - 2)), device=features.device)
-        >= probability
-    )
+    shape = (*features.shape[:2], *[1] * (features.ndim - 2))
+    keep = torch.rand(shape, device=features.device) >= probability
     return features * keep / (1 - probability)
 
 
 def feature_drop(features: Tensor) -> Tensor:
-    """Blank the most active places of every sample."""
+    """Set the most active voxels of every sample to zero."""
     attention = features.mean(1, keepdim=True)
     limit = attention.amax(tuple(range(1, features.ndim)), keepdim=True)
-    return features * (
-        attention < limit * torch.empty((), device=features.device).uniform_(0.7, 0.9)
-    )
+    share = torch.empty((), device=features.device).uniform_(0.7, 0.9)
+    return features * (attention < limit * share)
 
 
 def _draw_again(module: nn.Module) -> None:
-    """Give a copied layer a random start of its own."""
+    """Draw new initial weights for a copied layer."""
     if callable(reset := getattr(module, "reset_parameters", None)):
         reset()
 
 
 class PyramidHeads(nn.Module):
-    """A 1x1 convolution on each of several decoder layers, upsampled to the size of the input.
+    """1x1 convolutions on several decoder layers, upsampled to the size of the input.
 
     Args:
         network: any network.
@@ -112,7 +109,7 @@ class PyramidHeads(nn.Module):
         self.heads = nn.ModuleList(heads).to(parameter.device)
 
     def forward(self, network: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits of the network, and of every head at full size."""
+        """Return the network's logits, and every head's at full size."""
         with recorded(self._layers) as features:
             logits = network(images)
         mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[images.ndim - 2]

@@ -1,4 +1,4 @@
-"""A teacher that is the exponential moving average of its student."""
+"""Exponential moving average of a network's weights (EMA teacher)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from monai_semiseg.networks.weights import unwrapped
 
 
 class MovingAverage:
-    """Keeps one network as the moving average of another: ``t <- a t + (1 - a) s`` with ``a = min(1 - 1/(n+1), m)``.
+    """Moving average of a network: ``t <- a t + (1 - a) s`` with ``a = min(1 - 1/(n+1), m)``.
 
     ``n`` is the iteration, so that the average starts as a plain mean and forgets its random
     beginning. Running statistics of normalisation layers are averaged as the weights are; counters
@@ -23,11 +23,9 @@ class MovingAverage:
     """
 
     def __init__(self, average: nn.Module, source: nn.Module, momentum: float = 0.99) -> None:
-        self.average, self.source, self.momentum = (
-            average.eval().requires_grad_(False),
-            unwrapped(source),
-            momentum,
-        )
+        self.average = average.eval().requires_grad_(False)
+        self.source = unwrapped(source)
+        self.momentum = momentum
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -36,7 +34,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, iteration: int) -> None:
-        """Take in the source after optimiser step ``iteration``, counted from 1."""
+        """Update the average after optimiser step ``iteration``, counted from 1."""
         keep = min(1 - 1 / (iteration + 1), self.momentum)
         pairs = list(
             zip(self.average.state_dict().values(), self.source.state_dict().values(), strict=True)

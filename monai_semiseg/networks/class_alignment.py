@@ -1,4 +1,4 @@
-"""Which unsupervised class is which label: found on labelled scans, and written into the teacher's weights."""
+"""Alignment of a diffusion teacher's unsupervised classes with the labels of labelled scans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 
 
 def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Voxels of every class (rows) under every label (columns), ``(classes, classes)``, float64 on the CPU.
+    """Count voxels of every class (rows) under every label (columns).
+
+    The counts are ``(classes, classes)``, float64 on the CPU.
 
     Args:
         probabilities: ``(B, classes, spatial...)``.
@@ -20,15 +22,12 @@ def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
     """
     classes = probabilities.shape[1]
     pairs = probabilities.argmax(1) * classes + labels[:, 0].long()
-    return (
-        torch.bincount(pairs.flatten().cpu(), minlength=classes * classes)
-        .reshape(classes, classes)
-        .double()
-    )
+    counts = torch.bincount(pairs.flatten().cpu(), minlength=classes * classes)
+    return counts.reshape(classes, classes).double()
 
 
 def best_order(counts: Tensor) -> tuple[list[int], list[float]]:
-    """The class that every label is taken to be, by the greatest mean Dice (Kuhn, Hungarian method, 1955).
+    """Match classes to labels by the greatest mean Dice (Hungarian method, Kuhn, 1955).
 
     Args:
         counts: from :func:`confusion`.
@@ -44,7 +43,9 @@ def best_order(counts: Tensor) -> tuple[list[int], list[float]]:
 
 @torch.no_grad()
 def reorder_classes(teacher: DiffusionTeacher, order: list[int]) -> None:
-    """Rename the teacher's classes: class ``order[l]`` becomes l, wherever a mask goes in or comes out.
+    """Reorder the teacher's classes in its weights: class ``order[l]`` becomes l.
+
+    Masks change their order wherever the networks read or return them.
 
     Raises:
         ConfigError: If a pathway does not begin or end with a convolution over the classes.
@@ -53,13 +54,10 @@ def reorder_classes(teacher: DiffusionTeacher, order: list[int]) -> None:
     mask_first, mask_last = _ends(teacher.mask_network)
     image_first, _ = _ends(teacher.image_network)
     channels = image_first.in_channels - classes
-    if (
-        mask_last.out_channels != classes
-        or mask_first.in_channels != image_first.in_channels
-        or channels < 1
-    ):
+    same_inputs = mask_first.in_channels == image_first.in_channels
+    if mask_last.out_channels != classes or not same_inputs or channels < 1:
         raise ConfigError(
-            "the teacher's first and last layers do not take and give the classes",
+            "the channels of the teacher's first and last layers do not match the classes",
             expected="networks that begin and end with a convolution",
         )
     mask_last.weight.copy_(mask_last.weight[order])

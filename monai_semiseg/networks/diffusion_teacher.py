@@ -1,4 +1,4 @@
-"""Two conditional denoisers that explain each other: a mask from an image, and an image from a mask."""
+"""Diffusion teacher of two conditional denoisers: image to mask, and mask to image."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monai_semiseg.errors import ConfigError
 
 
 class DiffusionTeacher(nn.Module):
-    """The mask pathway M and the image pathway G on one noise schedule.
+    """Mask pathway M and image pathway G on one noise schedule.
 
     With ``q(v, t) = sqrt(a_t) v + sqrt(1 - a_t) n``, ``n ~ N(0, I)``:
 
     * ``M(m_t, x, t)`` gives logits of the clean mask; masks are class probabilities p, noised as
-    ``2 p - 1``. * ``G(x_t, p, t)`` gives the velocity ``sqrt(a_t) n - sqrt(1 - a_t) x``, from which
-    the clean image follows
-      without a division (Salimans and Ho, Progressive distillation, ICLR 2022).
+      ``2 p - 1``.
+    * ``G(x_t, p, t)`` gives the velocity ``sqrt(a_t) n - sqrt(1 - a_t) x``, from which the clean
+      image follows without a division (Salimans and Ho, Progressive distillation, ICLR 2022).
 
     A mask always starts as pure noise at the last timestep, in training and in testing alike, and
     is made by deterministic DDIM steps (Song et al., ICLR 2021). Ciampi et al., Semi-supervised
@@ -67,61 +67,72 @@ class DiffusionTeacher(nn.Module):
         if not 0 < round_level <= 0.6:
             raise ConfigError(
                 f"round_level {round_level}",
-                expected="more than 0, at most 0.6: beyond it a "
-                "reconstruction keeps nothing of the scan",
+                expected="more than 0, at most 0.6: above, too little of the scan is kept",
             )
-        self.mask_network, self.image_network, self.classes = mask_network, image_network, classes
-        self.steps, self.round_level, self.samples, self.seed = steps, round_level, samples, seed
+        self.mask_network = mask_network
+        self.image_network = image_network
+        self.classes = classes
+        self.steps = steps
+        self.round_level = round_level
+        self.samples = samples
+        self.seed = seed
         self.schedule = DDIMScheduler(timesteps, "cosine", prediction_type="sample")
 
     @property
     def last(self) -> int:
-        """The timestep of pure noise."""
+        """Return the timestep of pure noise."""
         return int(self.schedule.num_train_timesteps) - 1
 
     def start(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Pure noise for a mask of every image, ``(B, classes, spatial...)``; drawn on the CPU, for every device."""
+        """Draw pure noise for a mask of every image, ``(B, classes, spatial...)``.
+
+        It is drawn on the CPU, so that it is equal on every device.
+        """
         noise = torch.randn((len(images), self.classes, *images.shape[2:]), generator=generator)
         return noise.to(images.device, images.dtype)
 
     def noised(self, clean: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
-        """``q(clean, t)``, one timestep per sample."""
+        """Return ``q(clean, t)``, one timestep per sample."""
         noisy: Tensor = self.schedule.add_noise(clean, noise, timesteps)
         return noisy
 
     def mask_logits(self, noisy: Tensor, images: Tensor, timesteps: Tensor) -> Tensor:
-        """Logits of the clean mask, float32."""
+        """Return logits of the clean mask, float32."""
         logits: Tensor = self.mask_network(torch.cat([noisy, images], 1), timesteps)
         return logits.float()
 
     def image_loss(self, images: Tensor, masks: Tensor, lowest: float = 0.0) -> Tensor:
-        """``mean (G(x_t, p, t) - v)^2`` at one random t per sample, of at least the share ``lowest`` of timesteps."""
+        """Return ``mean (G(x_t, p, t) - v)^2`` at one random t per sample.
+
+        t is at least the share ``lowest`` of the timesteps.
+        """
         noise = torch.randn_like(images)
         timesteps = self.random_timesteps(images, lowest)
-        velocity = self.image_network(
-            torch.cat([self.noised(images, timesteps, noise), masks.to(images.dtype)], 1), timesteps
-        )
-        return functional.mse_loss(
-            velocity.float(), self.schedule.get_velocity(images, noise, timesteps).float()
-        )
+        noisy = self.noised(images, timesteps, noise)
+        velocity = self.image_network(torch.cat([noisy, masks.to(images.dtype)], 1), timesteps)
+        target = self.schedule.get_velocity(images, noise, timesteps)
+        return functional.mse_loss(velocity.float(), target.float())
 
     def random_timesteps(self, images: Tensor, lowest: float = 0.0) -> Tensor:
-        """One timestep per image, uniform from the share ``lowest`` on."""
+        """Draw one timestep per image, uniform from the share ``lowest`` on."""
         first = int(lowest * self.last)
         return torch.randint(first, self.last + 1, (len(images),)).to(images.device)
 
     def training_start(
         self, fresh: Tensor, clean: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Where M starts in training: from pure noise as often as in testing, where one step in ``steps`` does.
+        """Draw noisy masks and timesteps for the training of M.
 
-        The others start from a mask that is noised. With one step M meets no noised mask, neither
-        here nor there.
+        As many masks are pure noise as when masks are sampled: one in ``steps``, on average.
+
+        Of ``steps`` masks one is pure noise, as one in ``steps`` is when masks are sampled.
+
+        The others are noised masks; with one step there are none.
 
         Args:
             fresh: pure noise from :meth:`start`, ``(B, classes, spatial...)``.
-            clean: gives probabilities of the same shape to noise; asked only if there is more than
-                one step, with the timestep of pure noise, ``(B,)``.
+            clean: returns the probabilities to be noised, of the same shape, for the timestep of
+                pure noise, ``(B,)``; called only if there is more than one step.
 
         Returns:
             Noisy masks and their timesteps.
@@ -136,18 +147,19 @@ class DiffusionTeacher(nn.Module):
         return torch.where(later.reshape(-1, *[1] * (masks.ndim - 1)), noised, fresh), timesteps
 
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Class probabilities by ``steps`` DDIM steps from pure noise, ``(B, classes, spatial...)``, float32."""
+        """Sample class probabilities by ``steps`` DDIM steps from pure noise.
+
+        The result is ``(B, classes, spatial...)``, float32.
+        """
         stride = (self.last + 1) // self.steps
-        # set_timesteps puts the last step at 0, but step() goes by strides: what it is given must
-        # be noised alike.
+        # set_timesteps puts the last step at 0, but step() goes by strides: the noise level must
+        # follow the strides.
         self.schedule.num_inference_steps = self.steps
         noisy = self.start(images, generator)
         for step in range(self.steps):
             timestep = self.last - step * stride
-            logits = self.mask_logits(
-                noisy, images, torch.full((len(images),), timestep, device=images.device)
-            )
-            probabilities = torch.softmax(logits, 1)
+            timesteps = torch.full((len(images),), timestep, device=images.device)
+            probabilities = torch.softmax(self.mask_logits(noisy, images, timesteps), 1)
             noisy, _ = self.schedule.step(2 * probabilities - 1, timestep, noisy.float())
             noisy = noisy.to(images.dtype)
         return probabilities
@@ -155,14 +167,16 @@ class DiffusionTeacher(nn.Module):
     def reconstruct(
         self, images: Tensor, masks: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """The image that G makes of a mask and of the image noised at ``round_level``, within the image's own range."""
-        timesteps = torch.full(
-            (len(images),), int(self.round_level * self.last), device=images.device
-        )
+        """Reconstruct the image with G from a mask and the image noised at ``round_level``.
+
+        The result is clamped to the range of the image.
+        """
+        level = int(self.round_level * self.last)
+        timesteps = torch.full((len(images),), level, device=images.device)
         noise = torch.randn(images.shape, generator=generator).to(images.device, images.dtype)
         noisy = self.noised(images, timesteps, noise)
         velocity = self.image_network(torch.cat([noisy, masks.to(images.dtype)], 1), timesteps)
-        # sqrt(a) x_t - sqrt(1 - a) v is the clean image: the formula of the velocity, of other
+        # The clean image is sqrt(a) x_t - sqrt(1 - a) v: the velocity's formula with other
         # arguments.
         clean: Tensor = self.schedule.get_velocity(velocity.to(images.dtype), noisy, timesteps)
         axes = tuple(range(1, images.ndim))
@@ -172,25 +186,31 @@ class DiffusionTeacher(nn.Module):
     def rounds(
         self, images: Tensor, count: int, generator: torch.Generator | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Chained rounds ``p_0 = M(x)``; ``x_j = G(q(x), p_{j-1})``; ``p_j = M(x_j)``; no gradient.
+        """Run chained rounds without gradient.
+
+        ``p_0 = M(x)``; ``x_j = G(q(x), p_{j-1})``; ``p_j = M(x_j)``.
 
         Returns:
             ``p_0 ... p_count`` and ``x_1 ... x_count``.
         """
-        masks, seen = [self.sample(images, generator)], []
+        masks = [self.sample(images, generator)]
+        seen = []
         for _ in range(count):
             seen.append(self.reconstruct(images, masks[-1], generator))
             masks.append(self.sample(seen[-1], generator))
         return masks, seen
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log of the mean probability over ``samples`` masks, from noise of the fixed seed."""
+        """Return the log of the mean probability over ``samples`` masks, with the fixed seed."""
         generator = torch.Generator().manual_seed(self.seed)
         mean = sum(self.sample(images, generator) for _ in range(self.samples)) / self.samples
         return torch.log(torch.as_tensor(mean).clamp_min(1e-8))
 
 
 def aggregated(masks: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean probability over rounds, and where all rounds decide alike, ``(B, 1, spatial...)``, float."""
+    """Return the mean probability over rounds, and the mask of voxels where all rounds agree.
+
+    The mask is ``(B, 1, spatial...)``, float.
+    """
     decisions = torch.stack([mask.argmax(1, keepdim=True) for mask in masks])
     return torch.stack(masks).mean(0), (decisions == decisions[0]).all(0).float()

@@ -1,4 +1,4 @@
-"""MONAI's BasicUNet that knows how noisy its input is."""
+"""MONAI's BasicUNet conditioned on the diffusion timestep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class TimeConditionedUNet(BasicUNet):
-    """A :class:`~monai.networks.nets.BasicUNet` whose every stage is scaled and shifted by the diffusion timestep.
+    """BasicUNet whose every stage is scaled and shifted by the diffusion timestep (FiLM).
 
     With ``e(t)`` a sinusoidal embedding through two linear layers, stage s gives ``h (1 + a_s(e)) +
     b_s(e)``; ``a_s`` and ``b_s`` start at zero, so the network starts as the stock one. It has a
@@ -73,15 +73,14 @@ class TimeConditionedUNet(BasicUNet):
         return prediction
 
     def _modulated(self, name: str, h: Tensor, time: Tensor) -> Tensor:
-        scale, shift = (
-            self.modulations[name](time).reshape(len(h), 2, -1, *[1] * (h.ndim - 2)).unbind(1)
-        )
+        modulation = self.modulations[name](time)
+        scale, shift = modulation.reshape(len(h), 2, -1, *[1] * (h.ndim - 2)).unbind(1)
         modulated: Tensor = h * (1 + scale) + shift
         return modulated
 
 
 def _no_change(embedding: int, width: int) -> nn.Linear:
-    """A layer that scales by 1 and shifts by 0, whatever the time, until it has learned."""
+    """Create a layer that predicts scale 0 and shift 0 for every timestep until it is trained."""
     layer = nn.Linear(embedding, 2 * width)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

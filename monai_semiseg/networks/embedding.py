@@ -1,4 +1,4 @@
-"""Embeddings of what a layer of a stock network sees, by a projection head that is trained and then thrown away."""
+"""Embeddings from a layer of a network, by a projection head that is discarded afterwards."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from monai_semiseg.networks.taps import named_layers, until
 
 
 class Embedder(nn.Module):
-    """A network up to one layer, and a projection head on what that layer puts out.
+    """Network up to one layer, with a projection head on that layer's output.
 
-    With h the layer's features: ``z = W2 relu(W1 h)``, one vector per place, ``(B, dimension,
+    With h the layer's features: ``z = W2 relu(W1 h)``, one vector per voxel, ``(B, dimension,
     spatial...)``, by 1 x 1 convolutions; or, ``pooled``, one per scan, ``z = W2 relu(norm(W1
-    mean(h)))`` with h averaged over all places and batch normalisation. Layers after the named one
+    mean(h)))`` with h averaged over all voxels and batch normalisation. Layers after the named one
     do not run, and get no gradient.
 
-    Without that normalisation global contrast does not start to learn on a network with instance
-    normalisation: what it leaves of a scan in the mean over all places is small beside what all
-    scans share.
+    Without batch normalisation, global contrast does not start to learn on a network with instance
+    normalisation: the means over all voxels then differ little between scans.
 
     Args:
         network: any network; it is trained in place, and keeps its own names and keys.
         layer: name of the layer, as in ``network.named_modules()``.
-        channels: that the layer puts out.
+        channels: of the layer's output.
         spatial_dims: 2 or 3.
         pooled: see above.
         dimension: of the embeddings.
 
     Raises:
-        ConfigError: If there is no such layer, or it puts out other channels.
+        ConfigError: If there is no such layer, or its output has other channels.
     """
 
     def __init__(
@@ -43,12 +42,10 @@ class Embedder(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.layer, self.channels, self.pooled, self.spatial_dims = (
-            layer,
-            channels,
-            pooled,
-            spatial_dims,
-        )
+        self.layer = layer
+        self.channels = channels
+        self.pooled = pooled
+        self.spatial_dims = spatial_dims
         named_layers(network, [layer])
         if pooled:
             self.head = nn.Sequential(
@@ -68,7 +65,7 @@ class Embedder(nn.Module):
         features = until(self.network, self.layer, images)
         if features.shape[1] != self.channels:
             raise ConfigError(
-                f"layer {self.layer!r} puts out {features.shape[1]} channels",
+                f"the output of layer {self.layer!r} has {features.shape[1]} channels",
                 expected=f"{self.channels}",
                 remedy=f"set channels to {features.shape[1]}",
             )

@@ -1,4 +1,4 @@
-"""Weights of a 2-D network in a 3-D one of the same design, and the other way."""
+"""Inflation of 2-D weights to 3-D networks of the same design, and deflation back."""
 
 from __future__ import annotations
 
@@ -39,16 +39,8 @@ def fitted(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]
         if isinstance(module, _ConvNd)
     }
     found: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if name not in own:
-            continue
-        new = value
-        if name in layers and abs(value.ndim - own[name].ndim) == 1:
-            new = (
-                _inflated(value, layers[name])
-                if value.ndim < own[name].ndim
-                else _deflated(value, layers[name])
-            )
+    for name in [name for name in state if name in own]:
+        new = _with_axes(state[name], own[name].ndim, layers.get(name))
         if new.shape == own[name].shape:
             found[name] = new.to(own[name].dtype)
     if not found:
@@ -56,6 +48,13 @@ def fitted(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]
             "no tensor fits the network", expected="weights of the same design in 2-D or 3-D"
         )
     return found
+
+
+def _with_axes(value: Tensor, axes: int, layer: _ConvNd | None) -> Tensor:
+    """Inflate or deflate a convolution's weight; return any other tensor as it is."""
+    if layer is None or abs(value.ndim - axes) != 1:
+        return value
+    return _inflated(value, layer) if value.ndim < axes else _deflated(value, layer)
 
 
 def _inflated(kernel: Tensor, layer: _ConvNd) -> Tensor:
@@ -69,7 +68,7 @@ def _deflated(kernel: Tensor, layer: _ConvNd) -> Tensor:
 
 
 def _slices(depth: int, layer: _ConvNd) -> float:
-    """How many slices of a kernel meet in one output voxel."""
-    return (
-        max(1.0, depth / layer.stride[0]) if isinstance(layer, _ConvTransposeNd) else float(depth)
-    )
+    """Return the number of kernel slices that meet in one output voxel."""
+    if isinstance(layer, _ConvTransposeNd):
+        return max(1.0, depth / layer.stride[0])
+    return float(depth)

@@ -1,4 +1,4 @@
-"""Read and replace what named layers of a stock network put out, without changing the network."""
+"""Read and replace the outputs of named layers of a network, without changing the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from monai_semiseg.networks.weights import unwrapped
 
 
 def named_layers(network: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Module]:
-    """Find layers by name or shell pattern, in the network's order; of nested matches only the outermost.
+    """Find layers by name or shell pattern, in the network's order.
+
+    Of nested matches only the outermost is returned.
 
     Raises:
         ConfigError: If a pattern matches nothing; the top-level names are listed.
@@ -33,9 +35,8 @@ def named_layers(network: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Mo
         for name, module in modules.items()
         if any(fnmatch.fnmatch(name, p) for p in patterns)
     }
-    return {
-        name: module for name, module in matches.items() if not _ancestors(name) & matches.keys()
-    }
+    outer = [name for name in matches if not _ancestors(name) & matches.keys()]
+    return {name: matches[name] for name in outer}
 
 
 def _ancestors(name: str) -> set[str]:
@@ -45,7 +46,7 @@ def _ancestors(name: str) -> set[str]:
 
 @contextmanager
 def recorded(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Within the block, collect what each layer puts out in a forward pass of its network."""
+    """Collect the output of each layer in forward passes within the block."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -60,7 +61,7 @@ def recorded(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
 
 class _Reached(Exception):
-    """Carries a layer's output out of a forward pass that need not go on."""
+    """Exception that carries a layer's output out of a forward pass and ends it."""
 
     def __init__(self, output: Tensor) -> None:
         super().__init__()
@@ -68,10 +69,10 @@ class _Reached(Exception):
 
 
 def until(network: nn.Module, layer: str, images: Tensor) -> Tensor:
-    """What a layer puts out for the images, with a graph; layers that would run after it do not.
+    """Return the output of a layer for images, with a graph; later layers do not run.
 
     Raises:
-        ConfigError: If there is no such layer, or the forward pass never comes to it.
+        ConfigError: If there is no such layer, or the forward pass does not run it.
     """
     (module,) = named_layers(network, [layer]).values()
 
@@ -85,20 +86,18 @@ def until(network: nn.Module, layer: str, images: Tensor) -> Tensor:
         return reached.output
     finally:
         handle.remove()
-    raise ConfigError(
-        f"layer {layer!r} does not run", expected="a layer that the forward pass comes to"
-    )
+    raise ConfigError(f"layer {layer!r} does not run", expected="a layer of the forward pass")
 
 
 class Replay(nn.Module):
-    """Stands in for a layer and puts out what it was given, whatever comes in."""
+    """Placeholder for a layer that returns a stored output and ignores its input."""
 
     def __init__(self) -> None:
         super().__init__()
         self.output: Tensor | None = None
 
     def forward(self, *_: Tensor) -> Tensor | None:
-        """The output to replay."""
+        """Return the stored output."""
         return self.output
 
 
@@ -111,8 +110,8 @@ def with_replayed(
     weights only.
 
     Returns:
-        The copy (a forward pass needs an input of the right shape, which nobody reads), and the
-        replayed layers.
+        The copy (its forward pass needs an input of the right shape, whose values are not used),
+        and the replayed layers.
     """
     replays = {name: Replay() for name in layers}
     memo = {id(module): replays[name] for name, module in layers.items()}

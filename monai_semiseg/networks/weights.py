@@ -1,4 +1,4 @@
-"""Weights on disk <-> a network, with the number of matched tensors said and checked."""
+"""Reading, matching, checking and writing of network weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai_semiseg.storage.files import atomic_path, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
-# What the network is called in checkpoints of ours (the first), Lightning, nnU-Net, MONAI, timm and others.
+# The network's key in checkpoints of ours (the first), Lightning, nnU-Net, MONAI, timm and others.
 _CONTAINERS = (
     "network",
     "state_dict",
@@ -32,7 +32,7 @@ _CONTAINERS = (
     "ema",
     "ema_state_dict",
 )
-# What a training's module calls the network that it holds.
+# Attributes under which a training's module holds the network.
 _ATTRIBUTES = ("model.", "net.", "network.", "_model.")
 _SAVE_PLAIN = (
     "where it was trained, torch.save(network.state_dict(), 'weights.pt'), and use that file"
@@ -41,7 +41,7 @@ _SAVE_PLAIN = (
 
 @dataclass(frozen=True)
 class Match:
-    """What loading did.
+    """Result of loading: tensors that were loaded, missing or unused.
 
     Attributes:
         loaded: names of the tensors that were loaded.
@@ -65,7 +65,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a .pt or .safetensors file as it is; no code in it is executed, and damaged bytes are noticed.
+    """Read a .pt or .safetensors file without executing code in it; checksums are verified.
 
     Raises:
         CheckpointError: If the file is absent, damaged, holds more than tensors and plain values,
@@ -82,13 +82,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = _read(file)
     except Exception as error:  # a damaged stream makes torch's unpickler raise nearly anything
-        pickled = re.search(r"GLOBAL ([\w.]+)", str(error))
+        found = "damaged, or more than tensors"
+        remedy = f"copy the file again; or {_SAVE_PLAIN}"
+        if pickled := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            found = f"holds a pickled {pickled[1]}, which only its code could load"
+            remedy = _SAVE_PLAIN
         raise CheckpointError(
-            f"holds a pickled {pickled[1]}, which only its code could load"
-            if pickled
-            else "damaged, or more than tensors",
+            found,
             expected="a state dict saved by torch or safetensors; code in weights is never run",
-            remedy=_SAVE_PLAIN if pickled else f"copy the file again; or {_SAVE_PLAIN}",
+            remedy=remedy,
             path=file,
         ) from error
     if not isinstance(content, dict):
@@ -107,9 +109,8 @@ def _read(file: Path) -> Any:
 
         return load_file(file)
     if is_zipfile(file):
-        with ZipFile(
-            file
-        ) as archive:  # torch writes a checksum for every tensor, and never looks at it
+        # torch writes a checksum for every tensor, but does not verify it.
+        with ZipFile(file) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise BadZipFile(f"{damaged} does not match its checksum")
     return torch.load(file, map_location="cpu", weights_only=True)
@@ -119,19 +120,20 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a .pt or .safetensors file; no code in it is executed.
 
     A checkpoint that holds the network beside other things works as well as a plain state dict;
-    where it is not one of ours, a line says what was taken. Prefixes of DistributedDataParallel and
+    the key is logged if the checkpoint is not one of ours. Prefixes of DistributedDataParallel and
     torch.compile are removed.
 
     Raises:
         CheckpointError: If the file is absent, damaged, holds more than tensors, or none, or a
             tensor is not finite.
     """
-    content, where = read_checkpoint(path), []
+    content = read_checkpoint(path)
+    where: list[str] = []
     while key := next((key for key in _CONTAINERS if isinstance(content.get(key), dict)), None):
         content = content[key]
         where.append(key)
     if where not in ([], ["network"]):
-        logger.warning("%s: the weights under %r are taken", path, "/".join(where))
+        logger.warning("%s: the weights under %r are used", path, "/".join(where))
     state = {
         _plain(str(name)): value for name, value in content.items() if isinstance(value, Tensor)
     }
@@ -142,11 +144,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             remedy=_SAVE_PLAIN,
             path=path,
         )
-    bad = next(
-        (n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()), None
-    )
-    if bad is not None:
-        raise CheckpointError(f"{bad} holds NaN or Inf", expected="finite weights", path=path)
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(f"{name} holds NaN or Inf", expected="finite weights", path=path)
     return state
 
 
@@ -157,7 +157,7 @@ def _plain(name: str) -> str:
 
 
 def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) -> Match:
-    """Load all tensors that agree in name and shape, and log how many that were.
+    """Load all tensors that agree in name and shape, and log how many.
 
     Args:
         network: any network; a wrapper (DDP, compiled) is looked through.
@@ -186,29 +186,34 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
 
 
 def named_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what a foreign training put before the names (``model.``), where no name fits with it.
+    """Remove a foreign training's prefix (``model.``) from tensor names if no name fits with it.
 
-    A line says so. Only the network can tell: the names of some networks begin so themselves.
+    The change is logged. The network has to decide: some networks' own names begin so too.
 
     Args:
         network: whose names are wanted.
         state: tensors by name.
 
     Returns:
-        The tensors under that prefix by the network's names; all of them where none helps.
+        The tensors under that prefix by the network's names; all tensors if no prefix helps.
     """
-    own, found, prefix = set(unwrapped(network).state_dict()), dict(state), ""
+    own = set(unwrapped(network).state_dict())
+    found = dict(state)
+    prefix = ""
     for _ in range(2):  # a module in a module
         if not own.isdisjoint(found):
             break
         inner = {front: _within(found, front) for front in _ATTRIBUTES}
         front = max(_ATTRIBUTES, key=lambda name: (len(own & inner[name].keys()), len(inner[name])))
-        found, prefix = inner[front], prefix + front
+        found = inner[front]
+        prefix = prefix + front
     if not prefix or own.isdisjoint(found):
         return dict(state)
     left = len(state) - len(found)
     others = f"; {left} others are left out" if left else ""
-    logger.warning("foreign weights: %r is taken off %d names%s", prefix, len(found), others)
+    logger.warning(
+        "foreign weights: prefix %r is removed from %d names%s", prefix, len(found), others
+    )
     return found
 
 
@@ -221,7 +226,7 @@ def _within(state: Mapping[str, Tensor], front: str) -> dict[str, Tensor]:
 
 
 def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
-    """The first tensor that has another shape in the network, as words."""
+    """Describe the first tensor that has another shape in the network."""
     for name, own in network.state_dict().items():
         if name in state and state[name].shape != own.shape:
             there, here = (" x ".join(map(str, value.shape)) for value in (state[name], own))
@@ -230,10 +235,10 @@ def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
 
 
 def check_published(path: str | Path) -> None:
-    """Require that a bundle's weights are those that its ``configs/metadata.json`` names under ``weights_sha256``.
+    """Verify the hash of a bundle's weights against ``weights_sha256`` in its metadata.
 
-    Weights that no metadata name pass, and so do those of an own training, whose ``checkpoint.pt``
-    lies beside them.
+    Weights without metadata pass, and so do weights of an own training, which have a
+    ``checkpoint.pt`` beside them.
 
     Raises:
         CheckpointError: If the file's hash is another one.
@@ -245,22 +250,19 @@ def check_published(path: str | Path) -> None:
         meta = root / "configs" / "metadata.json"
         if not meta.is_file():
             continue
-        published = (
-            json.loads(meta.read_text())
-            .get("weights_sha256", {})
-            .get(file.relative_to(root).as_posix())
-        )
+        hashes = json.loads(meta.read_text()).get("weights_sha256", {})
+        published = hashes.get(file.relative_to(root).as_posix())
         if published is not None and published != (found := sha256_of(file)):
             raise CheckpointError(
                 f"sha256 is {found[:12]}..., not the published {published[:12]}...",
                 expected="the weights that configs/metadata.json names",
-                remedy="get the bundle again; for weights of your own, take their line out of weights_sha256",
+                remedy="get the bundle again; for own weights, remove their line in weights_sha256",
                 path=Path(path),
             )
 
 
 def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> Match:
-    """What :func:`load_weights` would load: the tensors that agree in name and shape."""
+    """Return what :func:`load_weights` would load: the tensors that agree in name and shape."""
     own = unwrapped(network).state_dict()
     fitting = [
         name for name, value in state.items() if name in own and own[name].shape == value.shape
@@ -273,7 +275,7 @@ def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> Match:
 
 
 def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write a plain state dict atomically, as safetensors if the name ends so, else as torch does.
+    """Write a state dict atomically, as safetensors if the name ends so, else as torch does.
 
     Raises:
         OutputError: If it cannot be written.
@@ -301,9 +303,9 @@ def save_atomically(content: Any, path: str | Path) -> None:
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network within DistributedDataParallel, torch.compile, both, or neither."""
-    while isinstance(
-        inner := getattr(network, "_orig_mod", getattr(network, "module", None)), nn.Module
-    ):
+    """Return the network within DistributedDataParallel, torch.compile, both, or neither."""
+    while True:
+        inner = getattr(network, "_orig_mod", getattr(network, "module", None))
+        if not isinstance(inner, nn.Module):
+            return network
         network = inner
-    return network

@@ -1,1 +1,1 @@
-"""Which case, which patch, in which order."""
+"""Samplers and datasets that choose the case, the patch and their order."""

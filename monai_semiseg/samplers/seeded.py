@@ -1,4 +1,4 @@
-"""Training draws as a pure function of seed and position: the same on any number of workers, and resumable."""
+"""Training samples as a function of seed and position alone, for any number of workers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from monai_semiseg.errors import ConfigError
 
 
 class SeededSamples(Dataset[Any]):
-    """An endless, shuffled, augmented stream over a dataset, addressed by position.
+    """An endless, shuffled, augmented stream of samples from a dataset, addressed by position.
 
-    Draw ``p`` takes scan ``perm_e[p mod n]`` of the ``e = p div n``-th shuffled pass and seeds the
-    random transforms with ``(seed, p)``. Nothing depends on what was drawn before, so a resumed run
-    continues with exactly the draws that an uninterrupted one would have had, whatever the number
-    of loader workers.
+    Sample ``p`` takes scan ``perm_e[p mod n]`` of the ``e = p div n``-th epoch and seeds the random
+    transforms with ``(seed, p)``. No sample depends on earlier ones, so a resumed run continues
+    with exactly the samples of an uninterrupted one, with any number of loader workers.
 
     Args:
-        dataset: deterministic part, usually a MONAI ``CacheDataset``.
+        dataset: scans after the deterministic transforms, usually a MONAI ``CacheDataset``.
         transform: random transforms.
-        seed: of the whole stream.
-        section: of the datalist that the scans are from, for the message if there are none.
-        view: streams that differ in this alone draw the same scans in the same order, transformed
-            independently.
+        seed: seed of the whole stream.
+        section: section of the datalist that the scans are from, for the error if there are none.
+        view: streams that differ in this alone take the same scans in the same order, with
+            independent random transforms.
     """
 
     def __init__(
@@ -45,40 +44,43 @@ class SeededSamples(Dataset[Any]):
                 "no scans to train on",
                 expected=f"at least one entry under {section} in the datalist",
             )
-        self.dataset, self.transform, self.seed, self.view = dataset, transform, seed, view
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+        self.view = view
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def __getitem__(self, position: int) -> Any:
-        """Draw ``position``: a copy of one item of the dataset, augmented."""
-        turn, place = divmod(position, len(self.dataset))
-        item = copy.deepcopy(self.dataset[int(self._order(turn)[place])])
+        """Return sample ``position``: a copy of one item of the dataset, augmented."""
+        epoch, offset = divmod(position, len(self.dataset))
+        item = copy.deepcopy(self.dataset[int(self._order(epoch)[offset])])
         self.transform.set_random_state(
             seed=int(_stream(self.seed, position, 1 + self.view).integers(2**31))
         )
         return self.transform(item)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the cache, which does not pickle; spawned loader workers need the rest."""
+        """Return the state without the cache, which cannot be pickled for spawned workers."""
         return {key: value for key, value in self.__dict__.items() if key != "_order"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
-    def _shuffled(self, turn: int) -> Any:
-        return _stream(self.seed, turn, 0).permutation(len(self.dataset))
+    def _shuffled(self, epoch: int) -> Any:
+        return _stream(self.seed, epoch, 0).permutation(len(self.dataset))
 
 
 class PairedSamples(Dataset[Any]):
-    """Two draws at every position: a labelled and an unlabelled scan, or two views of one scan.
+    """Two samples at every position: a labelled and an unlabelled scan, or two views of one scan.
 
     Args:
-        labelled: first stream, whose items are kept whole.
-        unlabelled: second stream; a seed of its own keeps labelled and unlabelled apart, a ``view``
-            of its own makes views of the same scan.
-        views: name in the joint item -> key in the second stream's.
-        unlabelled_batch_size: draws of the second stream in a batch, whatever the batch size of the
-            first; needs :func:`collate_by_key`. As many as of the first if None.
+        labelled: first stream, whose items are kept complete.
+        unlabelled: second stream. With another seed it takes other scans, with the same seed and
+            another ``view`` it gives views of the same scans.
+        views: key in the joint item -> key in the second stream's item.
+        unlabelled_batch_size: samples of the second stream in a batch, whatever the batch size of
+            the first; needs :func:`collate_by_key`. If None, as many as of the first.
     """
 
     def __init__(
@@ -92,29 +94,33 @@ class PairedSamples(Dataset[Any]):
             raise ConfigError(
                 f"unlabelled_batch_size {unlabelled_batch_size}", expected="at least 1"
             )
-        self.labelled, self.unlabelled, self.views = labelled, unlabelled, dict(views)
+        self.labelled = labelled
+        self.unlabelled = unlabelled
+        self.views = dict(views)
         self.unlabelled_batch_size = unlabelled_batch_size
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """Draw ``position`` of both streams, as one item."""
-        return {**self.labelled[position], **self._free(position)}
+        """Return sample ``position`` of both streams, as one item."""
+        return {**self.labelled[position], **self._unlabelled_sample(position)}
 
     def __getitems__(self, positions: list[int]) -> list[dict[str, Any]]:
-        """A batch: both streams' draws as joint items, or one after the other if the streams' batches differ."""
+        """Return a batch: joint items, or labelled then unlabelled ones if their sizes differ."""
         if self.unlabelled_batch_size is None:
             return [self[position] for position in positions]
         first = positions[0] // len(positions) * self.unlabelled_batch_size
-        free = [self._free(first + n) for n in range(self.unlabelled_batch_size)]
-        return [*(self.labelled[position] for position in positions), *free]
+        unlabelled = [self._unlabelled_sample(first + n) for n in range(self.unlabelled_batch_size)]
+        return [*(self.labelled[position] for position in positions), *unlabelled]
 
-    def _free(self, position: int) -> dict[str, Any]:
+    def _unlabelled_sample(self, position: int) -> dict[str, Any]:
         item = self.unlabelled[position]
         return {view: item[key] for view, key in self.views.items()}
 
 
 def collate_by_key(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack every key over those items that have it, so that streams can differ in their batch sizes."""
-    keys = dict.fromkeys(key for item in items for key in item)
+    """Stack every key over the items that have it, so that streams may differ in batch size."""
+    keys: dict[str, None] = {}  # in the order of their first use
+    for item in items:
+        keys.update(dict.fromkeys(item))
     return {key: list_data_collate([item[key] for item in items if key in item]) for key in keys}
 
 
@@ -123,14 +129,16 @@ def _stream(seed: int, index: int, kind: int) -> np.random.Generator:
 
 
 class BudgetSampler(Sampler[int], Sized):
-    """Positions of :class:`SeededSamples` for a budget of iterations, from ``iteration`` on.
+    """Sampler of positions of :class:`SeededSamples` for a number of iterations.
 
-    With several processes, each takes its own slice of every joint batch.
+    It starts at ``iteration``, which a resumed training sets.
+
+    With several processes, each takes its own part of every joint batch.
 
     Args:
         iterations: optimiser steps of the whole training.
         batch_size: scans per step and process.
-        rank: of this process.
+        rank: rank of this process.
         world_size: number of processes.
     """
 
@@ -141,9 +149,11 @@ class BudgetSampler(Sampler[int], Sized):
             raise ConfigError(
                 f"iterations {iterations}, batch_size {batch_size}", expected="both at least 1"
             )
-        self.iterations, self.batch_size = iterations, batch_size
-        self.rank, self.world_size = rank, world_size
-        self.iteration = 0  # where to start; a resumed training sets it
+        self.iterations = iterations
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self.iteration = 0
 
     def __iter__(self) -> Iterator[int]:
         """Yield ``batch_size`` consecutive positions for every remaining iteration."""

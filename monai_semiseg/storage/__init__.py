@@ -1,1 +1,1 @@
-"""Keeping files safe: whole or absent, one writer at a time."""
+"""Safe file storage: files are complete or absent, with one writer at a time."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, and hashes."""
+"""Atomic writes, so that a file is complete or absent, and file hashes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from monai_semiseg.errors import OutputError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` to write to; rename it into place when the block ends well.
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
 
     The data reach the disk before the rename, so a kill or a power cut leaves the old file or the
-    new one, never a part. On an error the temporary file is removed; what a killed process left for
-    this target goes when it is written again on the same machine. Threads, processes and machines
-    that write one target at once do not meet: the last one's file stays. The temporary name keeps
-    the suffixes, since writers choose the format by them.
+    new one, never a part. On an error the temporary file is removed. A temporary file that a killed
+    process left is removed when the same machine writes the same target again. Threads, processes
+    and machines may write one target at the same time: the last file stays. The temporary name
+    keeps the suffixes, because writers choose the format by them.
 
     Raises:
         OutputError: If the disk is full or the folder cannot be written.
@@ -51,30 +51,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _part_of(target: Path) -> Path:
-    """The temporary file beside a target that this thread alone writes."""
+    """Return the temporary file beside a target that only this thread writes."""
     mine = f"{_machine()}-{os.getpid()}-{threading.get_native_id()}"
     return target.with_name(f".part-{mine}-{target.name}")
 
 
 def _remove_orphans(target: Path) -> None:
-    """Remove the temporary files that processes of this machine which no longer run left for a target."""
+    """Remove temporary files of a target that ended processes of this machine left behind."""
     left = re.compile(rf"\.part-{_machine()}-(\d+)-\d+-{re.escape(target.name)}")
-    for name in os.listdir(target.parent):  # noqa: PTH208 - Path's ways take ten times as long
+    for name in os.listdir(target.parent):  # noqa: PTH208 - Path.iterdir takes ten times as long
         if (found := left.fullmatch(name)) and not psutil.pid_exists(int(found[1])):
             target.with_name(name).unlink(missing_ok=True)
 
 
 def _machine() -> str:
-    """This machine's name, for a folder that several share: a process number means nothing on another one.
+    """Return a short name of this machine, since several machines may share a folder.
 
-    The start of it, as file names have a greatest length, and without the hyphens that part the
-    temporary name.
+    A process number has a meaning on one machine only. The name is cut, because file names have a
+    maximum length, and has no hyphens, which separate the parts of the temporary name.
     """
     return re.sub(r"\W", "_", platform.node())[:16]
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    r"""Write ``content`` to ``path`` as a whole or not at all; return the path.
+    r"""Write ``content`` to ``path`` completely or not at all; return the path.
 
     Text is written as UTF-8. A byte of a file name that is not UTF-8 (a lone surrogate in Python)
     becomes an escape such as ``\udce9``, which JSON reads back as the same name.
@@ -87,9 +87,9 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
 
 
 def create_atomically(path: str | Path, content: str) -> bool:
-    """Write a file that is not there yet, as a whole or not at all; return False if it is there.
+    """Write a new file completely or not at all; return False if the file exists.
 
-    Of several processes that try, one succeeds, and a kill at any moment leaves no part of a file.
+    Of several processes that try, one succeeds. A kill at any moment leaves no part of a file.
     """
     target = Path(path)
     part = _part_of(target)
@@ -97,7 +97,7 @@ def create_atomically(path: str | Path, content: str) -> bool:
     _remove_orphans(target)
     try:
         part.write_text(content)
-        os.link(part, target)  # unlike a rename, it fails where another was first
+        os.link(part, target)  # unlike a rename, it fails if the file exists
     except FileExistsError:
         return False
     except OSError:  # a file system without links
@@ -117,16 +117,16 @@ def _create(target: Path, content: str) -> bool:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def available_memory() -> int:
-    """Return the bytes of memory that a new allocation can count on, free or reclaimable."""
+    """Return the bytes of memory that a new allocation can use, free or reclaimable."""
     return int(psutil.virtual_memory().available)
 
 
 def resident_memory() -> float:
-    """Return how many megabytes of this process are in memory."""
+    """Return the resident memory of this process in megabytes."""
     return float(psutil.Process().memory_info().rss) / 2**20

@@ -1,4 +1,4 @@
-"""One process per piece of work, over all machines that share a folder."""
+"""Lock files: one process per task, on all machines that share a folder."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ import psutil
 
 from monai_semiseg.storage.files import create_atomically
 
-STALE_AFTER = (
-    300.0  # seconds without a sign of life; file systems of several machines agree to a few seconds
-)
+# Seconds without an update. Clocks of file systems on several machines differ by a few seconds.
+STALE_AFTER = 300.0
 
 
 class WorkLock:
-    """A lock file that says who does a piece of work, and goes stale when they stop touching it.
+    """A lock file that names its owner, and becomes stale when the owner stops updating it.
 
     Args:
         path: the lock file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.held = path, False
+        self.path = path
+        self.held = False
 
     def acquire(self) -> bool:
-        """Take the lock, also from a process that is gone; False if somebody is at it."""
+        """Take the lock, also from a process that has ended; return False if it is in use."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.free:
             return False
         if self.path.exists():
             aside = self.path.with_name(f"{self.path.name}.stale-{os.getpid()}")
             try:
-                self.path.rename(aside)  # only one of several takers succeeds
+                self.path.rename(aside)  # only one of several processes succeeds
             except FileNotFoundError:
                 return False
             _end_orphan(aside)
@@ -47,20 +47,20 @@ class WorkLock:
 
     @property
     def free(self) -> bool:
-        """Whether nobody is at it: there is no lock, or its owner is gone."""
+        """Return True if there is no lock, or its owner has ended."""
         return not self.path.exists() or self._is_stale()
 
     def note_child(self, pid: int) -> None:
-        """Say which process does the work, so that whoever comes after a kill can end it first."""
+        """Record the child process that works, so that the next owner can end it after a kill."""
         self.path.write_text(json.dumps({**_me(), "child": pid, "child_started": _started(pid)}))
 
     def touch(self) -> None:
-        """Give a sign of life."""
+        """Update the time of the lock file, so that the lock does not become stale."""
         if self.held:
             os.utime(self.path)
 
     def release(self) -> None:
-        """Let others in."""
+        """Remove the lock."""
         if self.held:
             self.path.unlink(missing_ok=True)
             self.held = False
@@ -68,12 +68,12 @@ class WorkLock:
     def _is_stale(self) -> bool:
         try:
             owner = _read(self.path)
-            silent = time.time() - self.path.stat().st_mtime
+            age = time.time() - self.path.stat().st_mtime
         except FileNotFoundError:
             return False
         if owner.get("host") == socket.gethostname() and owner.get("pid"):
             return _started(int(owner["pid"])) != owner.get("started")
-        return silent > STALE_AFTER
+        return age > STALE_AFTER
 
 
 def _me() -> dict[str, Any]:
@@ -89,10 +89,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _started(pid: int) -> str:
-    """When a process of this machine began; empty if it is gone.
+    """Return the start time of a process of this machine, as text; empty if it has ended.
 
-    A pid alone may be somebody else's by now. Seconds since the machine started: setting its clock
-    makes no process another one.
+    A process number alone is not enough: another process may have it by now. The time is in seconds
+    since the machine started, so a change of its clock has no effect.
     """
     try:
         return f"{psutil.Process(pid).create_time() - psutil.boot_time():.2f}"
@@ -101,7 +101,7 @@ def _started(pid: int) -> str:
 
 
 def _end_orphan(path: Path) -> None:
-    """End the process that a killed owner left running: two must not write into one folder."""
+    """End the process that a killed owner left: two must not write into one folder."""
     owner = _read(path)
     child = owner.get("child")
     if (
@@ -115,7 +115,7 @@ def _end_orphan(path: Path) -> None:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended and its parent has not asked how; also if it is gone by now."""
+    """Return True if a process is a zombie (ended, not yet reaped) or no longer exists."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:

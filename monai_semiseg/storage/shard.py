@@ -1,4 +1,4 @@
-"""Which part of the work is this process's: stated, or as torchrun or SLURM say."""
+"""Shards of the work for several processes: as given, or as torchrun or SLURM set them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """``i/n`` -> (i, n); None: what torchrun or SLURM set in the environment, else (1, 1).
+    """Parse ``i/n`` as (i, n); for None, use torchrun's or SLURM's environment, else (1, 1).
 
     Raises:
         ConfigError: If it is not ``i/n`` with i from 1 to n.
@@ -29,7 +29,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 
 def shard_of(items: Sequence[Item], index: int, count: int) -> list[Item]:
-    """Every ``count``-th item from ``index`` (1 to count) on.
+    """Return every ``count``-th item, beginning with number ``index`` (1 to count).
 
     Raises:
         ConfigError: If there is no such shard.

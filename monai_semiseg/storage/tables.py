@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet shows and does not run."""
+"""CSV tables whose cells a spreadsheet shows and does not run as formulas."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     """Write a CSV file atomically, UTF-8, comma-separated; return its path.
 
     Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@``, and file names and label
-    names come from anywhere: such text gets an apostrophe before it. Numbers stay numbers.
-    Characters that are not printable, but for line ends, are written as their numbers.
+    names are not trusted: such text gets an apostrophe before it. Numbers stay numbers. Characters
+    that are not printable, except line ends, are written as their numbers.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -29,16 +29,16 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def safe_cell(cell: Any) -> Any:
-    """Return a cell as it may stand in a table that a spreadsheet opens."""
+    """Return a cell that is safe in a table that a spreadsheet opens."""
     if not isinstance(cell, str):
         return cell
     text = printable(cell, keep="\n")
-    runs = text.lstrip().startswith(tuple(_FORMULA)) and not _numbers(text)
-    return f"'{text}" if runs else text
+    is_formula = text.lstrip().startswith(tuple(_FORMULA)) and not _is_numeric(text)
+    return f"'{text}" if is_formula else text
 
 
-def _numbers(text: str) -> bool:
-    """Whether a text is one number, or several with spaces between."""
+def _is_numeric(text: str) -> bool:
+    """Return True if a text is one number, or several with spaces between them."""
     try:
         return bool([float(word) for word in text.split()])
     except ValueError:

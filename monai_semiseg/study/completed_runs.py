@@ -1,106 +1,114 @@
-"""Results of an earlier study, of which the tables were kept and nothing else, stand for the cells that they are of."""
+"""Import of completed runs: an earlier study's tables give the results of equal cells."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS
-from monai_semiseg.storage.files import sha256_of, write_atomically
+from monai_semiseg.storage.files import sha256_of
 from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.storage.tables import write_table
-from monai_semiseg.study.cell import Job
+from monai_semiseg.study.cell import CellSpec
+from monai_semiseg.study.grid import cell_id
+from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.report import versions
 
 SCORED = ("case", "class", "name", *METRICS)
+Row = dict[str, str]
 
 
-def take_over(jobs: Sequence[Job], source: Path) -> int:
-    """Mark cells as finished that another study has run: the same configs, settings, split, plan, budget and seed.
+def import_completed_runs(specs: Sequence[CellSpec], source: Path) -> int:
+    """Import the results of equal cells that another study has finished.
 
-    Their scores come with them, their weights and pictures do not. A cell that has begun here is
-    left alone.
+    Equal cells have the same configs, settings, split, plan, budget and seed. Scores are imported,
+    weights and pictures are not. A cell that has begun here is left alone.
 
     Args:
-        jobs: cells of this study.
+        specs: cells of this study.
         source: folder of the other one, with at least its ``protocol.json`` and ``results.csv``.
 
     Returns:
-        How many cells were taken over.
+        The number of imported cells.
 
     Raises:
-        ConfigError: If the folder holds no results, or they are of other versions of what computes
+        ConfigError: If the folder holds no results, or other versions of the libraries computed
             them.
     """
     protocol, scores = _read(source)
-    known = {
+    completed = {
         cell["digest"]: (name, cell)
         for name, cell in protocol["cells"].items()
         if cell["status"] == "finished"
     }
-    taken = 0
-    for job in jobs:
-        name, cell = known.get(job.digest(), ("", {}))
-        lock = WorkLock(job.folder / "lock")
-        if name not in scores or job.done or not lock.acquire():
-            continue
-        try:
-            if not (job.folder / "log.txt").exists():
-                _finish(
-                    job,
-                    scores[name],
-                    {
-                        "known_from": source.name,
-                        "model.pt": cell["weights"],
-                        "code": cell.get("code"),
-                    },
-                )
-                taken += 1
-        finally:
-            lock.release()
-    return taken
+    count = 0
+    for spec in specs:
+        name, cell = completed.get(spec.digest(), ("", {}))
+        if name in scores:
+            facts = {
+                "known_from": source.name,  # studies on disk have this key
+                "model.pt": cell["weights"],
+                "code": cell.get("code"),
+            }
+            count += _import_cell(CellOutcome(spec), scores[name], facts)
+    return count
 
 
-def _finish(job: Job, rows: Sequence[dict[str, str]], about: dict[str, str | None]) -> None:
-    job.claim()
-    scores = [[row.get(name, "") for name in SCORED] for row in rows]
-    table = write_table(job.folder / "test" / "metrics.csv", SCORED, scores)
-    note = {"digest": job.digest(), "test/metrics.csv": sha256_of(table), **about}
-    write_atomically(job.folder / "cell.json", json.dumps(note, indent=1) + "\n")
+def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, Any]) -> bool:
+    """Write a cell's scores and mark it as finished, unless a process has begun it.
+
+    Returns:
+        True if the scores were written.
+    """
+    lock = WorkLock(outcome.folder / "lock")
+    if outcome.done or not lock.acquire():
+        return False
+    try:
+        if outcome.begun:
+            return False
+        outcome.claim()
+        scores = [[row.get(name, "") for name in SCORED] for row in rows]
+        table = write_table(outcome.folder / "test" / "metrics.csv", SCORED, scores)
+        outcome.write({"test/metrics.csv": sha256_of(table), **facts})
+        return True
+    finally:
+        lock.release()
 
 
-def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, str]]]]:
-    """The protocol, and rows of ``results.csv`` by cell."""
+def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
+    """Return the protocol, and the rows of ``results.csv`` by cell."""
+    scores: dict[str, list[Row]] = {}
     try:
         protocol = json.loads((source / "protocol.json").read_text())
         with (source / "results.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
-        theirs, scores = protocol["versions"], dict[str, list[dict[str, str]]]()
+        used = protocol["versions"]
         for row in rows:
-            scores.setdefault(
-                f"{row['arm']}__{row['labelled']}_labelled__seed_{row['seed']}", []
-            ).append(row)
+            cell = cell_id(row["arm"], row["labelled"], row["seed"])
+            scores.setdefault(cell, []).append(row)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"no results of a study ({error})",
             expected="protocol.json and results.csv",
             path=source,
         ) from error
-    ours = versions()
-    other = [
-        f"{name} {theirs.get(name)}"
-        for name in ours
-        if name != "python" and theirs.get(name) != ours[name]
-    ]
+    _check_versions(used, source)
+    return protocol, scores
+
+
+def _check_versions(used: Mapping[str, str], source: Path) -> None:
+    """Refuse results of other versions; Python's own may differ."""
+    installed = versions()
+    del installed["python"]
+    other = [f"{name} {used.get(name)}" for name in installed if used.get(name) != installed[name]]
     if other:
         raise ConfigError(
             f"results of {', '.join(other)}",
-            expected="the versions here: results of different ones are not mixed",
-            remedy="run those cells again, without --known",
+            expected="the installed versions: results of different ones are not mixed",
+            remedy="run those cells again, without --completed",
             path=source,
         )
-    return protocol, scores

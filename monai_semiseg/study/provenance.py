@@ -1,4 +1,4 @@
-"""Which code of this package a result comes from."""
+"""Provenance of a result: the version of this package's code that computed it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ UNKNOWN = "not noted"
 
 @functools.cache
 def package_code(root: Path = Path(monai_semiseg.__file__).parent) -> str:
-    """Short SHA-256 of the package's source, without the command line and the benchmarks, which compute no result.
+    """Return a short SHA-256 of the package's source.
+
+    The command line and the benchmarks compute no result and are left out.
 
     Args:
         root: folder of the package.

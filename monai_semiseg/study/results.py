@@ -1,20 +1,18 @@
-"""Finished cells -> rows, a summary with paired comparisons, and the answer in words."""
+"""Scores of finished cells, and a summary with paired comparisons for every arm and budget."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from monai_semiseg.evaluation.metrics import METRICS
-from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.storage.tables import write_table
-from monai_semiseg.study.cell import Job
-from monai_semiseg.study.grid import REFERENCE
+from monai_semiseg.study.arms import REFERENCE
+from monai_semiseg.study.cell import CellSpec
+from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.statistics import (
     Array,
     Comparison,
@@ -43,7 +41,8 @@ class Summary:
     """One arm at one budget.
 
     Attributes:
-        arm, labelled: which.
+        arm: its name.
+        labelled: the budget.
         seeds: finished seeds.
         means: metric -> mean over cases of the mean over classes and seeds.
         interval: of the mean Dice, 95 %, over cases.
@@ -67,70 +66,61 @@ class Summary:
     reference: str = REFERENCE
 
 
-def read_rows(jobs: Sequence[Job]) -> list[Row]:
-    """Rows of all finished cells, in a fixed order."""
+def read_rows(specs: Sequence[CellSpec]) -> list[Row]:
+    """Return the rows of all finished cells, in a fixed order."""
     rows = []
-    for job in jobs:
-        if not job.done:
-            continue
-        with (job.folder / "test" / "metrics.csv").open(newline="") as stream:
-            for line in csv.DictReader(stream):
-                scores = tuple(float(line[metric]) for metric in METRICS)
-                cell = job.cell
-                rows.append(
-                    Row(
-                        cell.arm.name,
-                        cell.labelled,
-                        cell.seed,
-                        line["case"],
-                        line["class"],
-                        line["name"],
-                        scores,
-                    )
-                )
+    for spec in specs:
+        if CellOutcome(spec).done:
+            rows += _rows_of(spec)
     return sorted(rows, key=lambda row: (row.labelled, row.arm, row.seed, row.case, row.index))
 
 
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write ``results.csv``: a row per case, class and cell."""
-    header = ["arm", "labelled", "seed", "case", "class", "name", *METRICS]
-    table = []
-    for row in rows:
-        scores = [f"{score:.5f}" for score in row.scores]
-        table.append([row.arm, row.labelled, row.seed, row.case, row.index, row.name, *scores])
-    write_table(path, header, table)
+def _rows_of(spec: CellSpec) -> list[Row]:
+    cell = spec.cell
+    rows = []
+    with (spec.folder / "test" / "metrics.csv").open(newline="") as stream:
+        for line in csv.DictReader(stream):
+            scores = tuple(float(line[metric]) for metric in METRICS)
+            score_of = (line["case"], line["class"], line["name"])
+            rows.append(Row(cell.arm.name, cell.labelled, cell.seed, *score_of, scores))
+    return rows
 
 
-class Table:
-    """Scores by arm and budget, averaged over classes: metric -> ``(seeds, cases)``."""
+class ScoreTable:
+    """Scores averaged over classes, by arm, budget, seed and case.
+
+    Attributes:
+        scores: (arm, budget) -> seed -> case -> one value per metric.
+    """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        grouped: dict[tuple[str, int], dict[int, dict[str, list[tuple[float, ...]]]]] = {}
+        grouped: dict[tuple[str, int, int, str], list[tuple[float, ...]]] = {}
         for row in rows:
-            seeds = grouped.setdefault((row.arm, row.labelled), {})
-            seeds.setdefault(row.seed, {}).setdefault(row.case, []).append(row.scores)
-        self.scores = {
-            key: {
-                seed: {case: np.mean(values, axis=0) for case, values in cases.items()}
-                for seed, cases in seeds.items()
-            }
-            for key, seeds in grouped.items()
-        }
+            key = (row.arm, row.labelled, row.seed, row.case)
+            grouped.setdefault(key, []).append(row.scores)
+        self.scores: dict[tuple[str, int], dict[int, dict[str, Array]]] = {}
+        for (arm, labelled, seed, case), values in grouped.items():
+            seeds = self.scores.setdefault((arm, labelled), {})
+            seeds.setdefault(seed, {})[case] = np.mean(values, axis=0)
 
     def per_case(self, arm: str, labelled: int, seeds: Sequence[int], metric: int = 0) -> Array:
-        """One value per case, averaged over seeds; cases in sorted order."""
+        """Return one value per case, averaged over seeds; cases in sorted order."""
         by_seed = self.scores[arm, labelled]
-        cases = sorted(by_seed[seeds[0]])
-        return np.asarray(
-            [np.mean([by_seed[seed][case][metric] for seed in seeds]) for case in cases]
-        )
+        means = []
+        for case in sorted(by_seed[seeds[0]]):
+            means.append(np.mean([by_seed[seed][case][metric] for seed in seeds]))
+        return np.asarray(means)
+
+    def seeds_of(self, arm: str, labelled: int) -> list[int]:
+        """Return the finished seeds of an arm at a budget, sorted."""
+        return sorted(self.scores[arm, labelled])
 
 
 def reference_of(arm: str, arms: Sequence[str]) -> str:
-    """What an arm is compared with.
+    """Return the name of the arm that an arm is compared with.
 
-    Supervised learning from the same start if it was run, else from random weights, as is
-    supervised learning itself from any other start: its difference is what the start is worth.
+    Supervised learning from the same initial weights if it was run, else from random weights, as is
+    supervised learning itself from other initial weights: its difference is what they are worth.
     """
     method, _, start = arm.partition("+")
     same = f"{REFERENCE}+{start}"
@@ -138,20 +128,28 @@ def reference_of(arm: str, arms: Sequence[str]) -> str:
 
 
 def summarise(rows: Sequence[Row]) -> list[Summary]:
-    """One summary per arm and budget; Holm's correction runs over the arms of a budget."""
-    table, result = Table(rows), list[Summary]()
+    """Return one summary per arm and budget; Holm's correction runs over the arms of a budget."""
+    table = ScoreTable(rows)
+    summaries = []
     for labelled in sorted({key[1] for key in table.scores}):
-        arms = sorted(arm for arm, n in table.scores if n == labelled)
-        part = [_summary(table, arm, labelled, arms) for arm in arms]
-        corrected = iter(holm([one.against.p for one in part if one.against]))
-        result += [one if one.against is None else _with_p(one, next(corrected)) for one in part]
-    return result
+        arms = sorted(arm for arm, count in table.scores if count == labelled)
+        summaries += _corrected([_summary(table, arm, labelled, arms) for arm in arms])
+    return summaries
 
 
-def _summary(table: Table, arm: str, labelled: int, arms: Sequence[str]) -> Summary:
-    seeds = tuple(sorted(table.scores[arm, labelled]))
-    dice = table.per_case(arm, labelled, seeds)
-    reference, against = reference_of(arm, arms), None
+def _corrected(summaries: Sequence[Summary]) -> list[Summary]:
+    """Return the summaries of a budget with corrected p-values."""
+    p_values = iter(holm([one.against.p for one in summaries if one.against]))
+    corrected = []
+    for one in summaries:
+        corrected.append(replace(one, p_holm=next(p_values)) if one.against else one)
+    return corrected
+
+
+def _summary(table: ScoreTable, arm: str, labelled: int, arms: Sequence[str]) -> Summary:
+    seeds = table.seeds_of(arm, labelled)
+    reference = reference_of(arm, arms)
+    against: Comparison | None = None
     differences: tuple[float, ...] = ()
     if reference in arms and reference != arm:
         against, differences = paired(table, arm, reference, labelled)
@@ -159,15 +157,14 @@ def _summary(table: Table, arm: str, labelled: int, arms: Sequence[str]) -> Summ
         name: float(table.per_case(arm, labelled, seeds, index).mean())
         for index, name in enumerate(METRICS)
     }
-    each = tuple(sorted(float(table.per_case(arm, labelled, [seed]).mean()) for seed in seeds))
-    interval = interval_of(bootstrap_means(dice))
+    seed_means = [float(table.per_case(arm, labelled, [seed]).mean()) for seed in seeds]
     return Summary(
         arm,
         labelled,
-        seeds,
+        tuple(seeds),
         means,
-        interval,
-        each,
+        interval_of(bootstrap_means(table.per_case(arm, labelled, seeds))),
+        tuple(sorted(seed_means)),
         against,
         seed_differences=differences,
         reference=reference,
@@ -175,112 +172,21 @@ def _summary(table: Table, arm: str, labelled: int, arms: Sequence[str]) -> Summ
 
 
 def paired(
-    table: Table, arm: str, other: str, labelled: int
+    table: ScoreTable, arm: str, other: str, labelled: int
 ) -> tuple[Comparison | None, tuple[float, ...]]:
-    """An arm beside another one on the split seeds that both have (None without one), and every seed's difference."""
+    """Compare two arms on the split seeds that both have.
+
+    Returns:
+        The comparison, None without a common seed; and the mean difference of every common seed.
+    """
     shared = sorted(set(table.scores[arm, labelled]) & set(table.scores[other, labelled]))
     if not shared:
         return None, ()
-    by_seed = tuple(
-        float(
-            (table.per_case(arm, labelled, [seed]) - table.per_case(other, labelled, [seed])).mean()
-        )
-        for seed in shared
-    )
-    return compare(
+    by_seed = []
+    for seed in shared:
+        values = table.per_case(arm, labelled, [seed])
+        by_seed.append(float((values - table.per_case(other, labelled, [seed])).mean()))
+    comparison = compare(
         table.per_case(arm, labelled, shared), table.per_case(other, labelled, shared)
-    ), by_seed
-
-
-def _with_p(one: Summary, p: float) -> Summary:
-    return replace(one, p_holm=p)
-
-
-def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
-    """Write ``summary.csv`` and ``summary.md``."""
-    header = [
-        "labelled",
-        "arm",
-        "seeds",
-        *METRICS,
-        "dice_low",
-        "dice_high",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "p_holm",
-        "wins",
-        "difference_by_seed",
-    ]
-    table = []
-    for one in summaries:
-        c = one.against
-        paired = (
-            [""] * 6
-            if c is None
-            else [
-                f"{c.difference:.5f}",
-                *(f"{v:.5f}" for v in c.interval),
-                f"{one.p_holm:.3g}",
-                f"{c.wins:.3f}",
-                " ".join(f"{v:.5f}" for v in one.seed_differences),
-            ]
-        )
-        means = [f"{one.means[metric]:.5f}" for metric in METRICS]
-        table.append(
-            [
-                one.labelled,
-                one.arm,
-                len(one.seeds),
-                *means,
-                *(f"{v:.5f}" for v in one.interval),
-                *paired,
-            ]
-        )
-    write_table(folder / "summary.csv", header, table)
-    write_atomically(folder / "summary.md", as_markdown(summaries))
-
-
-def as_markdown(summaries: Sequence[Summary]) -> str:
-    """A table per budget; differences are to supervised learning, with 95 % bootstrap intervals over cases.
-
-    The intervals say nothing about other splits, so every split seed's difference stands beside
-    them.
-    """
-    head = [
-        "labelled",
-        "arm",
-        "seeds",
-        "Dice",
-        "difference to supervised",
-        "by seed",
-        "p (Holm)",
-        "wins",
-        "surface Dice 1 mm",
-        "95HD mm",
-        "ASD mm",
-    ]
-    lines = [_line(head), _line("--" for _ in head)]
-    for one in summaries:
-        c, (low, high) = one.against, one.interval
-        paired = [""] * 4
-        if c is not None:
-            interval = f"[{c.interval[0]:+.4f}, {c.interval[1]:+.4f}]"
-            by_seed = ", ".join(f"{value:+.4f}" for value in one.seed_differences)
-            paired = [
-                f"{c.difference:+.4f} {interval}",
-                by_seed,
-                f"{one.p_holm:.2g}",
-                f"{c.wins:.0%}",
-            ]
-        rest = [
-            f"{one.means[metric]:.{digits}f}"
-            for metric, digits in zip(METRICS[1:], (3, 2, 2), strict=True)
-        ]
-        dice = f"{one.means['dice']:.4f} [{low:.4f}, {high:.4f}]"
-        lines.append(_line([str(one.labelled), one.arm, str(len(one.seeds)), dice, *paired, *rest]))
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    )
+    return comparison, tuple(by_seed)

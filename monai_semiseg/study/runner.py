@@ -1,10 +1,10 @@
-"""Run the cells of a study: in parallel, resumable, one bar over all."""
+"""Run of a study's cells: in parallel, resumable, one progress bar over all."""
 
 from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -12,13 +12,16 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from monai_semiseg.storage.lock import WorkLock
-from monai_semiseg.study.cell import Job, child_environment
+from monai_semiseg.study.cell import CellSpec
+from monai_semiseg.study.commands import cell_commands, cell_environment
+from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.provenance import package_code
+from monai_semiseg.study.shared_training import import_weights, should_wait_for
 
 
 @dataclass
-class Outcome:
-    """How a run of the study ended.
+class RunOutcome:
+    """The end of a study's run.
 
     Attributes:
         failed: cell id -> last line of its log.
@@ -29,15 +32,25 @@ class Outcome:
     elsewhere: list[str] = field(default_factory=list)
 
 
-class _Running:
-    """A cell's processes, one after the other."""
+class _RunningCell:
+    """The processes of one cell, one after the other."""
 
-    def __init__(self, job: Job, lock: WorkLock, environment: dict[str, str]) -> None:
-        self.job, self.lock, self.environment = job, lock, environment
-        self.begun, self.before = time.monotonic(), job.progress()
-        self.commands = job.commands()
-        job.begin(package_code())
-        self.log: IO[bytes] = (job.folder / "log.txt").open("ab")
+    def __init__(
+        self,
+        spec: CellSpec,
+        lock: WorkLock,
+        commands: list[list[str]],
+        environment: dict[str, str],
+    ) -> None:
+        self.spec = spec
+        self.lock = lock
+        self.commands = commands
+        self.environment = environment
+        self.outcome = CellOutcome(spec)
+        self.started_at = time.monotonic()
+        self.started_with = self.outcome.progress()
+        self.outcome.begin(package_code())
+        self.log: IO[bytes] = (spec.folder / "log.txt").open("ab")
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -52,18 +65,19 @@ class _Running:
         return process
 
     def poll(self) -> int | None:
-        """The exit code once all is over, else None."""
+        """Start the next process if one has ended; return the exit code once all have."""
         code = self.process.poll()
         if code == 0 and self.commands:
             self.process = self._start()
             return None
         if code == 0:
-            done = self.job.iterations - self.before
-            self.job.finish((time.monotonic() - self.begun) / done if done else None)
+            iterations = self.spec.iterations - self.started_with
+            seconds = time.monotonic() - self.started_at
+            self.outcome.finish(seconds / iterations if iterations else None)
         return code
 
     def close(self) -> None:
-        """End the process if it runs, close the log, let others in."""
+        """End the process if it runs, close the log, and release the lock."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -71,91 +85,124 @@ class _Running:
         self.lock.release()
 
 
+class _Scheduler:
+    """The cells that wait and those that run.
+
+    Attributes:
+        outcome: cells that failed, or that other processes run.
+        waiting: cells that have not begun, in order.
+        running: cells that run.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[CellSpec],
+        commands: Callable[[CellSpec], list[list[str]]],
+        parallel: int,
+    ) -> None:
+        self.specs = specs
+        self.commands = commands
+        self.parallel = parallel
+        self.environment = cell_environment(parallel)
+        self.outcome = RunOutcome()
+        self.waiting = [spec for spec in specs if not CellOutcome(spec).done]
+        self.running: list[_RunningCell] = []
+
+    def step(self) -> None:
+        """Start cells while there is room, and close those that have ended."""
+        while len(self.running) < self.parallel:
+            spec = self._next()
+            if spec is None:
+                break
+            self.waiting.remove(spec)
+            self._start(spec)
+        for cell in list(self.running):
+            self._check(cell)
+
+    def _next(self) -> CellSpec | None:
+        """Return the first cell that no running one trains something for."""
+        for spec in self.waiting:
+            if not any(should_wait_for(spec, cell.spec) for cell in self.running):
+                return spec
+        return None
+
+    def _start(self, spec: CellSpec) -> None:
+        lock = WorkLock(spec.folder / "lock")
+        if not lock.acquire():
+            self.outcome.elsewhere.append(spec.cell.id)
+        elif CellOutcome(spec).done:  # another process has finished it before the lock was taken
+            lock.release()
+        else:
+            import_weights(spec, self.specs)
+            cell = _RunningCell(spec, lock, self.commands(spec), self.environment)
+            self.running.append(cell)
+
+    def _check(self, cell: _RunningCell) -> None:
+        code = cell.poll()
+        cell.lock.touch()
+        if code is None:
+            return
+        if code != 0:
+            self.outcome.failed[cell.spec.cell.id] = last_line(cell.spec.folder / "log.txt")
+        cell.close()
+        self.running.remove(cell)
+
+    def close(self) -> None:
+        """End all processes."""
+        for cell in self.running:
+            cell.close()
+
+
 def run_cells(
-    jobs: Sequence[Job], *, parallel: int = 1, progress: bool = True, interval: float = 0.5
-) -> Outcome:
+    specs: Sequence[CellSpec],
+    *,
+    parallel: int = 1,
+    progress: bool = True,
+    interval: float = 0.5,
+    commands: Callable[[CellSpec], list[list[str]]] = cell_commands,
+) -> RunOutcome:
     """Run all cells that are not finished; a cell that fails does not stop the others.
 
-    Killed at any moment, the same call goes on where it stopped: finished cells are kept, and a
-    training continues from its last checkpoint.
+    If the run is killed, the same call resumes it: finished cells are kept, and a training
+    continues from its last checkpoint.
 
     Args:
-        jobs: cells.
-        parallel: how many at a time.
+        specs: cells.
+        parallel: number of cells that run at the same time.
         progress: show a bar over the iterations of all cells.
-        interval: seconds between two looks.
+        interval: seconds between two checks of the processes.
+        commands: the commands of a cell.
 
     Raises:
         ConfigError: If a cell's folder holds the work of another configuration.
     """
-    for job in jobs:
-        job.claim()
-    outcome, waiting, running = Outcome(), [job for job in jobs if not job.done], list[_Running]()
-    total = sum(job.iterations for job in jobs)
-    environment = child_environment(parallel)
+    outcomes = [CellOutcome(spec) for spec in specs]
+    for outcome in outcomes:
+        outcome.claim()
+    total = sum(spec.iterations for spec in specs)
     bar: Any = tqdm(
         total=total, desc="Study", unit="it", dynamic_ncols=True, disable=None if progress else True
     )
+    scheduler = _Scheduler(specs, commands, parallel)
     try:
         with bar:
-            while waiting or running:
-                while len(running) < parallel and (ready := _next(waiting, running)) is not None:
-                    waiting.remove(ready)
-                    _begin(ready, jobs, running, outcome, environment)
-                _look_after(running, outcome)
-                bar.update(sum(job.progress() for job in jobs) - bar.n)
-                bar.set_postfix_str(", ".join(one.job.cell.id for one in running), refresh=False)
-                if running:
+            while scheduler.waiting or scheduler.running:
+                scheduler.step()
+                bar.update(sum(outcome.progress() for outcome in outcomes) - bar.n)
+                names = ", ".join(cell.spec.cell.id for cell in scheduler.running)
+                bar.set_postfix_str(names, refresh=False)
+                if scheduler.running:
                     time.sleep(interval)
     finally:
-        for one in running:
-            one.close()
-    return outcome
-
-
-def _next(waiting: Sequence[Job], running: Sequence[_Running]) -> Job | None:
-    """The first cell that has nothing to gain from waiting for one that runs."""
-    return next(
-        (job for job in waiting if not any(job.waits_for(one.job) for one in running)), None
-    )
-
-
-def _begin(
-    job: Job,
-    jobs: Sequence[Job],
-    running: list[_Running],
-    outcome: Outcome,
-    environment: dict[str, str],
-) -> None:
-    lock = WorkLock(job.folder / "lock")
-    if not lock.acquire():
-        outcome.elsewhere.append(job.cell.id)
-    elif job.done:  # finished by another process between the listing and the lock
-        lock.release()
-    else:
-        job.adopt(jobs)
-        running.append(_Running(job, lock, environment))
-
-
-def _look_after(running: list[_Running], outcome: Outcome) -> None:
-    for one in list(running):
-        code = one.poll()
-        one.lock.touch()
-        if code is not None:
-            if code != 0:
-                outcome.failed[one.job.cell.id] = last_line(one.job.folder / "log.txt")
-            one.close()
-            running.remove(one)
+        scheduler.close()
+    return scheduler.outcome
 
 
 def last_line(log: Path) -> str:
-    """The last line that says something."""
-    lines = [
-        line.strip()
-        for line in log.read_text(errors="replace").replace("\r", "\n").splitlines()
-        if line.strip()
-    ]
-    return next(
-        (line for line in reversed(lines) if line.startswith("E_")),
-        lines[-1] if lines else "no output",
-    )
+    """Return the last line of a log that holds an error code, else the last that is not empty."""
+    text = log.read_text(errors="replace").replace("\r", "\n")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E_")]
+    if errors:
+        return errors[-1]
+    return lines[-1] if lines else "no output"

@@ -1,4 +1,4 @@
-"""Paired comparison of arms, and how many labels a score costs."""
+"""Statistics of a study: paired comparison of arms, and the labels that a Dice needs."""
 
 from __future__ import annotations
 
@@ -31,23 +31,30 @@ class Comparison:
 
 
 def bootstrap_means(values: Array, *, resamples: int = 9999, seed: int = 0) -> Array:
-    """Means of resampled cases: ``(resamples, ...)`` of ``values (cases, ...)``, cases drawn with replacement.
+    """Return means of resampled cases (Efron 1979), which are drawn with replacement.
 
-    All columns of a case are drawn together, so differences between columns stay paired. Efron
-    (1979).
+    All columns of a case are drawn together, so differences between columns stay paired.
+
+    Args:
+        values: ``(cases, ...)``.
+        resamples: their number.
+        seed: of the draws.
+
+    Returns:
+        ``(resamples, ...)``.
     """
     return np.asarray(np.tensordot(_shares(len(values), resamples, seed), values, 1))
 
 
 @functools.lru_cache(maxsize=2)  # every pair of arms is resampled alike
 def _shares(cases: int, resamples: int, seed: int) -> Array:
-    """What share of a resample every case is: ``(resamples, cases)``."""
+    """Return the share of every case in every resample: ``(resamples, cases)``."""
     draws = np.random.default_rng(seed).integers(0, cases, (resamples, cases))
     return np.apply_along_axis(np.bincount, 1, draws, minlength=cases) / cases
 
 
 def interval_of(means: Array, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap means."""
+    """Return the percentile interval of bootstrap means."""
     low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
@@ -63,16 +70,20 @@ def compare(arm: Array, reference: Array) -> Comparison:
 
     difference = arm - reference
     p = 1.0 if not difference.any() else float(wilcoxon(difference).pvalue)
-    interval = (
-        interval_of(bootstrap_means(difference)) if len(difference) > 1 else (math.nan, math.nan)
-    )
+    interval = (math.nan, math.nan)
+    if len(difference) > 1:
+        interval = interval_of(bootstrap_means(difference))
     return Comparison(float(difference.mean()), interval, p, float((difference > 0).mean()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for how many there are, step down: ``max_{j <= i} min(1, (m - j + 1) p_(j))``. Holm (1979)."""
+    """Return p-values corrected for their number m, step down (Holm 1979).
+
+    The i-th smallest becomes ``max_{j <= i} min(1, (m - j + 1) p_(j))``.
+    """
     order = np.argsort(p_values, kind="stable")
-    corrected, highest = [0.0] * len(p_values), 0.0
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
     for rank, index in enumerate(order):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[int(index)] = highest
@@ -85,7 +96,7 @@ class PowerLaw:
 
     Attributes:
         a: error at one label.
-        b: how fast it falls.
+        b: exponent of its decrease.
         r2: share of the variance of the logarithms that the line explains.
     """
 
@@ -94,7 +105,7 @@ class PowerLaw:
     r2: float
 
     def labels_for(self, dice: float) -> float:
-        """Labels at which the fitted curve reaches a Dice."""
+        """Return the labels at which the fitted curve reaches a Dice."""
         return float((self.a / (1 - dice)) ** (1 / self.b))
 
 
@@ -102,25 +113,20 @@ def fit_power_law(labels: Sequence[int], dice: Sequence[float]) -> PowerLaw | No
     """Fit the curve; None with fewer than three budgets, or where more labels do not help."""
     if len(set(labels)) < 3 or not all(0 < value < 1 for value in dice):
         return None
-    x, y = (
-        np.log(np.asarray(labels, dtype=np.float64)),
-        np.log1p(-np.asarray(dice, dtype=np.float64)),
-    )
+    x = np.log(np.asarray(labels, dtype=np.float64))
+    y = np.log1p(-np.asarray(dice, dtype=np.float64))
     slope, level = np.polyfit(x, y, 1)
     spread = float(((y - y.mean()) ** 2).sum())
     if slope >= 0 or spread == 0:
         return None
-    return PowerLaw(
-        float(np.exp(level)),
-        float(-slope),
-        1 - float(((y - level - slope * x) ** 2).sum()) / spread,
-    )
+    residual = float(((y - level - slope * x) ** 2).sum())
+    return PowerLaw(float(np.exp(level)), float(-slope), 1 - residual / spread)
 
 
 def labels_needed(
     labels: Sequence[int], cases: Array, target: float, *, min_r2: float = 0.9
 ) -> tuple[float, tuple[float, float]] | None:
-    """Labels that a Dice needs, with a 95 % bootstrap interval over cases.
+    """Estimate the labels that a Dice needs, with a 95 % bootstrap interval over cases.
 
     Args:
         labels: budgets, one per column.
@@ -129,8 +135,8 @@ def labels_needed(
         min_r2: least quality of the fit.
 
     Returns:
-        None where the law does not describe the curve well enough to be used, or the interval ends
-        beyond ten times the largest budget: that far out nobody has looked.
+        None where the law does not fit the curve well enough, or the interval ends beyond ten times
+        the largest budget, where nothing was measured.
     """
     law = fit_power_law(labels, list(cases.mean(0)))
     if law is None or law.r2 < min_r2 or not 0 < target < 1:

@@ -13,14 +13,13 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_semiseg.datasets.label_values import (
-    class_lookup,
+from monai_semiseg.datasets.label_checks import (
     count_values,
     require_classes,
     require_values,
-    shortened,
     whole_labels,
 )
+from monai_semiseg.datasets.label_values import class_lookup, shortened
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, LabelError
 from monai_semiseg.images.volume import require_depth

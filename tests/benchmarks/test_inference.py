@@ -59,7 +59,8 @@ def test_pseudo_labels_by_round(rounds: int) -> None:
 
 
 def test_pseudo_labels_over_a_training_that_is_not_disturbed(tmp_path: Path) -> None:
-    data, small = ROOT / "sample_data" / "dataset", tmp_path / "small.yaml"
+    data = ROOT / "sample_data" / "dataset"
+    small = tmp_path / "small.yaml"
     features = [4, 4, 4, 4, 8, 4]
     small.write_text(
         yaml.safe_dump(

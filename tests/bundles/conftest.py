@@ -30,7 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Another working directory than the repository, where nothing may land; one thread, since sums depend on it."""
-    folder, threads = tmp_path_factory.mktemp("elsewhere"), torch.get_num_threads()
+    folder = tmp_path_factory.mktemp("elsewhere")
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with contextlib.chdir(folder):
         yield

@@ -18,7 +18,8 @@ from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.errors import ConfigError, root_cause
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
-BUNDLE, BASELINES = ROOT / "contrastive_pretrainer", ROOT / "semisupervised_baselines"
+BUNDLE = ROOT / "contrastive_pretrainer"
+BASELINES = ROOT / "semisupervised_baselines"
 FEATURES = [4, 4, 6, 6, 8, 5]
 STAGES = {"pretrain_global": 8, "pretrain_local": 5}
 Raw = Callable[[Path, str], dict[str, Any]]

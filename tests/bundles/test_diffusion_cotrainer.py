@@ -17,7 +17,8 @@ from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.errors import ConfigError, root_cause
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
-BUNDLE, BASELINES = ROOT / "diffusion_cotrainer", ROOT / "semisupervised_baselines"
+BUNDLE = ROOT / "diffusion_cotrainer"
+BASELINES = ROOT / "semisupervised_baselines"
 FEATURES = [4, 4, 6, 6, 8, 5]
 Raw = Callable[[Path, str], dict[str, Any]]
 Settings = Callable[..., dict[str, Any]]

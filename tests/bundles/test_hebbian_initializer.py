@@ -14,7 +14,8 @@ from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.errors import ConfigError, root_cause
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
-BUNDLE, BASELINES = ROOT / "hebbian_initializer", ROOT / "semisupervised_baselines"
+BUNDLE = ROOT / "hebbian_initializer"
+BASELINES = ROOT / "semisupervised_baselines"
 FEATURES = [4] * 6
 Raw = Callable[[Path, str], dict[str, Any]]
 Settings = Callable[..., dict[str, Any]]
@@ -69,7 +70,8 @@ def test_scans_without_labels_give_weights_of_a_stock_network(
 def test_rules_and_controls_are_settings(
     pretrain: Pretrain, tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    default, other = pretrain(tmp_path / "a"), pretrain(tmp_path / "b", **more)
+    default = pretrain(tmp_path / "a")
+    other = pretrain(tmp_path / "b", **more)
     assert any(not torch.equal(default[key], other[key]) for key in default)
     assert (tmp_path / "b" / "filters.png").exists() == more.get("learns", True)
     assert all(torch.isfinite(value).all() for value in other.values())

@@ -17,7 +17,7 @@ from monai_semiseg.bundles.keys import load_config, merge_configs, refuse_unknow
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.fingerprint import measure
+from monai_semiseg.datasets.fingerprint import extract_fingerprint
 from monai_semiseg.datasets.plan import plan
 from monai_semiseg.errors import ConfigError, root_cause
 
@@ -202,7 +202,7 @@ def test_every_key_of_a_plan_is_one_of_every_workflow(
     bundle: Path, data: Path, tmp_path: Path
 ) -> None:
     """One plan is merged over all of them."""
-    settings = plan(measure(open_dataset(data), None, progress=False), memory=2**32)
+    settings = plan(extract_fingerprint(open_dataset(data), None, progress=False), memory=2**32)
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(settings))
     for file in sorted((bundle / "configs").glob("*.json")):
         if file.stem != "metadata" and not file.stem.startswith("multi_gpu"):

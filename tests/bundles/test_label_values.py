@@ -60,7 +60,9 @@ def test_masks_have_the_numbers_of_the_label_files(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     data = renumbered(write_dataset(tmp_path / "data", shape=(32, 32, 32)), numbers, declared)
-    datalist, plan, out = tmp_path / "datalist.json", tmp_path / "plan.yaml", tmp_path / "out"
+    datalist = tmp_path / "datalist.json"
+    plan = tmp_path / "plan.yaml"
+    out = tmp_path / "out"
     ask = ["--labelled", "3", "--test", "1", "--output", str(datalist)]
     assert main(["split", str(data), *ask]) == 0
     assert main(["plan", str(data), "--datalist", str(datalist), "--output", str(plan)]) == 0
@@ -104,7 +106,8 @@ def test_a_class_only_in_test_scans(
 ) -> None:
     """nnU-Net #2976: said by split, check, plan and evaluate, and every test scan is scored."""
     data = renumbered(write_dataset(tmp_path / "data", shape=(32, 32, 32)), {1: 1, 2: 1})
-    datalist, plan = tmp_path / "datalist.json", tmp_path / "plan.yaml"
+    datalist = tmp_path / "datalist.json"
+    plan = tmp_path / "plan.yaml"
     ask = ["split", str(data), "--labelled", "3", "--test", "2", "--output", str(datalist)]
     assert main(ask) == 0
     victim = data / json.loads(datalist.read_text())["test"][0]["label"]

@@ -116,7 +116,8 @@ def test_export_to_torchscript(bundle: Path, tmp_path: Path, raw: Raw) -> None:
         config_file=str(bundle / "configs" / "inference.json"),
         bundle_root=str(bundle),
     )
-    exported, image = torch.jit.load(tmp_path / "model.ts"), torch.randn(1, 1, 32, 32, 32)
+    exported = torch.jit.load(tmp_path / "model.ts")
+    image = torch.randn(1, 1, 32, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(exported(image), network(image))
 
@@ -139,11 +140,9 @@ def test_a_workflow_driven_by_its_properties(
         {name: str(data / f"{name}s" / f"{n}.nii.gz") for name in ("image", "label")}
         for n in (4, 5)
     ]
-    workflow.train_dataset_data, workflow.val_dataset_data, workflow.max_epochs = (
-        scans,
-        scans[:1],
-        1,
-    )
+    workflow.train_dataset_data = scans
+    workflow.val_dataset_data = scans[:1]
+    workflow.max_epochs = 1
     workflow.initialize()
     seen: list[int] = []
     workflow.trainer.add_event_handler(

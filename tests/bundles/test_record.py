@@ -16,7 +16,7 @@ from monai_semiseg.bundles.record import read_record, settings_of, write_record
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.fingerprint import measure
+from monai_semiseg.datasets.fingerprint import extract_fingerprint
 from monai_semiseg.datasets.plan import plan
 from monai_semiseg.errors import ConfigError, root_cause
 
@@ -47,7 +47,7 @@ def test_what_a_training_leaves(bundle: Path, data: Path, trained: Trained) -> N
     record = read_record(trained(bundle) / "model.pt")
     assert record is not None and record["bundle"] == bundle.name
     settings = record["settings"]
-    planned = plan(measure(open_dataset(data), None, progress=False), memory=2**32)
+    planned = plan(extract_fingerprint(open_dataset(data), None, progress=False), memory=2**32)
     assert planned.keys() <= settings.keys()
     assert settings["patch_size"] == settings["padded_size"] == [32, 32, 32]
     assert settings["orientation"] == ["RAS"]

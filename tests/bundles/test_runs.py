@@ -59,10 +59,8 @@ def test_train_evaluate_predict(
         bundle, "inference", settings(bundle, "inference", scans, tmp_path / "masks", **weights)
     )
     for n in (4, 5):
-        scan, mask = (
-            nib.load(scans / f"{n}.nii.gz"),
-            nib.load(tmp_path / "masks" / f"{n}_seg.nii.gz"),
-        )
+        scan = nib.load(scans / f"{n}.nii.gz")
+        mask = nib.load(tmp_path / "masks" / f"{n}_seg.nii.gz")
         assert mask.shape == scan.shape
         assert np.abs(mask.affine - scan.affine).max() < 1e-5
         # The same network on the same scan: the volumes of both workflows agree.

@@ -67,10 +67,13 @@ def test_shipped_defaults_mirror(bundle: Path, raw: Callable[[Path, str], dict[s
 
 def mirrored_blobs(folder: Path) -> Path:
     """Scans of two equal blobs, the left one class 1, the right one class 2; nothing names them."""
-    rng, shape, entries = np.random.default_rng(0), (32, 16, 16), []
+    rng = np.random.default_rng(0)
+    shape = (32, 16, 16)
+    entries = []
     places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
     for n in range(8):
-        label, shift = np.zeros(shape, np.uint8), rng.integers(-2, 3, 3)
+        label = np.zeros(shape, np.uint8)
+        shift = rng.integers(-2, 3, 3)
         for value, x in ((1, 9), (2, 22)):
             label[np.linalg.norm(places - (np.array([x, 8, 8]) + shift), axis=-1) < 4] = value
         image = (rng.normal(0, 0.3, shape) + 2 * (label > 0)).astype(np.float32)
@@ -86,7 +89,8 @@ def mirrored_blobs(folder: Path) -> Path:
 
 def test_a_network_tells_left_from_right(tmp_path: Path) -> None:
     """Two blobs that only their side tells apart: learned by a plan, and not with flips."""
-    data, plan = mirrored_blobs(tmp_path / "data"), tmp_path / "plan.yaml"
+    data = mirrored_blobs(tmp_path / "data")
+    plan = tmp_path / "plan.yaml"
     datalist = str(data / "datalist.json")
     asked = ["--datalist", datalist, "--output", str(plan), "--memory", "4"]
     assert main(["plan", str(data), *asked]) == 0

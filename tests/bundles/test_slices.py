@@ -88,7 +88,8 @@ def test_pretraining(name: str, stage: str, more: dict[str, Any], run: Run, tmp_
 
 
 def test_the_diffusion_stages(run: Run, tmp_path: Path) -> None:
-    name, small = "diffusion_cotrainer", {"teacher_features": FEATURES, "rounds_every": 1}
+    name = "diffusion_cotrainer"
+    small = {"teacher_features": FEATURES, "rounds_every": 1}
     run(name, "pretrain", [overlay(name, "slices_pretrain")], tmp_path / "pre", **small)
     teacher = {"teacher_weights": str(tmp_path / "pre" / "model.pt")}
     run(name, "train", [overlay(name, "slices")], tmp_path / "co", **small, **teacher)

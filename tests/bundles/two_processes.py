@@ -25,7 +25,8 @@ FEATURES = [4, 4, 4, 4, 8, 4]
 
 def run(job: dict[str, str], data: Path, folder: Path) -> float:
     """Train, and return by how much the processes' weights differ."""
-    bundle, stage = Path(job["bundle"]), job["stage"]
+    bundle = Path(job["bundle"])
+    stage = job["stage"]
     known = json.loads((bundle / "configs" / f"{stage}.json").read_text())
     small = {
         **SMALL,
@@ -55,11 +56,9 @@ def run(job: dict[str, str], data: Path, folder: Path) -> float:
 
 def main() -> None:
     """Take jobs from a file, and let the first process write what came out."""
-    jobs, data, out = (
-        json.loads(Path(sys.argv[1]).read_text()),
-        Path(sys.argv[2]),
-        Path(sys.argv[3]),
-    )
+    jobs = json.loads(Path(sys.argv[1]).read_text())
+    data = Path(sys.argv[2])
+    out = Path(sys.argv[3])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     found = {job["name"]: run(job, data, out / job["name"]) for job in jobs}

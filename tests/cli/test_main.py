@@ -14,6 +14,7 @@ import pytest
 
 from monai_semiseg.cli.main import VERBS, main
 
+BUNDLE = str(Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines")
 VERB_NAMES = [module.__name__.rsplit(".", 1)[-1] for module in VERBS]
 
 
@@ -127,11 +128,11 @@ def test_split_and_plan_write_what_the_bundles_read(dataset: Path, tmp_path: Pat
         ),
         (["predict", "x", "--output", "z", "--bundle", "nowhere"], "E_CONFIG nowhere"),
         (
-            ["predict", "x", "--output", "z", "--bundle", ".", "--device", "cuda:77"],
+            ["predict", "x", "--output", "z", "--bundle", BUNDLE, "--device", "cuda:77"],
             "--device cuda:77",
         ),
         (
-            ["predict", "x", "--output", "z", "--bundle", ".", "--plan", "nowhere.yaml"],
+            ["predict", "x", "--output", "z", "--bundle", BUNDLE, "--plan", "nowhere.yaml"],
             "nowhere.yaml",
         ),
     ],

@@ -1,7 +1,8 @@
-"""The verb: real trainings of a few steps through the bundle, and requests that are refused before any work."""
+"""The verb: trainings of a few steps through the bundle, and requests that are refused first."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 import yaml
 
 from monai_semiseg.cli.main import main
+from monai_semiseg.cli.study import add_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-DATASET, BUNDLE = ROOT / "sample_data" / "dataset", ROOT / "bundles" / "semisupervised_baselines"
+DATASET = ROOT / "sample_data" / "dataset"
+BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 SMALL = {
     "patch_size": "[32,32,32]",
     "network_def#features": "[4,4,4,4,4,4]",
@@ -73,14 +76,22 @@ def test_a_study_from_end_to_end(
         yaml.safe_dump({**config, "also": [{"arms": "supervised", "seeds": 1}]})
     )
     capsys.readouterr()
-    assert ask(tmp_path / "again", *options, "--known", str(tmp_path / "out"), "--dry_run") == 0
+    assert ask(tmp_path / "again", *options, "--completed", str(tmp_path / "out"), "--dry_run") == 0
     told = capsys.readouterr()
-    assert "2 cells are known from" in told.err and "1 of 3 cells to do" in told.out
+    assert "results of 2 cells imported from" in told.err and "1 of 3 cells to do" in told.out
     assert ask(tmp_path / "again", *options, "--report") == 0
     assert (tmp_path / "again" / "results.csv").read_bytes() == (
         tmp_path / "out" / "results.csv"
     ).read_bytes()
     assert not (tmp_path / "again" / "cells" / "supervised__4_labelled__seed_1").exists()
+
+
+def test_both_names_of_completed_studies() -> None:
+    """The option had another name before; commands with it still work."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["data", "--output", "out", "--known", "a", "--completed", "b"]
+    assert parser.parse_args(words).completed == [Path("a"), Path("b")]
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_foreign_weights(
     torch.save(network(outputs=7).state_dict(), tmp_path / "classes.pt")
     match = ["weights", "match", "--bundle", str(BUNDLE)]
     assert main([*match, str(tmp_path / "lightning.pt")]) == 0
-    assert "missing" not in capsys.readouterr().out and "'model.' is taken off" in caplog.text
+    assert "missing" not in capsys.readouterr().out and "'model.' is removed" in caplog.text
     for name in ("pickled", "list"):
         assert main([*match, str(tmp_path / f"{name}.pt")]) == 2
         assert "torch.save(network.state_dict()" in capsys.readouterr().err

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.datasets.check import CaseFacts, check_dataset, unlike_labelled
+from monai_semiseg.datasets.check import check_dataset
+from monai_semiseg.datasets.check_report import CaseFacts
+from monai_semiseg.datasets.cross_checks import unlike_labelled
 from monai_semiseg.datasets.dataset import DatasetCase, open_dataset
 
 AFFINE = np.diag([1.0, 1.2, 1.5, 1.0])

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pydicom
 import pytest
 
-from monai_semiseg.datasets.discover import find_cases, read_case, sniff
+from monai_semiseg.datasets.discover import detect_format, find_cases, read_case
 from monai_semiseg.errors import ConfigError, FormatError
 
 
@@ -26,7 +26,7 @@ def test_content_counts_and_not_the_name(make: SimpleNamespace, tmp_path: Path) 
     (tmp_path / "empty.nii.gz").write_bytes(b"")
     (tmp_path / "readme.txt").write_text("text")
     assert {
-        name: sniff(tmp_path / name)
+        name: detect_format(tmp_path / name)
         for name in ("scan.dcm", "slice.nii", "empty.nii.gz", "readme.txt")
     } == {"scan.dcm": "nifti", "slice.nii": "dicom", "empty.nii.gz": "nifti", "readme.txt": ""}
     assert reasons(tmp_path) == {"readme.txt": "not a scan"}
@@ -102,7 +102,7 @@ def test_odd_files_do_not_stop_the_others(make: SimpleNamespace, tmp_path: Path)
     found = find_cases(tmp_path, progress=False)
     assert [case.id for case in found.cases] == ["dangling", "s"]
     assert sorted(s.source.name for s in found.skipped) == ["notes.txt", "pipe"]
-    with pytest.raises(FormatError, match=r"a link to nowhere .*nowhere"):
+    with pytest.raises(FormatError, match=r"a broken link .*nowhere"):
         read_case(found.cases[0])
 
 

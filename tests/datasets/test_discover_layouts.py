@@ -11,7 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_semiseg.datasets.discover import Found, find_cases, read_case
+from monai_semiseg.datasets.cases import FoundCases
+from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import UnsupportedError
 
 
@@ -20,7 +21,7 @@ def ids(*inputs: str | Path) -> list[str]:
         return [case.id for case in found.cases]
 
 
-def skipped(found: Found) -> dict[str, str]:
+def skipped(found: FoundCases) -> dict[str, str]:
     return {one.source.name: one.reason for one in found.skipped}
 
 
@@ -75,7 +76,7 @@ def test_sources_in_archives(make: SimpleNamespace, tmp_path: Path) -> None:
         assert found.cases[0].source == archive / "deep" / "s.nii"
         assert [one.source for one in found.skipped] == [archive / "notes.txt"]
         text = f"E_X {found.cases[0].files[0]}: bad"
-        assert found.cases[0].said(text) == f"E_X {archive}/deep/s.nii: bad"
+        assert found.cases[0].with_archive_path(text) == f"E_X {archive}/deep/s.nii: bad"
 
 
 def write(path: Path, array: np.ndarray) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.label_maps import is_label_map, looks_like_labels, names_a_label
+from monai_semiseg.datasets.label_maps import has_label_name, is_label_map, looks_like_labels
 
 RNG = np.random.default_rng(0)
 
@@ -39,7 +39,7 @@ def atlas() -> NDArray[np.int16]:
     ],
 )
 def test_hints(path: str, hint: bool) -> None:
-    assert names_a_label(Path(path)) == hint
+    assert has_label_name(Path(path)) == hint
 
 
 @pytest.mark.parametrize(

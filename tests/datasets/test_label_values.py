@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.datasets.label_sections import unlearnt_lines, untrained_lines
+from monai_semiseg.datasets.label_checks import require_classes, require_values
+from monai_semiseg.datasets.label_sections import untrained_lines, untrained_warnings
 from monai_semiseg.datasets.label_values import (
     MAX_VALUE,
     class_lookup,
@@ -24,8 +25,6 @@ from monai_semiseg.datasets.label_values import (
     label_numbers,
     mask_dtype,
     matched_values,
-    require_classes,
-    require_values,
 )
 from monai_semiseg.errors import ConfigError, LabelError
 
@@ -284,7 +283,7 @@ def test_labels_without_training_scans_are_named() -> None:
     assert "label 2 (b) occurs only in validation (1 scans) and test (2 scans)" in lines[2]
     assert "label 9 (label_9) occurs only in test (1 scans)" in lines[9]
     assert untrained_lines({"test": {2: 1}}, names) == {}, "nothing is trained here"
-    assert unlearnt_lines(names, scans["training"], scans) == [
+    assert untrained_warnings(names, scans["training"], scans) == [
         lines[2],
         "label 5 (c) is declared, but no training scan shows it",
         lines[9],

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.fingerprint import Fingerprint, measure
+from monai_semiseg.datasets.fingerprint import Fingerprint, extract_fingerprint
 from monai_semiseg.datasets.plan import patch_size, plan, target_spacing, write_plan
 from monai_semiseg.errors import ConfigError
 
@@ -91,7 +91,7 @@ def test_measuring_leaves_held_back_scans_alone(make: SimpleNamespace, tmp_path:
         "validation": pairs[2:3],
         "test": pairs[3:],
     }
-    found = measure(open_dataset(tmp_path), datalist, progress=False)
+    found = extract_fingerprint(open_dataset(tmp_path), datalist, progress=False)
     assert found.spacings.tolist() == [[1, 1, 1], [2, 2, 2]] and found.unread == {}
 
 
@@ -113,7 +113,7 @@ def test_volumes_of_the_labelled_training_scans(make: SimpleNamespace, tmp_path:
         "unlabeled": [{"image": "images/free.nii"}],
         "test": [pairs["held_back"]],
     }
-    found = measure(open_dataset(tmp_path), datalist, progress=False)
+    found = extract_fingerprint(open_dataset(tmp_path), datalist, progress=False)
     assert found.volumes_ml == {
         "label_1": pytest.approx((0.08, 0.24)),
         "label_2": pytest.approx((0.0, 0.032)),
@@ -127,15 +127,15 @@ def test_axes_are_anatomical(make: SimpleNamespace, tmp_path: Path) -> None:
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0, 0, 2.5], [-1.5, 0, 0], [0, 2.0, 0]])  # stored P, S, R
     make.nifti(tmp_path / "images" / "a.nii", affine)
-    found = measure(open_dataset(tmp_path), progress=False)
+    found = extract_fingerprint(open_dataset(tmp_path), progress=False)
     assert found.spacings.tolist() == [[2.5, 1.5, 2.0]] and found.shapes.tolist() == [[5, 7, 6]]
 
 
 def test_unreadable_scans_are_left_out_and_named(make: SimpleNamespace, tmp_path: Path) -> None:
     make.nifti(tmp_path / "images" / "a.nii")
     (tmp_path / "images" / "b.nii").write_bytes(b"")
-    found = measure(open_dataset(tmp_path), progress=False)
+    found = extract_fingerprint(open_dataset(tmp_path), progress=False)
     assert len(found.spacings) == 1 and list(found.unread) == ["b"]
     (tmp_path / "images" / "a.nii").unlink()
     with pytest.raises(ConfigError, match="no scan can be read"):
-        measure(open_dataset(tmp_path), progress=False)
+        extract_fingerprint(open_dataset(tmp_path), progress=False)

@@ -16,7 +16,8 @@ from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregate
 from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
 from monai_semiseg.samplers.coordinates import CoordinateDataset
 
-CLASSES, FEATURES = 3, (4, 4, 8, 8, 16, 4)
+CLASSES = 3
+FEATURES = (4, 4, 8, 8, 16, 4)
 CPU = torch.device("cpu")
 
 
@@ -41,15 +42,16 @@ def batch_of(data: CoordinateDataset, numbers: list[int]) -> dict[str, Any]:
     return {
         "weak": weak,
         "strong": 1.2 * weak,
-        "scan": torch.tensor(numbers),
+        "index": torch.tensor(numbers),
         "image": weak[:1] + 1,
         "label": (weak[:1] > 0).float(),
-        "place": torch.stack([item["place"] for item in items]),
+        "coordinates": torch.stack([item["coordinates"] for item in items]),
     }
 
 
 def trainer(data: CoordinateDataset, dims: int = 2, **settings: Any) -> CachedDiffusionCoTrainer:
-    student, made = BasicUNet(dims, 1, CLASSES, FEATURES), teacher(dims)
+    student = BasicUNet(dims, 1, CLASSES, FEATURES)
+    made = teacher(dims)
     return CachedDiffusionCoTrainer(
         cache=PseudoLabelCache(data, SimpleInferer()),
         device=CPU,
@@ -69,16 +71,18 @@ def trainer(data: CoordinateDataset, dims: int = 2, **settings: Any) -> CachedDi
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_looked_up_is_what_the_rounds_say(dims: int, rounds: int) -> None:
-    data, made = scans(dims), teacher(dims)
+    data = scans(dims)
+    made = teacher(dims)
     cache = PseudoLabelCache(data, SimpleInferer())
     before = torch.get_rng_state()
     cache.refresh(made, rounds, 7, CPU)
     assert torch.equal(torch.get_rng_state(), before)
-    generator, expected = torch.Generator().manual_seed(7), []
+    generator = torch.Generator().manual_seed(7)
+    expected = []
     for number in range(3):
         expected.append(aggregated(made.rounds(data[number]["image"][None], rounds, generator)[0]))
     batch = batch_of(data, [2, 0])
-    found, agreement = cache.look_up(batch["scan"], batch["place"])
+    found, agreement = cache.look_up(batch["index"], batch["coordinates"])
     torch.testing.assert_close(
         found, torch.cat([expected[2][0], expected[0][0]]), atol=2e-3, rtol=0
     )
@@ -109,7 +113,8 @@ def test_beyond_the_edge_is_background_that_all_agree_on() -> None:
 def test_it_is_refreshed_every_so_often() -> None:
     data = scans(2)
     made, asked = trainer(data, rounds=2, rounds_every=4, refresh_every=3), []  # type: Any, list[tuple[int, int]]
-    real, rounds = made.cache.refresh, made.diffusion.rounds
+    real = made.cache.refresh
+    rounds = made.diffusion.rounds
     made.cache.refresh = lambda *settings: (
         asked.append((made.state.iteration, settings[1])),
         real(*settings),
@@ -129,7 +134,8 @@ def test_it_is_refreshed_every_so_often() -> None:
 
 def test_between_refreshes_the_teacher_does_not_change_them() -> None:
     data = scans(2)
-    made, batch = trainer(data, rounds=1, refresh_every=2), batch_of(data, [0, 1])
+    made = trainer(data, rounds=1, refresh_every=2)
+    batch = batch_of(data, [0, 1])
     seen = []
     for iteration in (1, 2, 3):
         made.state.iteration = iteration
@@ -148,8 +154,8 @@ def test_a_checkpoint_keeps_them_and_refuses_those_of_other_scans() -> None:
     other.load_state_dict(cache.state_dict())
     batch = batch_of(data, [1])
     assert torch.equal(
-        other.look_up(batch["scan"], batch["place"])[0],
-        cache.look_up(batch["scan"], batch["place"])[0],
+        other.look_up(batch["index"], batch["coordinates"])[0],
+        cache.look_up(batch["index"], batch["coordinates"])[0],
     )
     with pytest.raises(ValueError, match="3 scans, now 2"):
         PseudoLabelCache(scans(2, count=2), SimpleInferer()).load_state_dict(cache.state_dict())

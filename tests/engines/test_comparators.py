@@ -208,7 +208,8 @@ def test_supervised_is_monais_trainer(batch: Batch) -> None:
     """Without a method, the step is MONAI's own: the same weights to the last bit."""
     from monai.engines import SupervisedTrainer
 
-    batches, ends = [batch(2, seed) for seed in range(3)], []
+    batches = [batch(2, seed) for seed in range(3)]
+    ends = []
     ours = build("supervised", batches=batches)
     theirs = build("supervised", batches=batches)
     other = SupervisedTrainer(
@@ -264,7 +265,8 @@ def test_confidence_and_cutmix_against_a_loop(
     monkeypatch: pytest.MonkeyPatch, batch: Batch
 ) -> None:
     trainer = started("weak_to_strong", threshold=0.4, box=(0.5, 0.5))
-    data, seen = batch(), {}
+    data = batch()
+    seen = {}
     monkeypatch.setattr(
         trainer, "pseudo_loss", lambda *args: seen.update(args=args) or args[0].sum()
     )
@@ -288,7 +290,8 @@ def test_confidence_and_cutmix_against_a_loop(
 
 def test_soft_targets_against_the_formula(batch: Batch) -> None:
     """Cross-entropy with the teacher's mixed probabilities over all voxels."""
-    trainer, data = started("weak_to_strong", soft=True, box=(1.0, 1.0)), batch()
+    trainer = started("weak_to_strong", soft=True, box=(1.0, 1.0))
+    data = batch()
     loss = trainer.losses(data)[1]
     with torch.no_grad():
         q = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)[
@@ -305,7 +308,8 @@ def test_label_propagation_against_the_formula(iteration: int, batch: Batch) -> 
     trainer = started(
         "label_propagation", soft=True, teacher_share=0.4, teacher_ramp=10, box_probability=0.0
     )
-    trainer.state.iteration, data = iteration, batch()
+    trainer.state.iteration = iteration
+    data = batch()
     loss = trainer.losses(data)[1]
     with torch.no_grad():
         taught = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)
@@ -326,7 +330,9 @@ def test_label_propagation_refuses(wrong: dict[str, Any]) -> None:
 
 def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
     trainer = started("copy_paste", pseudo_weight=0.25)
-    data, calls, inputs = batch(), [], []
+    data = batch()
+    calls = []
+    inputs = []
     monkeypatch.setattr(trainer, "mixed_loss", lambda *args: calls.append(args) or args[0].sum())
     trainer.network.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
     trainer.losses(data)
@@ -345,7 +351,8 @@ def test_copy_paste_against_a_loop(monkeypatch: pytest.MonkeyPatch, batch: Batch
 
 
 def test_cross_pseudo_supervision_against_the_formula(batch: Batch) -> None:
-    trainer, data = started("cross_pseudo"), batch()
+    trainer = started("cross_pseudo")
+    data = batch()
     images = torch.cat([data["image"], data["strong"]])
     a, b = trainer.network(images), trainer.partner(images)
     log_a, log_b = torch.log_softmax(a, 1), torch.log_softmax(b, 1)
@@ -402,7 +409,8 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(name: str, batch: B
         trainer = build(name, batches=batches, accumulation_steps=steps, **quiet)
         trainer.loss_function = Linear()
         trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), 0.1)
-        trainer.ramp_iterations, updates = 0, []
+        trainer.ramp_iterations = 0
+        updates = []
         follow = trainer.after_step
         trainer.after_step = lambda n, follow=follow, updates=updates: (
             updates.append(n),
@@ -417,10 +425,8 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(name: str, batch: B
 
 
 def test_the_last_batch_of_an_epoch_steps_in_any_case(batch: Batch) -> None:
-    trainer, steps = (
-        build("supervised", batches=[batch(seed=s) for s in range(3)], accumulation_steps=2),
-        [],
-    )
+    trainer = build("supervised", batches=[batch(seed=s) for s in range(3)], accumulation_steps=2)
+    steps = []
     trainer.after_step = steps.append  # type: ignore[method-assign]
     trainer.run()
     assert steps == [2, 3]

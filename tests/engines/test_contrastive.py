@@ -29,12 +29,14 @@ SIZE = [32, 32]
 
 def batches(count: int, labels: bool) -> list[dict[str, Tensor]]:
     """Scans with a bright square, its label, and two noisy views."""
-    generator, found = torch.Generator().manual_seed(0), []
+    generator = torch.Generator().manual_seed(0)
+    found = []
     for _ in range(count):
         label = torch.zeros(2, 1, *SIZE)
         for one in label[:, 0]:
             x, y = torch.randint(2, 14, (2,), generator=generator).tolist()
-            one[x : x + 8, y : y + 8], one[x + 8 : x + 14, y : y + 8] = 1, 2
+            one[x : x + 8, y : y + 8] = 1
+            one[x + 8 : x + 14, y : y + 8] = 2
         kind = torch.tensor([1.0, -0.2])[
             :, None, None, None
         ]  # two kinds of scan, for the global contrast
@@ -80,7 +82,8 @@ CASES = [
 def test_it_learns_encoder_and_head(kind: type[ContrastTrainer], loss: Any, pooled: bool) -> None:
     from ignite.engine import Events
 
-    engine, seen = trainer(kind, loss, pooled), []
+    engine = trainer(kind, loss, pooled)
+    seen = []
     before = {name: value.clone() for name, value in engine.network.state_dict().items()}
     engine.add_event_handler(
         Events.ITERATION_COMPLETED, lambda e: seen.append(float(e.state.output["loss"]))

@@ -62,10 +62,8 @@ def cotrainer(
     dims: int = 2, epochs: int = 1, batches: Sequence[dict[str, Tensor]] = (), **settings: Any
 ) -> Any:
     torch.manual_seed(0)
-    student, made = (
-        BasicUNet(dims, 1, CLASSES, FEATURES),
-        settings.pop("diffusion", None) or teacher(dims),
-    )
+    student = BasicUNet(dims, 1, CLASSES, FEATURES)
+    made = settings.pop("diffusion", None) or teacher(dims)
     trained = [*student.parameters(), *made.parameters()]
     settings = {"teacher": copy.deepcopy(student), "momentum": 0.9, "aligned": False, **settings}
     trainer = DiffusionCoTrainer(
@@ -153,7 +151,8 @@ def test_the_losses_are_the_formulas(dims: int, labelled_boxes: float, batch: Ba
     """No rounds, every draw repeated: S and M against targets made by hand, scan by scan."""
     trainer = cotrainer(dims, rounds=0, own_share=0.25, labelled_boxes=labelled_boxes)
     data = batch(dims)
-    student, made = trainer.network.eval(), trainer.diffusion
+    student = trainer.network.eval()
+    made = trainer.diffusion
     torch.manual_seed(5)
     supervised, free = trainer.losses(data)
     torch.manual_seed(5)
@@ -163,8 +162,11 @@ def test_the_losses_are_the_formulas(dims: int, labelled_boxes: float, batch: Ba
     boxes = box_masks(data["strong"], 0.3, 0.8)
     torch.rand(len(boxes))
     truth = torch.stack([data["label"][:, 0] == c for c in range(CLASSES)], 1).float()
-    mixed, for_student, for_teacher = [], [], []
-    count, known = len(data["strong"]), len(data["image"])
+    mixed = []
+    for_student = []
+    for_teacher = []
+    count = len(data["strong"])
+    known = len(data["image"])
     for i, box in enumerate(boxes):
         other = i % known if labelled_boxes else (i + 1) % count
         images = (data["image"] if labelled_boxes else data["strong"])[other]

@@ -19,7 +19,8 @@ from monai_semiseg.hebbian.learner import HebbianLearner
 from monai_semiseg.hebbian.rules import HebbianPCA
 from monai_semiseg.samplers.seeded import BudgetSampler
 
-EPOCHS, LENGTH = 3, 4
+EPOCHS = 3
+LENGTH = 4
 
 
 class Scans(Dataset[dict[str, Tensor]]):

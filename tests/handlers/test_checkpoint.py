@@ -34,7 +34,8 @@ from monai_semiseg.handlers.checkpoint import InitialWeights, TrainingCheckpoint
 from monai_semiseg.handlers.progress import LearningCurve
 from monai_semiseg.samplers.seeded import BudgetSampler, SeededSamples
 
-EPOCHS, EPOCH_ITERATIONS = 5, 3
+EPOCHS = 5
+EPOCH_ITERATIONS = 3
 Trace = list[tuple[int, float]]
 
 
@@ -238,7 +239,8 @@ def _train_and_be_killed(folder: Path, moment: str) -> None:
     if moment == "between iterations":
         trainer.add_event_handler(Events.ITERATION_COMPLETED, die_at(8))
     if moment == "before the rename":
-        rename, names = os.replace, itertools.count()
+        rename = os.replace
+        names = itertools.count()
         os.replace = lambda a, b: die() if next(names) == 11 else rename(a, b)  # type: ignore[assignment]
     trainer.run()
 
@@ -314,7 +316,8 @@ def test_files_hold_tensors_and_plain_values_only(whole: Any) -> None:
 def test_a_full_disk_leaves_the_previous_checkpoint(
     tmp_path: Path, whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, written = torch.save, []
+    save = torch.save
+    written = []
 
     def broken(content: Any, part: Path) -> None:
         written.append(part.name)
@@ -439,7 +442,8 @@ def test_initial_weights_that_fit_in_part(tmp_path: Path, strict: bool) -> None:
     torch.save(
         {name: value for name, value in state.items() if name != "3.bias"}, tmp_path / "part.pt"
     )
-    network, engine = tiny_network(), Engine(lambda *_: None)
+    network = tiny_network()
+    engine = Engine(lambda *_: None)
     InitialWeights(network, str(tmp_path / "part.pt"), strict).attach(engine)
     with pytest.raises(CheckpointError, match="3 of 4") if strict else contextlib.nullcontext():
         engine.run([0])

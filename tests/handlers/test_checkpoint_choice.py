@@ -87,7 +87,8 @@ def test_the_best_survives_a_resume(tmp_path: Path) -> None:
 
 
 def test_the_gradient_scaler_is_part_of_the_checkpoint(tmp_path: Path) -> None:
-    network, scales = nn.Linear(1, 1), []
+    network = nn.Linear(1, 1)
+    scales = []
     for resume in (False, True):
         trainer = Engine(lambda engine, batch: None)
         trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)

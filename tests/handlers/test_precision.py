@@ -48,7 +48,8 @@ def largest_error() -> str | None:
     for size, kernel in itertools.product(
         itertools.product((1, 2, 3, 4), (2, 5), (1, 3)), (1, 3, 5)
     ):
-        layer, image = nn.Conv3d(16, 16, kernel, padding=kernel // 2), torch.randn(2, 16, *size)
+        layer = nn.Conv3d(16, 16, kernel, padding=kernel // 2)
+        image = torch.randn(2, 16, *size)
         upstream = torch.randn(2, 16, *size)
         exact, found = (
             gradients(layer, image, upstream, dtype) for dtype in (None, torch.bfloat16)
@@ -74,7 +75,8 @@ def test_gradients_of_short_inputs() -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 8])
 def test_only_short_convolutions_stay_in_float32(depth: int) -> None:
-    layer, image = nn.Conv3d(4, 8, 3, padding=1), torch.randn(2, 4, depth, 6, 5)
+    layer = nn.Conv3d(4, 8, 3, padding=1)
+    image = torch.randn(2, 4, depth, 6, 5)
     with torch.autocast("cpu", torch.bfloat16), SafeConvolutions():
         assert layer(image).dtype is (torch.float32 if depth < 3 else torch.bfloat16)
         by_name = nn.functional.conv3d(

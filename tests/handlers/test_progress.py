@@ -32,7 +32,8 @@ def evaluator_of(trainer: Engine, metrics: list[float | None]) -> Engine:
     def validate(engine: Engine) -> None:
         metric = metrics[engine.state.epoch - 1]
         if metric is not None:
-            evaluator.state.epoch, evaluator.state.metrics = engine.state.epoch, {"dice": metric}
+            evaluator.state.epoch = engine.state.epoch
+            evaluator.state.metrics = {"dice": metric}
 
     trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
     return evaluator
@@ -139,7 +140,8 @@ def test_bar_of_a_resumed_training_starts_where_it_goes_on() -> None:
     progress = TrainingProgress()
 
     def resume(engine: Engine) -> None:
-        engine.state.iteration, engine.state.epoch = 4, 2
+        engine.state.iteration = 4
+        engine.state.epoch = 2
 
     trainer.add_event_handler(Events.STARTED, resume)
     progress.attach(trainer)

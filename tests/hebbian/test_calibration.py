@@ -16,7 +16,8 @@ from .test_learner import images, network
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("UNETR", "SwinUNETR")])
 def test_outputs_are_standardised(name: str) -> None:
-    net, batch = network(name), images(name)
+    net = network(name)
+    batch = images(name)
     found = calibrate(net, batch)
     outputs: dict[str, Tensor] = {}
     for key, layer in selected(net).items():

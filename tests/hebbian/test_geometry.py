@@ -14,7 +14,8 @@ from .conftest import make, patches, rows
 
 def test_correlation_and_patch_sum(setting: tuple) -> None:
     layer, images, output = make(setting)
-    geometry, sites = Geometry.of(layer), tuple(output.shape[2:])
+    geometry = Geometry.of(layer)
+    sites = tuple(output.shape[2:])
     x, v = patches(images, sites, layer), rows(output)
     slow = torch.einsum("no,nck->ock", v, x)
     fast = geometry.correlate(images, output).flatten(2)

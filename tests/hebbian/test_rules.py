@@ -86,7 +86,8 @@ def test_convolutions(setting: tuple, rule: Rule, centre: bool, standardise: boo
     x, v = standardised(
         patches(images, tuple(output.shape[2:]), layer), rows(output), centre, standardise
     )
-    w, groups = layer.weight.detach().flatten(1), layer.groups
+    w = layer.weight.detach().flatten(1)
+    groups = layer.groups
     per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
     for g in range(groups):
         ours = slice(g * per_out, (g + 1) * per_out)
@@ -104,7 +105,8 @@ def test_swap(case: tuple, rule: Rule, output_padding: int) -> None:
     sums = [observe(rule, *view) for view in form.views(images, output)]
     fast = form.update(rule, sums, layer.weight.detach()).flatten(1)
     y, x = standardised(patches(output, tuple(images.shape[2:]), layer), rows(images), True, True)
-    w, groups = layer.weight.detach().flatten(1), layer.groups
+    w = layer.weight.detach().flatten(1)
+    groups = layer.groups
     per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
     for g in range(groups):
         ours = slice(g * per_in, (g + 1) * per_in)
@@ -124,11 +126,10 @@ def test_per_tap(case: tuple, rule: Rule, summed: bool) -> None:
     ]
     weight = layer.weight.detach()
     fast = form.update(rule, sums, weight).flatten(2)
-    sites, groups = tuple(images.shape[2:]), layer.groups
-    y, inside = (
-        patches(output, sites, layer),
-        patches(torch.ones_like(output), sites, layer)[:, 0].bool(),
-    )
+    sites = tuple(images.shape[2:])
+    groups = layer.groups
+    y = patches(output, sites, layer)
+    inside = patches(torch.ones_like(output), sites, layer)[:, 0].bool()
     per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
     for g in range(groups):
         inputs, outputs = slice(g * per_in, (g + 1) * per_in), slice(g * per_out, (g + 1) * per_out)
@@ -190,10 +191,8 @@ def test_per_tap_is_independent_pointwise_layers(rule: Rule) -> None:
 def test_soft_winner_take_all_equals_autograd() -> None:
     """Acceptance test of the specification: the gradient of sum r conv(x, W) less (sum r) W, r held fixed."""
     layer, images, output = make((3, 2, 4, 3, 2, 1, 1, 1))
-    rule, weight = (
-        SoftWinnerTakeAll(3.0, balanced=False),
-        layer.weight.detach().clone().requires_grad_(),
-    )
+    rule = SoftWinnerTakeAll(3.0, balanced=False)
+    weight = layer.weight.detach().clone().requires_grad_()
     r = torch.softmax(3.0 * output, 1)
     count = r[:, 0].numel()
     (gradient,) = torch.autograd.grad(
@@ -221,7 +220,8 @@ def test_size_does_not_depend_on_batch() -> None:
 
 def test_half_precision_is_summed_in_float32() -> None:
     layer, images, output = make((2, 3, 4, 3, 1, 1, 1, 1))
-    rule, form = HebbianPCA(), form_of(layer, "swap")
+    rule = HebbianPCA()
+    form = form_of(layer, "swap")
     exact = form.update(
         rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
     )
@@ -238,7 +238,8 @@ def test_principal_components_are_found_in_order() -> None:
     data = (torch.randn(4000, 6, dtype=torch.float64) * spread) @ directions.T + 2.0
     images = data.T.reshape(1, 6, 40, 100)
     layer = nn.Conv2d(6, 3, 1).double()
-    rule, form = HebbianPCA(), form_of(layer, "swap")
+    rule = HebbianPCA()
+    form = form_of(layer, "swap")
     with torch.no_grad():
         for _ in range(600):
             sums = [observe(rule, *v) for v in form.views(images, layer(images))]
@@ -256,7 +257,8 @@ def test_soft_winner_take_all_finds_clusters() -> None:
     data = centres.repeat(300, 1) + 0.3 * torch.randn(900, 3, dtype=torch.float64)
     images = data.T.reshape(1, 3, 30, 30)
     layer = nn.Conv2d(3, 3, 1, bias=False).double()
-    rule, form = SoftWinnerTakeAll(5.0), form_of(layer, "swap")
+    rule = SoftWinnerTakeAll(5.0)
+    form = form_of(layer, "swap")
     with torch.no_grad():
         for _ in range(200):
             layer.weight /= layer.weight.norm(dim=1, keepdim=True)

@@ -262,7 +262,7 @@ REFUSED: dict[str, tuple[Build, str, str]] = {  # kind -> builder, code, words o
             make.series(f, uid="1.2.3", count=1, origin=(-10, 4, 36), name="X{}"),
         ),
         "E_DUPLICATE",
-        "same place",
+        "same position",
     ),
     "same SOPInstanceUID, other content": (
         same_uid_other_content,

@@ -164,11 +164,11 @@ PICTURES: dict[str, tuple[Any, str]] = {
     ),
     "grey frames that do not say where they lie": (
         picture(uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage, "OT", frames=5),
-        "5 frames (OT) that do not say where they lie",
+        "5 frames (OT) without positions",
     ),
     "NM": (
         picture(uid.NuclearMedicineImageStorage, "NM", frames=5),
-        "5 frames (NM) that do not say where they lie",
+        "5 frames (NM) without positions",
     ),
 }
 
@@ -214,8 +214,8 @@ def test_secondary_captures_that_say_where_they_lie_are_slices(
 
 
 SYNTAXES = {
-    "JPEG, hierarchical": ("1.2.840.10008.1.2.4.59", "E_CODEC", "nothing here decodes"),
-    "JPEG 2000, several components": ("1.2.840.10008.1.2.4.93", "E_CODEC", "nothing here decodes"),
+    "JPEG, hierarchical": ("1.2.840.10008.1.2.4.59", "E_CODEC", "no decoder supports"),
+    "JPEG 2000, several components": ("1.2.840.10008.1.2.4.93", "E_CODEC", "no decoder supports"),
     "SMPTE": ("1.2.840.10008.1.2.7.1", "E_UNSUPPORTED", "a video (SMPTE"),
     "MPEG-4": (uid.MPEG4HP41, "E_UNSUPPORTED", "a video (MPEG-4"),
     "no plugin": (uid.HTJ2KLossless, "E_CODEC", "pip install pylibjpeg pylibjpeg-openjpeg"),

@@ -224,31 +224,31 @@ REFUSED: dict[str, tuple[Callable[..., Any], str, str]] = {
         "AcquisitionNumber differ",
     ),
     "a place twice, nothing differs": (doubled(lambda k: {}, {}), "E_DUPLICATE", "no tag"),
-    "every place twice, nothing differs": (several({}, {}), "E_DUPLICATE", "no tag tells"),
+    "every place twice, nothing differs": (several({}, {}), "E_DUPLICATE", "no tag distinguishes"),
     "halves that overlap by a slice": (
         stacks((0, 5, {"AcquisitionNumber": 2}), (4, 9, {"AcquisitionNumber": 3})),
         "E_DUPLICATE",
-        "no whole volumes",
+        "complete volumes",
     ),
     "acquisitions that overlap": (
         stacks((0, 30, {"AcquisitionNumber": 1}), (24, 54, {"AcquisitionNumber": 2})),
         "E_DUPLICATE",
-        "no whole volumes",
+        "complete volumes",
     ),
     "halves that overlap, in two folders": (
         stacks((0, 5, {}), (4, 9, {}), folders=True),
         "E_DUPLICATE",
-        "same place",
+        "same position",
     ),
-    "a slice missing in one echo": (without(3, {}), "E_DUPLICATE", "no whole volumes"),
-    "the last slice missing in one echo": (without(7, {}), "E_DUPLICATE", "no whole volumes"),
+    "a slice missing in one echo": (without(3, {}), "E_DUPLICATE", "complete volumes"),
+    "the last slice missing in one echo": (without(7, {}), "E_DUPLICATE", "complete volumes"),
     "times that overlap from place to place": (
         several(
             lambda k: {"AcquisitionTime": f"1200{3 * k:02}"},
             lambda k: {"AcquisitionTime": f"1200{3 * k + 1:02}"},
         ),
         "E_DUPLICATE",
-        "same place",
+        "same position",
     ),
     "echoes that complement each other": (
         several(lambda k: {"EchoNumbers": 1 + k % 2}),
@@ -382,7 +382,7 @@ def concatenated(data: Dataset) -> None:
     [
         (repeated, "E_UNSUPPORTED", "2 volumes of 6 frames"),
         (gapped, "E_GAP", "multi.dcm frame 2"),
-        (unplaced, "E_UNSUPPORTED", "6 frames (MR) that do not say where they lie"),
+        (unplaced, "E_UNSUPPORTED", "6 frames (MR) without positions"),
         (concatenated, "E_UNSUPPORTED", "one of 3 parts"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from monai_semiseg.errors import GeometryError
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import ScanWarning, collected_notes
+from monai_semiseg.images.volume import ScanWarning, collect_warnings
 
 
 def nifti(path: Path, size: float, unit: str, shape: tuple[int, ...] = (7, 6, 5)) -> Path:
@@ -36,7 +36,7 @@ def nifti(path: Path, size: float, unit: str, shape: tuple[int, ...] = (7, 6, 5)
 )
 def test_the_unit_of_a_nifti_file(tmp_path: Path, unit: str, factor: float, words: str) -> None:
     path = nifti(tmp_path / "scan.nii.gz", 1.5 * factor, unit)
-    with collected_notes() as notes:
+    with collect_warnings() as notes:
         scan = read_scan(path)
     assert np.allclose(scan.spacing, (1.5, 1.5, 3.0))
     assert [words in note for note in notes] == [True] * bool(words)
@@ -72,7 +72,7 @@ def test_an_absurd_size_is_refused_in_every_format(
         source = make.series(tmp_path / "scan", edit=spaced)[0].parent
     else:
         source = make.enhanced(tmp_path / "multi.dcm", edit=spaced)
-    with pytest.raises(GeometryError, match="field of view of") as caught, collected_notes():
+    with pytest.raises(GeometryError, match="field of view of") as caught, collect_warnings():
         read_scan(source)
     assert str(source) in str(caught.value) and "1 mm to 3 m" in str(caught.value)
 

@@ -16,7 +16,7 @@ import pytest
 
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import ScanWarning, collected_notes
+from monai_semiseg.images.volume import ScanWarning, collect_warnings
 
 AXES = [
     (order, signs)
@@ -181,7 +181,7 @@ def test_faults(make: SimpleNamespace, tmp_path: Path, fault: str) -> None:
     sound = make.nifti(tmp_path / "sound.nii").read_bytes()
     path = tmp_path / name
     path.write_bytes(damage(sound))
-    with collected_notes(), pytest.raises(InputError) as caught:
+    with collect_warnings(), pytest.raises(InputError) as caught:
         read_scan(path)
     text = str(caught.value)
     assert caught.value.code == code

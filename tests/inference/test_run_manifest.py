@@ -235,6 +235,6 @@ def test_killed_again_and_again(tmp_path: Path, scans: Path, make_runner: Make) 
 def test_finished_cases_of_all_files(tmp_path: Path) -> None:
     manifest = RunManifest(tmp_path, {"a": 1})
     assert not manifest.started and manifest.open() == {}
-    assert manifest.ours and not RunManifest(tmp_path, {"a": 2}).ours
+    assert manifest.is_same_run and not RunManifest(tmp_path, {"a": 2}).is_same_run
     time.sleep(0)
     manifest.close()

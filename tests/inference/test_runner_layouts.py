@@ -128,7 +128,7 @@ def test_a_link_to_nowhere_is_a_failed_case(
     rows = {Path(row.input).name: row for row in runner.run()}
     assert rows["s.nii"].status == "done"
     assert (rows["gone.nii.gz"].status, rows["gone.nii.gz"].code) == ("failed", "E_FORMAT")
-    assert "a link to nowhere (/nowhere/scan.nii.gz)" in rows["gone.nii.gz"].reason
+    assert "a broken link to /nowhere/scan.nii.gz" in rows["gone.nii.gz"].reason
     assert runner.exit_code() == 3
 
 

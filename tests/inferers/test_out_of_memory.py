@@ -63,10 +63,10 @@ def test_one_window_at_a_time_gives_the_same_labels(
     assert poor.batches.count(4) == 1  # what worked is tried first for the next scan
 
 
-def test_the_gpus_rungs_keep_the_sums_on_the_cpu_first() -> None:
-    rungs = OutOfMemoryFallback(windows(), 2).rungs(torch.device("cuda"))
+def test_the_gpus_steps_keep_the_sums_on_the_cpu_first() -> None:
+    steps = OutOfMemoryFallback(windows(), 2).steps(torch.device("cuda"))
     cpu = torch.device("cpu")
-    assert rungs == [{}, {"device": cpu}, {"device": cpu, "sw_batch_size": 1}]
+    assert steps == [{}, {"device": cpu}, {"device": cpu, "sw_batch_size": 1}]
 
 
 @pytest.mark.parametrize("inferer", [windows(), SimpleInferer()])

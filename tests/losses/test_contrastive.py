@@ -30,7 +30,8 @@ def slow(
     rows: Tensor, groups: list[int], anchors: list[int], temperature: float, form: str = "out"
 ) -> list[Tensor]:
     """The loss of every anchor that counts, pair by pair."""
-    f, losses = unit(rows), []
+    f = unit(rows)
+    losses = []
     for i in anchors:
         others = [k for k in range(len(f)) if k != i]
         positive = [k for k in others if groups[k] == groups[i]]

@@ -56,7 +56,8 @@ def levels(timesteps: int = 1000) -> Tensor:
         torch.cos(torch.tensor((t / timesteps + 0.008) / 1.008 * torch.pi / 2)) ** 2
         for t in range(timesteps + 1)
     ]
-    product, found = 1.0, []
+    product = 1.0
+    found = []
     for t in range(timesteps):
         product *= 1 - min(0.999, max(0.0, 1 - float(curve[t + 1] / curve[t])))
         found.append(product)
@@ -76,13 +77,16 @@ def test_a_new_network_is_the_stock_one_whatever_the_time(dims: int) -> None:
 
 
 def test_time_matters_for_its_own_sample_only() -> None:
-    net, x = pathway(2, 2), torch.randn(2, 1 + CLASSES, 32, 32)
+    net = pathway(2, 2)
+    x = torch.randn(2, 1 + CLASSES, 32, 32)
     one, other = net(x, torch.tensor([5, 700])), net(x, torch.tensor([900, 700]))
     assert not torch.allclose(one[0], other[0]) and torch.equal(one[1], other[1])
 
 
 def test_noise_and_velocity_are_the_schedules() -> None:
-    made, clean, noise = teacher(), images(), images(seed=1)
+    made = teacher()
+    clean = images()
+    noise = images(seed=1)
     for times in ((0, 999), (250, 500)):
         t = torch.tensor(times)
         a = levels()[t].reshape(2, 1, 1, 1)
@@ -95,12 +99,14 @@ def test_noise_and_velocity_are_the_schedules() -> None:
 
 
 def test_the_image_loss_is_the_velocitys() -> None:
-    made, x = teacher(), images()
+    made = teacher()
+    x = images()
     mask = torch.softmax(torch.randn(2, CLASSES, 32, 32), 1)
     torch.manual_seed(3)
     loss = made.image_loss(x, mask, lowest=0.4)
     torch.manual_seed(3)
-    noise, t = torch.randn_like(x), torch.randint(int(0.4 * 999), 1000, (2,))
+    noise = torch.randn_like(x)
+    t = torch.randint(int(0.4 * 999), 1000, (2,))
     a = levels()[t].reshape(2, 1, 1, 1)
     seen = torch.cat([a.sqrt() * x + (1 - a).sqrt() * noise, mask], 1)
     wanted = a.sqrt() * noise - (1 - a).sqrt() * x
@@ -108,7 +114,8 @@ def test_the_image_loss_is_the_velocitys() -> None:
 
 
 def test_a_perfect_image_pathway_gives_the_image_back_and_a_bad_one_stays_in_range() -> None:
-    x, made = images(), teacher(round_level=0.5)
+    x = images()
+    made = teacher(round_level=0.5)
     a = levels()[int(0.5 * 999)]
 
     def perfect(seen: Tensor, _: Tensor) -> Tensor:
@@ -127,7 +134,8 @@ def test_a_perfect_image_pathway_gives_the_image_back_and_a_bad_one_stays_in_ran
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 5])
 def test_sampling_is_ddim_from_pure_noise(steps: int) -> None:
-    made, x = teacher(steps=steps), images()
+    made = teacher(steps=steps)
+    x = images()
     asked = Seen(pathway(2, CLASSES))
     made.mask_network = asked
     found = made.sample(x, torch.Generator().manual_seed(7))
@@ -138,7 +146,8 @@ def test_sampling_is_ddim_from_pure_noise(steps: int) -> None:
         t = 999 - step * (1000 // steps)
         assert asked.times[step] == [t, t]
         probability = torch.softmax(asked.answer(torch.cat([noisy, x], 1), torch.tensor([t, t])), 1)
-        clean, before = 2 * probability - 1, t - 1000 // steps
+        clean = 2 * probability - 1
+        before = t - 1000 // steps
         left = a[before] if before >= 0 else torch.tensor(1.0)
         noise = (noisy - a[t].sqrt() * clean) / (1 - a[t]).sqrt()
         noisy = left.sqrt() * clean + (1 - left).sqrt() * noise
@@ -158,7 +167,8 @@ def test_the_same_seed_gives_the_same_mask(dims: int) -> None:
 
 
 def test_the_mean_over_samples_is_that_of_probabilities() -> None:
-    made, x = teacher(samples=3, seed=2), images()
+    made = teacher(samples=3, seed=2)
+    x = images()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         mean = sum(made.sample(x, generator) for _ in range(3)) / 3
@@ -166,9 +176,11 @@ def test_the_mean_over_samples_is_that_of_probabilities() -> None:
 
 
 def test_rounds_are_chained() -> None:
-    made, x = teacher(), images()
+    made = teacher()
+    x = images()
     drawn, rebuilt = Seen(made.mask_network), Seen(made.image_network)
-    made.mask_network, made.image_network = drawn, rebuilt
+    made.mask_network = drawn
+    made.image_network = rebuilt
     masks, seen = made.rounds(x, 3, torch.Generator().manual_seed(0))
     assert len(masks) == 4 and len(seen) == 3 and not masks[0].requires_grad
     shown = [given[:, CLASSES:] for given in drawn.inputs]
@@ -217,8 +229,11 @@ def test_classes_are_matched_as_by_trying_every_order(seed: int) -> None:
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_classes_are_renamed_everywhere(dims: int) -> None:
-    made, order = teacher(dims), [2, 0, 1]
-    noisy, x, t = torch.randn((2, CLASSES, *[32] * dims)), images(dims), torch.tensor([999, 400])
+    made = teacher(dims)
+    order = [2, 0, 1]
+    noisy = torch.randn((2, CLASSES, *[32] * dims))
+    x = images(dims)
+    t = torch.tensor([999, 400])
     mask = torch.softmax(noisy, 1)
     before = made.mask_logits(noisy, x, t), made.image_network(torch.cat([x, mask], 1), t)
     reorder_classes(made, order)

@@ -40,7 +40,9 @@ def test_layers_after_the_named_one_do_not_run_and_get_no_gradient() -> None:
 
 
 def test_features_are_those_of_the_whole_network() -> None:
-    net, images, seen = network().eval(), torch.randn(1, 1, 32, 32, 32), []
+    net = network().eval()
+    images = torch.randn(1, 1, 32, 32, 32)
+    seen = []
     handle = net.down_2.register_forward_hook(lambda _, __, y: seen.append(y))
     net(images)
     handle.remove()

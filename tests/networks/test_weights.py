@@ -198,7 +198,9 @@ def test_a_flipped_bit_in_any_tensor_is_noticed(tmp_path: Path, source: nn.Modul
 def test_random_damage_is_a_typed_error_or_harmless(tmp_path: Path, source: nn.Module) -> None:
     file = tmp_path / "w.pt"
     torch.save(source.state_dict(), file)
-    whole, generator, refused = file.read_bytes(), torch.Generator().manual_seed(0), 0
+    whole = file.read_bytes()
+    generator = torch.Generator().manual_seed(0)
+    refused = 0
     for _ in range(300):
         place, bit = (int(torch.randint(n, (1,), generator=generator)) for n in (len(whole), 8))
         content = bytearray(whole)
@@ -226,7 +228,8 @@ class Payload:
 def test_code_in_weights_is_refused_and_not_executed(
     tmp_path: Path, source: nn.Module, name: str, nested: bool
 ) -> None:
-    proof, file = tmp_path / "executed", tmp_path / name
+    proof = tmp_path / "executed"
+    file = tmp_path / name
     payload = Payload(proof)
     torch.save(
         {"network": source.state_dict(), "optimizer": {"state": payload}} if nested else payload,
@@ -264,32 +267,32 @@ def test_absent_weights(tmp_path: Path, name: str) -> None:
 FOREIGN: dict[str, tuple[Callable[[State], Any], str]] = {
     "Lightning": (
         lambda state: {"epoch": 3, "state_dict": prefixed(state, "model.")},
-        "under 'state_dict' are taken.*'model.' is taken off 9 names",
+        "under 'state_dict' are used.*'model.' is removed from 9 names",
     ),
     "Lightning with a loss that has weights": (
         lambda state: {"state_dict": {**prefixed(state, "net."), "loss.weight": torch.ones(2)}},
-        "'net.' is taken off 9 names; 1 others are left out",
+        "'net.' is removed from 9 names; 1 others are left out",
     ),
     "Lightning, compiled": (
         lambda state: {"state_dict": prefixed(state, "model._orig_mod.")},
-        "'model.' is taken off",
+        "'model.' is removed",
     ),
     "a module in a module": (
         lambda state: {"state_dict": prefixed(state, "network.model.")},
-        "'network.model.' is taken off",
+        "'network.model.' is removed",
     ),
     "a tutorial": (
         lambda state: {"model_state_dict": state, "optimizer_state_dict": {"state": {}}},
-        "under 'model_state_dict' are taken",
+        "under 'model_state_dict' are used",
     ),
     "nnU-Net": (
         lambda state: {"network_weights": prefixed(state, "module."), "current_epoch": 2},
-        "under 'network_weights' are taken",
+        "under 'network_weights' are used",
     ),
-    "an average alone": (lambda state: {"ema": state}, "under 'ema' are taken"),
+    "an average alone": (lambda state: {"ema": state}, "under 'ema' are used"),
     "two deep": (
         lambda state: {"model": {"state_dict": state}},
-        "under 'model/state_dict' are taken",
+        "under 'model/state_dict' are used",
     ),
 }
 

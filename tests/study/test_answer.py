@@ -9,21 +9,14 @@ from monai_semiseg.study.results import Row, summarise
 
 
 def rows_of(dice: dict[str, dict[int, float]], labelled: int = 4, cases: int = 12) -> list[Row]:
-    """Rows of arms whose Dice is told by seed; cases differ by 0.001, and arms by a little in each case."""
-    return [
-        Row(
-            arm,
-            labelled,
-            seed,
-            f"c{case:02}",
-            "1",
-            "x",
-            (value + 1e-3 * case + 1e-4 * (case % 3) * number, 0.9, 2, 1),
-        )
-        for number, (arm, seeds) in enumerate(dice.items())
-        for seed, value in seeds.items()
-        for case in range(cases)
-    ]
+    """Rows of arms with a Dice per seed; cases differ by 0.001, arms by less in each case."""
+    rows = []
+    for number, (arm, seeds) in enumerate(dice.items()):
+        for seed, value in seeds.items():
+            for case in range(cases):
+                score = value + 1e-3 * case + 1e-4 * (case % 3) * number
+                rows.append(Row(arm, labelled, seed, f"c{case:02}", "1", "x", (score, 0.9, 2, 1)))
+    return rows
 
 
 def said(dice: dict[str, dict[int, float]], full: int = 160) -> list[str]:
@@ -32,7 +25,7 @@ def said(dice: dict[str, dict[int, float]], full: int = 160) -> list[str]:
 
 
 def test_an_easy_seed_makes_no_best_arm() -> None:
-    """An arm whose only seed is an easy one has the larger mean, and is no better there than another."""
+    """An arm with an easy seed only has the larger mean, and is not better there than another."""
     first, *_ = said(
         {"supervised": {0: 0.80, 1: 0.86}, "cutmix": {1: 0.865}, "propagation": {0: 0.82, 1: 0.87}}
     )

@@ -1,4 +1,4 @@
-"""Tables of an earlier study stand for equal cells, and for no other."""
+"""Results of an earlier study are imported for equal cells, and for no other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import pytest
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.lock import WorkLock
-from monai_semiseg.study.cell import Job, prepare_jobs, seconds_left
-from monai_semiseg.study.completed_runs import take_over
-from monai_semiseg.study.grid import Arm, Grid, make_grid
+from monai_semiseg.study.arms import Arm
+from monai_semiseg.study.cell import CellSpec, prepare_cells
+from monai_semiseg.study.commands import cell_commands
+from monai_semiseg.study.completed_runs import import_completed_runs
+from monai_semiseg.study.grid import Grid, make_grid
+from monai_semiseg.study.outcome import CellOutcome, seconds_left
 from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
+from monai_semiseg.study.shared_training import import_weights
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 TABLES = ("results.csv", "summary.csv", "summary.md", "protocol.json", "answer.txt")
@@ -25,7 +29,7 @@ TABLES = ("results.csv", "summary.csv", "summary.md", "protocol.json", "answer.t
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("known") / "dataset"
+    folder = tmp_path_factory.mktemp("completed") / "dataset"
     for name, array in (
         ("images", np.random.default_rng(0).normal(size=(4, 4, 4))),
         ("labels", np.eye(4)[None]),
@@ -41,7 +45,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cells(
     dataset: Path, output: Path, iterations: int = 8, seeds: tuple[int, ...] = (0, 1)
-) -> tuple[Grid, list[Job]]:
+) -> tuple[Grid, list[CellSpec]]:
     arms = [Arm("supervised", BUNDLE), Arm("other", BUNDLE, settings={"learning_rate": 0.1})]
     grid = make_grid(
         open_dataset(dataset),
@@ -52,31 +56,31 @@ def cells(
         test=4,
         iterations=iterations,
     )
-    return grid, prepare_jobs(grid, grid.cells)
+    return grid, prepare_cells(grid, grid.cells)
 
 
-def finished(job: Job, pace: float = 2.0) -> None:
-    """As if it had been run."""
-    job.claim()
-    job.begin(package_code())
-    (job.folder / "test").mkdir(parents=True)
-    (job.folder / "model.pt").write_text(job.cell.id)
-    lines = [
-        f"c{case},1,x,0.{70 + case + 5 * (job.cell.arm.name == 'other') + job.cell.seed},0.9,1.5,0.25"
-        for case in range(4)
-    ]
-    header = "case,class,name,dice,surface_dice_1mm,hd95_mm,asd_mm"
-    (job.folder / "test" / "metrics.csv").write_text("\n".join([header, *lines]) + "\n")
-    job.finish(pace)
+def finish(spec: CellSpec, pace: float = 2.0) -> None:
+    """Write the files of a cell that has run."""
+    outcome = CellOutcome(spec)
+    outcome.claim()
+    outcome.begin(package_code())
+    (spec.folder / "test").mkdir(parents=True)
+    (spec.folder / "model.pt").write_text(spec.cell.id)
+    lines = ["case,class,name,dice,surface_dice_1mm,hd95_mm,asd_mm"]
+    for case in range(4):
+        percent = 70 + case + 5 * (spec.cell.arm.name == "other") + spec.cell.seed
+        lines.append(f"c{case},1,x,0.{percent},0.9,1.5,0.25")
+    (spec.folder / "test" / "metrics.csv").write_text("\n".join(lines) + "\n")
+    outcome.finish(pace)
 
 
 @pytest.fixture
 def earlier(dataset: Path, tmp_path: Path) -> Path:
     """Another study's tables; its cell of arm ``other`` and seed 1 was not finished."""
-    grid, jobs = cells(dataset, tmp_path / "earlier")
-    for job in jobs[:3]:
-        finished(job)
-    write_results(grid, jobs)
+    grid, specs = cells(dataset, tmp_path / "earlier")
+    for spec in specs[:3]:
+        finish(spec)
+    write_results(grid, specs)
     kept = tmp_path / "tables"
     kept.mkdir()
     for name in TABLES:
@@ -85,51 +89,53 @@ def earlier(dataset: Path, tmp_path: Path) -> Path:
 
 
 def test_tables_are_those_of_one_study(dataset: Path, earlier: Path, tmp_path: Path) -> None:
-    grid, jobs = cells(dataset, tmp_path / "whole")
-    for job in jobs:
-        finished(job)
-    write_results(grid, jobs)
+    grid, specs = cells(dataset, tmp_path / "whole")
+    for spec in specs:
+        finish(spec)
+    write_results(grid, specs)
     again, parts = cells(dataset, tmp_path / "parts")
-    assert take_over(parts, earlier) == 3 and [job.done for job in parts] == [True] * 3 + [False]
-    assert (
-        seconds_left(parts) is None
-    )  # how long they took elsewhere says nothing about this machine
-    finished(parts[3], pace=5.0)
+    assert import_completed_runs(parts, earlier) == 3
+    assert [CellOutcome(spec).done for spec in parts] == [True] * 3 + [False]
+    # The time that they took elsewhere says nothing about this machine.
+    assert seconds_left(parts) is None
+    finish(parts[3], pace=5.0)
     write_results(again, parts)
     assert all(
         (again.output / name).read_bytes() == (grid.output / name).read_bytes() for name in TABLES
     )
-    assert take_over(parts, earlier) == 0
+    assert import_completed_runs(parts, earlier) == 0
 
 
 def test_other_cells_are_not_taken_over(dataset: Path, earlier: Path, tmp_path: Path) -> None:
-    """Another budget, seed, setting or plan; nor one that has begun here, or that another process works on."""
-    assert take_over(cells(dataset, tmp_path / "longer", iterations=9)[1], earlier) == 0
-    assert take_over(cells(dataset, tmp_path / "seed", seeds=(2,))[1], earlier) == 0
+    """Another budget, seed, setting or plan; cells that have begun, or have an owner."""
+    assert import_completed_runs(cells(dataset, tmp_path / "longer", iterations=9)[1], earlier) == 0
+    assert import_completed_runs(cells(dataset, tmp_path / "seed", seeds=(2,))[1], earlier) == 0
     _, (first, second, third, _) = cells(dataset, tmp_path / "more")
     changed = replace(
         first, cell=replace(first.cell, arm=replace(first.cell.arm, settings={"batch_size": 3}))
     )
-    assert take_over([changed], earlier) == 0
+    assert import_completed_runs([changed], earlier) == 0
     second.folder.mkdir(parents=True)
     (second.folder / "log.txt").touch()
     lock = WorkLock(third.folder / "lock")
     assert lock.acquire()
-    assert take_over([first, second, third], earlier) == 1 and first.done
+    assert import_completed_runs([first, second, third], earlier) == 1
+    assert CellOutcome(first).done
     assert not (first.folder / "lock").exists() and not (second.folder / "lock").exists()
     first.plan.write_text("{}")
-    assert take_over([replace(first, folder=tmp_path / "anew")], earlier) == 0
+    assert import_completed_runs([replace(first, folder=tmp_path / "anew")], earlier) == 0
 
 
 def test_weights_do_not_come_along(dataset: Path, earlier: Path, tmp_path: Path) -> None:
     """An arm that only predicts differently trains by itself."""
-    _, jobs = cells(dataset, tmp_path / "study")
-    take_over(jobs, earlier)
-    twin = replace(jobs[0].cell, arm=replace(jobs[0].cell.arm, name="fused"))
-    taker = replace(jobs[0], cell=twin, folder=tmp_path / "fused")
+    _, specs = cells(dataset, tmp_path / "study")
+    import_completed_runs(specs, earlier)
+    equal = replace(specs[0].cell, arm=replace(specs[0].cell.arm, name="fused"))
+    taker = replace(specs[0], cell=equal, folder=tmp_path / "fused")
     taker.folder.mkdir()
-    taker.adopt(jobs)
-    assert not list(taker.folder.iterdir()) and len(taker.commands()) == 2
+    import_weights(taker, specs)
+    assert not list(taker.folder.iterdir())
+    assert len(cell_commands(taker)) == 2
 
 
 @pytest.mark.parametrize("damage", ["gone", "not json", "no cells", "other versions"])
@@ -146,23 +152,23 @@ def test_unusable_tables(damage: str, dataset: Path, earlier: Path, tmp_path: Pa
         protocol.write_text(
             json.dumps({**content, "versions": {**content["versions"], "torch": "1.0"}})
         )
-    _, jobs = cells(dataset, tmp_path / "study")
+    _, specs = cells(dataset, tmp_path / "study")
     with pytest.raises(
         ConfigError, match=r"torch 1\.0" if damage == "other versions" else "no results"
     ):
-        take_over(jobs, earlier)
-    assert not any(job.done for job in jobs)
+        import_completed_runs(specs, earlier)
+    assert not any(CellOutcome(spec).done for spec in specs)
 
 
 def test_results_of_other_code_are_named(dataset: Path, earlier: Path, tmp_path: Path) -> None:
-    """They are taken over, since code changes with every comment, and the answer says so."""
-    grid, jobs = cells(dataset, tmp_path / "parts")
-    take_over(jobs, earlier)
-    write_results(grid, jobs)
+    """They are imported, since code changes with every comment, and the answer says so."""
+    grid, specs = cells(dataset, tmp_path / "parts")
+    import_completed_runs(specs, earlier)
+    write_results(grid, specs)
     assert "states of this package's code" not in (grid.output / "answer.txt").read_text()
-    jobs[3].begin("0123456789ab")  # began with other code, and this code goes on
-    finished(jobs[3])
-    write_results(grid, jobs)
+    CellOutcome(specs[3]).begin("0123456789ab")  # began with other code, and this code goes on
+    finish(specs[3])
+    write_results(grid, specs)
     said = (grid.output / "answer.txt").read_text()
     assert "come from 2 states of this package's code" in said
     both = " + ".join(sorted(["0123456789ab", package_code()]))
@@ -184,8 +190,8 @@ def test_what_the_code_is(tmp_path: Path) -> None:
 
 
 def test_a_cell_from_before_code_was_noted(dataset: Path, tmp_path: Path) -> None:
-    _, (job, *_) = cells(dataset, tmp_path / "old")
-    job.folder.mkdir(parents=True)
-    (job.folder / "log.txt").touch()
-    finished(job)
-    assert job.outcome()["code"] == " + ".join(sorted([package_code(), "not noted"]))
+    _, (spec, *_) = cells(dataset, tmp_path / "old")
+    spec.folder.mkdir(parents=True)
+    (spec.folder / "log.txt").touch()
+    finish(spec)
+    assert CellOutcome(spec).read()["code"] == " + ".join(sorted([package_code(), "not noted"]))

@@ -10,7 +10,8 @@ import pytest
 from monai_semiseg.bundles.locate import methods_of
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.study.grid import Arm, Stage, arms_from, arms_of_file, make_grid
+from monai_semiseg.study.arms import Arm, Stage, arms_from, arms_of_file
+from monai_semiseg.study.grid import make_grid
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 DATASET = ScanDataset(
@@ -34,9 +35,11 @@ def grid(arms: list[Arm] | None = None, **settings: Any) -> Any:
 def test_cells() -> None:
     found = grid(arms_from(["supervised", "mean_teacher"], ["random"], BUNDLE))
     assert found.labelled == (4, 20, 40) and len(found.cells) == 12
-    arms, seeds = ("supervised", "mean_teacher"), (0, 1)
-    assert [c.id for c in found.cells[:4]] == [
-        f"{arm}__4_labelled__seed_{seed}" for seed in seeds for arm in arms
+    assert [cell.id for cell in found.cells[:4]] == [
+        "supervised__4_labelled__seed_0",
+        "mean_teacher__4_labelled__seed_0",
+        "supervised__4_labelled__seed_1",
+        "mean_teacher__4_labelled__seed_1",
     ]
     assert len({cell.id for cell in found.cells}) == 12
 

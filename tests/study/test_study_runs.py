@@ -1,4 +1,4 @@
-"""A study that is killed and run again ends with the bytes of one that was not; cells are whole, owned, never mixed.
+"""A study that is killed and run again ends with the same bytes; cells are never mixed.
 
 Run as a script, this file runs the study of the test in a process that can be killed.
 """
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -22,19 +23,21 @@ from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.study.answer import answer
-from monai_semiseg.study.cell import Job, prepare_jobs, seconds_left
-from monai_semiseg.study.grid import Arm, Grid, make_grid
+from monai_semiseg.study.arms import Arm
+from monai_semiseg.study.cell import CellSpec, prepare_cells
+from monai_semiseg.study.grid import Grid, make_grid
+from monai_semiseg.study.outcome import CellOutcome, seconds_left
 from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
 from monai_semiseg.study.results import read_rows, summarise
-from monai_semiseg.study.runner import run_cells
+from monai_semiseg.study.runner import RunOutcome, run_cells
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 # Stands for a training: resumable, slow enough to be killed, its scores a function of arm, budget
 # and seed.
 TRAIN = """
 import pathlib, sys, time
-folder, seed, arm, labelled = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+folder, arm, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 curve = folder / "learning_curve.csv"
 rows = curve.read_text().split() if curve.exists() else ["iteration"]
 if arm == "breaks": sys.exit("E_CONFIG it breaks")
@@ -46,7 +49,8 @@ for step in range(len(rows), 9):
 """
 EVALUATE = """
 import pathlib, sys
-folder, seed, arm, labelled = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+folder, arm, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+labelled = int(sys.argv[4])
 (folder / "test").mkdir(exist_ok=True)
 lines = ["case,class,name,dice,surface_dice_1mm,hd95_mm,asd_mm"]
 for case in range(4):
@@ -56,17 +60,25 @@ for case in range(4):
 """
 
 
-class FakeJob(Job):
-    """A cell whose processes take a moment."""
+def commands(spec: CellSpec) -> list[list[str]]:
+    """Commands that take a moment."""
+    cell = spec.cell
+    facts = [str(spec.folder), cell.arm.name, str(cell.seed), str(cell.labelled)]
+    return [[sys.executable, "-c", script, *facts] for script in (TRAIN, EVALUATE)]
 
-    def commands(self) -> list[list[str]]:
-        facts = [str(self.folder), str(self.cell.seed), self.cell.arm.name, str(self.cell.labelled)]
-        return [[sys.executable, "-c", script, *facts] for script in (TRAIN, EVALUATE)]
+
+def run(specs: list[CellSpec], parallel: int = 1) -> RunOutcome:
+    return run_cells(specs, parallel=parallel, progress=False, interval=0.01, commands=commands)
+
+
+def is_done(spec: CellSpec) -> bool:
+    return CellOutcome(spec).done
 
 
 def make_dataset(folder: Path) -> Path:
     """Sixteen labelled scans of a few voxels."""
-    rng, label = np.random.default_rng(0), np.eye(4, dtype=np.uint8)[None].repeat(4, 0)
+    rng = np.random.default_rng(0)
+    label = np.eye(4, dtype=np.uint8)[None].repeat(4, 0)
     for n in range(16):
         for name, array in (
             ("images", rng.normal(size=(4, 4, 4)).astype(np.float32)),
@@ -77,9 +89,9 @@ def make_dataset(folder: Path) -> Path:
     return folder
 
 
-def make_jobs(
+def make_specs(
     dataset: Path, output: Path, names: tuple[str, ...] = ("supervised", "other")
-) -> tuple[Grid, list[Job]]:
+) -> tuple[Grid, list[CellSpec]]:
     grid = make_grid(
         open_dataset(dataset),
         output,
@@ -89,13 +101,13 @@ def make_jobs(
         test=4,
         iterations=8,
     )
-    return grid, [FakeJob(**vars(job)) for job in prepare_jobs(grid, grid.cells)]
+    return grid, prepare_cells(grid, grid.cells)
 
 
 def study(dataset: Path, output: Path, parallel: int = 2) -> None:
-    grid, jobs = make_jobs(dataset, output)
-    run_cells(jobs, parallel=parallel, progress=False, interval=0.01)
-    write_results(grid, jobs)
+    grid, specs = make_specs(dataset, output)
+    run(specs, parallel)
+    write_results(grid, specs)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +122,9 @@ def whole(dataset: Path) -> Path:
 
 
 def test_killed_again_and_again(dataset: Path, whole: Path, tmp_path: Path) -> None:
-    """SIGKILL at growing delays until the study gets through; then all results are the same bytes."""
-    kills, delay = 0, 2.5
+    """SIGKILL at growing delays until the study ends; then all results are the same bytes."""
+    kills = 0
+    delay = 2.5
     while True:
         child = subprocess.Popen([sys.executable, __file__, str(dataset), str(tmp_path / "study")])
         try:
@@ -120,7 +133,8 @@ def test_killed_again_and_again(dataset: Path, whole: Path, tmp_path: Path) -> N
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGKILL)
             child.wait()
-            kills, delay = kills + 1, delay + 0.9
+            kills += 1
+            delay += 0.9
     assert kills >= 1
     files = (
         "results.csv",
@@ -138,7 +152,7 @@ def test_killed_again_and_again(dataset: Path, whole: Path, tmp_path: Path) -> N
 
 
 def test_what_it_says(whole: Path, dataset: Path) -> None:
-    rows = read_rows(make_jobs(dataset, whole)[1])
+    rows = read_rows(make_specs(dataset, whole)[1])
     assert len(rows) == 2 * 3 * 2 * 4 * 2
     summaries = {(one.arm, one.labelled): one for one in summarise(rows)}
     other = summaries["other", 4]
@@ -174,43 +188,45 @@ def test_what_it_says(whole: Path, dataset: Path) -> None:
 
 
 def test_finished_cells_are_kept(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    run_cells(jobs, parallel=4, progress=False, interval=0.01)
-    times = [(job.folder / "model.pt").stat().st_mtime_ns for job in jobs]
+    _, specs = make_specs(dataset, tmp_path / "study")
+    run(specs, 4)
+    times = [(spec.folder / "model.pt").stat().st_mtime_ns for spec in specs]
     started = time.monotonic()
-    run_cells(jobs, parallel=4, progress=False, interval=0.01)
+    run(specs, 4)
     assert time.monotonic() - started < 1 and times == [
-        (job.folder / "model.pt").stat().st_mtime_ns for job in jobs
+        (spec.folder / "model.pt").stat().st_mtime_ns for spec in specs
     ]
 
 
 def test_a_failing_cell_fails_alone(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study", ("supervised", "breaks"))
-    outcome = run_cells(jobs, parallel=4, progress=False, interval=0.01)
+    _, specs = make_specs(dataset, tmp_path / "study", ("supervised", "breaks"))
+    outcome = run(specs, 4)
     assert (
         sorted(set(outcome.failed.values())) == ["E_CONFIG it breaks"] and len(outcome.failed) == 6
     )
-    assert [job.done for job in jobs] == [job.cell.arm.name == "supervised" for job in jobs]
-    assert {job.outcome()["code"] for job in jobs if job.done} == {package_code()}
+    assert [is_done(spec) for spec in specs] == [
+        spec.cell.arm.name == "supervised" for spec in specs
+    ]
+    assert {CellOutcome(spec).read()["code"] for spec in specs if is_done(spec)} == {package_code()}
 
 
 def test_other_settings_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    jobs[0].claim()
-    changed = FakeJob(**{**vars(jobs[0]), "iterations": 9})
+    _, specs = make_specs(dataset, tmp_path / "study")
+    CellOutcome(specs[0]).claim()
+    changed = replace(specs[0], iterations=9)
     with pytest.raises(ConfigError, match="not mixed"):
-        run_cells([changed], progress=False)
+        run([changed])
 
 
 def test_a_cell_has_one_owner(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    lock = WorkLock(jobs[0].folder / "lock")
-    assert lock.acquire() and not WorkLock(jobs[0].folder / "lock").acquire()
-    outcome = run_cells(jobs[:1], progress=False, interval=0.01)
-    assert outcome.elsewhere == [jobs[0].cell.id] and not jobs[0].done
+    _, specs = make_specs(dataset, tmp_path / "study")
+    lock = WorkLock(specs[0].folder / "lock")
+    assert lock.acquire() and not WorkLock(specs[0].folder / "lock").acquire()
+    outcome = run(specs[:1])
+    assert outcome.elsewhere == [specs[0].cell.id] and not is_done(specs[0])
     lock.release()
-    run_cells(jobs[:1], progress=False, interval=0.01)
-    assert jobs[0].done
+    run(specs[:1])
+    assert is_done(specs[0])
 
 
 def test_a_lock_of_another_machine_goes_stale(tmp_path: Path) -> None:
@@ -236,26 +252,24 @@ def test_the_training_of_a_killed_study_is_ended_first(tmp_path: Path) -> None:
 
 
 def test_time_left_by_the_pace_of_what_is_done(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    assert seconds_left(jobs) is None
+    _, specs = make_specs(dataset, tmp_path / "study")
+    assert seconds_left(specs) is None
     started = time.monotonic()
-    run_cells(jobs[:1], progress=False, interval=0.01)
+    run(specs[:1])
     took = time.monotonic() - started
-    left = seconds_left(jobs)
+    left = seconds_left(specs)
     assert left is not None and 0.2 * 11 * took < left <= 11 * took
-    run_cells(
-        jobs[:1], progress=False, interval=0.01
-    )  # a further run of what is finished changes nothing
-    assert seconds_left(jobs) == left
-    jobs[1].claim()
-    (jobs[1].folder / "learning_curve.csv").write_text("iteration\n4\n")
-    assert seconds_left(jobs) == pytest.approx(left * 10.5 / 11)
+    run(specs[:1])  # a further run of what is finished changes nothing
+    assert seconds_left(specs) == left
+    CellOutcome(specs[1]).claim()
+    (specs[1].folder / "learning_curve.csv").write_text("iteration\n4\n")
+    assert seconds_left(specs) == pytest.approx(left * 10.5 / 11)
 
 
 def test_budgets_and_seeds_share_one_split(dataset: Path, tmp_path: Path) -> None:
-    _, jobs = make_jobs(dataset, tmp_path / "study")
-    assert len({job.datalist for job in jobs}) == 6 and len(jobs) == 12
-    tests = {json.dumps(json.loads(job.datalist.read_text())["test"]) for job in jobs}
+    _, specs = make_specs(dataset, tmp_path / "study")
+    assert len({spec.datalist for spec in specs}) == 6 and len(specs) == 12
+    tests = {json.dumps(json.loads(spec.datalist.read_text())["test"]) for spec in specs}
     assert len(tests) == 1
 
 

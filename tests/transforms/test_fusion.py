@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.images.volume import ScanWarning, collected_notes
+from monai_semiseg.images.volume import ScanWarning, collect_warnings
 from monai_semiseg.transforms.fusion import FusedLabelOnScanGridd
 from monai_semiseg.transforms.restore import LabelOnScanGridd
 
@@ -74,10 +74,10 @@ def test_certain_labels_leave_no_nan() -> None:
 
 
 def test_a_scan_on_which_they_differ_is_marked() -> None:
-    with collected_notes() as notes:
+    with collect_warnings() as notes:
         FusedLabelOnScanGridd("pred")(item())
     assert len(notes) == 1 and notes[0].startswith("W_FUSION x.nii: ") and "Dice of 0." in notes[0]
-    with collected_notes() as notes:
+    with collect_warnings() as notes:
         FusedLabelOnScanGridd("pred")(item(agree=True))
     assert notes == []
     with pytest.warns(ScanWarning, match="W_FUSION"):

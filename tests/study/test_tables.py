@@ -1,4 +1,4 @@
-"""Every arm beside every other one."""
+"""The tables of a study: every split seed next to the mean, and every pair of arms."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_semiseg.study.pairs import write_pairs
 from monai_semiseg.study.results import Row, summarise
+from monai_semiseg.study.tables import as_markdown, write_pairs, write_summary
 
 
 def pairs_of(rows: list[Row], folder: Path) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -23,21 +23,19 @@ def pairs_of(rows: list[Row], folder: Path) -> dict[tuple[str, str, str], dict[s
 @pytest.fixture
 def rows() -> list[Row]:
     """Arm ``a`` has seeds 0 and 1, ``b`` 1 and 2, ``c`` 0 only; ``supervised`` all."""
-    rng, seeds = (
-        np.random.default_rng(0),
-        {"a": (0, 1), "b": (1, 2), "c": (0,), "supervised": (0, 1, 2)},
-    )
-    return [
-        Row(arm, 4, seed, f"c{case}", index, "x", (float(rng.uniform(0.6, 0.9)), 0.9, 2.0, 1.0))
-        for arm in seeds
-        for seed in seeds[arm]
-        for case in range(7)
-        for index in "12"
-    ]
+    rng = np.random.default_rng(0)
+    rows = []
+    for arm, seeds in {"a": (0, 1), "b": (1, 2), "c": (0,), "supervised": (0, 1, 2)}.items():
+        for seed in seeds:
+            for case in range(7):
+                for index in "12":
+                    scores = (float(rng.uniform(0.6, 0.9)), 0.9, 2.0, 1.0)
+                    rows.append(Row(arm, 4, seed, f"c{case}", index, "x", scores))
+    return rows
 
 
 def test_against_a_loop(rows: list[Row], tmp_path: Path) -> None:
-    """Mean over the cases, classes and shared seeds of the one, less the other's; nothing where no seed is shared."""
+    """The mean difference over cases, classes and common seeds; no row without a common seed."""
     found = pairs_of(rows, tmp_path)
     assert {key[1:] for key in found} == {
         ("a", "b"),
@@ -78,3 +76,38 @@ def test_as_in_the_summary(rows: list[Row], tmp_path: Path) -> None:
                 one.against.interval, abs=6e-6
             )
             assert float(row["p_holm"]) >= one.against.p * 0.99
+
+
+def scores_of(arm: str, by_seed: dict[int, float]) -> list[Row]:
+    """Six cases a seed; cases differ by 0.01."""
+    rows = []
+    for seed, value in by_seed.items():
+        for case in range(6):
+            scores = (value + 0.01 * case, 0.9, 2.0, 1.0)
+            rows.append(Row(arm, 4, seed, f"c{case}", "1", "x", scores))
+    return rows
+
+
+def cells_of(line: str) -> list[str]:
+    """Cells of a line of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_every_seed_stands_beside_the_mean(tmp_path: Path) -> None:
+    """The seeds that an arm and the reference have in common."""
+    rows = scores_of("supervised", {0: 0.80, 1: 0.82, 2: 0.84}) + scores_of(
+        "other", {0: 0.83, 2: 0.83, 7: 0.9}
+    )
+    summaries = summarise(sorted(rows, key=lambda row: (row.arm, row.seed, row.case)))
+    head, _, *lines = map(cells_of, as_markdown(summaries).splitlines())
+    table = {line[1]: dict(zip(head, line, strict=True)) for line in lines}
+    assert table["other"]["by seed"] == "+0.0300, -0.0100" and table["supervised"]["by seed"] == ""
+    assert table["other"]["difference to supervised"].startswith("+0.0100 ")
+    write_summary(summaries, tmp_path)
+    with (tmp_path / "summary.csv").open(newline="") as stream:
+        written = {line["arm"]: line for line in csv.DictReader(stream)}
+    assert (
+        written["other"]["difference_by_seed"] == "0.03000 -0.01000"
+        and written["other"]["seeds"] == "3"
+    )
+    assert written["supervised"]["difference_by_seed"] == ""

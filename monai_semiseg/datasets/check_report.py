@@ -1,0 +1,99 @@
+"""Report of a dataset check: facts about every case, and findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.label_sections import scans_per_label
+from monai_semiseg.datasets.label_values import names_of
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem (``error``) or something to look at (``warning``)."""
+
+    level: Literal["error", "warning"]
+    code: str
+    case: str
+    message: str
+
+
+@dataclass
+class CaseFacts:
+    """Facts about a case from one reading."""
+
+    case: DatasetCase
+    findings: list[Finding] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    size: NDArray[np.float64] | None = None
+    modality: str = ""
+    labels: dict[int, int] = field(default_factory=dict)
+    pixel_hash: str = ""
+
+    def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
+        """Add a finding about the case."""
+        self.findings.append(Finding(level, code, self.case.id, message))
+
+
+@dataclass
+class CheckReport:
+    """Facts and findings of a whole dataset."""
+
+    dataset: ScanDataset
+    cases: list[CaseFacts]
+    findings: list[Finding]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """Return the findings that must be corrected before training."""
+        return [finding for finding in self.findings if finding.level == "error"]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Return number -> name of the declared labels, or of the labels that were found."""
+        return names_of(
+            self.dataset.labels, list(scans_per_label(fact.labels for fact in self.cases))
+        )
+
+    def label_rows(self) -> list[dict[str, Any]]:
+        """Return number, name, voxels, share of all voxels and scans of every label."""
+        scans = scans_per_label(fact.labels for fact in self.cases)
+        voxels = Counter[int]()
+        for fact in self.cases:
+            voxels.update(fact.labels)
+        names = {**names_of({}, list(scans)), **self.names}
+        return [
+            {
+                "value": value,
+                "name": name,
+                "voxels": voxels[value],
+                "share": voxels[value] / max(1, voxels.total()),
+                "scans": scans.get(value, 0),
+            }
+            for value, name in sorted(names.items())
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as content of a JSON file."""
+        return {
+            "dataset": str(self.dataset.root),
+            "labels": self.label_rows(),
+            "cases": [_case_row(facts) for facts in self.cases],
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def _case_row(facts: CaseFacts) -> dict[str, Any]:
+    return {
+        "id": facts.case.id,
+        "shape": facts.shape,
+        "spacing_mm": facts.spacing,
+        "label_voxels": facts.labels,
+    }
