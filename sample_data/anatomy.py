@@ -1,4 +1,4 @@
-"""A synthetic body part: a nested organ (shell and core) among decoys, and how a site's scanner shows it.
+"""A synthetic body part: a nested organ among decoys, and how a site's scanner shows it.
 
 Every structure is a function of a point in mm, so a scan on any grid, oblique or not, needs no
 interpolation and its label map is exact.
@@ -51,7 +51,7 @@ SITES = {
 
 @dataclass(frozen=True)
 class Waves:
-    """A smooth random field of mean 0 and variance about 1: a few plane waves of about one wavelength."""
+    """Return a smooth random field of mean 0 and variance 1: plane waves of one wavelength."""
 
     vectors: Array
     phases: Array
@@ -148,7 +148,7 @@ class Subject:
         return shell, np.minimum(self.core.depth(points), shell - 2.5)
 
     def intensity(self, points: Array, site: Site, rng: np.random.Generator) -> Array:
-        """What a noiseless, even scanner of a site shows, about 0 to 1; contrast varies a little with each scan."""
+        """Return a scan without noise and bias, about 0 to 1; its contrast varies a little."""
         tone = {
             name: getattr(site, name) + rng.normal(0, 0.015)
             for name in ("muscle", "stroma", "shell", "core")
@@ -181,7 +181,7 @@ def _draw_decoys(
 
 
 def _paint(image: Array, depth: Array, value: float) -> None:
-    """Blend a structure in; about a millimetre of its rim is mixed tissue, as voxels at a border are."""
+    """Blend a structure in; about a millimetre of its rim is mixed tissue."""
     weight = 1 / (1 + np.exp(-np.clip(depth / 0.35, -30, 30)))
     image += weight * (value - image)
 

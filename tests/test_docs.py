@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import itertools
 import json
@@ -16,15 +17,17 @@ from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser
+from PIL import Image
 
 from monai_semiseg.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     ROOT / "README.md",
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("bundles/*/docs/README.md")),
 ]
+CARDS = [page for page in PAGES if page.parts[-4] == "bundles"]
 PROGRAMS = {
     "python": [sys.executable],
     "monai-semiseg": [sys.executable, "-m", "monai_semiseg"],
@@ -68,9 +71,73 @@ def commands(page: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Headings as GitHub writes them into an address."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_and_model_cards_are_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1100
+    assert len(CARDS) == 4
+    for card in CARDS:
+        assert len(card.read_text().split()) <= 450, card
+
+
+@pytest.mark.parametrize(
+    "summary",
+    sorted(ROOT.glob("bundles/*/docs/*/summary.md")),
+    ids=lambda path: path.parent.name,
+)
+def test_results_hold_the_tables_of_the_studies(summary: Path) -> None:
+    """Line for line, with a link to the study's folder."""
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert summary.read_text().strip() in page
+    assert f"](../{summary.parent.relative_to(ROOT).as_posix()})" in page
+
+
+def test_every_method_has_its_row() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text()
+    names = re.findall(r"^\| `(\w+)`[^|]*\|(?:[^|]*\|){5}$", page, re.M)
+    folder = ROOT / "bundles" / "semisupervised_baselines" / "configs" / "methods"
+    assert sorted(names) == sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def test_the_architecture_page_has_every_room_in_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    contract = configparser.ConfigParser()
+    contract.read(ROOT / "setup.cfg")
+    layers = contract["importlinter:contract:house"]["layers"].split()
+    rooms = re.findall(r"^\| `(\w+)` \| [A-Z].*\.\s\|$", page, re.M)
+    assert rooms == [layer.removeprefix("monai_semiseg.") for layer in reversed(layers)]
+
+
+def test_the_overview_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the lines of the page, from a picture as ``demo`` writes it."""
+    assert (ROOT / "docs" / "overview.png").stat().st_size < 300_000
+    (snippet,) = blocks(ROOT / "docs" / "contributing.md", "python")
+    preview = tmp_path / "runs" / "demo" / "predictions" / "lps_slices_preview.png"
+    preview.parent.mkdir(parents=True)
+    Image.new("RGB", (900, 462)).save(preview)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "bundles").symlink_to(ROOT / "bundles")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "docs/contributing.md", "exec"), {"__name__": "snippet"})
+    with (
+        Image.open(tmp_path / "docs" / "overview.png") as made,
+        Image.open(ROOT / "docs" / "overview.png") as kept,
+    ):
+        assert made.size == kept.size
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -208,16 +275,23 @@ def test_every_outside_fault_has_its_tests_and_its_exit_code() -> None:
 
 
 def small(words: list[str]) -> list[str]:
-    """Return the command with existing files, two iterations, and few cells of a study."""
+    """Return the command with existing files, made short.
+
+    Two iterations where it trains, few cells in a study.
+    """
     words = [
         re.sub(r"[^=]+$", lambda found: THINGS.get(found[0], found[0]), word) for word in words
     ]
-    trains = "monai.bundle" in words and re.search(r"/(train|pretrain)\w*\.json", " ".join(words))
+    bundle_run = "monai.bundle" in words
+    trains = bundle_run and re.search(r"/(train|pretrain)\w*\.json", " ".join(words))
+    trains = trains or words[1] in ("train", "pretrain")
     study = words[:2] == ["monai-semiseg", "study"]
     fewer = {"--labelled": "4", "--seeds": "0", "--budget": "2"} if study else {"--iterations": "2"}
     words = [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     if trains and "--iterations" not in words:
         words += ["--iterations", "2"]
+    if study and "--budget" not in words:
+        words += ["--budget", "2"]
     if study:
         words += ["--dry_run"] if "--config" in words else ["--device", "cpu"]
     return [*PROGRAMS[words[0]], *words[1:]]
@@ -273,7 +347,7 @@ OURS = {
 
 
 def test_every_bundles_page_has_commands() -> None:
-    assert all(OURS[page] for page in PAGES if page.name == "README.md")
+    assert all(OURS[page] for page in (ROOT / "README.md", *CARDS))
 
 
 @pytest.mark.slow

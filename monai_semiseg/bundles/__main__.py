@@ -1,4 +1,4 @@
-"""Run ``python -m monai_semiseg.bundles render``: write the bundles' configs from ``bundles/_base``."""
+"""Write the bundles' configs from ``bundles/_base``: ``python -m monai_semiseg.bundles render``."""
 
 from __future__ import annotations
 

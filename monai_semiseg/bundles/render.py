@@ -7,7 +7,7 @@ written from ``bundles/_base``: shared parts as JSON and YAML, and ``NAME.yaml``
     configs:
       train.json:
         parts: [common.json, training.json] # merged in this order
-        set: {init_weights: null}           # further keys, nested ones as ``train/trainer/_target_``
+        set: {init_weights: null}           # further keys, nested as train/trainer/_target_
         remove: [train/curve]
 
 Parts are merged key by key; lists are replaced, but ``imports`` are put together.
@@ -86,7 +86,8 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def as_json(node: Any, indent: int = 0) -> str:
     """Return JSON in which whatever is short stands on one line."""
     line = json.dumps(node, ensure_ascii=False)
-    if len(line) + indent <= _WIDTH and indent or not node or not isinstance(node, dict | list):
+    short = indent > 0 and len(line) + indent <= _WIDTH
+    if short or not node or not isinstance(node, dict | list):
         return line
     inner = " " * (indent + 4)
     if isinstance(node, list):

@@ -62,7 +62,8 @@ def _ending(out: Path) -> str:
     previews = sorted(str(path) for path in masks.rglob("*_preview.png"))
     return (
         f"\nDone. Folder:   {out}\n"
-        f"Table:          {out / 'evaluation' / 'metrics.csv'} (per case), {masks / 'report.csv'} (volumes in mL)\n"
+        f"Table:          {out / 'evaluation' / 'metrics.csv'} (per case), "
+        f"{masks / 'report.csv'} (volumes in mL)\n"
         f"Pictures:       {out / 'learning_curve.png'}, {out / 'evaluation' / 'worst_cases.png'}\n"
         f"                {', '.join(previews)}"
     )

@@ -48,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with one subcommand per verb."""
     parser = argparse.ArgumentParser(
         prog="monai-semiseg",
-        description="Label-efficient segmentation with MONAI. Research use only, not a medical device.",
+        description="Label-efficient segmentation with MONAI. "
+        "Research use only, not a medical device.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

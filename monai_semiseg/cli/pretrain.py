@@ -1,4 +1,4 @@
-"""Make weights to start from: what a bundle learns before the training, most of it without labels."""
+"""Pretrain a bundle's network, without labels where the bundle can, to start trainings from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(bundle: Path, stage: str | None) -> Path:
-    """Return the config of a stage; the one without labels is ``pretrain`` or ``pretrain_global``."""
+    """Return the config of a stage; None takes the one without labels."""
     names = ["pretrain", "pretrain_global"] if stage is None else [f"pretrain_{stage}"]
     files = sorted((bundle / "configs").glob("pretrain*.json"))
     found = next((file for name in names for file in files if file.stem == name), None)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation",
         type=float,
         default=0.1,
-        help="share of the labelled scans held back for validation (default 0.1, at least one scan)",
+        help="share of the labelled scans for validation (default 0.1, at least one scan)",
     )
     parser.add_argument("--seed", type=int, default=0, help="which scans are labelled")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
@@ -164,7 +164,7 @@ class PropagateLabelsd(MapTransform):
             )
 
 
-def _in_mm(extent: Sequence[float]) -> str:
+def _in_mm(extent: Iterable[float]) -> str:
     return " x ".join(f"{length:.0f}" for length in extent) + " mm"
 
 

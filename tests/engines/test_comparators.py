@@ -15,16 +15,8 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
-from monai_semiseg.engines.copy_paste import BidirectionalCopyPasteTrainer
-from monai_semiseg.engines.cross_consistency import CrossConsistencyTrainer
-from monai_semiseg.engines.cross_pseudo_supervision import CrossPseudoSupervisionTrainer
-from monai_semiseg.engines.dual_task_consistency import DualTaskConsistencyTrainer
-from monai_semiseg.engines.entropy_minimisation import EntropyMinimisationTrainer
-from monai_semiseg.engines.label_propagation import LabelPropagationTrainer
-from monai_semiseg.engines.mean_teacher import MeanTeacherTrainer, UncertaintyAwareTrainer
-from monai_semiseg.engines.pyramid_consistency import PyramidConsistencyTrainer
+from monai_semiseg import engines
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, gaussian_ramp
-from monai_semiseg.engines.weak_to_strong import WeakToStrongTrainer
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.auxiliary import PerturbedDecoders, PyramidHeads
 
@@ -69,17 +61,17 @@ def parts(name: str, net: nn.Module, dims: int) -> dict[str, Any]:
 
 
 METHODS: dict[str, Build] = {
-    "supervised": SemiSupervisedTrainer,
-    "entropy": EntropyMinimisationTrainer,
-    "mean_teacher": MeanTeacherTrainer,
-    "uncertainty_aware": UncertaintyAwareTrainer,
-    "weak_to_strong": WeakToStrongTrainer,
-    "copy_paste": BidirectionalCopyPasteTrainer,
-    "cross_pseudo": CrossPseudoSupervisionTrainer,
-    "cross_consistency": CrossConsistencyTrainer,
-    "pyramid": PyramidConsistencyTrainer,
-    "dual_task": DualTaskConsistencyTrainer,
-    "label_propagation": LabelPropagationTrainer,
+    "supervised": engines.SemiSupervisedTrainer,
+    "entropy": engines.EntropyMinimisationTrainer,
+    "mean_teacher": engines.MeanTeacherTrainer,
+    "uncertainty_aware": engines.UncertaintyAwareTrainer,
+    "weak_to_strong": engines.WeakToStrongTrainer,
+    "copy_paste": engines.BidirectionalCopyPasteTrainer,
+    "cross_pseudo": engines.CrossPseudoSupervisionTrainer,
+    "cross_consistency": engines.CrossConsistencyTrainer,
+    "pyramid": engines.PyramidConsistencyTrainer,
+    "dual_task": engines.DualTaskConsistencyTrainer,
+    "label_propagation": engines.LabelPropagationTrainer,
 }
 UNLABELLED = [name for name in METHODS if name != "supervised"]
 

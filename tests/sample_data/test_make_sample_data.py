@@ -1,4 +1,4 @@
-"""The shipped sample data is what its script makes, and what the issue of a small, hard dataset asks for."""
+"""The shipped sample data are what their script makes: small, and not easy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def maker() -> ModuleType:
 
 @pytest.mark.parametrize("number", [0, 4, 13])
 def test_the_script_makes_the_shipped_scans(maker: ModuleType, number: int) -> None:
-    """Other processors round cosines differently: a voxel in a thousand may differ by one grey value."""
+    """Processors round cosines differently: one voxel in a thousand may differ by one."""
     site = maker.SITE_CYCLE[number % len(maker.SITE_CYCLE)]
     axes = maker.AXES_CYCLE[number % len(maker.AXES_CYCLE)]
     scan = maker.Scan.draw(number, site, axes, oblique=number % 3 == 0)
