@@ -12,8 +12,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monai_semiseg.errors import (
     ChecksumError,
@@ -28,6 +30,8 @@ from monai_semiseg.images.volume import Volume, check_affine, check_size, spatia
 from monai_semiseg.plain_text import printable
 
 _HEADER_LIMIT = 1 << 20
+# SimpleITK's names of the types of voxels for which ITK's Python package has no images.
+_NOT_IN_ITK = ("8-bit signed integer", "64-bit signed integer")
 
 
 def is_nrrd(head: bytes) -> bool:
@@ -97,13 +101,30 @@ def _read(path: Path) -> Volume:
     _check_length(path, math.prod(header.GetSize()) * itemsize)
     reader = ITKReader(affine_lps_to_ras=True)
     try:
-        array, meta = reader.get_data(reader.read(str(path)))
+        if sitk.GetPixelIDValueAsString(header.GetPixelID()) in _NOT_IN_ITK:
+            array, matrix = _with_simple_itk(header)
+        else:
+            array, meta = reader.get_data(reader.read(str(path)))
+            matrix = np.asarray(meta["affine"])
     except RuntimeError as error:
         raise FormatError(
             "the voxels cannot be read", expected="a whole file", path=path
         ) from error
-    affine = check_affine(np.asarray(meta["affine"]), path)
+    affine = check_affine(matrix, path)
     return Volume(np.ascontiguousarray(np.asarray(array).reshape(shape)), affine, {"format": "itk"})
+
+
+def _with_simple_itk(reader: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return voxels ``(i, j, k, ...)`` and RAS affine of a file, by a SimpleITK reader."""
+    import SimpleITK as sitk
+
+    image = reader.Execute()
+    axes = image.GetDimension()
+    directions = np.array(image.GetDirection()).reshape(axes, axes) * np.array(image.GetSpacing())
+    affine = np.eye(4)
+    affine[:3, :3] = directions[:3, :3]
+    affine[:3, 3] = image.GetOrigin()[:3]
+    return sitk.GetArrayFromImage(image).T, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def _itemsize(pixel_type: str, path: Path) -> int:

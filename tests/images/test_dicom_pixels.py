@@ -120,6 +120,39 @@ def test_values_that_a_stream_of_fewer_bits_holds_are_not_shifted_again() -> Non
     assert np.array_equal(stored_values(data), values)
 
 
+def test_the_bits_of_a_stream_are_found_behind_other_segments() -> None:
+    """A comment comes before the frame's header, and looks like one that says 16 bits."""
+    import jpeg_ls
+
+    values = np.random.default_rng(0).integers(0, 2**12, (16, 17)).astype(np.uint16)
+    data = image(values, JPEGLSLossless, stored=12, high=15, signed=0)
+    stream = bytes(
+        jpeg_ls.encode_pixel_data(
+            values.tobytes(),
+            rows=16,
+            columns=17,
+            samples_per_pixel=1,
+            bits_stored=12,
+            interleave_mode=0,
+            lossy_error=0,
+        )
+    )
+    comment = b"\xff\xf7\x00\x0b\x10" * 60
+    segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+    data.PixelData = encapsulate([stream[:2] + segment + stream[2:]])
+    assert np.array_equal(stored_values(data), values)
+
+
+@pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
+def test_files_that_name_no_transfer_syntax(implicit: bool, little: bool) -> None:
+    values = np.random.default_rng(0).integers(0, 2**12, (16, 17)).astype(np.uint16)
+    syntax = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    data = image(values, syntax, stored=12, high=11, signed=0)
+    del data.file_meta.TransferSyntaxUID
+    data.set_original_encoding(implicit, little)
+    assert np.array_equal(stored_values(data), values)
+
+
 def overlaid(syntax: pydicom.uid.UID) -> Any:
     """Store 12 bits and a box of 0xF000 above them in a transfer syntax."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,61 @@ def test_flipped_byte(tmp_path: Path, name: str) -> None:
         read_scan(path)
 
 
+@pytest.mark.parametrize(
+    "kind", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float32", "float64"]
+)
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_every_type_to_its_last_byte(tmp_path: Path, name: str, compress: bool, kind: str) -> None:
+    voxels = (VOXELS % 100).astype(kind)
+    path = write(tmp_path / name, compress, voxels)
+    assert np.array_equal(read_scan(path).array, voxels.T)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="E_TRUNCATED"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_every_type_lies_where_the_others_do(tmp_path: Path, name: str) -> None:
+    """ITK's Python package has no images of signed 8 and 64 bits; SimpleITK reads these."""
+    grids = []
+    for kind in ("int16", "int8", "int64"):
+        image = sitk.GetImageFromArray((VOXELS % 100).astype(kind))
+        image.SetOrigin((11.5, -7.25, 3.0))
+        image.SetSpacing((0.7, 0.8, 2.5))
+        image.SetDirection((0.6, 0.8, 0, -0.8, 0.6, 0, 0, 0, 1))
+        sitk.WriteImage(image, tmp_path / name)
+        grids.append(read_scan(tmp_path / name).affine)
+    for grid in grids[1:]:
+        np.testing.assert_allclose(grid, grids[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_mebibyte_more_than_the_header_says_and_no_more(
+    tmp_path: Path, compress: bool, beyond: int
+) -> None:
+    voxels = VOXELS.astype("<i2").tobytes() + bytes((1 << 20) + beyond)
+    header = (
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 7 6 5\nendian: little\n"
+        f"encoding: {'gzip' if compress else 'raw'}\n\n"
+    )
+    content = gzip.compress(voxels) if compress else voxels
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + content)
+    with pytest.raises(InputError, match="E_SIZE") if beyond else nullcontext():
+        assert np.array_equal(read_scan(tmp_path / "a.nrrd").array, VOXELS.T)
+
+
+def test_voxels_that_itk_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no reader")
+
+    monkeypatch.setattr("monai.data.ITKReader.read", fail)
+    with pytest.raises(InputError, match="E_FORMAT"):
+        read_scan(write(tmp_path / "a.nrrd", compress=False))
+
+
+COMPLEX = sitk.GetImageFromArray(VOXELS.astype(np.complex64))
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "detached data are gone": (
         lambda folder: (write(folder / "a.mhd", False), (folder / "a.raw").unlink()),
@@ -75,6 +132,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "colour": (
         lambda folder: sitk.WriteImage(COLOUR, folder / "a.mhd"),
         "E_DTYPE",
+    ),
+    "complex numbers": (lambda folder: sitk.WriteImage(COMPLEX, folder / "a.mhd"), "E_DTYPE"),
+    "a list of files": (
+        lambda folder: (folder / "a.mhd").write_text(
+            "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementType = MET_SHORT\n"
+            "ElementDataFile = LIST\na.raw\nb.raw\n"
+        ),
+        "E_UNSUPPORTED",
     ),
     "header only": (
         lambda folder: (folder / "a.mhd").write_text("NDims = 3\nDimSize = 4 4\n"),
