@@ -139,7 +139,7 @@ ROWS = (
     Row("flat", one_slice, ("E_NDIM",), sound_scan=True),
     Row("colours", colour_stack, ("E_NDIM",)),
     Row("photo", picture, ("PNG picture",)),
-    Row("link", dangling, ("link to nowhere", "not there")),
+    Row("link", dangling, ("broken link", "does not exist")),
     # A datalist that names channels one by one has its way: evaluate takes them.
     Row("many", channels("0000", "0001"), ("2 channels",), verbs=FOLDER_VERBS),
     Row("contrasts", channels("T1w", "FLAIR", "T2"), ("3 channels",), verbs=FOLDER_VERBS),

@@ -61,7 +61,8 @@ def split_volumes(headers: Sequence[DicomHeader]) -> list[list[DicomHeader]]:
 def slice_positions(headers: Sequence[DicomHeader]) -> list[int]:
     """Return the number of each header's position along the normal.
 
-    If a header has no position, every header has its own number. Positions within 5 % of a slice distance are one: rounding differs between volumes.
+    If a header has no position, every header has its own number. Positions within 5 % of a slice
+    distance are one: rounding differs between volumes.
     """
     if not all(_has_position(header) for header in headers):
         return list(range(len(headers)))
