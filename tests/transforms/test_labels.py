@@ -51,7 +51,7 @@ def test_other_values_are_refused_and_named(values: list[float], named: str) -> 
         torch.tensor(values).reshape(1, 1, -1), meta={"filename_or_obj": "some/label_7.nii.gz"}
     )
     with pytest.raises(LabelError, match=re.escape(named)) as caught:
-        check({"label": label})
+        CheckLabeld("label", out_channels=3)({"label": label})
     assert "some/label_7.nii.gz" in str(caught.value)
     assert "from 0 to 2" in str(caught.value)
 
