@@ -69,8 +69,7 @@ class CheckLabeld(MapTransform):
         """
         item = dict(data)
         for key in self.key_iterator(item):
-            if item[key].ndim == 4:  # a channel and three axes
-                require_depth(item[key].shape[1:], _file_of(item[key]))
+            _require_volume(item[key])
             values = torch.unique(torch.as_tensor(item[key]))
             whole = values.round()
             known = torch.isin(whole.double(), torch.as_tensor(self.values).double())
@@ -132,10 +131,12 @@ class CheckReferenceLabeld(MapTransform):
         """Check, and return the item with whole numbers.
 
         Raises:
+            DimensionError: If the label map is a single slice.
             LabelError: If a value is not whole (to 0.001), not declared, or not a class.
         """
         item = dict(data)
         for key in self.key_iterator(item):
+            _require_volume(item[key])
             path = str(getattr(item[key], "meta", {}).get("filename_or_obj", ""))
             labels = whole_labels(np.asarray(torch.as_tensor(item[key])), path)
             counts = count_values(labels)
@@ -144,6 +145,11 @@ class CheckReferenceLabeld(MapTransform):
                 require_classes({}, {path: counts}, path)
             item[key] = item[key].round()
         return item
+
+
+def _require_volume(label: Any) -> None:
+    if label.ndim == 4:  # a channel and three axes
+        require_depth(label.shape[1:], _file_of(label))
 
 
 def _file_of(label: Any) -> Path | None:
