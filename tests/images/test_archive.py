@@ -6,7 +6,9 @@ import stat
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,3 +83,55 @@ def test_damaged(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(part)
         with pytest.raises(ArchiveError, match="cannot be unpacked"):
             Archives().unpack(tmp_path / name)
+
+
+def packed(folder: Path, sizes: list[int]) -> Path:
+    """An archive of files of so many bytes."""
+    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, size in enumerate(sizes):
+            archive.writestr(f"in/{number}", bytes(size))
+    return folder / "a.zip"
+
+
+def test_an_unpacked_folder_is_ours_alone_until_it_is_closed(tmp_path: Path) -> None:
+    archives = Archives()
+    folders = [archives.unpack(packed(tmp_path, [5, 7])) for _ in range(2)]
+    assert folders[0] != folders[1]
+    for folder in folders:
+        assert [(folder / "in" / name).stat().st_size for name in "01"] == [5, 7]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert archives.holds(folder / "in" / "0")
+        assert not archives.holds(folder.parent)
+    archives.close()
+    assert not any(folder.exists() for folder in folders)
+    assert not archives.holds(folders[0] / "in" / "0")
+
+
+@pytest.mark.parametrize(("most", "refused"), [(3, False), (2, True)])
+def test_so_many_entries_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, refused: bool
+) -> None:
+    monkeypatch.setattr("monai_semiseg.images.archive.MAX_MEMBERS", most)
+    path = packed(tmp_path, [1, 1, 1])
+    with pytest.raises(ArchiveError, match="3 entries") if refused else nullcontext():
+        Archives().unpack(path)
+
+
+@pytest.mark.parametrize(("free", "refused"), [(40_000, False), (39_998, True)])
+def test_half_of_the_free_space_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, refused: bool
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    path = packed(tmp_path, [15_000, 5_000])
+    with pytest.raises(ArchiveError, match="20000 bytes") if refused else nullcontext():
+        Archives().unpack(path)
+
+
+@pytest.mark.parametrize(("beyond", "refused"), [(0, False), (1, True)])
+def test_so_much_larger_than_the_archive_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beyond: int, refused: bool
+) -> None:
+    monkeypatch.setattr("monai_semiseg.images.archive.MAX_RATIO", 0)
+    path = packed(tmp_path, [2**20 + beyond])
+    with pytest.raises(ArchiveError, match="at most 0 times") if refused else nullcontext():
+        Archives().unpack(path)

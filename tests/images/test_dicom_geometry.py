@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from scipy.spatial.transform import Rotation
@@ -43,6 +43,7 @@ def test_a_rounded_oblique_series_is_read_where_it_lies(
 
 @settings(max_examples=100, deadline=None)
 @given(angles=st.tuples(*[st.floats(-180, 180)] * 3), decimals=st.integers(3, 8))
+@example(angles=(0.0, 0.0011, 0.0011), decimals=5)
 def test_rounded_cosines_become_the_nearest_right_angle(
     angles: tuple[float, float, float], decimals: int
 ) -> None:
@@ -56,7 +57,8 @@ def test_rounded_cosines_become_the_nearest_right_angle(
         thickness=1.0,
     )
     _, affine = stack([header])
-    assert np.abs(affine[:3, :3].T @ affine[:3, :3] - np.eye(3)).max() < 1e-9
+    # Axes that are off by less than 1e-9 stay as they are; their normal has both lengths in it.
+    assert np.abs(affine[:3, :3].T @ affine[:3, :3] - np.eye(3)).max() < 3e-9
     assert (
         np.abs(np.diag([-1, -1, 1]) @ affine[:3, :2] - exact.reshape(2, 3).T).max() < 10**-decimals
     )
