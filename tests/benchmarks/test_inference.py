@@ -58,6 +58,7 @@ def test_pseudo_labels_by_round(rounds: int) -> None:
     assert rows[0][1] == rows[0][2] and rows[0][3] == 1.0
 
 
+@pytest.mark.slow
 def test_pseudo_labels_over_a_training_that_is_not_disturbed(tmp_path: Path) -> None:
     data = ROOT / "sample_data" / "dataset"
     small = tmp_path / "small.yaml"

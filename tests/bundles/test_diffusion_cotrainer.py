@@ -68,7 +68,12 @@ def test_stages_follow_each_other(
 
 @pytest.mark.parametrize(
     ("stage", "overlays"),
-    [("pretrain", []), ("train", []), ("train", ["cached"]), ("train", ["slices", "cached"])],
+    [
+        ("pretrain", []),
+        ("train", ["cached"]),
+        pytest.param("train", [], marks=pytest.mark.slow),
+        pytest.param("train", ["slices", "cached"], marks=pytest.mark.slow),
+    ],
 )
 def test_killed_and_resumed_gives_the_same_weights(
     stage: str, overlays: list[str], data: Path, tmp_path: Path, settings: Settings

@@ -111,6 +111,50 @@ def test_soft_hebb_comes_to_length_one_by_itself() -> None:
     assert lengths.min() > 0.9
 
 
+@pytest.mark.parametrize("rule", [SoftHebb(radius=3.0), SoftWinnerTakeAll()], ids=repr)
+def test_prepared_filters_have_the_rules_length(rule: Rule) -> None:
+    learner = HebbianLearner(network(), rule)
+    learner.prepare()
+    for name, layer in learner.layers.items():
+        for bank in learner.forms[name].banks(layer.weight):
+            lengths = bank.flatten(1).norm(dim=1)
+            torch.testing.assert_close(lengths, torch.full_like(lengths, rule.radius))
+        if layer.bias is not None:
+            assert not layer.bias.any()
+
+
+def test_a_filter_of_zeros_stays_one() -> None:
+    learner = HebbianLearner(network(), SoftWinnerTakeAll(), include=["conv_0.conv_0"])
+    (layer,) = learner.layers.values()
+    with torch.no_grad():
+        layer.weight[1] = 0
+    learner.prepare()
+    lengths = layer.weight.flatten(1).norm(dim=1).tolist()
+    assert lengths == pytest.approx([1, 0, 1, 1], abs=1e-6)
+
+
+def test_a_step_says_how_far_it_moved() -> None:
+    """Mean over the layers of the change relative to the weights before, after bounding."""
+    net = network()
+    learner = HebbianLearner(net, HebbianPCA(), include=["conv_0.conv_0", "down_1.convs.conv_0"])
+    learner.prepare()
+    with torch.no_grad():
+        for layer in learner.layers.values():
+            layer.weight *= 2
+    learner.attach()
+    net(images())
+    before = {name: layer.weight.detach().clone() for name, layer in learner.layers.items()}
+    assert len(before) == 2
+    found = learner.step(0.1)
+    moved = [
+        float((layer.weight - before[name]).norm() / before[name].norm())
+        for name, layer in learner.layers.items()
+    ]
+    assert float(found) == pytest.approx(sum(moved) / 2)
+    reports = learner.reports()
+    assert [reports[name].change for name in before] == pytest.approx(moved)
+
+
 def test_no_graph_is_built() -> None:
     net = network()
     learner = HebbianLearner(net, HebbianPCA())
