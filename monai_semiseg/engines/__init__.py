@@ -1,1 +1,1 @@
-"""What training needs around MONAI's trainers: checkpoints, progress, curves."""
+"""Trainers: one for each method."""

@@ -72,7 +72,7 @@ class PseudoLabelCache:
 
         Args:
             scans: their numbers, ``(B,)``.
-            place: coordinates to which their voxels were moved, ``(B, d + 1, spatial...)``.
+            place: coordinates of their voxels in the scans, ``(B, d + 1, spatial...)``.
 
         Returns:
             Probabilities ``(B, classes, spatial...)`` and agreement ``(B, 1, spatial...)``.
