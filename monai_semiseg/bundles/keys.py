@@ -35,7 +35,7 @@ TRACKING = frozenset(
 
 @dataclass(frozen=True)
 class _Problem:
-    """Key without a place in the config.
+    """Unknown or misplaced key of a config.
 
     Attributes:
         key: its id.
@@ -51,9 +51,9 @@ class _Problem:
 
 
 def merge_configs(files: Sequence[str | Path], settings: Mapping[str, Any]) -> Config:
-    """Merge configs and settings as MONAI does, and refuse every key that has no place.
+    """Merge configs and settings as MONAI does, and refuse every unknown key.
 
-    A key has a place if the first file has it, if it is a parameter of its ``_target_``, or if the
+    A key is known if the first file has it, if it is a parameter of its ``_target_``, or if the
     merged config refers to it (``@key``): so a method can add keys of its own. The content of plain
     data (``label_names``) is not checked.
 
