@@ -39,28 +39,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.label_sections import read_label_scans, untrained_lines
+    from monai_semiseg.datasets.label_sections import section_scans, untrained_lines
     from monai_semiseg.datasets.sound import sound_cases
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
 
-    dataset, left_out, notes = sound_cases(open_dataset(args.dataset))
-    code = report_left_out(left_out, notes)
+    sound = sound_cases(open_dataset(args.dataset))
+    code = report_left_out(sound.left_out, sound.notes)
     datalist = split(
-        dataset,
+        sound.dataset,
         labelled=args.labelled,
         test=args.test,
         validation=args.validation,
         seed=args.seed,
         test_seed=args.test_seed,
     )
-    scans, unread = read_label_scans(dataset, datalist)
-    for name, reason in unread.items():
-        say_aside(f"not read: {name}: {reason}")
-    for line in untrained_lines(scans, dataset.labels).values():
+    datalist["label_scans"] = section_scans(datalist, sound.voxels)
+    for line in untrained_lines(datalist["label_scans"], sound.dataset.labels).values():
         say_aside(line)
-    datalist["label_scans"] = scans
-    if left_out:
-        datalist["left_out"] = left_out
+    if sound.left_out:
+        datalist["left_out"] = sound.left_out
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     say(f"{args.output}: {counts}")

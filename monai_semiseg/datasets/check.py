@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import extremes, size_differences, size_in_ras
-from monai_semiseg.datasets.label_sections import LABELLED, scans_showing, untrained_lines
+from monai_semiseg.datasets.label_sections import scans_showing, section_scans, untrained_lines
 from monai_semiseg.datasets.label_values import (
     count_values,
     names_of,
@@ -60,11 +60,19 @@ class CaseFacts:
 
 @dataclass
 class CheckReport:
-    """The whole dataset's facts and findings."""
+    """The whole dataset's facts and findings.
+
+    Attributes:
+        dataset: what was checked.
+        cases: one for each case.
+        findings: about all of them.
+        fault: what keeps the whole dataset from being used; it stands among the findings, too.
+    """
 
     dataset: ScanDataset
     cases: list[CaseFacts]
     findings: list[Finding]
+    fault: LabelError | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -77,6 +85,11 @@ class CheckReport:
         return names_of(
             self.dataset.labels, list(scans_showing(fact.labels for fact in self.cases))
         )
+
+    @property
+    def voxels(self) -> dict[str, dict[int, int]]:
+        """Label file -> number -> voxels."""
+        return {str(fact.case.label): fact.labels for fact in self.cases if fact.labels}
 
     def label_rows(self) -> list[dict[str, Any]]:
         """Every label's number, name, voxels, share of the voxels of all label maps, and scans that show it."""
@@ -144,15 +157,18 @@ def check_dataset(
         Finding("error", "E_LAYOUT", "", f"{file}: {problem}")
         for file, problem in dataset.problems.items()
     ]
+    fault = _note_odd_labels(dataset, facts)
     findings += [finding for fact in facts for finding in fact.findings]
-    findings += (
+    if fault is not None:
+        findings.append(Finding("error", fault.code, "", fault.reason))
+    report = CheckReport(dataset, facts, findings, fault)
+    report.findings += (
         _undeclared_absent(dataset, facts)
-        + _odd_labels(dataset, facts)
-        + _untrained(dataset, facts, datalist)
+        + _untrained(report, datalist)
         + unlike_labelled(facts, datalist)
         + _doubles(facts, datalist)
     )
-    return CheckReport(dataset, facts, findings)
+    return report
 
 
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
@@ -206,54 +222,56 @@ def _pixel_hash(volume: Volume) -> str:
 
 
 def _undeclared_absent(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Finding]:
-    """Declared classes that no label shows."""
+    """Declared classes that no label shows, and the background if none does."""
     seen = {value for fact in facts for value in fact.labels}
     if not seen:
         return [Finding("warning", "W_UNLABELLED", "", "no scan has a label")]
     return [
         Finding(
-            "warning", "W_ABSENT", "", f"class {index} ({name}) is declared, but no label shows it"
+            "warning", "W_ABSENT", "", f"no label shows class {index} ({name})"
         )
-        for index, name in dataset.labels.items()
+        for index, name in names_of(dataset.labels, sorted(seen)).items()
         if index not in seen
     ]
 
 
-def _odd_labels(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Finding]:
-    """Numbers that cannot be the data set's classes, and those that a single scan shows."""
-    counts = {str(fact.case.label): fact.labels for fact in facts if fact.labels}
+def _note_odd_labels(dataset: ScanDataset, facts: list[CaseFacts]) -> LabelError | None:
+    """Note numbers that cannot be the data set's classes with the cases that show them.
+
+    Returns:
+        What keeps the whole data set from being used, or None.
+    """
+    fact_of = {str(fact.case.label): fact for fact in facts if fact.labels}
+    counts = {name: fact.labels for name, fact in fact_of.items()}
     try:
         odd = odd_files(dataset.labels, counts, dataset.root)
     except LabelError as error:
-        return [Finding("error", error.code, "", error.reason)]
-    findings = [Finding("error", error.code, "", error.reason) for error in odd.values()]
-    counts = {name: of_file for name, of_file in counts.items() if name not in odd}
-    scans = scans_showing(counts.values())
-    for value in (value for value, n in scans.items() if n == 1 and value > 0 and len(counts) > 3):
-        where, of_file = next((name, one) for name, one in counts.items() if value in one)
-        text = f"value {value} occurs in {where} only ({of_file[value]} voxels)"
+        return error
+    for name, error in odd.items():
+        fact_of[name].note("error", error.code, error.reason)
+    _note_rare(dataset, [fact for name, fact in fact_of.items() if name not in odd])
+    return None
+
+
+def _note_rare(dataset: ScanDataset, facts: list[CaseFacts]) -> None:
+    """Note numbers that a single scan shows: an error unless they are declared, or follow the others."""
+    scans = scans_showing(fact.labels for fact in facts)
+    for value in (value for value, n in scans.items() if n == 1 and value > 0 and len(facts) > 3):
+        fact = next(fact for fact in facts if value in fact.labels)
+        text = f"value {value} occurs in {fact.case.label} only ({fact.labels[value]} voxels)"
         if dataset.labels or value - 1 in scans:
-            findings.append(Finding("warning", "W_RARE", "", text))
-            continue
-        text += "; mend the file, or declare the value in dataset.json"
-        findings.append(Finding("error", "E_LABEL", "", text))
-    return findings
+            fact.note("warning", "W_RARE", text)
+        else:
+            text += "; mend the file, or declare the value in dataset.json"
+            fact.note("error", "E_LABEL", text)
 
 
-def _untrained(
-    dataset: ScanDataset, facts: list[CaseFacts], datalist: dict[str, Any] | None
-) -> list[Finding]:
+def _untrained(report: CheckReport, datalist: dict[str, Any] | None) -> list[Finding]:
     """Labels that no training scan of a split shows."""
     if datalist is None:
         return []
-    shown = {fact.case.image: fact.labels for fact in facts}
-    scans = {
-        part: scans_showing(
-            shown.get(entry["image"], {}) for entry in datalist.get(part, []) if "label" in entry
-        )
-        for part in LABELLED
-    }
-    lines = untrained_lines(scans, dataset.labels).values()
+    scans = section_scans(datalist, report.voxels)
+    lines = untrained_lines(scans, report.dataset.labels).values()
     return [Finding("warning", "W_UNTRAINED", "", line) for line in lines]
 
 

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-from tqdm import tqdm
-
-from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.datasets.label_values import count_values, whole_labels
-from monai_semiseg.errors import InputError
-from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collected_notes
 
 LABELLED = ("training", "validation", "test")
 
@@ -24,38 +15,21 @@ def scans_showing(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
     return {value: seen[value] for value in sorted(seen)}
 
 
-def read_label_scans(
-    dataset: ScanDataset, datalist: Mapping[str, Any], *, workers: int = 4, progress: bool = True
-) -> tuple[dict[str, dict[int, int]], dict[str, str]]:
-    """Read the labels of a split.
+def section_scans(
+    datalist: Mapping[str, Any], voxels: Mapping[str, Mapping[int, int]]
+) -> dict[str, dict[int, int]]:
+    """Return section -> number -> labelled scans of a split that show it.
 
-    Returns:
-        Section -> number -> scans that show it; and label file -> why it could not be read.
+    Args:
+        datalist: the split.
+        voxels: label file -> number -> voxels; files that are not there show nothing.
     """
-    names = [(part, e["label"]) for part in LABELLED for e in datalist[part] if "label" in e]
-
-    def values(name: str) -> dict[int, int] | InputError:
-        try:
-            with collected_notes():
-                path = dataset.root / name
-                return count_values(whole_labels(read_scan(path).array, path))
-        except InputError as error:
-            return error
-
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = pool.map(lambda pair: values(pair[1]), names)
-        bar = tqdm(
-            jobs, "Reading labels", len(names), disable=None if progress else True, unit="scan"
+    return {
+        part: scans_showing(
+            voxels.get(entry["label"], {}) for entry in datalist.get(part, []) if "label" in entry
         )
-        found = list(zip(names, bar, strict=True))
-    good = [(part, of_file) for (part, _), of_file in found if not isinstance(of_file, InputError)]
-    scans = {
-        part: scans_showing(counts for where, counts in good if where == part) for part in LABELLED
+        for part in LABELLED
     }
-    unread = {
-        name: of_file.reason for (_, name), of_file in found if isinstance(of_file, InputError)
-    }
-    return scans, unread
 
 
 def untrained_lines(
@@ -95,8 +69,8 @@ def unlearnt_lines(
     if not shown:
         return []
     lines = untrained_lines({**noted, "training": shown}, names)
-    for value in (value for value in names if value not in {0, *shown, *lines}):
-        lines[value] = f"label {value} ({names[value]}) is declared, but no training scan shows it"
+    for value in (value for value in names if value not in {*shown, *lines}):
+        lines[value] = f"label {value} ({names[value]}): no training scan shows it"
     return [lines[value] for value in sorted(lines)]
 
 

@@ -192,9 +192,10 @@ def require_classes(
 
     Raises:
         LabelError: If a label is called ``ignore``, or undeclared numbers look like voxels to ignore
-            (255 beside 1, 2, ...) or like grey levels.
+            (255 beside 1, 2, ...) or like grey levels, or another number than 0 is the background.
     """
     require_no_ignore(labels, path)
+    _require_background(labels, path)
     found = sorted({value for of_file in counts.values() for value in of_file} - {0})
     if labels or not found:
         return
@@ -262,6 +263,18 @@ def require_no_ignore(labels: Mapping[Any, str], path: str | Path | None = None)
                 f"label {value} is called {name!r}",
                 expected="labels that are classes",
                 remedy=_NO_IGNORE,
+                path=path,
+            )
+
+
+def _require_background(labels: Mapping[int, str], path: str | Path) -> None:
+    """Refuse a background that is not 0: its class would be one of the foreground's, and 0 would be dead."""
+    for value, name in labels.items():
+        if value != 0 and 0 not in labels and str(name).strip().lower() == "background":
+            raise LabelError(
+                f"label {value} is called {name!r}, and 0 is not declared",
+                expected="0 for the background",
+                remedy="write label maps with 0 there, or declare what 0 is",
                 path=path,
             )
 
