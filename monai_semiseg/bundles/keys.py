@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY, MACRO_KEY, MERGE_KEY, merge_kv
+from monai.transforms import MapTransform
 
 from monai_semiseg.errors import ConfigError
 
@@ -30,12 +31,14 @@ class _Problem:
         found: what is wrong with it.
         known: keys that could have been meant.
         remedy: what else to do.
+        expected: what should stand there.
     """
 
     key: str
     found: str
     known: Collection[str] = ()
     remedy: str = ""
+    expected: str = "a key of the bundle's config, or one that the config refers to"
 
 
 def merge_configs(files: Sequence[str | Path], settings: Mapping[str, Any]) -> Config:
@@ -100,7 +103,7 @@ def _raise(problem: _Problem, path: str | Path | None) -> None:
     known = f"known are {', '.join(sorted(problem.known))}" if problem.known else ""
     raise ConfigError(
         problem.found,
-        expected="a key of the bundle's config, or one that the config refers to",
+        expected=problem.expected,
         remedy=problem.remedy or (f"did you mean {near[0]!r}?" if near else known),
         path=path,
     )
@@ -189,6 +192,8 @@ def _is_used(key: str, used: frozenset[str]) -> bool:
 
 
 def _of_value(value: Any, base: Any, key: str, used: frozenset[str]) -> Iterator[_Problem]:
+    if isinstance(value, str) and not value.startswith(("$", "@", "%")):
+        yield from _of_text(value, base, key)
     if isinstance(value, list):
         for number, item in enumerate(value):
             old = base[number] if isinstance(base, list) and number < len(base) else None
@@ -205,6 +210,20 @@ def _of_value(value: Any, base: Any, key: str, used: frozenset[str]) -> Iterator
         return
     for name, item in value.items():
         yield from _of_value(item, old.get(name), f"{key}{ID_SEP_KEY}{name}", used)
+
+
+def _of_text(value: str, base: Any, key: str) -> Iterator[_Problem]:
+    """Refuse text for a number or a truth value: any text counts as true, even "false"."""
+    numbers = base if isinstance(base, list) and base else [base]
+    if isinstance(base, bool):
+        expected, remedy = "true or false", "write True or False, without quotes"
+    elif all(isinstance(number, int | float) for number in numbers):
+        expected = "numbers in a list" if isinstance(base, list) else "a number"
+        remedy = "write it without quotes, and small numbers as 1.0e-3 (YAML takes 1e-3 for text)"
+    else:
+        return
+    found = f"{key.replace(ID_SEP_KEY, '#')!r} is the text {value!r}"
+    yield _Problem(key, found, remedy=remedy, expected=expected)
 
 
 def _replaced(key: str, lost: str) -> _Problem:
@@ -267,6 +286,8 @@ def _constructors(found: Any) -> list[Callable[..., Any]]:
     """What is called, one after the other as far as ``**settings`` are handed on."""
     if not inspect.isclass(found):
         return [found] if callable(found) else []
+    if issubclass(found, MapTransform):  # hands settings to what it wraps, not to its parents
+        return [found.__init__]
     classes = [kind for kind in found.__mro__ if kind is not object]
     if any("__new__" in vars(kind) for kind in classes):
         return []
