@@ -136,7 +136,7 @@ def _dataset(root: Path, layout: _Layout, told: Description) -> ScanDataset:
 
 def _refuse(root: Path, unread: Mapping[str, str]) -> None:
     """Refuse a folder of channels or pictures, beside which few or no scans stand."""
-    kinds = Counter(what.partition(" of ")[0] for what in unread.values()).most_common(4)
+    kinds = Counter(" of ".join(what.split(" of ")[:2]) for what in unread.values()).most_common(4)
     first, what = next(iter(sorted(unread.items())))
     counts = ", ".join(f"{count} x {kind}" for kind, count in kinds)
     raise ConfigError(
