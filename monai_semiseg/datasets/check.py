@@ -157,6 +157,8 @@ def check_dataset(
         Finding("error", "E_LAYOUT", "", f"{file}: {problem}")
         for file, problem in dataset.problems.items()
     ]
+    if not dataset.cases and not findings:
+        findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
     fault = _note_odd_labels(dataset, facts)
     findings += [finding for fact in facts for finding in fact.findings]
     if fault is not None:

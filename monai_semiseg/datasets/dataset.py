@@ -108,6 +108,7 @@ def _from_json(root: Path) -> ScanDataset:
     for name in (name for pair in layout.pairs for name in pair if name):
         if not (root / name).exists():
             layout.problems[name] = "listed in dataset.json, not there"
+    _tell_sharing(layout)
     labelled = sum(label is not None for _, label in layout.pairs)
     if told.labelled is not None and told.labelled != labelled:
         found = f"numTraining is {told.labelled}, {labelled} scans have a label"
@@ -115,11 +116,26 @@ def _from_json(root: Path) -> ScanDataset:
     return _dataset(root, layout, told)
 
 
+def _tell_sharing(layout: _Layout) -> None:
+    """Note images that are listed with one label: a patient's contrasts, which a split would part."""
+    images: dict[str, set[str]] = {}
+    for image, label in layout.pairs:
+        if label is not None:
+            images.setdefault(label, set()).add(image)
+    for label, several in images.items():
+        if len(several) > 1:
+            layout.patients += 1
+            fault = channel_fault(case_stem(Path(label).name), [Path(name).name for name in several])
+            layout.unread |= dict.fromkeys(several, fault)
+
+
 def _dataset(root: Path, layout: _Layout, told: Description) -> ScanDataset:
     cases: dict[str, DatasetCase] = {}
     problems, unread = dict(layout.problems), dict(layout.unread)
     for image, label in layout.pairs:
         case_id = case_stem(Path(image).name)
+        if image in unread:
+            continue
         if picture := _picture(root / image):
             unread[image] = f"a {picture} picture (2-D)"
         elif case_id in cases:

@@ -226,6 +226,8 @@ def _look_into(root: Path, base: Path, file: Path, found: Found, bar: Bar) -> li
     except InputError as error:
         return [(root, stem, Case("", (file,), file, "zip", fault=error))]
     inner = _look_at(root, folder, list(files_under(folder)), found, bar)
+    if not inner:
+        return [(root, file, Skipped(file, "an empty archive"))]
     return [
         (root, stem / name.relative_to(folder), _as_in_archive(row, file, folder))
         for _, name, row in inner
