@@ -229,9 +229,7 @@ def _undeclared_absent(dataset: ScanDataset, facts: list[CaseFacts]) -> list[Fin
     if not seen:
         return [Finding("warning", "W_UNLABELLED", "", "no scan has a label")]
     return [
-        Finding(
-            "warning", "W_ABSENT", "", f"no label shows class {index} ({name})"
-        )
+        Finding("warning", "W_ABSENT", "", f"no label shows class {index} ({name})")
         for index, name in names_of(dataset.labels, sorted(seen)).items()
         if index not in seen
     ]
@@ -256,7 +254,7 @@ def _note_odd_labels(dataset: ScanDataset, facts: list[CaseFacts]) -> LabelError
 
 
 def _note_rare(dataset: ScanDataset, facts: list[CaseFacts]) -> None:
-    """Note numbers that a single scan shows: an error unless they are declared, or follow the others."""
+    """Note numbers that a single scan shows: errors unless declared or next to the others."""
     scans = scans_showing(fact.labels for fact in facts)
     for value in (value for value, n in scans.items() if n == 1 and value > 0 and len(facts) > 3):
         fact = next(fact for fact in facts if value in fact.labels)

@@ -117,7 +117,7 @@ def _from_json(root: Path) -> ScanDataset:
 
 
 def _tell_sharing(layout: _Layout) -> None:
-    """Note images that are listed with one label: a patient's contrasts, which a split would part."""
+    """Note images that are listed with one label: contrasts that a split would part."""
     images: dict[str, set[str]] = {}
     for image, label in layout.pairs:
         if label is not None:
@@ -125,7 +125,9 @@ def _tell_sharing(layout: _Layout) -> None:
     for label, several in images.items():
         if len(several) > 1:
             layout.patients += 1
-            fault = channel_fault(case_stem(Path(label).name), [Path(name).name for name in several])
+            fault = channel_fault(
+                case_stem(Path(label).name), [Path(name).name for name in several]
+            )
             layout.unread |= dict.fromkeys(several, fault)
 
 

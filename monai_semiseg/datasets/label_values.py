@@ -268,7 +268,7 @@ def require_no_ignore(labels: Mapping[Any, str], path: str | Path | None = None)
 
 
 def _require_background(labels: Mapping[int, str], path: str | Path) -> None:
-    """Refuse a background that is not 0: its class would be one of the foreground's, and 0 would be dead."""
+    """Refuse a background that is not 0: it would be a class of its own, beside an unused 0."""
     for value, name in labels.items():
         if value != 0 and 0 not in labels and str(name).strip().lower() == "background":
             raise LabelError(

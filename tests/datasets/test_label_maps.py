@@ -75,8 +75,13 @@ def test_voxels_decide(array: NDArray[np.float64], answer: bool) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scale", "answer"),
-    [("p_probseg.nii", 1, True), ("p_uncertainty.nii", 1, True), ("p_uncertainty.nii", 9, False)]
-    + [("derivatives/p_T1w.nii", 1, False), ("p_mask_T1w.nii", 1, False)],
+    [
+        ("p_probseg.nii", 1, True),
+        ("p_uncertainty.nii", 1, True),
+        ("p_uncertainty.nii", 9, False),
+        ("derivatives/p_T1w.nii", 1, False),
+        ("p_mask_T1w.nii", 1, False),
+    ],
 )
 def test_maps_of_probabilities(tmp_path: Path, name: str, scale: float, answer: bool) -> None:
     """Their names say what they are; a scan that was brought to 0 and 1 stays one."""
