@@ -53,25 +53,21 @@ _RIGHT = re.compile(
     re.VERBOSE,
 )
 # Scripts without spaces between words, and words there that stand at the front of longer ones.
-_LEFT_SIGNS = tuple(
-    ["左", "왼", "좌측", "أيسر", "ايسر", "يسر", "يسار", "چپ", "שמאל", "बाय", "बाएं", "ซ้าย"]
-)
-_RIGHT_SIGNS = tuple(
-    [
-        "右",
-        "오른",
-        "우측",
-        "أيمن",
-        "ايمن",
-        "يمن",
-        "يمين",
-        "راست",
-        "ימני",
-        "ימין",
-        "दाय",
-        "दाएं",
-        "ขวา",
-    ]
+_LEFT_SIGNS = ("左", "왼", "좌측", "أيسر", "ايسر", "يسر", "يسار", "چپ", "שמאל", "बाय", "बाएं", "ซ้าย")
+_RIGHT_SIGNS = (
+    "右",
+    "오른",
+    "우측",
+    "أيمن",
+    "ايمن",
+    "يمن",
+    "يمين",
+    "راست",
+    "ימני",
+    "ימין",
+    "दाय",
+    "दाएं",
+    "ขวา",
 )
 # Single letters that mean sides only together: French, Spanish, Portuguese, Italian and Latin.
 _LETTER_PAIRS = ({"g", "d"}, {"i", "d"}, {"e", "d"}, {"s", "d"})
