@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     code = report_left_out(left_out)
     grid = _grid(args, dataset)
     index, count = parse_shard(args.shard)
-    jobs = prepare_jobs(grid, grid.cells, device=args.device)
+    jobs = prepare_jobs(grid, grid.cells, device=args.device, dataset=dataset)
     for source in args.known:
         say_aside(f"{take_over(jobs, source)} cells are known from {source}")
     if args.dry_run:

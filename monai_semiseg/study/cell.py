@@ -15,7 +15,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_semiseg.bundles.command import bundle_command
-from monai_semiseg.datasets.dataset import open_dataset
+from monai_semiseg.datasets.dataset import ScanDataset, open_dataset
 from monai_semiseg.datasets.fingerprint import measure
 from monai_semiseg.datasets.grids import without_misfits
 from monai_semiseg.datasets.plan import decisions, plan, write_plan
@@ -286,15 +286,22 @@ def _stage_identity(stage: Stage) -> dict[str, Any]:
     }
 
 
-def prepare_jobs(grid: Grid, cells: list[Cell], *, device: str = "auto") -> list[Job]:
+def prepare_jobs(
+    grid: Grid, cells: list[Cell], *, device: str = "auto", dataset: ScanDataset | None = None
+) -> list[Job]:
     """Write one datalist and one plan for every budget and seed, and return the cells with their files.
 
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
+
+    Args:
+        grid: the study.
+        cells: some of its cells.
+        device: that cells run on.
+        dataset: sound cases of the grid's dataset; None looks for them.
     """
     jobs: list[Job] = []
-    dataset, _ = without_misfits(
-        open_dataset(grid.dataset)
-    )  # the command line has named the others
+    if dataset is None:
+        dataset, _ = without_misfits(open_dataset(grid.dataset))
     for cell in cells:
         folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"
         if not (folder / "plan.yaml").is_file():
