@@ -144,13 +144,7 @@ ROWS = (
     Row("many", channels("0000", "0001"), ("2 channels",), verbs=FOLDER_VERBS),
     Row("contrasts", channels("T1w", "FLAIR", "T2"), ("3 channels",), verbs=FOLDER_VERBS),
     Row("shifted", shifted_label, ("3 mm off",), sound_scan=True),
-    Row(
-        "strange",
-        strange_label,
-        ("77",),
-        sound_scan=True,
-        verbs=("check", "split", "evaluate"),
-    ),
+    Row("strange", strange_label, ("77",), sound_scan=True),
 )
 
 

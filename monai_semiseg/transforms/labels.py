@@ -148,13 +148,10 @@ class CheckReferenceLabeld(MapTransform):
 
 
 def _require_volume(label: Any) -> None:
-    if label.ndim == 4:  # a channel and three axes
-        require_depth(label.shape[1:], _file_of(label))
-
-
-def _file_of(label: Any) -> Path | None:
-    name = getattr(label, "meta", {}).get("filename_or_obj")
-    return None if name is None else Path(name)
+    """Refuse a single slice among label maps of a channel and three axes."""
+    if label.ndim == 4:
+        name = getattr(label, "meta", {}).get("filename_or_obj")
+        require_depth(label.shape[1:], None if name is None else Path(name))
 
 
 def with_background(foreground: torch.Tensor) -> torch.Tensor:
