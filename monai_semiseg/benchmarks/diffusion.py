@@ -67,7 +67,11 @@ def step(
 def networks(teacher_features: Sequence[int], device: torch.device) -> dict[str, Any]:
     """Create the networks of a co-training beside the student."""
     average = BasicUNet(3, 1, CLASSES, FEATURES).to(device)
-    return {"diffusion": teacher(teacher_features).to(device), "teacher": average, "aligned": False}
+    return {
+        "diffusion_teacher": teacher(teacher_features).to(device),
+        "teacher": average,
+        "aligned": False,
+    }
 
 
 def looked_up(data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
@@ -75,7 +79,7 @@ def looked_up(data: dict[str, Tensor], **more: Any) -> Callable[[], object]:
     scans = CoordinateDataset([{"image": image} for image in data["weak"]])
     cache = PseudoLabelCache(scans, SimpleInferer())
     device = data["weak"].device
-    cache.refresh(more["diffusion"], 1, 0, device)
+    cache.refresh(more["diffusion_teacher"], 1, 0, device)
     where = {
         "index": torch.arange(len(scans), device=device),
         "coordinates": torch.stack(

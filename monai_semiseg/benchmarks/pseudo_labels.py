@@ -62,7 +62,7 @@ def rows_of(
 def after_training(args: argparse.Namespace) -> list[list[Any]]:
     """Measure the teacher whose weights are given, by :func:`rows_of`."""
     workflow = open_training(args, {})
-    teacher = workflow.parser.get_parsed_content("teacher")
+    teacher = workflow.parser.get_parsed_content("diffusion_teacher")
     load_weights(teacher, args.weights, strict=True)
     if args.align:
         align(teacher, scans_of(args, workflow, "training"))
@@ -94,8 +94,8 @@ def over_training(args: argparse.Namespace) -> list[list[Any]]:
     workflow.initialize()
     get = workflow.parser.get_parsed_content
     trainer = get("train#trainer")  # first, so that networks are initialised in the usual order
-    teacher = get("teacher")
-    student = get("product")
+    teacher = get("diffusion_teacher")
+    student = get("exported_network")
     # A loader draws a seed, which would change the random numbers of the training.
     with torch.random.fork_rng():
         unlabelled = scans_of(args, workflow, "unlabeled")

@@ -58,7 +58,7 @@ def require_trust(code: Sequence[str], bundle: str | Path) -> None:
         raise ConfigError(
             f"{len(code)} pieces of foreign code would run, the first is {code[0]}",
             expected="a bundle of this project, or one that you trust",
-            remedy="read the list above, then say --trust",
+            remedy="read the list above, then pass --trust",
             path=bundle,
         )
 

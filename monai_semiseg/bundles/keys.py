@@ -20,6 +20,7 @@ from monai.bundle import (
     ReferenceResolver,
 )
 from monai.bundle.utils import ID_SEP_KEY, MACRO_KEY, MERGE_KEY, merge_kv
+from monai.transforms import MapTransform
 
 from monai_semiseg.errors import ConfigError
 
@@ -35,25 +36,27 @@ TRACKING = frozenset(
 
 @dataclass(frozen=True)
 class _Problem:
-    """Key without a place in the config.
+    """Unknown or misplaced key of a config.
 
     Attributes:
         key: its id.
         found: what is wrong with it.
         known: keys that could have been meant.
         remedy: what else to do.
+        expected: what should stand there.
     """
 
     key: str
     found: str
     known: Collection[str] = ()
     remedy: str = ""
+    expected: str = "a key of the bundle's config, or one that the config refers to"
 
 
 def merge_configs(files: Sequence[str | Path], settings: Mapping[str, Any]) -> Config:
-    """Merge configs and settings as MONAI does, and refuse every key that has no place.
+    """Merge configs and settings as MONAI does, and refuse every unknown key.
 
-    A key has a place if the first file has it, if it is a parameter of its ``_target_``, or if the
+    A key is known if the first file has it, if it is a parameter of its ``_target_``, or if the
     merged config refers to it (``@key``): so a method can add keys of its own. The content of plain
     data (``label_names``) is not checked.
 
@@ -115,7 +118,7 @@ def _raise(problem: _Problem, path: str | Path | None) -> None:
         remedy = f"did you mean {near[0]!r}?" if near else known
     raise ConfigError(
         problem.found,
-        expected="a key of the bundle's config, or one that the config refers to",
+        expected=problem.expected,
         remedy=remedy,
         path=path,
     )
@@ -210,6 +213,8 @@ def _is_used(key: str, used: frozenset[str]) -> bool:
 
 
 def _of_value(value: Any, base: Any, key: str, used: frozenset[str]) -> Iterator[_Problem]:
+    if isinstance(value, str) and not value.startswith(("$", "@", "%")):
+        yield from _of_text(value, base, key)
     if isinstance(value, list):
         for number, item in enumerate(value):
             old = base[number] if isinstance(base, list) and number < len(base) else None
@@ -226,6 +231,20 @@ def _of_value(value: Any, base: Any, key: str, used: frozenset[str]) -> Iterator
         return
     for name, item in value.items():
         yield from _of_value(item, old.get(name), f"{key}{ID_SEP_KEY}{name}", used)
+
+
+def _of_text(value: str, base: Any, key: str) -> Iterator[_Problem]:
+    """Refuse text for a number or a truth value: any text counts as true, even "false"."""
+    numbers = base if isinstance(base, list) and base else [base]
+    if isinstance(base, bool):
+        expected, remedy = "true or false", "write True or False, without quotes"
+    elif all(isinstance(number, int | float) for number in numbers):
+        expected = "numbers in a list" if isinstance(base, list) else "a number"
+        remedy = "write it without quotes, and small numbers as 1.0e-3 (YAML takes 1e-3 for text)"
+    else:
+        return
+    found = f"{key.replace(ID_SEP_KEY, '#')!r} is the text {value!r}"
+    yield _Problem(key, found, remedy=remedy, expected=expected)
 
 
 def _replaced(key: str, lost: str) -> _Problem:
@@ -289,6 +308,8 @@ def _constructors(found: Any) -> list[Callable[..., Any]]:
     """Return the functions that are called in turn as long as ``**settings`` are passed on."""
     if not inspect.isclass(found):
         return [found] if callable(found) else []
+    if issubclass(found, MapTransform):  # hands settings to what it wraps, not to its parents
+        return [found.__init__]
     classes = [kind for kind in found.__mro__ if kind is not object]
     if any("__new__" in vars(kind) for kind in classes):
         return []

@@ -44,28 +44,25 @@ def labelled_budget(text: str) -> float | None:
 def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
     from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.label_sections import read_label_scans, untrained_lines
+    from monai_semiseg.datasets.label_sections import section_scans, untrained_lines
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
     from monai_semiseg.datasets.valid_cases import valid_cases
 
-    dataset, left_out, notes = valid_cases(open_dataset(args.dataset))
-    code = report_left_out(left_out, notes)
+    valid = valid_cases(open_dataset(args.dataset))
+    code = report_left_out(valid.left_out, valid.notes)
     datalist = split(
-        dataset,
+        valid.dataset,
         labelled=args.labelled,
         test=args.test,
         validation=args.validation,
         seed=args.seed,
         test_seed=args.test_seed,
     )
-    scans, unread = read_label_scans(dataset, datalist)
-    for name, reason in unread.items():
-        say_aside(f"not read: {name}: {reason}")
-    for line in untrained_lines(scans, dataset.labels).values():
+    datalist["label_scans"] = section_scans(datalist, valid.voxels)
+    for line in untrained_lines(datalist["label_scans"], valid.dataset.labels).values():
         say_aside(line)
-    datalist["label_scans"] = scans
-    if left_out:
-        datalist["left_out"] = left_out
+    if valid.left_out:
+        datalist["left_out"] = valid.left_out
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     say(f"{args.output}: {counts}")

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     code = report_left_out(left_out)
     grid = _grid(args, dataset)
     index, count = parse_shard(args.shard)
-    specs = prepare_cells(grid, grid.cells, device=args.device)
+    specs = prepare_cells(grid, grid.cells, device=args.device, dataset=dataset)
     for source in args.completed:
         imported = import_completed_runs(specs, source)
         say_aside(f"results of {imported} cells imported from {source}")

@@ -10,11 +10,16 @@ MAX_CHANNELS = 16  # numbers from 0000 up to this one are channels; with more, t
 _NUMBER = re.compile(r"(?P<stem>.+)_(?P<channel>\d{4})")  # as nnU-Net names channels
 _SEPARATORS = re.compile(r"([ _.-]+)")
 _CONTRAST = re.compile(
-    r"t1(w|c|ce|gd|n|kw|km|post|pre)?|t2(w|f|flair|star|s)?|flair|pdw?|adc|dwi|swi|dce|mra|asl|bold"
-    r"|cbf|cbv|mtt|tmax|ct|cta|ctp|cbct|pet|suv|mri?",
+    r"t1(w|c|ce|gd|n|kw|km|post|pre|fs|map)?|t2(w|f|flair|star|s|fs|tse|map)?|flair|pd(w|fs)?|stir"
+    r"|mprage|vibe|adc|dwi|dti|hbv|swi|dce|mra|tof|asl|bold|water|fat|(in|out|opp|opposed)phase"
+    r"|magnitude|phase|cbf|cbv|mtt|tmax|ct|cta|ctp|cbct|ncct|cect|unenhanced|arterial|portal|venous"
+    r"|portovenous|delayed|pet|suv|mri?",
     re.IGNORECASE,
 )
-_ADDITION = re.compile(r"post|pre|gd|ce|contrast|km", re.IGNORECASE)  # after a contrast: T1_post
+# After a contrast: T1_post, T2_FLAIR, dwi_b1000.
+_ADDITION = re.compile(
+    rf"post|pre|gd|ce|contrast|km|fs|tse|space|map|b\d+|{_CONTRAST.pattern}", re.IGNORECASE
+)
 
 
 def split_number(name: str) -> tuple[str, str]:
@@ -62,7 +67,8 @@ def channel_groups(
     Args:
         names: file names without suffix.
         labelled: names of label maps without suffix. Numbered files that each have a label with
-            their own name are scans (``scan_0000``, ``scan_0001``), not channels.
+            their own name are scans (``scan_0000``, ``scan_0001``), not channels. Files whose names
+            continue the name of one label (``case_a``, ``case_b`` beside ``case``) are its channels.
 
     Returns:
         Stem -> channel -> name, of patients with two channels or more. ``case_0000`` alone is a
@@ -71,11 +77,25 @@ def channel_groups(
     names = list(names)
     numbered = _grouped((*split_number(name), name) for name in names if name not in labelled)
     groups = {stem: channels for stem, channels in numbered.items() if _are_numbers(channels)}
+    groups |= _beside_labels([name for name in names if name not in labelled], labelled, groups)
     taken: set[str] = set()
     for channels in groups.values():
         taken.update(channels.values())
     contrasts = _grouped((*split_contrast(name), name) for name in names if name not in taken)
     return groups | {stem: channels for stem, channels in contrasts.items() if len(channels) > 1}
+
+
+def _beside_labels(
+    names: Iterable[str], labelled: Collection[str], known: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """Files that go on behind the name of a label without a file of its own, two or more."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        ends = (match.start() for match in _SEPARATORS.finditer(name))
+        stems = [stem for end in ends if (stem := name[:end]) in labelled and stem not in known]
+        if stems:
+            found[stems[-1]][name[len(stems[-1]) :].strip(" _.-").lower()] = name
+    return {stem: channels for stem, channels in found.items() if len(channels) > 1}
 
 
 def _grouped(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, str]]:

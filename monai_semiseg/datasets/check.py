@@ -15,7 +15,7 @@ from monai_semiseg.datasets.check_report import CaseFacts, CheckReport, Finding
 from monai_semiseg.datasets.cross_checks import (
     absent_classes,
     duplicates,
-    invalid_labels,
+    note_invalid_labels,
     unlike_labelled,
     untrained_labels,
 )
@@ -58,14 +58,19 @@ def check_dataset(
         Finding("error", "E_LAYOUT", "", f"{file}: {problem}")
         for file, problem in dataset.problems.items()
     ]
+    if not dataset.cases and not findings:
+        findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
+    fault = note_invalid_labels(dataset, facts)
     for fact in facts:
         findings += fact.findings
+    if fault is not None:
+        findings.append(Finding("error", fault.code, "", fault.reason))
+    report = CheckReport(dataset, facts, findings, fault)
     findings += absent_classes(dataset, facts)
-    findings += invalid_labels(dataset, facts)
-    findings += untrained_labels(dataset, facts, datalist)
+    findings += untrained_labels(report, datalist)
     findings += unlike_labelled(facts, datalist)
     findings += duplicates(facts, datalist)
-    return CheckReport(dataset, facts, findings)
+    return report
 
 
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:

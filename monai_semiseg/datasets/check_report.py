@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import names_of
+from monai_semiseg.errors import LabelError
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,19 @@ class CaseFacts:
 
 @dataclass
 class CheckReport:
-    """Facts and findings of a whole dataset."""
+    """Facts and findings of a whole dataset.
+
+    Attributes:
+        dataset: the dataset that was checked.
+        cases: facts about every case.
+        findings: findings about all of them.
+        fault: error that keeps the whole dataset from being used; it is among the findings, too.
+    """
 
     dataset: ScanDataset
     cases: list[CaseFacts]
     findings: list[Finding]
+    fault: LabelError | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -61,6 +70,11 @@ class CheckReport:
         return names_of(
             self.dataset.labels, list(scans_per_label(fact.labels for fact in self.cases))
         )
+
+    @property
+    def voxels(self) -> dict[str, dict[int, int]]:
+        """Return label file -> number -> voxels."""
+        return {str(fact.case.label): fact.labels for fact in self.cases if fact.labels}
 
     def label_rows(self) -> list[dict[str, Any]]:
         """Return number, name, voxels, share of all voxels and scans of every label."""

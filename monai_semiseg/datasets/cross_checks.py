@@ -8,71 +8,67 @@ from typing import Any
 
 import numpy as np
 
-from monai_semiseg.datasets.check_report import CaseFacts, Finding
+from monai_semiseg.datasets.check_report import CaseFacts, CheckReport, Finding
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.geometry_statistics import min_max, size_differences
 from monai_semiseg.datasets.label_checks import invalid_label_files
-from monai_semiseg.datasets.label_sections import LABELLED, scans_per_label, untrained_lines
+from monai_semiseg.datasets.label_sections import scans_per_label, section_scans, untrained_lines
+from monai_semiseg.datasets.label_values import names_of
 from monai_semiseg.errors import LabelError
 
 
 def absent_classes(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> list[Finding]:
-    """Find declared classes that no label shows."""
+    """Find declared classes that no label shows, and the background if none does."""
     seen: set[int] = set()
     for fact in facts:
         seen.update(fact.labels)
     if not seen:
         return [Finding("warning", "W_UNLABELLED", "", "no scan has a label")]
     return [
-        Finding(
-            "warning", "W_ABSENT", "", f"class {index} ({name}) is declared, but no label shows it"
-        )
-        for index, name in dataset.labels.items()
+        Finding("warning", "W_ABSENT", "", f"no label shows class {index} ({name})")
+        for index, name in names_of(dataset.labels, sorted(seen)).items()
         if index not in seen
     ]
 
 
-def invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> list[Finding]:
-    """Find values that cannot be classes of the dataset, and those that only one scan shows."""
-    counts = {str(fact.case.label): fact.labels for fact in facts if fact.labels}
+def note_invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> LabelError | None:
+    """Note values that cannot be classes of the dataset with the cases that show them.
+
+    Returns:
+        The error that keeps the whole dataset from being used, or None.
+    """
+    fact_of = {str(fact.case.label): fact for fact in facts if fact.labels}
+    counts = {name: fact.labels for name, fact in fact_of.items()}
     try:
         invalid = invalid_label_files(dataset.labels, counts, dataset.root)
     except LabelError as error:
-        return [Finding("error", error.code, "", error.reason)]
-    findings = [Finding("error", error.code, "", error.reason) for error in invalid.values()]
-    valid = {name: of_file for name, of_file in counts.items() if name not in invalid}
-    return findings + (_rare_values(dataset, valid) if len(valid) > 3 else [])
+        return error
+    for name, cause in invalid.items():
+        fact_of[name].note("error", cause.code, cause.reason)
+    _note_rare_values(dataset, [fact for name, fact in fact_of.items() if name not in invalid])
+    return None
 
 
-def _rare_values(dataset: ScanDataset, counts: Mapping[str, Mapping[int, int]]) -> list[Finding]:
-    """Find values in one file only; undeclared ones beyond the others' range are errors."""
-    scans = scans_per_label(counts.values())
-    findings = []
-    for value in (value for value, number in scans.items() if number == 1 and value > 0):
-        file, of_file = next((name, one) for name, one in counts.items() if value in one)
-        text = f"value {value} occurs in {file} only ({of_file[value]} voxels)"
+def _note_rare_values(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> None:
+    """Note values in one file only; undeclared ones beyond the others' range are errors."""
+    scans = scans_per_label(fact.labels for fact in facts)
+    rare = [value for value, number in scans.items() if number == 1 and value > 0]
+    for value in rare if len(facts) > 3 else []:
+        fact = next(fact for fact in facts if value in fact.labels)
+        text = f"value {value} occurs in {fact.case.label} only ({fact.labels[value]} voxels)"
         if dataset.labels or value - 1 in scans:
-            findings.append(Finding("warning", "W_RARE", "", text))
-            continue
-        text += "; correct the file, or declare the value in dataset.json"
-        findings.append(Finding("error", "E_LABEL", "", text))
-    return findings
+            fact.note("warning", "W_RARE", text)
+        else:
+            text += "; correct the file, or declare the value in dataset.json"
+            fact.note("error", "E_LABEL", text)
 
 
-def untrained_labels(
-    dataset: ScanDataset, facts: Sequence[CaseFacts], datalist: Mapping[str, Any] | None
-) -> list[Finding]:
+def untrained_labels(report: CheckReport, datalist: Mapping[str, Any] | None) -> list[Finding]:
     """Find labels that no training scan of a split shows."""
     if datalist is None:
         return []
-    shown = {fact.case.image: fact.labels for fact in facts}
-    scans = {
-        part: scans_per_label(
-            shown.get(entry["image"], {}) for entry in datalist.get(part, []) if "label" in entry
-        )
-        for part in LABELLED
-    }
-    lines = untrained_lines(scans, dataset.labels).values()
+    scans = section_scans(datalist, report.voxels)
+    lines = untrained_lines(scans, report.dataset.labels).values()
     return [Finding("warning", "W_UNTRAINED", "", line) for line in lines]
 
 

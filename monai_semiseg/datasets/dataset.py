@@ -108,11 +108,26 @@ def _from_json(root: Path) -> ScanDataset:
     for name in chain.from_iterable(layout.pairs):
         if name and not (root / name).exists():
             layout.problems[name] = "listed in dataset.json, but does not exist"
+    _note_shared_labels(layout)
     labelled = sum(label is not None for _, label in layout.pairs)
     if description.labelled is not None and description.labelled != labelled:
         found = f"numTraining is {description.labelled}, {labelled} scans have a label"
         layout.problems["dataset.json"] = found
     return _dataset(root, layout, description)
+
+
+def _note_shared_labels(layout: _Layout) -> None:
+    """Note images that are listed with one label: contrasts that a split would separate."""
+    images: dict[str, set[str]] = {}
+    for image, label in layout.pairs:
+        if label is not None:
+            images.setdefault(label, set()).add(image)
+    for label, several in images.items():
+        if len(several) > 1:
+            layout.patients += 1
+            names = [Path(name).name for name in several]
+            fault = channel_fault(case_stem(Path(label).name), names)
+            layout.unread |= dict.fromkeys(several, fault)
 
 
 def _dataset(root: Path, layout: _Layout, description: Description) -> ScanDataset:
@@ -121,6 +136,8 @@ def _dataset(root: Path, layout: _Layout, description: Description) -> ScanDatas
     unread = dict(layout.unread)
     for image, label in layout.pairs:
         case_id = case_stem(Path(image).name)
+        if image in unread:
+            continue
         if picture := _picture(root / image):
             unread[image] = f"a {picture} picture (2-D)"
         elif case_id in cases:
@@ -144,7 +161,7 @@ def _dataset(root: Path, layout: _Layout, description: Description) -> ScanDatas
 
 def _refuse(root: Path, unread: Mapping[str, str]) -> None:
     """Refuse a folder with mostly channels or pictures."""
-    kinds = Counter(text.partition(" of ")[0] for text in unread.values()).most_common(4)
+    kinds = Counter(" of ".join(text.split(" of ")[:2]) for text in unread.values()).most_common(4)
     first, text = next(iter(sorted(unread.items())))
     counts = ", ".join(f"{count} x {kind}" for kind, count in kinds)
     raise ConfigError(

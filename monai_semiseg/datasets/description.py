@@ -74,7 +74,7 @@ def _decathlon(content: dict[str, Any], root: Path) -> Description:
     text = modality if isinstance(modality, str) else ", ".join(map(str, dict(modality).values()))
     pairs = [
         (
-            _image_on_disk(root, _on_disk(root, str(entry["image"]))),
+            _image_on_disk(root, _on_disk(root, str(_only(entry["image"], root)))),
             _on_disk(root, str(entry["label"])) if entry.get("label") else None,
         )
         for entry in training
@@ -109,7 +109,14 @@ def _nnunet_v2(content: dict[str, Any], root: Path) -> Description:
     )
 
 
-def _only(images: list[Any], root: Path) -> Any:
+def _only(images: Any, root: Path) -> Any:
+    """The one image of a case; MONAI and nnU-Net list the files of several channels.
+
+    Raises:
+        ConfigError: If there are more, or none.
+    """
+    if not isinstance(images, list | tuple):
+        return images
     if len(images) != 1:
         raise ConfigError(
             f"{len(images)} images in one case ({', '.join(map(str, images))})",
@@ -138,9 +145,9 @@ def _on_disk(root: Path, name: str) -> str:
     Raises:
         ConfigError: If it begins with a Windows drive.
     """
-    if "\\" not in name or (root / name).exists():
+    if (root / name).exists():
         return Path(name).as_posix()
-    if re.match(r"[A-Za-z]:|\\\\", name):
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", name):
         raise ConfigError(
             f"a path on a Windows drive ({name})",
             expected="paths relative to the folder of dataset.json",

@@ -164,6 +164,8 @@ def _inspect_archive(root: Path, base: Path, file: Path, found: FoundCases, bar:
     except InputError as error:
         return [(root, stem, Case("", (file,), file, "zip", fault=error))]
     inner = _inspect_files(root, folder, list(files_under(folder)), found, bar)
+    if not inner:
+        return [(root, file, Skipped(file, "an empty archive"))]
     return [
         (root, stem / name.relative_to(folder), _as_in_archive(row, file, folder))
         for _, name, row in inner

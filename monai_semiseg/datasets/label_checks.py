@@ -92,6 +92,7 @@ def require_classes(
             (255 beside 1, 2, ...) or like grey levels.
     """
     require_no_ignore(labels, path)
+    _require_background(labels, path)
     found = sorted(set().union(*counts.values()) - {0})
     if labels or not found:
         return
@@ -162,3 +163,15 @@ def _counted(counts: Mapping[int, int]) -> str:
     text = ", ".join(f"{value} ({count} voxels)" for value, count in some)
     rest = len(counts) - len(some)
     return f"{text} and {rest} more" if rest else text
+
+
+def _require_background(labels: Mapping[int, str], path: str | Path) -> None:
+    """Refuse a background that is not 0: it would be a class of its own, beside an unused 0."""
+    for value, name in labels.items():
+        if value != 0 and 0 not in labels and str(name).strip().lower() == "background":
+            raise LabelError(
+                f"label {value} is called {name!r}, and 0 is not declared",
+                expected="0 for the background",
+                remedy="write label maps with 0 there, or declare what 0 is",
+                path=path,
+            )

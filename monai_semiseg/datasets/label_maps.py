@@ -14,9 +14,15 @@ from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import collect_warnings
 
 _WORDS = re.compile(
-    r"d?segs?|segmentations?|masks?|labels?|gt|rois?|lesions?|a?seg|a?parc|annotations?", re.I
+    r"d?segs?|segmentations?|segmentierung(en)?|masken?|masks?|labels?|labelmaps?|lbl|lab|gt"
+    r"|rois?|lesions?|tumou?rs?|[gcp]tv|a?seg|(a|wm)?parc|atlas|parcellations?|annotations?"
+    r"|probseg|uncertainty",
+    re.I,
 )
-_FOLDERS = re.compile(r"labels?(tr|ts)?|masks?|segs?|segmentations?|derivatives|gt", re.I)
+_FOLDERS = re.compile(
+    r"(.*[ _.-])?(labels?(tr|ts)?|masks?|segs?|segmentations?|annotations?)|derivatives|gt", re.I
+)
+_SHARES = re.compile(r"probseg|uncertainty", re.I)  # maps of values from 0 to 1
 FEW_VALUES = 2500  # FreeSurfer's atlases name labels up to 2035
 _PLAIN = 8  # with so few values, it is a label map without further tests
 _SAMPLE = 10_000
@@ -36,9 +42,12 @@ def is_label_map(path: Path) -> bool:
     """Return True if a file's voxels are those of a label map; False if it cannot be read."""
     try:
         with collect_warnings():
-            return looks_like_labels(read_scan(path).array)
+            array = read_scan(path).array
     except InputError:
         return False
+    if _SHARES.search(path.name) and array.min() >= 0 and array.max() <= 1:
+        return True
+    return looks_like_labels(array)
 
 
 def looks_like_labels(array: NDArray[Any]) -> bool:

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
-
-from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.datasets.label_checks import count_values, whole_labels
-from monai_semiseg.errors import InputError
-from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collect_warnings
 
 LABELLED = ("training", "validation", "test")
 
@@ -27,39 +17,21 @@ def scans_per_label(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
     return {value: seen[value] for value in sorted(seen)}
 
 
-def read_label_scans(
-    dataset: ScanDataset, datalist: Mapping[str, Any], *, workers: int = 4, progress: bool = True
-) -> tuple[dict[str, dict[int, int]], dict[str, str]]:
-    """Read the labels of a split.
+def section_scans(
+    datalist: Mapping[str, Any], voxels: Mapping[str, Mapping[int, int]]
+) -> dict[str, dict[int, int]]:
+    """Return section -> number -> labelled scans of a split that show it.
 
-    Returns:
-        Section -> number -> scans that show it; and label file -> reason why it cannot be read.
+    Args:
+        datalist: the split.
+        voxels: label file -> number -> voxels; files that are not there show nothing.
     """
-    names: list[tuple[str, str]] = []
-    for part in LABELLED:
-        names += [(part, entry["label"]) for entry in datalist[part] if "label" in entry]
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = pool.map(lambda pair: _counts_in(dataset.root / pair[1]), names)
-        bar = tqdm(
-            jobs, "Reading labels", len(names), disable=None if progress else True, unit="scan"
+    return {
+        part: scans_per_label(
+            voxels.get(entry["label"], {}) for entry in datalist.get(part, []) if "label" in entry
         )
-        results = list(bar)
-    counts: dict[str, list[dict[int, int]]] = {part: [] for part in LABELLED}
-    unread = {}
-    for (part, name), result in zip(names, results, strict=True):
-        if isinstance(result, InputError):
-            unread[name] = result.reason
-        else:
-            counts[part].append(result)
-    return {part: scans_per_label(of_part) for part, of_part in counts.items()}, unread
-
-
-def _counts_in(path: Path) -> dict[int, int] | InputError:
-    try:
-        with collect_warnings():
-            return count_values(whole_labels(read_scan(path).array, path))
-    except InputError as error:
-        return error
+        for part in LABELLED
+    }
 
 
 def untrained_lines(
@@ -100,8 +72,8 @@ def untrained_warnings(
     if not shown:
         return []
     lines = untrained_lines({**noted, "training": shown}, names)
-    for value in (value for value in names if value not in {0, *shown, *lines}):
-        lines[value] = f"label {value} ({names[value]}) is declared, but no training scan shows it"
+    for value in (value for value in names if value not in {*shown, *lines}):
+        lines[value] = f"label {value} ({names[value]}): no training scan shows it"
     return [lines[value] for value in sorted(lines)]
 
 

@@ -28,6 +28,8 @@ _LEFT = re.compile(
     |stang(a|ul)?|bal|sol|lijev[aio]                  # Romanian, Hungarian, Turkish, Croatian
     |лев(ыи|ая|ое|ого|ои|ому|ым|ом|ую|ые|ых)|лів(ии|а|е|ого|оі)|ляв[ао]?  # Slavic, Cyrillic
     |αριστερ(ος|η|ο|ου|ης|α)                          # Greek
+    |trai|kiri                                        # Vietnamese, Indonesian
+    |lul|lll|lv|left(?!over)\w{4,}|\w{4,}(?<!c)left   # lobes, ventricle; run together
     """,
     re.VERBOSE,
 )
@@ -46,12 +48,28 @@ _RIGHT = re.compile(
     |drept|dreapta|dreptul|jobb|sag|desn[aio]
     |прав(ыи|ая|ое|ого|ои|ому|ым|ом|ую|ые|ых|ии|а|е|оі)|десен|дясн[ао]
     |δεξι(ος|α|ο|ου|ας)
+    |phai|kanan
+    |rul|rml|rll|rv|right\w{4,}|\w{4,}(?<!b)right
     """,
     re.VERBOSE,
 )
 # Signs of scripts without spaces between words, and first syllables of longer words.
-_LEFT_SIGNS = ("左", "왼", "좌측")
-_RIGHT_SIGNS = ("右", "오른", "우측")
+_LEFT_SIGNS = ("左", "왼", "좌측", "أيسر", "ايسر", "يسر", "يسار", "چپ", "שמאל", "बाय", "बाएं", "ซ้าย")
+_RIGHT_SIGNS = (
+    "右",
+    "오른",
+    "우측",
+    "أيمن",
+    "ايمن",
+    "يمن",
+    "يمين",
+    "راست",
+    "ימני",
+    "ימין",
+    "दाय",
+    "दाएं",
+    "ขวา",
+)
 # Single letters that mean sides only as a pair: French, Spanish, Portuguese, Italian and Latin.
 _LETTER_PAIRS = ({"g", "d"}, {"i", "d"}, {"e", "d"}, {"s", "d"})
 _NAMELESS = re.compile(

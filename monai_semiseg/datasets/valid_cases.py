@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import ScanDataset
@@ -10,22 +10,36 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 
 
-def valid_cases(
-    dataset: ScanDataset, *, progress: bool = True
-) -> tuple[ScanDataset, dict[str, str], list[str]]:
+@dataclass(frozen=True)
+class ValidCases:
+    """The valid part of a dataset.
+
+    Attributes:
+        dataset: the dataset without the cases that ``check`` calls errors.
+        left_out: case or file -> reason why it is left out.
+        notes: warnings about the valid cases.
+        voxels: label file -> number -> voxels.
+    """
+
+    dataset: ScanDataset
+    left_out: dict[str, str]
+    notes: list[str]
+    voxels: dict[str, dict[int, int]]
+
+
+def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
     """Read a whole dataset and select its valid cases.
 
     Reading headers would be faster, but a truncated file, or one with NaN or undeclared labels, may
     have a valid header.
 
-    Returns:
-        The dataset of the valid cases, case or file -> reason for the others, and the warnings
-        about the valid ones.
-
     Raises:
         ConfigError: If nothing is left.
+        LabelError: If the labels as a whole cannot be classes (grey levels, ``ignore``).
     """
     report = check_dataset(dataset, progress=progress)
+    if report.fault is not None:
+        raise report.fault
     left_out = {
         printable(str(file)): printable(str(reason)) for file, reason in dataset.problems.items()
     }
@@ -46,4 +60,4 @@ def valid_cases(
             remedy="run monai-semiseg check",
             path=dataset.root,
         )
-    return replace(dataset, cases=valid), left_out, notes
+    return ValidCases(replace(dataset, cases=valid), left_out, notes, report.voxels)

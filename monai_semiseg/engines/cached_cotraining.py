@@ -132,10 +132,10 @@ class CachedDiffusionCoTrainer(DiffusionCoTrainer):
         iteration = self.state.iteration
         if (iteration - 1) % self.refresh_every == 0:
             device = torch.device(self.state.device)
-            self.cache.refresh(self.diffusion, self.rounds, iteration, device)
+            self.cache.refresh(self.diffusion_teacher, self.rounds, iteration, device)
         indices = unlabelled(batch, "index")
         target, agreement = self.cache.look_up(indices, unlabelled(batch, "coordinates"))
         seen: list[Tensor] = []
         if rebuilds:
-            _, seen = self.diffusion.rounds(unlabelled(batch, "weak"), self.rounds)
+            _, seen = self.diffusion_teacher.rounds(unlabelled(batch, "weak"), self.rounds)
         return target, agreement, seen

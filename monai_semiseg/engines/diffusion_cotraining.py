@@ -49,8 +49,8 @@ class DiffusionCoTrainer(TeacherTrainer):
     in unlabelled ones: Bai et al., Bidirectional copy-paste (CVPR 2023).
 
     Args:
-        diffusion: M and G; if their weights are from an unsupervised stage, ``aligned`` has to be
-            true.
+        diffusion_teacher: M and G; if their weights are from an unsupervised stage, ``aligned`` has
+            to be true.
         rounds: R.
         rounds_every: iterations from one use of rounds (and step of G) to the next; those between
             have ``p = p_0``.
@@ -75,7 +75,7 @@ class DiffusionCoTrainer(TeacherTrainer):
     def __init__(
         self,
         *,
-        diffusion: DiffusionTeacher,
+        diffusion_teacher: DiffusionTeacher,
         rounds: int = 1,
         rounds_every: int = 1,
         agreement: bool = True,
@@ -100,7 +100,7 @@ class DiffusionCoTrainer(TeacherTrainer):
                 expected="at least 0, 1 and 1",
             )
         super().__init__(**settings)
-        self.diffusion = diffusion
+        self.diffusion_teacher = diffusion_teacher
         self.rounds = rounds
         self.rounds_every = rounds_every
         self.agreement = agreement
@@ -121,7 +121,7 @@ class DiffusionCoTrainer(TeacherTrainer):
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the supervised loss of S, M and G, and the loss of S and M against each other."""
-        self.diffusion.train()
+        self.diffusion_teacher.train()
         weak, strong = unlabelled(batch, "weak"), unlabelled(batch, "strong")
         rebuilds = self.rounds > 0 and self.state.iteration % self.rounds_every == 0
         target, agreement, seen = self.pseudo_labels(batch, rebuilds)
@@ -129,7 +129,7 @@ class DiffusionCoTrainer(TeacherTrainer):
         for_student = torch.lerp(target, own, self.own_share)
         for_teacher = torch.lerp(own, target, self.own_share)
         weight = agreement if self.agreement else torch.ones_like(agreement)
-        truth = one_hot(batch[Keys.LABEL], self.diffusion.classes)
+        truth = one_hot(batch[Keys.LABEL], self.diffusion_teacher.classes)
         free = (strong, for_student, for_teacher, weight)
         images, student_target, teacher_target, weight = self._mixed(batch[Keys.IMAGE], truth, free)
         supervised, student = self._student(batch, images, student_target, weight)
@@ -141,7 +141,7 @@ class DiffusionCoTrainer(TeacherTrainer):
         supervised = supervised + known
         if rebuilds:
             images = torch.cat([batch[Keys.IMAGE], weak])
-            rebuilt = self.diffusion.image_loss(images, torch.cat([truth, target]))
+            rebuilt = self.diffusion_teacher.image_loss(images, torch.cat([truth, target]))
             supervised = supervised + self.reconstruction_weight * rebuilt
         return supervised, student + cross
 
@@ -153,7 +153,7 @@ class DiffusionCoTrainer(TeacherTrainer):
         There is no ``x_j`` where nothing is rebuilt.
         """
         rounds = self.rounds if rebuilds else 0
-        masks, seen = self.diffusion.rounds(unlabelled(batch, "weak"), rounds)
+        masks, seen = self.diffusion_teacher.rounds(unlabelled(batch, "weak"), rounds)
         target, agreement = aggregated(masks)
         return target, agreement, seen
 
@@ -182,11 +182,11 @@ class DiffusionCoTrainer(TeacherTrainer):
     ) -> tuple[Tensor, Tensor]:
         """Compute M's loss against the labels, and against weighted targets on further images."""
         free = torch.cat([images for images, _, _ in examples])
-        fresh = self.diffusion.start(batch[Keys.IMAGE])
-        noisy, timesteps = self.diffusion.training_start(fresh, lambda _: truth)
-        last = torch.full((len(free),), self.diffusion.last, device=free.device)
-        logits = self.diffusion.mask_logits(
-            torch.cat([noisy, self.diffusion.start(free)]),
+        fresh = self.diffusion_teacher.start(batch[Keys.IMAGE])
+        noisy, timesteps = self.diffusion_teacher.training_start(fresh, lambda _: truth)
+        last = torch.full((len(free),), self.diffusion_teacher.last, device=free.device)
+        logits = self.diffusion_teacher.mask_logits(
+            torch.cat([noisy, self.diffusion_teacher.start(free)]),
             torch.cat([batch[Keys.IMAGE], free]),
             torch.cat([timesteps, last]),
         )
@@ -205,14 +205,14 @@ class DiffusionCoTrainer(TeacherTrainer):
         for number, batch in enumerate(self.data_loader):
             if number == self.alignment_batches:
                 break
-            probabilities = self.diffusion.sample(batch[Keys.IMAGE].to(device))
+            probabilities = self.diffusion_teacher.sample(batch[Keys.IMAGE].to(device))
             found = confusion(probabilities, batch[Keys.LABEL].to(device))
             counts = found if number == 0 else counts + found
         if dist.is_available() and dist.is_initialized():
             counts = counts.to(device)
             dist.all_reduce(counts)
         order, dice = best_order(counts.cpu())
-        reorder_classes(self.diffusion, order)
+        reorder_classes(self.diffusion_teacher, order)
         logger.info(
             "the teacher's classes %s are labels %s, Dice %s",
             order,

@@ -169,7 +169,7 @@ class TrainingCheckpoint:
             raise CheckpointError(
                 f"belongs to another training: {differ}",
                 expected="the data list, plan, config and method that it was started with",
-                remedy="resume with these, choose another ckpt_dir, or say --resume_anyway True",
+                remedy="resume with these, choose another ckpt_dir, or set --resume_anyway True",
                 path=file,
             )
 

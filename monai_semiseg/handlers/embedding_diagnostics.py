@@ -151,10 +151,10 @@ def _rows(view: Tensor) -> Tensor:
     return view.flatten(2).movedim(1, -1).flatten(0, 1) if view.ndim > 2 else view
 
 
-def _save(picture: Tensor, path: Path) -> None:
+def _save(colours: Tensor, path: Path) -> None:
     from PIL import Image
 
-    pixels = (picture * 255).round().to(torch.uint8).numpy()
+    pixels = (colours * 255).round().to(torch.uint8).numpy()
     size = (pixels.shape[1] * 6, pixels.shape[0] * 6)
     image = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
     with atomic_path(path) as part:

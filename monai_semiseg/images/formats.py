@@ -33,13 +33,16 @@ _PICTURES = (  # first bytes, kind
     (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
 )
 
 
 def picture_kind(path: Path) -> str:
     """Return the format of a 2-D picture (``PNG``, ``JPEG``, ...) by its first bytes, or empty."""
     with path.open("rb") as stream:
-        head = stream.read(8)
+        head = stream.read(12)
+    if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
+        return "WebP"
     return next((kind for magic, kind in _PICTURES if head.startswith(magic)), "")
 
 

@@ -99,7 +99,9 @@ def spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
         raise DimensionError(
             f"{len(kept)}-D, shape {'x'.join(map(str, shape))}",
             expected="one 3-D volume",
-            remedy="extract one volume (a time point, an echo) into a file of its own",
+            remedy="extract one volume (a time point, an echo) into a file of its own"
+            if len(kept) > 3
+            else "leave it out; 2-D images are not read yet",
             path=path,
         )
     if min(kept) < 1:

@@ -47,7 +47,7 @@ def refuse_other_run(folder: Path, manifest: RunManifest) -> None:
         raise ConfigError(
             "holds the results of another run",
             expected="a new or empty folder",
-            remedy="choose another folder, or say --overwrite",
+            remedy="choose another folder, or use --overwrite",
             path=folder,
         )
 
@@ -63,7 +63,7 @@ def refuse_masks(masks: Iterable[Path]) -> None:
             raise ConfigError(
                 "exists",
                 expected="an output folder without masks of these scans",
-                remedy="choose another folder, or say --overwrite",
+                remedy="choose another folder, or use --overwrite",
                 path=mask,
             )
 

@@ -80,13 +80,21 @@ def stage_identity(stage: Stage) -> dict[str, Any]:
     }
 
 
-def prepare_cells(grid: Grid, cells: Sequence[Cell], *, device: str = "auto") -> list[CellSpec]:
+def prepare_cells(
+    grid: Grid, cells: Sequence[Cell], *, device: str = "auto", dataset: ScanDataset | None = None
+) -> list[CellSpec]:
     """Write a datalist and a plan for every budget and seed; return the cells with their files.
 
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
+
+    Args:
+        grid: the study.
+        cells: some of its cells.
+        device: that cells run on.
+        dataset: sound cases of the grid's dataset; None looks for them.
     """
-    # The command line has named the cases that do not fit.
-    dataset, _ = without_grid_mismatches(open_dataset(grid.dataset))
+    if dataset is None:
+        dataset, _ = without_grid_mismatches(open_dataset(grid.dataset))
     specs = []
     for cell in cells:
         folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"

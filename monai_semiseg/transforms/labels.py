@@ -69,8 +69,7 @@ class CheckLabeld(MapTransform):
         """
         item = dict(data)
         for key in self.key_iterator(item):
-            if item[key].ndim == 4:  # a channel and three axes
-                require_depth(item[key].shape[1:], _file_of(item[key]))
+            _require_volume(item[key])
             values = torch.unique(torch.as_tensor(item[key]))
             whole = values.round()
             known = torch.isin(whole.double(), torch.as_tensor(self.values).double())
@@ -132,10 +131,12 @@ class CheckReferenceLabeld(MapTransform):
         """Check, and return the item with whole numbers.
 
         Raises:
+            DimensionError: If the label map is a single slice.
             LabelError: If a value is not whole (to 0.001), not declared, or not a class.
         """
         item = dict(data)
         for key in self.key_iterator(item):
+            _require_volume(item[key])
             path = str(getattr(item[key], "meta", {}).get("filename_or_obj", ""))
             labels = whole_labels(np.asarray(torch.as_tensor(item[key])), path)
             counts = count_values(labels)
@@ -146,9 +147,11 @@ class CheckReferenceLabeld(MapTransform):
         return item
 
 
-def _file_of(label: Any) -> Path | None:
-    name = getattr(label, "meta", {}).get("filename_or_obj")
-    return None if name is None else Path(name)
+def _require_volume(label: Any) -> None:
+    """Refuse a single slice among label maps of a channel and three axes."""
+    if label.ndim == 4:
+        name = getattr(label, "meta", {}).get("filename_or_obj")
+        require_depth(label.shape[1:], None if name is None else Path(name))
 
 
 def with_background(foreground: torch.Tensor) -> torch.Tensor:

@@ -221,13 +221,13 @@ def test_training_differs_from_the_baselines_in_what_the_method_needs(raw: Raw) 
         "iterations",
         "sampling_steps",
         "teacher_features",
-        "average_def",
-        "average",
-        "teacher_def",
-        "teacher",
+        "ema_network_def",
+        "ema_network",
+        "diffusion_teacher_def",
+        "diffusion_teacher",
         "optimizer",
         "train",
-        "average_momentum",
+        "ema_momentum",
         "teacher_momentum",
     }
     inner = {key for key in ours["train"] if ours["train"][key] != theirs["train"][key]}

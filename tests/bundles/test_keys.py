@@ -51,6 +51,27 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a parent": ("inference", "inferrer#overlap: 0.5", "did you mean 'inferer'"),
     "a parent, further in": ("train", "train#trainr#amp: true", "did you mean 'trainer'"),
     "an item": ("train", "train#handlers#99#log_dir: x", "unknown setting"),
+    "a parameter of a transform": (
+        "inference",
+        "preprocessing#transforms#3#pixdims: [1, 1, 1]",
+        "Spacingd has no parameter[^$]*did you mean 'pixdim'",
+    ),
+    "text for a number": (
+        "inference",
+        "overlap: a lot",
+        "'overlap' is the text 'a lot'[^$]*a number",
+    ),
+    "a number that YAML takes for text": ("train", "learning_rate: 1e-3", r"write[^$]*1\.0e-3"),
+    "text for numbers": (
+        "inference",
+        "patch_size: big",
+        "'patch_size' is the text[^$]*numbers in a",
+    ),
+    "text for a truth value": (
+        "inference",
+        "sides: 'false'",
+        "'sides' is the text[^$]*True or False",
+    ),
     "a nested mapping": ("inference", "inferer: {overlap: 0.3}", r"write 'inferer#KEY: value'"),
     "a nested section": ("train", "train: {sampler: 3}", r"'train' is replaced as a whole"),
     "nothing": ("inference", "# a comment", "is empty"),
@@ -102,6 +123,20 @@ def test_an_override_of_a_workflow_that_monai_builds() -> None:
     with pytest.raises(RuntimeError) as caught:
         ConfigWorkflow(str(INFERENCE), logging_file=False, overlpa=0.25).initialize()
     assert "did you mean 'overlap'" in str(root_cause(caught.value))
+
+
+def test_words_for_false_are_not_obeyed_as_true() -> None:
+    """``--overwrite no`` on the command line of MONAI is text, and any text counts as true."""
+    with pytest.raises(RuntimeError) as caught:
+        ConfigWorkflow(str(INFERENCE), logging_file=False, overwrite="no").initialize()
+    assert "'overwrite' is the text 'no'" in str(root_cause(caught.value))
+
+
+def test_a_transform_may_hand_settings_on() -> None:
+    """A key ``nonfinite`` of ``LoadImaged`` is its reader's."""
+    reader = {"preprocessing#transforms#0#nonfinite": 0.0}
+    config = merge_configs([INFERENCE], reader)
+    assert config["preprocessing"]["transforms"][0]["nonfinite"] == 0.0
 
 
 @pytest.mark.parametrize("form", ["plan", "config", "set", "nested set"])

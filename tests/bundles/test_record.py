@@ -85,7 +85,7 @@ def test_another_preprocessing_is_refused(
         assert isinstance(cause, ConfigError) and cause.exit_code == 2, other
         key = next(iter(other))
         name = "orientation" if "{}" in key else key.split("#")[0]
-        assert re.search(rf"otherwise: .*\b{name}\S* was .*, now", cause.found), cause
+        assert re.search(rf"other settings: .*\b{name}\S* was .*, now", cause.found), cause
         assert ("; " in cause.found) == (name in ("label_names", "out_channels", "intensity"))
         assert "--plan" in cause.remedy
         assert len(str(cause).splitlines()) <= 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import GeometryError, root_cause
+from monai_semiseg.images.grid import Grid
+from monai_semiseg.images.scan import read_grid
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
@@ -187,15 +190,28 @@ def test_the_workflow_leaves_with_3(
 
 
 def test_a_study_splits_the_sound_cases(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """It reads headers, once; files that are no cases are named as well."""
+    for name, folder in (("flat", "images"), ("orphan", "labels"), ("flat", "labels")):
+        save(dataset / folder / f"{name}.nii.gz", np.zeros((20, 18, 1), np.uint8))
+    read = Counter[str]()
+
+    def counting(source: Path) -> Grid:
+        read[str(source)] += 1
+        return read_grid(source)
+
+    monkeypatch.setattr("monai_semiseg.datasets.grids.read_grid", counting)
     command = ["study", str(dataset), "--output", str(tmp_path / "study"), "--bundle", str(BUNDLE)]
     command += ["--methods", "supervised", "--labelled", "all", "--seeds", "0", "--test", "2"]
     main([*command, "--dry_run"])
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
-    assert [line.split(": ")[1] for line in said] == [
-        name for name in BAD if name != "cut"
-    ]  # a study reads headers
+    named = {line.split(": ")[1] for line in said}
+    assert named == {"labels/orphan.nii.gz", "flat", *BAD} - {"cut"}
+    assert set(read.values()) == {1}
     (written,) = (tmp_path / "study" / "splits").glob("*/datalist.json")
     content = load_datalist(written)
     assert len(content["training"]) + len(content["validation"]) == len(SOUND) + 1 - 2

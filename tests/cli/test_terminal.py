@@ -21,7 +21,9 @@ def harmless(text: str) -> bool:
 
 def test_check_and_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "images").mkdir()
-    nib.save(nib.Nifti1Image(np.eye(8)[None], np.eye(4)), tmp_path / "images" / "good.nii")
+    nib.save(
+        nib.Nifti1Image(np.eye(8)[None].repeat(4, 0), np.eye(4)), tmp_path / "images" / "good.nii"
+    )
     (tmp_path / "images" / HOSTILE).write_bytes(b"no scan")
     assert main(["check", str(tmp_path)]) == 2
     assert main(["plan", str(tmp_path), "--output", str(tmp_path / "plan.yaml")]) == 3

@@ -21,6 +21,17 @@ WORDS = [
     "SWI",
     "CT",
     "PET",
+    "PDfs",
+    "T2tse",
+    "STIR",
+    "MPRAGE",
+    "hbv",
+    "water",
+    "fat",
+    "inphase",
+    "arterial",
+    "venous",
+    "delayed",
 ]
 
 
@@ -54,6 +65,9 @@ def test_other_words_are_names(name: str) -> None:
         (["T1_0001", "FLAIR_0001", "T1_0002"], {"0001": ["flair", "t1"]}),
         (["c", "c_T1"], {"c": ["", "t1"]}),
         (["c_T1", "d_FLAIR"], {}),
+        (["c_T1", "c_T2_FLAIR", "c_T2_space"], {"c": ["t1", "t2_flair", "t2_space"]}),
+        (["c_dwi_b50", "c_dwi_b1000"], {"c": ["dwi_b1000", "dwi_b50"]}),
+        (["c_portal_venous", "c_arterial"], {"c": ["arterial", "portal_venous"]}),
     ],
 )
 def test_groups(names: list[str], groups: dict[str, list[str]]) -> None:
@@ -66,6 +80,25 @@ def test_numbers_with_a_label_of_their_own_are_scans() -> None:
     names = ["c_0000", "c_0001"]
     assert channel_groups(names, labelled=names) == {}
     assert list(channel_groups(names, labelled=["c"])) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("names", "labelled", "groups"),
+    [
+        (["c_foo", "c_bar", "d_foo"], ["c", "d"], {"c": ["bar", "foo"]}),
+        (["c_0001", "c_0002"], ["c"], {"c": ["0001", "0002"]}),  # numbered from 1
+        (["c_adc", "c_t2w", "c_x"], ["c"], {"c": ["adc", "t2w", "x"]}),
+        (["c_1_a", "c_1_b", "c_2_a"], ["c", "c_1", "c_2"], {"c_1": ["a", "b"]}),
+        (["c_1", "c_2"], ["c", "c_1", "c_2"], {}),  # each has its own
+        (["call", "cell"], ["c"], {}),
+    ],
+)
+def test_names_that_go_on_behind_a_labels_are_its_channels(
+    names: list[str], labelled: list[str], groups: dict[str, list[str]]
+) -> None:
+    """Whatever the word, none of which any list knows."""
+    found = channel_groups(names, labelled)
+    assert {stem: sorted(channels) for stem, channels in found.items()} == groups
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,33 @@ def test_nnunet_v2_refused(nnunet: Path, change: dict[str, Any], words: str) -> 
         open_dataset(nnunet)
 
 
+def test_channels_that_the_decathlon_lists(scan: Any, tmp_path: Path) -> None:
+    """In one entry, as MONAI loads them, or in an entry each with the label of all."""
+    for name in ("a_T1", "a_foo", "b", "c"):
+        scan(f"i/{name}.nii")
+        scan(f"l/{name[0]}.nii")
+    label = {"label": "l/a.nii"}
+    one = {"image": ["i/a_T1.nii", "i/a_foo.nii"], **label}
+    describe(tmp_path, {"training": [one]})
+    with pytest.raises(ConfigError, match="2 images in one case"):
+        open_dataset(tmp_path)
+    each = [{"image": image, **label} for image in one["image"]]
+    describe(tmp_path, {"training": each})
+    with pytest.raises(ConfigError, match="2 x one of 2 channels"):
+        open_dataset(tmp_path)
+    others = [{"image": ["i/b.nii"], "label": "l/b.nii"}, {"image": "i/c.nii"}]
+    describe(tmp_path, {"training": [*each, *others]})
+    assert {*pairs(tmp_path)} == {"b", "c"}
+    what = "one of 2 channels of a (a_T1.nii, a_foo.nii); not read yet"
+    assert open_dataset(tmp_path).problems == dict.fromkeys(one["image"], what)
+
+
+def test_a_folder_without_a_scan_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for verb in (["check"], ["split", "--labelled", "1"], ["plan"]):
+        assert main([*verb, str(tmp_path)]) == 2
+
+
 def test_nnunet_v1_leaves_the_channel_out(nnunet: Path) -> None:
     entry = {"image": "./imagesTr/c0.nii.gz", "label": "./labelsTr/c0.nii.gz"}
     describe(nnunet, {"labels": {"0": "background"}, "training": [entry]})
@@ -115,9 +142,10 @@ def test_windows_paths(scan: Any, tmp_path: Path) -> None:
     entry = {"image": ".\\imagesTr\\a.nii.gz", "label": "labelsTr\\a.nii.gz"}
     describe(tmp_path, {"training": [entry]})
     assert pairs(tmp_path) == {"a": ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz")}
-    describe(tmp_path, {"training": ["C:\\data\\imagesTr\\a.nii.gz"]})
-    with pytest.raises(ConfigError, match="a path on a Windows drive"):
-        open_dataset(tmp_path)
+    for drive in ("C:\\data\\imagesTr\\", "D:/imagesTr/", "\\\\server\\imagesTr\\"):
+        describe(tmp_path, {"training": [f"{drive}a.nii.gz"]})
+        with pytest.raises(ConfigError, match="a path on a Windows drive"):
+            open_dataset(tmp_path)
 
 
 def test_a_backslash_may_be_part_of_a_name(scan: Any, tmp_path: Path) -> None:
@@ -130,6 +158,8 @@ CHANNELS = [
     [f"c{n}_000{channel}" for n, channel in itertools.product(range(3), range(4))],
     ["c0_FLAIR", "c0_T1", "c1_FLAIR", "c1_T1"],
     ["c0-t1c", "c0-t2w", "c1-t1c"],
+    [f"c{n}_{word}" for n in range(3) for word in ("early", "late")],
+    [f"c{n}_000{number}" for n in range(3) for number in (1, 2)],
 ]
 
 
@@ -145,7 +175,9 @@ def test_a_folder_of_channels_is_refused(
     more = [] if verb == "check" else ["--output", str(tmp_path / "out")]
     more += ["--labelled", "1"] if verb == "split" else []
     assert main([verb, str(tmp_path), *more]) == 2
-    assert "channels of c0" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{len(names)} x one of " in said or "c0-t1c" in names
+    assert "channels of c0" in said
     assert not (tmp_path / "out").exists()
 
 

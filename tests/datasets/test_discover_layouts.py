@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,6 +79,14 @@ def test_sources_in_archives(make: SimpleNamespace, tmp_path: Path) -> None:
         assert [one.source for one in found.skipped] == [archive / "notes.txt"]
         text = f"E_X {found.cases[0].files[0]}: bad"
         assert found.cases[0].with_archive_path(text) == f"E_X {archive}/deep/s.nii: bad"
+
+
+def test_an_empty_archive_is_named(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.nifti(tmp_path / "s.nii")
+    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
+    with find_cases(tmp_path, progress=False) as found:
+        assert [case.id for case in found.cases] == ["s"]
+        assert skipped(found) == {"empty.zip": "an empty archive"}
 
 
 def write(path: Path, array: np.ndarray) -> Path:
@@ -168,10 +177,14 @@ def test_names_that_are_no_text(make: SimpleNamespace, tmp_path: Path) -> None:
 def test_pictures_are_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     (tmp_path / "b.dat").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    (tmp_path / "c.webp").write_bytes(b"RIFF\x64\0\0\0WEBP" + bytes(100))
+    (tmp_path / "d.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100))
     found = find_cases(tmp_path, progress=False)
     assert skipped(found) == {
         "a.png": "a PNG picture; 2-D images are not read yet",
         "b.dat": "a JPEG picture; 2-D images are not read yet",
+        "c.webp": "a WebP picture; 2-D images are not read yet",
+        "d.jp2": "a JPEG 2000 picture; 2-D images are not read yet",
     }
 
 

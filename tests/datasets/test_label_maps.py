@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -33,6 +34,12 @@ def atlas() -> NDArray[np.int16]:
         ("label0001.nii.gz", True),
         ("labelsTr/a.nii", True),
         ("masks/a.nii", True),
+        ("manual_masks/a.nii", True),
+        ("p1_tumor.nii.gz", True),
+        ("p1_labelmap.mha", True),
+        ("p1_GTV.nii", True),
+        ("sub-01_label-GM_probseg.nii.gz", True),
+        ("scan_uncertainty.nii.gz", True),  # what predict writes
         ("mask_study/scan.nii.gz", False),
         ("segovia.nii", False),
         ("a.nii", False),
@@ -64,6 +71,24 @@ def test_hints(path: str, hint: bool) -> None:
 )
 def test_voxels_decide(array: NDArray[np.float64], answer: bool) -> None:
     assert looks_like_labels(array) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "answer"),
+    [
+        ("p_probseg.nii", 1, True),
+        ("p_uncertainty.nii", 1, True),
+        ("p_uncertainty.nii", 9, False),
+        ("derivatives/p_T1w.nii", 1, False),
+        ("p_mask_T1w.nii", 1, False),
+    ],
+)
+def test_maps_of_probabilities(tmp_path: Path, name: str, scale: float, answer: bool) -> None:
+    """Their names say what they are; a scan that was brought to 0 and 1 stays one."""
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(RNG.random((9, 9, 9)) * scale, np.eye(4)), file)
+    assert is_label_map(file) == answer
 
 
 def test_a_file_that_cannot_be_read_is_no_label_map(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,7 +17,6 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.datasets.label_checks import require_classes, require_values
 from monai_semiseg.datasets.label_sections import untrained_lines, untrained_warnings
 from monai_semiseg.datasets.label_values import (
     MAX_VALUE,
@@ -27,6 +28,7 @@ from monai_semiseg.datasets.label_values import (
     matched_values,
 )
 from monai_semiseg.errors import ConfigError, LabelError
+from monai_semiseg.images.scan import read_scan
 
 NUMBERS = st.sets(st.integers(1, MAX_VALUE), max_size=12).map(lambda some: [0, *sorted(some)])
 
@@ -121,6 +123,11 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, str] | No
         {"0": "background", "1": "a", "2": "ignore"},
         "label 2 is called 'ignore'",
     ),
+    "background that is not 0": (
+        lambda label: label + 1,
+        {"1": "background", "2": "a", "3": "b"},
+        "label 1 is called 'background', and 0 is not declared",
+    ),
     "smoothed": (
         lambda label: np.rint(gaussian_filter((label > 0) * 255.0, 1)).astype(np.uint8),
         None,
@@ -130,7 +137,7 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, str] | No
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_check_and_plan_refuse(
+def test_check_plan_and_split_refuse(
     fault: str, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """nnU-Net #2884: trained as a class; masks of 256 grey levels: 256 outputs."""
@@ -140,9 +147,10 @@ def test_check_and_plan_refuse(
     out = capsys.readouterr().out
     assert "E_LABEL" in out and words in out and "to do: " in out
     assert "become classes" not in out and len(out.splitlines()) < 150
-    assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 2
-    assert words in capsys.readouterr().err
-    assert not (tmp_path / "plan.yaml").exists()
+    for verb in (["plan"], ["split", "--labelled", "2"]):
+        assert main([*verb, str(data), "--output", str(tmp_path / "output")]) == 2
+        assert words in capsys.readouterr().err
+        assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.parametrize("fault", ["border of 255", "smoothed", "half"])
@@ -157,7 +165,41 @@ def test_one_odd_label_does_not_stop_the_others(
     assert yaml.safe_load(file.read_text())["label_values"] == [0, 1, 2]
     assert "left out: 0: E_LABEL" in capsys.readouterr().err
     assert main(["check", str(data)]) == 2
-    assert "labels/0.nii.gz" in capsys.readouterr().out
+    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
+    assert all(line.split()[2] == "0" and "labels/0.nii.gz" in line for line in errors) and errors
+    assert main(["split", str(data), "--labelled", "2", "--output", str(file)]) == 3
+    assert "left out: 0: E_LABEL" in capsys.readouterr().err
+    assert "labels/0.nii.gz" not in file.read_text().split("left_out")[0]
+
+
+def test_every_label_is_read_once(
+    folders: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By each verb that reads voxels."""
+    data, read = folders(lambda label: label), Counter[str]()
+
+    def counting(source: Path, **settings: Any) -> Any:
+        read[str(source)] += 1
+        return read_scan(source, **settings)
+
+    for room in ("check", "fingerprint"):
+        monkeypatch.setattr(f"monai_semiseg.datasets.{room}.read_scan", counting)
+    for verb in (["check"], ["plan", "--output"], ["split", "--labelled", "2", "--output"]):
+        output = [str(tmp_path / "output")] if verb[-1] == "--output" else []
+        assert main([verb[0], str(data), *verb[1:], *output]) == 0
+        assert len(read) == 10 and set(read.values()) == {1}, verb
+        read.clear()
+
+
+def test_a_background_that_no_file_shows_is_said(
+    folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its output would learn nothing."""
+    data = folders(lambda label: label + 1)
+    assert main(["check", str(data)]) == 0
+    assert "no label shows class 0 (background)" in capsys.readouterr().out
+    assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 0
+    assert "label 0 (background): no training scan shows it" in capsys.readouterr().err
 
 
 def test_255_in_every_file_of_declared_labels(
@@ -183,46 +225,6 @@ def test_255_is_a_class_where_it_is_declared_or_alone(
         assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 0
         assert yaml.safe_load((tmp_path / "plan.yaml").read_text())["label_values"] == values
         (data / "dataset.json").unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize(
-    ("found", "refused"),
-    [
-        (range(1, 105), False),  # as TotalSegmentator numbers its classes
-        ([205, 420, 500, 550, 600, 820, 850], False),  # as MM-WHS does
-        ([1, 2, 4], False),  # as BraTS did
-        ([85, 170, 255], False),
-        (range(1, 256), True),
-        ([1, 2, 3, 250, 251, 252, 253, 254, 255], True),  # JPEG
-        ([1, 255], True),
-    ],
-    ids=str,
-)
-def test_numbers_that_nobody_declared(found: list[int], refused: bool) -> None:
-    counts = {"a.nii": dict.fromkeys([0, *found], 9)}
-    require_classes(dict.fromkeys([0, *found], "a class"), counts, Path("data"))
-    if not refused:
-        require_classes({}, counts, Path("data"))
-        return
-    with pytest.raises(LabelError) as caught:
-        require_classes({}, counts, Path("data"))
-    assert len(str(caught.value).splitlines()) <= 4 and "a.nii" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("counts", "declared", "words"),
-    [
-        ({-1: 3, 0: 9}, {}, r"-1 \(3 voxels\)"),
-        ({0: 9, 70000: 1}, {}, "from 0 to 65535"),
-        ({0: 9, 7: 1}, {0: "background", 1: "a"}, r"7 \(1 voxels\); declared are 0, 1"),
-        ({0: 9, 255: 1}, {1: "a"}, "255 often marks voxels to ignore"),
-        ({-1: 3, 1: 9}, {-1: "nothing", 1: "a"}, r"-1 \(3 voxels\)"),
-    ],
-)
-def test_numbers_of_one_file(counts: dict[int, int], declared: dict[int, str], words: str) -> None:
-    require_values({0: 9, 1: 3}, declared, "a.nii")
-    with pytest.raises(LabelError, match=words):
-        require_values(counts, declared, "a.nii")
 
 
 def test_check_prints_every_value_with_its_share(
@@ -288,7 +290,7 @@ def test_labels_without_training_scans_are_named() -> None:
     assert untrained_lines({"test": {2: 1}}, names) == {}, "nothing is trained here"
     assert untrained_warnings(names, scans["training"], scans) == [
         lines[2],
-        "label 5 (c) is declared, but no training scan shows it",
+        "label 5 (c): no training scan shows it",
         lines[9],
     ]
 

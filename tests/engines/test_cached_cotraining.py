@@ -59,7 +59,7 @@ def trainer(data: CoordinateDataset, dims: int = 2, **settings: Any) -> CachedDi
         epoch_length=1,
         network=student,
         teacher=BasicUNet(dims, 1, CLASSES, FEATURES),
-        diffusion=made,
+        diffusion_teacher=made,
         train_data_loader=[],
         aligned=False,
         optimizer=torch.optim.Adam([*student.parameters(), *made.parameters()]),
@@ -115,7 +115,7 @@ def test_it_is_refreshed_every_so_often() -> None:
     made: Any = trainer(data, rounds=2, rounds_every=4, refresh_every=3)
     asked: list[tuple[int, int]] = []
     real = made.cache.refresh
-    rounds = made.diffusion.rounds
+    rounds = made.diffusion_teacher.rounds
     made.cache.refresh = lambda *settings: (
         asked.append((made.state.iteration, settings[1])),
         real(*settings),
@@ -124,7 +124,7 @@ def test_it_is_refreshed_every_so_often() -> None:
     for iteration in range(1, 9):
         made.state.iteration = iteration
         made.losses(batch_of(data, [0, 1]))
-        made.diffusion.rounds = lambda images, count, *more: (
+        made.diffusion_teacher.rounds = lambda images, count, *more: (
             counts.append(count),
             rounds(images, count, *more),
         )[1]
@@ -144,7 +144,7 @@ def test_between_refreshes_the_teacher_does_not_change_them() -> None:
         assert not target.requires_grad
         seen.append(target)
         with torch.no_grad():
-            made.diffusion.mask_network.final_conv.bias.add_(torch.tensor([0.0, 3.0, 0.0]))
+            made.diffusion_teacher.mask_network.final_conv.bias.add_(torch.tensor([0.0, 3.0, 0.0]))
     assert torch.equal(seen[0], seen[1]) and not torch.allclose(seen[1], seen[2], atol=0.01)
 
 

@@ -74,7 +74,7 @@ def cotrainer(
         train_data_loader=batches,
         optimizer=torch.optim.Adam(trained, 3e-3),
         loss_function=LOSS,
-        diffusion=made,
+        diffusion_teacher=made,
         **settings,
     )
     trainer.state.iteration = 1
@@ -153,7 +153,7 @@ def test_the_losses_are_the_formulas(dims: int, labelled_boxes: float, batch: Ba
     trainer = cotrainer(dims, rounds=0, own_share=0.25, labelled_boxes=labelled_boxes)
     data = batch(dims)
     student = trainer.network.eval()
-    made = trainer.diffusion
+    made = trainer.diffusion_teacher
     torch.manual_seed(5)
     supervised, free = trainer.losses(data)
     torch.manual_seed(5)
@@ -195,12 +195,12 @@ def test_pseudo_labels_carry_no_gradient(dims: int, batch: Batch) -> None:
     trainer = cotrainer(dims, rounds=2)
     _, free = trainer.losses(batch(dims))
     free.backward()
-    assert gradient(trainer.network) and gradient(trainer.diffusion.mask_network)
-    assert not gradient(trainer.diffusion.image_network) and not gradient(trainer.teacher)
+    assert gradient(trainer.network) and gradient(trainer.diffusion_teacher.mask_network)
+    assert not gradient(trainer.diffusion_teacher.image_network) and not gradient(trainer.teacher)
     trainer.optimizer.zero_grad()
     supervised, _ = trainer.losses(batch(dims))
     supervised.backward()
-    assert gradient(trainer.diffusion.image_network)
+    assert gradient(trainer.diffusion_teacher.image_network)
 
 
 def test_the_students_loss_does_not_move_the_teacher(batch: Batch) -> None:
@@ -210,7 +210,7 @@ def test_the_students_loss_does_not_move_the_teacher(batch: Batch) -> None:
     mixed = data["strong"]
     _, pull = trainer._student(data, mixed, target, torch.ones(3, 1, 32, 32))
     pull.backward()
-    assert gradient(trainer.network) and not gradient(trainer.diffusion)
+    assert gradient(trainer.network) and not gradient(trainer.diffusion_teacher)
     assert not trainer._student(data, mixed, target, torch.zeros(3, 1, 32, 32))[
         1
     ].any()  # nobody agrees: nothing counts
@@ -219,8 +219,8 @@ def test_the_students_loss_does_not_move_the_teacher(batch: Batch) -> None:
 def test_rounds_run_every_so_often(batch: Batch) -> None:
     trainer: Any = cotrainer(rounds=2, rounds_every=3)
     counts: list[int] = []
-    real = trainer.diffusion.rounds
-    trainer.diffusion.rounds = lambda images, count, *more: (
+    real = trainer.diffusion_teacher.rounds
+    trainer.diffusion_teacher.rounds = lambda images, count, *more: (
         counts.append(count),
         real(images, count, *more),
     )[1]
@@ -234,7 +234,7 @@ def test_classes_are_aligned_before_the_first_step(batch: Batch) -> None:
     """Check that a teacher's classes are renamed, and that an epoch keeps them."""
     trainer = cotrainer(epochs=20, batches=[batch(seed=s) for s in range(2)], rounds=0)
     trainer.run()
-    grown = trainer.diffusion
+    grown = trainer.diffusion_teacher
     good = dice(grown.sample(batch(seed=9)["weak"]), batch(seed=9)["truth"])
     assert good > 0.9
     reorder_classes(grown, [1, 2, 0])

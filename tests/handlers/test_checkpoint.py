@@ -54,6 +54,17 @@ def scans(count: int) -> list[dict[str, torch.Tensor]]:
     return [{"image": image, "label": (image > -0.2).float()} for image in images]
 
 
+def validation(network: nn.Module) -> SupervisedEvaluator:
+    both = from_engine(["pred", "label"])
+    return SupervisedEvaluator(
+        torch.device("cpu"),
+        DataLoader(Dataset(scans(1)), batch_size=1),
+        network,
+        postprocessing=Compose(AsDiscreted(["pred", "label"], argmax=[True, False], to_onehot=2)),
+        key_val_metric={"dice": MeanDice(include_background=False, output_transform=both)},
+    )
+
+
 def build(
     folder: Path,
     *,
@@ -76,17 +87,7 @@ def build(
         [RandFlipd(["image", "label"], 0.5, 0), RandGaussianNoised("image", 0.8, std=0.3)]
     )
     draws = SeededSamples(Dataset(scans(5)), augment, seed=0)
-    evaluator = SupervisedEvaluator(
-        torch.device("cpu"),
-        DataLoader(Dataset(scans(1)), batch_size=1),
-        network,
-        postprocessing=Compose(AsDiscreted(["pred", "label"], argmax=[True, False], to_onehot=2)),
-        key_val_metric={
-            "dice": MeanDice(
-                include_background=False, output_transform=from_engine(["pred", "label"])
-            )
-        },
-    )
+    evaluator = validation(network)
     curve = LearningCurve(str(folder), evaluator)
     state = {"optimizer": optimizer, "lr_scheduler": scheduler, "curve": curve}
     trainer = SupervisedTrainer(

@@ -151,7 +151,7 @@ def test_labels_needed_far_out() -> None:
 
 def test_labels_needed_asks_for_a_good_fit() -> None:
     labels = [1, 4, 16]
-    bent = exact_curve(labels) + [0.05, 0, 0.05]
+    bent = np.add(exact_curve(labels), [0.05, 0, 0.05])
     law = fit_power_law(labels, list(bent.mean(0)))
     assert law is not None
     assert labels_needed(labels, bent, 0.8, min_r2=law.r2 + 1e-3) is None

@@ -144,7 +144,12 @@ def test_references_keep_their_numbers(
     assert check({"label": label})["label"].flatten().tolist() == values
 
 
-def test_a_single_slice_is_no_label_map_of_a_volume() -> None:
+@pytest.mark.parametrize(
+    "check", [CheckLabeld("label", 2), CheckReferenceLabeld("label", [0, 1])], ids=["train", "test"]
+)
+def test_a_single_slice_is_no_label_map_of_a_volume(
+    check: CheckLabeld | CheckReferenceLabeld,
+) -> None:
     label = MetaTensor(torch.ones(1, 9, 8, 1), meta={"filename_or_obj": "some/label_7.nii.gz"})
     with pytest.raises(DimensionError, match=r"label_7.nii.gz: one slice \(9x8x1\)"):
-        CheckLabeld("label", out_channels=3)({"label": label})
+        check({"label": label})

@@ -1,0 +1,50 @@
+"""Checks of the values of label files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_semiseg.datasets.label_checks import require_classes, require_values
+from monai_semiseg.errors import LabelError
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        (range(1, 105), False),  # as TotalSegmentator numbers its classes
+        ([205, 420, 500, 550, 600, 820, 850], False),  # as MM-WHS does
+        ([1, 2, 4], False),  # as BraTS did
+        ([85, 170, 255], False),
+        (range(1, 256), True),
+        ([1, 2, 3, 250, 251, 252, 253, 254, 255], True),  # JPEG
+        ([1, 255], True),
+    ],
+    ids=str,
+)
+def test_numbers_that_nobody_declared(found: list[int], refused: bool) -> None:
+    counts = {"a.nii": dict.fromkeys([0, *found], 9)}
+    require_classes(dict.fromkeys([0, *found], "a class"), counts, Path("data"))
+    if not refused:
+        require_classes({}, counts, Path("data"))
+        return
+    with pytest.raises(LabelError) as caught:
+        require_classes({}, counts, Path("data"))
+    assert len(str(caught.value).splitlines()) <= 4 and "a.nii" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("counts", "declared", "words"),
+    [
+        ({-1: 3, 0: 9}, {}, r"-1 \(3 voxels\)"),
+        ({0: 9, 70000: 1}, {}, "from 0 to 65535"),
+        ({0: 9, 7: 1}, {0: "background", 1: "a"}, r"7 \(1 voxels\); declared are 0, 1"),
+        ({0: 9, 255: 1}, {1: "a"}, "255 often marks voxels to ignore"),
+        ({-1: 3, 1: 9}, {-1: "nothing", 1: "a"}, r"-1 \(3 voxels\)"),
+    ],
+)
+def test_numbers_of_one_file(counts: dict[int, int], declared: dict[int, str], words: str) -> None:
+    require_values({0: 9, 1: 3}, declared, "a.nii")
+    with pytest.raises(LabelError, match=words):
+        require_values(counts, declared, "a.nii")
