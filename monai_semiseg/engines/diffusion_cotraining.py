@@ -39,10 +39,10 @@ class DiffusionCoTrainer(TeacherTrainer):
         q_S = (1 - s) p + s A
         q_M = (1 - s) A + s p
 
-    and ``w_r L_G(x, p)`` joins L_s. A box comes from a labelled scan, with its label, at
-    ``labelled_boxes``, and else from the next unlabelled one. The alignment term of a round costs a
-    step of its own through M, so each iteration takes it at one round j drawn at random: the same
-    in expectation as the mean over rounds.
+    and ``w_r L_G(x, p)`` is added to L_s. A box comes from a labelled scan, with its label, with
+    probability ``labelled_boxes``, otherwise from the next unlabelled scan. The alignment term (the
+    last one) of each round needs a pass of its own through M, so each iteration computes it for one
+    random round j: in expectation, this is the mean over rounds.
 
     Ciampi et al. (arXiv 2504.01547), whose public code does not chain its rounds; cross pseudo
     supervision: Chen et al. (CVPR 2021); CutMix: French et al. (BMVC 2020); boxes of labelled scans
@@ -53,7 +53,7 @@ class DiffusionCoTrainer(TeacherTrainer):
             to be true.
         rounds: R.
         rounds_every: iterations from one use of rounds (and step of G) to the next; those between
-            have ``p = p_0``.
+            use ``p = p_0``.
         agreement: whether voxels are weighted by a; otherwise all have weight 1.
         own_share: s, the share of a network's own prediction in its target; 0 is pure cross
             supervision, and at 1/2 both networks have the same target.

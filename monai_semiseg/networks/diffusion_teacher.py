@@ -114,7 +114,7 @@ class DiffusionTeacher(nn.Module):
         return functional.mse_loss(velocity.float(), target.float())
 
     def random_timesteps(self, images: Tensor, lowest: float = 0.0) -> Tensor:
-        """Draw one timestep per image, uniform from the share ``lowest`` on."""
+        """Draw one timestep per image, uniform above the share ``lowest``."""
         first = int(lowest * self.last)
         return torch.randint(first, self.last + 1, (len(images),)).to(images.device)
 
@@ -124,8 +124,6 @@ class DiffusionTeacher(nn.Module):
         """Draw noisy masks and timesteps for the training of M.
 
         As many masks are pure noise as when masks are sampled: one in ``steps``, on average.
-
-        Of ``steps`` masks one is pure noise, as one in ``steps`` is when masks are sampled.
 
         The others are noised masks; with one step there are none.
 
