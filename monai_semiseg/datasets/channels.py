@@ -68,7 +68,7 @@ def channel_groups(
         names: file names without suffix.
         labelled: names of label maps without suffix. Numbered files that each have a label with
             their own name are scans (``scan_0000``, ``scan_0001``), not channels. Files whose names
-            continue the name of one label (``case_a``, ``case_b`` beside ``case``) are its channels.
+            continue that of one label (``case_a``, ``case_b`` beside ``case``) are channels.
 
     Returns:
         Stem -> channel -> name, of patients with two channels or more. ``case_0000`` alone is a
