@@ -247,8 +247,8 @@ def _note_odd_labels(dataset: ScanDataset, facts: list[CaseFacts]) -> LabelError
         odd = odd_files(dataset.labels, counts, dataset.root)
     except LabelError as error:
         return error
-    for name, error in odd.items():
-        fact_of[name].note("error", error.code, error.reason)
+    for name, fault in odd.items():
+        fact_of[name].note("error", fault.code, fault.reason)
     _note_rare(dataset, [fact for name, fact in fact_of.items() if name not in odd])
     return None
 

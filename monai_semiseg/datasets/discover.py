@@ -28,6 +28,7 @@ from monai_semiseg.images.formats import (
     Kind,
     dangling,
     files_under,
+    other_format,
     picture_kind,
     promises_scan,
     sniff,
@@ -191,6 +192,8 @@ def _look_at_file(
     if picture := picture_kind(file):
         return [(root, file, Skipped(file, f"a {picture} picture; 2-D images are not read yet"))]
     header = read_header(file)
+    if header is None and other_format(file):  # reading says what it is
+        return [(root, without_suffix(file), Case("", (file,), file, ""))]
     if header is None:
         return [(root, file, Skipped(file, "not a scan"))]
     if reason := why_no_scan(header):

@@ -176,11 +176,24 @@ def _read_checked(stream: IO[bytes], path: Path) -> bytes:
 
 def _require_nifti(head: bytes, path: Path) -> bytes:
     if not nifti_version(head):
-        found = "an empty file" if not head else "no NIfTI header"
         raise NotNiftiError(
-            found, expected="NIfTI-1 or NIfTI-2", remedy="check what the file really is", path=path
+            _instead(head),
+            expected="NIfTI-1 or NIfTI-2",
+            remedy="check what the file really is",
+            path=path,
         )
     return head
+
+
+def _instead(head: bytes) -> str:
+    """Say what a file begins with that a failed download often leaves."""
+    if not head:
+        return "an empty file"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: the scan itself was not downloaded"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page"
+    return "no NIfTI header"
 
 
 def _claimed_bytes(head: bytes, path: Path) -> int:
