@@ -29,6 +29,7 @@ from monai_semiseg.images.formats import (
     detect_format,
     files_under,
     may_be_scan,
+    other_format,
     picture_kind,
 )
 from monai_semiseg.images.scan import read_scan
@@ -129,6 +130,8 @@ def _inspect_file(
     if picture := picture_kind(file):
         return [(root, file, Skipped(file, f"a {picture} picture; 2-D images are not read yet"))]
     header = read_header(file)
+    if header is None and other_format(file):  # reading says what it is
+        return [(root, without_suffix(file), Case("", (file,), file, ""))]
     if header is None:
         return [(root, file, Skipped(file, "not a scan"))]
     if reason := skip_reason(header):

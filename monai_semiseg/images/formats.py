@@ -37,6 +37,16 @@ _PICTURES = (  # first bytes, kind
 )
 
 
+_OTHERS = {  # formats of 3-D scans that are not read
+    ".mgz": "a FreeSurfer volume",
+    ".mgh": "a FreeSurfer volume",
+    ".mnc": "a MINC volume",
+    ".nii.zst": "a NIfTI file under Zstandard",
+    ".nii.bz2": "a NIfTI file under bzip2",
+    ".nii.xz": "a NIfTI file under xz",
+}
+
+
 def picture_kind(path: Path) -> str:
     """Return the format of a 2-D picture (``PNG``, ``JPEG``, ...) by its first bytes, or empty."""
     with path.open("rb") as stream:
@@ -44,6 +54,12 @@ def picture_kind(path: Path) -> str:
     if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
         return "WebP"
     return next((kind for magic, kind in _PICTURES if head.startswith(magic)), "")
+
+
+def other_format(path: Path) -> str:
+    """Return the format, not read here, that a file's suffix names; empty if there is none."""
+    lower = path.name.lower()
+    return next((name for suffix, name in _OTHERS.items() if lower.endswith(suffix)), "")
 
 
 def may_be_scan(name: str) -> bool:

@@ -177,11 +177,24 @@ def _read_checked(stream: IO[bytes], path: Path) -> bytes:
 
 def _require_nifti(head: bytes, path: Path) -> bytes:
     if not nifti_version(head):
-        found = "an empty file" if not head else "no NIfTI header"
         raise NotNiftiError(
-            found, expected="NIfTI-1 or NIfTI-2", remedy="check the format of the file", path=path
+            _content_of(head),
+            expected="NIfTI-1 or NIfTI-2",
+            remedy="check the format of the file",
+            path=path,
         )
     return head
+
+
+def _content_of(head: bytes) -> str:
+    """Name the content of a file that is no NIfTI, such as the rest of a failed download."""
+    if not head:
+        return "an empty file"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: the scan itself was not downloaded"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page"
+    return "no NIfTI header"
 
 
 def _claimed_bytes(head: bytes, path: Path) -> int:

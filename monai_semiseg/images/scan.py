@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_semiseg.errors import FormatError
+from monai_semiseg.errors import FormatError, UnsupportedError
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
 from monai_semiseg.images.dicom_kinds import skip_reason
 from monai_semiseg.images.dicom_series import group_series
 from monai_semiseg.images.dicom_volume import read_series, require_one_series, stack
-from monai_semiseg.images.formats import broken_link, detect_format, files_under, picture_kind
+from monai_semiseg.images.formats import (
+    broken_link,
+    detect_format,
+    files_under,
+    other_format,
+    picture_kind,
+)
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.itk_file import read_itk
 from monai_semiseg.images.nifti import nifti_grid, read_nifti
@@ -76,6 +82,13 @@ def _read_file(path: Path) -> Volume:
     if picture := picture_kind(path):
         raise FormatError(
             f"a {picture} picture", expected="a 3-D scan; 2-D images are not read yet", path=path
+        )
+    if other := other_format(path):
+        raise UnsupportedError(
+            f"{other}, which is not read",
+            expected="NIfTI, NRRD, MetaImage or DICOM",
+            remedy="convert it to .nii.gz",
+            path=path,
         )
     return _read_dicom([path], path)
 

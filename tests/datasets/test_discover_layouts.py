@@ -81,6 +81,15 @@ def test_sources_in_archives(make: SimpleNamespace, tmp_path: Path) -> None:
         assert found.cases[0].with_archive_path(text) == f"E_X {archive}/deep/s.nii: bad"
 
 
+@pytest.mark.parametrize("name", ["fs.mgz", "fs.MGH", "a.mnc", "s.nii.zst"])
+def test_scans_in_formats_that_are_not_read_fail_by_name(tmp_path: Path, name: str) -> None:
+    """They are not passed over: somebody wants them segmented."""
+    (tmp_path / name).write_bytes(bytes(range(200)))
+    (case,) = find_cases(tmp_path, progress=False).cases
+    with pytest.raises(UnsupportedError, match="which is not read"):
+        read_case(case)
+
+
 def test_an_empty_archive_is_named(make: SimpleNamespace, tmp_path: Path) -> None:
     make.nifti(tmp_path / "s.nii")
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()

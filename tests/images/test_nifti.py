@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_semiseg.errors import InputError
+from monai_semiseg.errors import InputError, NotNiftiError
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import ScanWarning, collect_warnings
 
@@ -204,6 +204,21 @@ def test_constant(tmp_path: Path, value: int) -> None:
     nib.save(nib.Nifti1Image(np.full((3, 3, 3), value, np.int16), np.eye(4)), tmp_path / "a.nii")
     with pytest.warns(ScanWarning, match="W_CONSTANT"):
         assert (read_scan(tmp_path / "a.nii").array == value).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><title>404</title>", "an HTML page"),
+        (b"", "an empty file"),
+        (b"text", "no NIfTI header"),
+    ],
+)
+def test_what_a_failed_download_left_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(NotNiftiError, match=words):
+        read_scan(tmp_path / "a.nii")
 
 
 def test_shear_is_said_with_its_angle(make: SimpleNamespace, tmp_path: Path) -> None:
