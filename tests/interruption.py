@@ -21,15 +21,21 @@ CHANGES = ("os.rename", "os.link", "os.remove", "os.mkdir")
 
 
 def die_at(change: int, folder: Path) -> None:
-    """Kill this process just before its ``change``-th change of a file below the folder."""
+    """Kill this process at its ``change``-th change of a file below the folder.
+
+    A rename or a removal has not happened then; a file that is opened to be written is torn.
+    """
     counted = itertools.count(1)
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event not in CHANGES and not (event == "open" and arguments[2] & WRITES):
+        writes = event == "open" and arguments[2] & WRITES
+        if not writes and event not in CHANGES:
             return
         if not isinstance(arguments[0], str | os.PathLike):
             return
         if Path(arguments[0]).is_relative_to(folder) and next(counted) == change:
+            if writes:
+                os.write(os.open(arguments[0], arguments[2], 0o600), b"torn")
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.valuerep import DS
 
 from monai_semiseg.errors import UnsupportedError
-from monai_semiseg.images.dicom_volume import LPS_TO_RAS
+from monai_semiseg.images.volume import LPS_TO_RAS
 
 _LARGEST_SHIFT = 0.25  # of a slice distance, between a rounded position and its plane
 _LARGEST_TURN = 0.02  # difference of a rounded direction cosine

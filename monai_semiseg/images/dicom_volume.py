@@ -22,9 +22,8 @@ from monai_semiseg.images.dicom_frames import frame_headers, frame_transforms
 from monai_semiseg.images.dicom_header import PARSING_ERRORS, DicomHeader, values_unquoted
 from monai_semiseg.images.dicom_pixels import modality_values, pixel_error, stored_values
 from monai_semiseg.images.dicom_volumes import split_volumes
-from monai_semiseg.images.volume import Volume, check_affine, check_size, warn
+from monai_semiseg.images.volume import LPS_TO_RAS, Volume, check_affine, check_size, warn
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Tolerance for the dot products of two direction cosines, against orthonormal vectors.
 _ORTHONORMAL_TOLERANCE = 0.01
 _ROUNDING = 0.011  # mm of rounding error in two positions with two decimals each

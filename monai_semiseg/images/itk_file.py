@@ -26,7 +26,13 @@ from monai_semiseg.errors import (
     TruncatedError,
     UnsupportedError,
 )
-from monai_semiseg.images.volume import Volume, check_affine, check_size, spatial_shape
+from monai_semiseg.images.volume import (
+    LPS_TO_RAS,
+    Volume,
+    check_affine,
+    check_size,
+    spatial_shape,
+)
 from monai_semiseg.plain_text import printable
 
 _HEADER_LIMIT = 1 << 20
@@ -124,7 +130,7 @@ def _with_simple_itk(reader: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
     affine = np.eye(4)
     affine[:3, :3] = directions[:3, :3]
     affine[:3, 3] = image.GetOrigin()[:3]
-    return sitk.GetArrayFromImage(image).T, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    return sitk.GetArrayFromImage(image).T, LPS_TO_RAS @ affine
 
 
 def _itemsize(pixel_type: str, path: Path) -> int:

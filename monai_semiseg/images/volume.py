@@ -25,6 +25,7 @@ from monai_semiseg.images.grid import Grid
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
 
 

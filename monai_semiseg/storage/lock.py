@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from monai_semiseg.storage.files import create_atomically
+from monai_semiseg.storage.files import create_atomically, write_atomically
 
 # Seconds without an update. Clocks of file systems on several machines differ by a few seconds.
 STALE_AFTER = 300.0
@@ -52,7 +52,9 @@ class WorkLock:
 
     def note_child(self, pid: int) -> None:
         """Record the child process that works, so that the next owner can end it after a kill."""
-        self.path.write_text(json.dumps({**_me(), "child": pid, "child_started": _started(pid)}))
+        write_atomically(
+            self.path, json.dumps({**_me(), "child": pid, "child_started": _started(pid)})
+        )
 
     def touch(self) -> None:
         """Update the time of the lock file, so that the lock does not become stale."""

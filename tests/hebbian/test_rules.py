@@ -288,3 +288,12 @@ def test_settings_are_checked(kind: type) -> None:
 def test_unknown_form() -> None:
     with pytest.raises(ConfigError, match="swap, per_tap"):
         form_of(nn.ConvTranspose2d(1, 1, 2), "swop")
+
+
+def test_defaults_and_settings_between_nought_and_one() -> None:
+    """SoftHebb's filters start long and come to length 1 by themselves; the others stay there."""
+    assert SoftHebb() == SoftHebb(1.0, radius=5.0, exponent=0.5, spherical=False)
+    assert SoftWinnerTakeAll() == SoftWinnerTakeAll(5.0, True, spherical=True, radius=1.0)
+    assert HebbianPCA() == HebbianPCA(spherical=True, radius=1.0)
+    assert SoftHebb(0.5, radius=0.5).radius == 0.5
+    assert SoftWinnerTakeAll(0.5).inverse_temperature == 0.5

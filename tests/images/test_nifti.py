@@ -253,3 +253,14 @@ def test_no_codes(make: SimpleNamespace, tmp_path: Path) -> None:
     path.write_bytes(NO_CODES(path.read_bytes()))
     with pytest.warns(ScanWarning, match="W_ORIENT.*neither"):
         assert read_scan(path).spacing == pytest.approx((1.5, 2.0, 2.5))
+
+
+@pytest.mark.parametrize(("qform", "sform"), [(1, 2), (3, 0), (0, 4)])
+def test_both_codes_are_kept(tmp_path: Path, qform: int, sform: int) -> None:
+    """A mask gets the codes of its scan."""
+    image = nib.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), None)
+    image.set_qform(np.eye(4), code=qform)
+    image.set_sform(np.eye(4) if sform else None, code=sform)
+    nib.save(image, tmp_path / "a.nii")
+    meta = read_scan(tmp_path / "a.nii").meta
+    assert (meta["qform_code"], meta["sform_code"]) == (qform, sform)

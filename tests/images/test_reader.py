@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from monai.transforms import LoadImage, LoadImaged
 
 from monai_semiseg.errors import InputError
-from monai_semiseg.images.reader import ScanReader
+from monai_semiseg.images.reader import ScanReader, collect_voxels
 
 NAME = "monai_semiseg.images.reader.ScanReader"
 
@@ -78,3 +78,38 @@ def test_nonfinite_is_a_setting(make: SimpleNamespace, tmp_path: Path) -> None:
         LoadImage(reader=ScanReader())(str(path))
     with pytest.warns(UserWarning, match="W_NONFINITE"):
         assert LoadImage(reader=ScanReader(nonfinite=0.0))(str(path))[0, 0, 0] == 0
+
+
+def test_voxels_are_collected_as_they_were_read(make: SimpleNamespace, tmp_path: Path) -> None:
+    paths = [make.nifti(tmp_path / f"{n}.nii") for n in range(2)]
+    load = LoadImage(reader=NAME)
+    with collect_voxels() as voxels:
+        tensors = [load(str(path)) for path in paths]
+        expected = [tensor.numpy().copy() for tensor in tensors]
+        for tensor in tensors:
+            tensor.zero_()
+    load(str(paths[0]))
+    assert len(voxels) == 2
+    for found, wanted in zip(voxels, expected, strict=True):
+        assert wanted.any()
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_every_name_is_tried() -> None:
+    """MONAI asks each reader for its suffixes; DICOM files may have any name."""
+    reader = ScanReader()
+    assert reader.verify_suffix("IM0001") is True
+    assert reader.verify_suffix(["a.nii.gz", "b"]) is True
+
+
+def test_a_list_of_one_file_is_that_file(make: SimpleNamespace, tmp_path: Path) -> None:
+    path = make.nifti(tmp_path / "a.nii.gz")
+    reader = ScanReader()
+    for data in (str(path), [str(path)], path):
+        voxels, meta = reader.get_data(reader.read(data))
+        np.testing.assert_array_equal(voxels, reader.get_data([path])[0])
+        assert meta["spatial_shape"].tolist() == list(voxels.shape)
+        assert meta["space"] == "RAS"
+        np.testing.assert_array_equal(meta["affine"], meta["original_affine"])
+        assert meta["affine"] is not meta["original_affine"]
+        assert np.isnan(meta["original_channel_dim"])

@@ -361,3 +361,17 @@ def test_temperature_one_is_a_plain_softmax() -> None:
     rows = torch.eye(3, dtype=torch.float64)
     total, count = contrast(rows, torch.tensor([0, 0, 0]), temperature=1.0)
     assert float(total / count) == pytest.approx(math.log(2))
+
+
+def test_defaults() -> None:
+    """All voxels, the form that averages outside of the logarithm, the papers' temperatures."""
+    f, y = maps(2)
+    plain = LocalContrast(0.1, "out", stride=1, block=None, anchors=None)
+    assert torch.equal(LocalContrast()(f, y), plain(f, y))
+    one, two = (torch.randn(3, 5) for _ in range(2))
+    assert torch.equal(GlobalContrast()(one, two), GlobalContrast(0.5)(one, two))
+    losses = []
+    for loss in (SelfLocalContrast(), SelfLocalContrast(0.1, stride=4)):
+        torch.manual_seed(3)
+        losses.append(loss(f, f + 1))
+    assert torch.equal(*losses)

@@ -38,6 +38,15 @@ def test_coarse_masks_are_means_of_cubes() -> None:
     assert coarsened(soft(2, 5), 2).shape == (2, 3, 5, 5)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_coarse_masks_run_linearly_between_the_centres_of_cubes(dims: int) -> None:
+    row = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    masks = row.reshape(1, 1, 4, *[1] * (dims - 1)).expand(1, 1, *[4] * dims)
+    found = coarsened(masks, 2)
+    expected = torch.tensor([1.0, 0.75, 0.25, 0.0]).reshape(1, 1, 4, *[1] * (dims - 1))
+    torch.testing.assert_close(found, expected.expand_as(found))
+
+
 @pytest.mark.parametrize("least", [0.05, 0.33])
 def test_missing_share(least: float) -> None:
     p = soft(3)

@@ -36,6 +36,20 @@ def test_interval_covers_the_mean_as_often_as_it_says() -> None:
     assert 180 <= hits <= 199
 
 
+def test_interval_is_between_percentiles() -> None:
+    means = np.random.default_rng(0).permutation(101).astype(float)
+    assert interval_of(means) == pytest.approx((2.5, 97.5))
+    assert interval_of(means, level=0.5) == pytest.approx((25, 75))
+
+
+def test_one_case_has_no_interval() -> None:
+    one, two = np.array([0.75, 0.5]), np.array([0.5, 0.5])
+    found = compare(one[:1], two[:1])
+    assert (found.difference, found.wins) == (0.25, 1.0)
+    assert np.isnan(found.interval).all()
+    assert compare(one, two).interval == (0, 0.25)
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.02, -0.05])
 def test_comparison(shift: float) -> None:
     rng = np.random.default_rng(1)
