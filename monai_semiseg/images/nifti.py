@@ -130,7 +130,7 @@ def _read_bytes(path: Path) -> bytes:
                 "W_NAME",
                 f"the content is {'gzip' if zipped else 'not compressed'}, against the file name",
             )
-        stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if zipped else raw  # type: ignore[assignment]
+        stream: Any = gzip.GzipFile(fileobj=raw) if zipped else raw
         try:
             return _read_checked(stream, path)
         except EOFError as error:

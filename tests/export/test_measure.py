@@ -34,7 +34,8 @@ def test_volumes() -> None:
 
 
 def result(name: str, ml: float, status: str = "done") -> CaseResult:
-    return CaseResult(name, status, volumes_ml={"a": ml} if status == "done" else {})  # type: ignore[arg-type]
+    volumes = {"a": ml} if status == "done" else {}
+    return CaseResult(name, status, volumes_ml=volumes)  # type: ignore[arg-type]
 
 
 def test_outliers() -> None:
