@@ -94,13 +94,16 @@ def test_another_preprocessing_is_refused(
 def test_the_verbs(
     data: Path, trained: Trained, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Check that a verb without the plan stops before any work and names the difference."""
+    """Check that a verb with another plan stops before any work and names the difference."""
     out = tmp_path / "out"
+    other = tmp_path / "other.yaml"
+    other.write_text("patch_size: [40, 56, 40]\n")
     for verb in (
         ["predict", str(data / "images")],
         ["evaluate", str(data), "--datalist", str(data / "datalist.json")],
     ):
         command = [*verb, "--bundle", str(bundle), "--output", str(out), "--device", "cpu"]
+        command += ["--plan", str(other)]
         assert main([*command, "--weights", str(trained(bundle) / "model.pt")]) == 2
         said = capsys.readouterr().err
         assert "patch_size was [32, 32, 32], now [40, 56, 40]" in said

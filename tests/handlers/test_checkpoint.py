@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -222,15 +222,13 @@ def _train_and_be_killed(folder: Path, moment: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def write_half_and_die(save: Callable[..., None]) -> Callable[..., None]:
-        def broken(content: Any, part: Path) -> None:
-            if (
-                moment.startswith(f"while {part.name.rsplit('-', 1)[-1]}")
-                and trainer.state.epoch == 3
-            ):
-                save(content, part)
-                part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+        def broken(content: Any, stream: BinaryIO) -> None:
+            name = stream.name.rsplit("-", 1)[-1]
+            save(content, stream)
+            if moment.startswith(f"while {name}") and trainer.state.epoch == 3:
+                stream.truncate(stream.tell() // 2)
+                stream.flush()
                 die()
-            save(content, part)
 
         return broken
 
@@ -327,12 +325,12 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
     save = torch.save
     written = []
 
-    def broken(content: Any, part: Path) -> None:
-        written.append(part.name)
+    def broken(content: Any, stream: BinaryIO) -> None:
+        written.append(Path(stream.name).name)
         if sum("checkpoint" in name for name in written) == 3:
-            part.write_bytes(b"the first bytes")
+            stream.write(b"the first bytes")
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(content, part)
+        save(content, stream)
 
     monkeypatch.setattr(torch, "save", broken)
     trainer, _, first = build(tmp_path)
@@ -387,7 +385,7 @@ def _change(content: dict[str, Any], key: str) -> dict[str, Any]:
         ),
         (
             lambda file, content: file.write_bytes(pickle.dumps(Payload(file.parent / "proof"))),
-            "pickled",
+            "more than tensors",
         ),
     ],
 )
