@@ -188,10 +188,15 @@ def test_sums_are_in_float32_under_autocast() -> None:
     torch.manual_seed(7)
     rows = unit(torch.randn(9, 16))
     own = torch.arange(9)
-    plain = pair_logsumexp(rows, rows, 0.01, own=own, tile=4)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = pair_logsumexp(rows, rows, 0.01, own=own, tile=4)
-    assert torch.equal(found, plain)
+    ends = []
+    for lower in (False, True):
+        leaf = rows.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            found = pair_logsumexp(leaf, leaf, 0.01, own=own, tile=4)
+            found.sum().backward()
+        ends.append((found.detach(), leaf.grad))
+    for plain, under in zip(*ends, strict=True):
+        assert torch.equal(under, plain)
 
 
 def test_views_have_labels_of_their_own() -> None:
@@ -201,7 +206,9 @@ def test_views_have_labels_of_their_own() -> None:
     assert not torch.isclose(LocalContrast()(f, y), LocalContrast()(f, other))
 
 
-@pytest.mark.parametrize("settings", [{}, {"block": 2}, {"anchors": 2}, {"form": "in"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"block": 2}, {"anchors": 2}, {"form": "in"}, {"stride": 2}], ids=str
+)
 def test_no_foreground_is_a_zero_with_a_graph(settings: dict) -> None:
     f, y = maps(2)
     loss = LocalContrast(**settings)(f, torch.zeros_like(y))
