@@ -32,6 +32,13 @@ class RunOutcome:
     elsewhere: list[str] = field(default_factory=list)
 
 
+def _remove_stale_lock(spec: CellSpec) -> None:
+    """Remove the lock of a process that was killed after it had finished the cell."""
+    lock = WorkLock(spec.folder / "lock")
+    if lock.path.exists() and lock.acquire():
+        lock.release()
+
+
 class _RunningCell:
     """The processes of one cell, one after the other."""
 
@@ -106,6 +113,9 @@ class _Scheduler:
         self.environment = cell_environment(parallel)
         self.outcome = RunOutcome()
         self.waiting = [spec for spec in specs if not CellOutcome(spec).done]
+        for spec in specs:
+            if CellOutcome(spec).done:
+                _remove_stale_lock(spec)
         self.running: list[_RunningCell] = []
 
     def step(self) -> None:
