@@ -78,10 +78,10 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     try:
         with _warnings_noted(facts):
             image = read_scan(dataset.root / case.image)
-        require_depth(image.array.shape, dataset.root / case.image)
-        facts.shape = image.array.shape
+        require_depth(image.shape, dataset.root / case.image)
+        facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
-        facts.size = size_in_ras(image.array.shape, image.affine)
+        facts.size = size_in_ras(image.shape, image.affine)
         facts.modality = str(image.meta.get("modality", ""))
         facts.pixel_hash = _pixel_hash(image)
         if case.label is not None:

@@ -198,9 +198,9 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
     image = read_scan(dataset.root / case.image)
-    require_depth(image.array.shape, dataset.root / case.image)
+    require_depth(image.shape, dataset.root / case.image)
     measures.spacing = in_ras(image.spacing, image.affine)
-    measures.shape = in_ras(image.array.shape, image.affine).astype(np.int64)
+    measures.shape = in_ras(image.shape, image.affine).astype(np.int64)
     measures.percentiles = np.percentile(image.array, (0.5, 50, 99.5))
     modality = str(image.meta.get("modality", ""))
     measures.kind = ScanKind(modality, looks_like_hounsfield(image.array))

@@ -63,7 +63,8 @@ class ScanReader(ImageReader):
         """Read the volume.
 
         Returns:
-            Voxels of shape ``(i, j, k)`` and metadata with the RAS ``affine`` in mm.
+            Voxels of shape ``(i, j, k)`` or ``(i, j, k, channels)``, and metadata with the RAS
+            ``affine`` in mm, or in pixels if ``unit`` is ``px``; and the ``channels``.
 
         Raises:
             InputError: If the scan cannot be read correctly.
@@ -76,7 +77,9 @@ class ScanReader(ImageReader):
             str(MetaKeys.AFFINE): volume.affine,
             str(MetaKeys.ORIGINAL_AFFINE): volume.affine.copy(),
             str(MetaKeys.SPACE): SpaceKeys.RAS,
-            str(MetaKeys.SPATIAL_SHAPE): np.asarray(volume.array.shape),
-            str(MetaKeys.ORIGINAL_CHANNEL_DIM): float("nan"),
+            str(MetaKeys.SPATIAL_SHAPE): np.asarray(volume.shape),
+            str(MetaKeys.ORIGINAL_CHANNEL_DIM): -1 if volume.channels else float("nan"),
+            "unit": volume.unit,
+            "channels": list(volume.channels),
         }
         return volume.array, meta

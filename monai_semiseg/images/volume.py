@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from monai_semiseg.images.grid import Grid
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
+Unit = Literal["mm", "px"]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
 
@@ -35,28 +36,50 @@ class ScanWarning(UserWarning):
 
 @dataclass
 class Volume:
-    """A 3-D scan.
+    """One image with one or more channels: a 3-D scan, or a 2-D image as a scan of one slice.
+
+    A 2-D image has one voxel along one of its three axes, so that the same code orients, compares
+    and restores both. Its axis i runs along the rows of a picture to the right, its axis j down.
 
     Attributes:
-        array: voxels, shape ``(i, j, k)``.
-        affine: 4x4, voxel index to mm in RAS.
+        array: voxels, shape ``(i, j, k)``; or ``(i, j, k, channels)`` if there are ``channels``.
+        affine: 4x4, voxel index to mm in RAS; of a picture without a pixel size, the identity.
         meta: further metadata of the format (NIfTI xform codes, DICOM series UID, ...).
+        channels: names of the channels, in their order; empty for one channel, without an axis.
+        unit: unit of lengths: ``mm``, or ``px`` if the file says no pixel size.
     """
 
     array: NDArray[Any]
     affine: NDArray[np.float64]
     meta: dict[str, Any] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    unit: Unit = "mm"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the number of voxels along i, j, k."""
+        return self.array.shape[:3]
+
+    @property
+    def spatial_dims(self) -> int:
+        """Return 2 for an image of one slice, else 3."""
+        return spatial_dims_of(self.shape)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Return the voxel size in mm along i, j, k."""
+        """Return the voxel size along i, j, k, in ``unit``."""
         a, b, c = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(a), float(b), float(c)
 
     @property
     def grid(self) -> Grid:
         """Return the grid of the voxels."""
-        return Grid(self.array.shape, self.affine)
+        return Grid(self.shape, self.affine)
+
+
+def spatial_dims_of(shape: Sequence[int]) -> int:
+    """Return 2 if one of three axes has a single voxel, else 3."""
+    return 2 if min(shape) == 1 else 3
 
 
 _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
@@ -191,11 +214,14 @@ def check_field_of_view(volume: Volume, path: Path) -> None:
     petabytes, or have no voxel. An axis of one voxel may be thin, as a single slice is.
 
     Raises:
-        GeometryError: If an axis is shorter than 1 mm or longer than 3 m.
+        GeometryError: If an axis is shorter than 1 mm or longer than 3 m. Pictures without a pixel
+            size have no field of view.
     """
-    sizes = [n * mm for n, mm in zip(volume.array.shape, volume.spacing, strict=True)]
+    if volume.unit == "px":
+        return
+    sizes = [n * mm for n, mm in zip(volume.shape, volume.spacing, strict=True)]
     least, most = FIELD_OF_VIEW
-    several = [mm for n, mm in zip(volume.array.shape, sizes, strict=True) if n > 1]
+    several = [mm for n, mm in zip(volume.shape, sizes, strict=True) if n > 1]
     if max(sizes) <= most and min(several, default=least) >= least:
         return
     raise GeometryError(
