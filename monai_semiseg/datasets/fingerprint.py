@@ -26,7 +26,7 @@ from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collect_warnings, require_depth
+from monai_semiseg.images.volume import collect_warnings
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,6 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
     image = read_scan(dataset.root / case.image)
-    require_depth(image.shape, dataset.root / case.image)
     measures.spacing = in_ras(image.spacing, image.affine)
     measures.shape = in_ras(image.shape, image.affine).astype(np.int64)
     measures.percentiles = np.percentile(image.array, (0.5, 50, 99.5))
