@@ -26,6 +26,7 @@ from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
 Unit = Literal["mm", "px"]
+RGB = ("red", "green", "blue")  # channels of colour images
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
 
