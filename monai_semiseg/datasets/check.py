@@ -21,7 +21,11 @@ from monai_semiseg.datasets.cross_checks import (
 )
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
-from monai_semiseg.datasets.label_checks import count_values, require_values, whole_labels
+from monai_semiseg.datasets.label_checks import count_values, require_values
+from monai_semiseg.datasets.label_colours import palette_fault
+from monai_semiseg.datasets.label_files import read_label
+from monai_semiseg.datasets.label_names import label_paths, label_text
+from monai_semiseg.datasets.label_values import background_of
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
@@ -60,7 +64,8 @@ def check_dataset(
     ]
     if not dataset.cases and not findings:
         findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
-    fault = note_invalid_labels(dataset, facts)
+    palettes = {fact.label_file: fact.palette for fact in facts}
+    fault = note_invalid_labels(dataset, facts) or palette_fault(palettes, dataset.root)
     for fact in facts:
         findings += fact.findings
     if fault is not None:
@@ -101,18 +106,22 @@ def _warnings_noted(facts: CaseFacts) -> Iterator[None]:
         facts.note("warning", code, message)
 
 
-def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
-    path = dataset.root / name
+def _check_label(
+    files: str | tuple[str, ...], image: Volume, dataset: ScanDataset, facts: CaseFacts
+) -> None:
+    paths = label_paths(dataset.root, files)
+    name = label_text(files)
     with _warnings_noted(facts):
-        label = read_scan(path)
-    facts.labels = count_values(whole_labels(label.array, path))
+        label = read_label(paths, dataset.label_rule)
+    facts.labels = count_values(label.array)
+    facts.palette = label.meta.get("palette", {})
     try:
         require_values(facts.labels, dataset.labels, name)
     except LabelError as error:
         facts.note("error", error.code, error.reason)
-    if not any(value > 0 for value in facts.labels):
+    if not set(facts.labels) - {background_of(dataset.labels)}:
         facts.note("warning", "W_EMPTY", f"{name}: no foreground")
-    axes_onto(label.grid, image.grid, path)
+    axes_onto(label.grid, image.grid, paths[0])
 
 
 def _pixel_hash(volume: Volume) -> str:

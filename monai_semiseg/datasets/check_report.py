@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.label_names import label_text
 from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import names_of
 from monai_semiseg.errors import LabelError
@@ -36,7 +37,13 @@ class CaseFacts:
     size: NDArray[np.float64] | None = None
     modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
+    palette: dict[int, str] = field(default_factory=dict)
     pixel_hash: str = ""
+
+    @property
+    def label_file(self) -> str:
+        """Return the label file, or several in one text; empty if there is none."""
+        return label_text(self.case.label or "")
 
     def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
         """Add a finding about the case."""
@@ -74,7 +81,12 @@ class CheckReport:
     @property
     def voxels(self) -> dict[str, dict[int, int]]:
         """Return label file -> number -> voxels."""
-        return {str(fact.case.label): fact.labels for fact in self.cases if fact.labels}
+        return {fact.label_file: fact.labels for fact in self.cases if fact.labels}
+
+    @property
+    def palette(self) -> dict[int, str]:
+        """Return index -> colour of the palette that the label files share; or empty."""
+        return {index: colour for fact in self.cases for index, colour in fact.palette.items()}
 
     def label_rows(self) -> list[dict[str, Any]]:
         """Return number, name, voxels, share of all voxels and scans of every label."""

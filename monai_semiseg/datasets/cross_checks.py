@@ -13,7 +13,7 @@ from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.geometry_statistics import min_max, size_differences
 from monai_semiseg.datasets.label_checks import invalid_label_files
 from monai_semiseg.datasets.label_sections import scans_per_label, section_scans, untrained_lines
-from monai_semiseg.datasets.label_values import names_of
+from monai_semiseg.datasets.label_values import background_of, names_of
 from monai_semiseg.errors import LabelError
 
 
@@ -37,7 +37,7 @@ def note_invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> Lab
     Returns:
         The error that keeps the whole dataset from being used, or None.
     """
-    fact_of = {str(fact.case.label): fact for fact in facts if fact.labels}
+    fact_of = {fact.label_file: fact for fact in facts if fact.labels}
     counts = {name: fact.labels for name, fact in fact_of.items()}
     try:
         invalid = invalid_label_files(dataset.labels, counts, dataset.root)
@@ -52,10 +52,11 @@ def note_invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> Lab
 def _note_rare_values(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> None:
     """Note values in one file only; undeclared ones beyond the others' range are errors."""
     scans = scans_per_label(fact.labels for fact in facts)
-    rare = [value for value, number in scans.items() if number == 1 and value > 0]
+    background = background_of(dataset.labels)
+    rare = [value for value, number in scans.items() if number == 1 and value != background]
     for value in rare if len(facts) > 3 else []:
         fact = next(fact for fact in facts if value in fact.labels)
-        text = f"value {value} occurs in {fact.case.label} only ({fact.labels[value]} voxels)"
+        text = f"value {value} occurs in {fact.label_file} only ({fact.labels[value]} voxels)"
         if dataset.labels or value - 1 in scans:
             fact.note("warning", "W_RARE", text)
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from monai_semiseg.datasets.case_names import without_suffix
 from monai_semiseg.datasets.channels import channel_fault, channel_groups, patient_of
 from monai_semiseg.datasets.description import Description, Pair, read_description
+from monai_semiseg.datasets.label_rules import PLAIN, LabelRule
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.formats import picture_kind
 from monai_semiseg.plain_text import printable
@@ -24,13 +25,14 @@ class DatasetCase:
 
     id: str
     image: str
-    label: str | None = None
+    label: str | tuple[str, ...] | None = None
 
-    def entry(self) -> dict[str, str]:
+    def entry(self) -> dict[str, str | list[str]]:
         """Return the entry of a MONAI datalist."""
         if self.label is None:
             return {"image": self.image}
-        return {"image": self.image, "label": self.label}
+        label = self.label if isinstance(self.label, str) else list(self.label)
+        return {"image": self.image, "label": label}
 
 
 @dataclass
@@ -46,6 +48,7 @@ class ScanDataset:
         problems: file -> problem of the layout (labels without an image, entries without a file,
             files that are not cases).
         sides: whether ``dataset.json`` says that left and right are different classes, or None.
+        label_rule: how the label files are read.
     """
 
     root: Path
@@ -55,6 +58,7 @@ class ScanDataset:
     cases: list[DatasetCase]
     problems: dict[str, str] = field(default_factory=dict)
     sides: bool | None = None
+    label_rule: LabelRule = PLAIN
 
 
 @dataclass
@@ -156,6 +160,7 @@ def _dataset(root: Path, layout: _Layout, description: Description) -> ScanDatas
         order,
         problems,
         description.sides,
+        LabelRule(colours=description.colours),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from monai_semiseg.datasets.case_names import without_suffix
 from monai_semiseg.datasets.channels import MAX_CHANNELS
+from monai_semiseg.datasets.label_rules import read_labels
 from monai_semiseg.datasets.sides import declared_sides
 from monai_semiseg.errors import ConfigError
 
@@ -29,6 +30,7 @@ class Description:
             folders ``imagesTr`` and ``labelsTr`` are paired by name.
         labelled: declared number of labelled scans, or None.
         sides: whether left and right are different classes, or None.
+        colours: label -> ``#rrggbb``, or empty.
     """
 
     name: str = ""
@@ -37,6 +39,7 @@ class Description:
     pairs: list[Pair] | None = None
     labelled: int | None = None
     sides: bool | None = None
+    colours: dict[str, str] = field(default_factory=dict)
 
 
 def read_description(root: Path) -> Description:
@@ -69,7 +72,7 @@ def _decathlon(content: dict[str, Any], root: Path) -> Description:
     training = [
         {"image": entry} if isinstance(entry, str) else dict(entry) for entry in content["training"]
     ]
-    labels = {int(index): str(name) for index, name in content.get("labels", {}).items()}
+    labels, colours = read_labels(dict(content.get("labels", {})), root / "dataset.json")
     modality = content.get("modality", "")
     text = modality if isinstance(modality, str) else ", ".join(map(str, dict(modality).values()))
     pairs = [
@@ -79,7 +82,7 @@ def _decathlon(content: dict[str, Any], root: Path) -> Description:
         )
         for entry in training
     ]
-    return Description(str(content.get("name", "")), text, labels, pairs)
+    return Description(str(content.get("name", "")), text, labels, pairs, colours=colours)
 
 
 def _nnunet_v2(content: dict[str, Any], root: Path) -> Description:
@@ -100,12 +103,14 @@ def _nnunet_v2(content: dict[str, Any], root: Path) -> Description:
             )
             for entry in entries
         ]
+    labels, colours = _numbered(dict(content["labels"]), root)
     return Description(
         str(content.get("name", "")),
         channels[0],
-        _numbered(dict(content["labels"]), root),
+        labels,
         pairs,
         int(content["numTraining"]) if "numTraining" in content else None,
+        colours=colours,
     )
 
 
@@ -126,8 +131,8 @@ def _only(images: Any, root: Path) -> Any:
     return images[0]
 
 
-def _numbered(labels: Mapping[str, Any], root: Path) -> dict[int, str]:
-    """Convert nnU-Net's name -> number to number -> name."""
+def _numbered(labels: Mapping[str, Any], root: Path) -> tuple[dict[int, str], dict[str, str]]:
+    """Convert nnU-Net's name -> number to number -> name, and name -> colour."""
     regions = [name for name, number in labels.items() if isinstance(number, list | tuple)]
     if regions:
         raise ConfigError(
@@ -136,7 +141,7 @@ def _numbered(labels: Mapping[str, Any], root: Path) -> dict[int, str]:
             remedy="write label maps with one number per structure, and name them in labels",
             path=root / "dataset.json",
         )
-    return {int(number): str(name) for name, number in labels.items()}
+    return read_labels(labels, root / "dataset.json")
 
 
 def _on_disk(root: Path, name: str) -> str:

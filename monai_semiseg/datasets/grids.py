@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.grid import axes_onto
 from monai_semiseg.images.scan import read_grid
@@ -30,8 +31,7 @@ def _fault(case: DatasetCase, dataset: ScanDataset) -> InputError | None:
     try:
         image = read_grid(dataset.root / case.image)
         require_depth(image.shape, dataset.root / case.image)
-        if case.label is not None:
-            path = dataset.root / case.label
+        for path in label_paths(dataset.root, case.label or ()):
             axes_onto(read_grid(path), image, path)
     except InputError as error:
         return error

@@ -97,6 +97,7 @@ def split(
         "name": dataset.name,
         "modality": dataset.modality,
         "labels": {str(index): name for index, name in dataset.labels.items()},
+        **({"label_rule": rule} if (rule := dataset.label_rule.record()) else {}),
         "split": {
             "labelled": budget,
             "seed": seed,
