@@ -18,13 +18,13 @@ from monai_semiseg.datasets.label_checks import (
     looks_grey,
     whole_labels,
 )
-from monai_semiseg.datasets.label_colours import numbers_of_colours, numbers_of_palette, position
+from monai_semiseg.datasets.label_colours import numbers_of_colours, position, require_palette, used_colours
 from monai_semiseg.datasets.label_names import number_in_file
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
 from monai_semiseg.images.grid import onto_grid
-from monai_semiseg.images.palette import read_palette
+from monai_semiseg.images.picture import read_palette_indices
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
@@ -90,14 +90,14 @@ def _read_file(path: Path, rule: LabelRule) -> Volume:
     """Read one file: grey values, or the numbers of colours and palettes."""
     volume = read_scan(path)
     picture = volume.meta.get("picture")
-    palette = read_palette(path) if picture else None
     if rule.colours:
         array = numbers_of_colours(volume.array, bool(volume.channels), rule.colour_numbers, path)
         return replace(volume, array=array, channels=())
-    if palette is not None and not palette.grey:
-        array = numbers_of_palette(palette, rule, path)
-        meta = {**volume.meta, "palette": palette.used}
-        return replace(volume, array=array, channels=(), meta=meta)
+    if picture and volume.channels and (entries := read_palette_indices(path)) is not None:
+        indices, colours = entries
+        used = used_colours(indices.array, colours)
+        require_palette(used, rule, path)
+        return replace(indices, meta={**volume.meta, "palette": used})
     if volume.channels:
         volume = replace(volume, array=_grey(volume, path), channels=())
     if picture == "JPEG" and rule.threshold is None:
