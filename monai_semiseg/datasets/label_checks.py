@@ -113,11 +113,12 @@ def grey_error(counts: Mapping[int, int], path: str | Path, where: str = "") -> 
         path: the file, or the dataset.
         where: name of the file if ``path`` is the dataset.
     """
-    levels = max(1, max(counts))
+    # Half of white in 8 or 16 bits, also if the mask's brightest voxel is a little darker.
+    white = next((full for full in (255, 65535) if full // 2 < max(counts) <= full), max(counts))
     return LabelError(
         f"{len(counts)} values{f', in {where}' * bool(where)}: {histogram(counts)}",
         expected="a few numbers, one for each class; these look like grey levels",
-        remedy=f"--label_threshold {levels // 2}: more is foreground; or declare classes in "
+        remedy=f"--label_threshold {white // 2}: more is foreground; or declare classes in "
         "dataset.json and save masks without smoothing or JPEG compression",
         path=path,
     )
