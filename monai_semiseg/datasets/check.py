@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from monai_semiseg.datasets.cross_checks import (
 )
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
-from monai_semiseg.datasets.label_checks import count_values, require_values
+from monai_semiseg.datasets.label_checks import count_values, require_values, split_ignored
 from monai_semiseg.datasets.label_colours import palette_fault
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths, label_text
@@ -119,7 +120,12 @@ def _check_label(
         require_values(facts.labels, dataset.labels, name)
     except LabelError as error:
         facts.note("error", error.code, error.reason)
-    if not set(facts.labels) - {background_of(dataset.labels)}:
+    facts.labels, facts.ignored = split_ignored(facts.labels, dataset.labels)
+    if not facts.labels:
+        text = f"{name}: nothing but voxels to ignore; the case counts as unlabelled"
+        facts.note("warning", "W_IGNORED", text)
+        facts.case = replace(facts.case, label=None)
+    elif not set(facts.labels) - {background_of(dataset.labels)}:
         facts.note("warning", "W_EMPTY", f"{name}: no foreground")
     axes_onto(label.grid, image.grid, paths[0])
 

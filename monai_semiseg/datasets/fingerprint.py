@@ -18,12 +18,19 @@ from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
     require_values,
+    split_ignored,
 )
 from monai_semiseg.datasets.label_colours import palette_fault
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths, label_text
 from monai_semiseg.datasets.label_sections import scans_per_label
-from monai_semiseg.datasets.label_values import background_of, foreground_of, names_of
+from monai_semiseg.datasets.label_values import (
+    background_of,
+    class_names,
+    foreground_of,
+    ignore_value,
+    names_of,
+)
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
@@ -48,7 +55,8 @@ class Fingerprint:
         label_scans: number in the label files -> labelled scans that show it.
         sides: whether left and right are different classes, if the dataset declares it.
         scans: kind of every scan, from which the modality is decided.
-        volumes_ml: label's name -> minimum and maximum volume in mL over the labelled scans.
+        volumes_ml: label's name -> minimum and maximum volume in mL over the labelled scans without
+            voxels to ignore.
     """
 
     modality: str
@@ -113,7 +121,7 @@ def _no_scan_error(dataset: ScanDataset, unread: Mapping[str, str]) -> ConfigErr
 
 def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
     scans = scans_per_label(row.labels for row in good)
-    labels = names_of(dataset.labels, list(scans))
+    labels = class_names(names_of(dataset.labels, list(scans)))
     return Fingerprint(
         modality=dataset.modality,
         spacings=np.array([row.spacing for row in good]),
@@ -125,7 +133,9 @@ def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
         label_scans=scans,
         sides=dataset.sides,
         scans=tuple(row.kind for row in good),
-        volumes_ml=_volume_ranges([row.volumes for row in good if row.labels], labels),
+        volumes_ml=_volume_ranges(
+            [row.volumes for row in good if row.labels and not row.ignored], labels
+        ),
     )
 
 
@@ -186,6 +196,7 @@ class _Measures:
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     labels: dict[int, int] = field(default_factory=dict)
     palette: dict[int, str] = field(default_factory=dict)
+    ignored: int = 0
     volumes: dict[int, float] = field(default_factory=dict)
     kind: ScanKind = field(default_factory=lambda: ScanKind("", False))
 
@@ -216,8 +227,12 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
     measures.labels = count_values(values)
     measures.palette = label.meta.get("palette", {})
     require_values(measures.labels, dataset.labels, paths[0])
+    measures.labels, measures.ignored = split_ignored(measures.labels, dataset.labels)
     ml = voxel_ml(image.affine)
     measures.volumes = {value: count * ml for value, count in measures.labels.items()}
     voxels, values = (in_ras_order(array, image.affine) for array in (image.array, values))
-    inside = voxels[values != background_of(dataset.labels)].astype(np.float32)
+    foreground = values != background_of(dataset.labels)
+    if measures.ignored:
+        foreground &= values != ignore_value(dataset.labels)
+    inside = voxels[foreground].astype(np.float32)
     measures.foreground = inside[:: max(1, len(inside) // 10_000)]

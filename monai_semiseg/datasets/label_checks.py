@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_values import (
+    DECLARE_IGNORE,
     MAX_VALUE,
-    NO_IGNORE,
     background_of,
+    ignore_value,
     is_background,
     names_of,
-    require_no_ignore,
     shortened,
 )
 from monai_semiseg.errors import LabelError
@@ -58,6 +58,20 @@ def count_values(labels: NDArray[np.integer[Any]]) -> dict[int, int]:
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
+def split_ignored(
+    counts: Mapping[int, int], labels: Mapping[int, str]
+) -> tuple[dict[int, int], int]:
+    """Return number -> voxels without the number called ``ignore``, and its voxels.
+
+    Args:
+        counts: number -> voxels of one file.
+        labels: declared labels of the dataset.
+    """
+    ignore = ignore_value(labels)
+    known = {value: count for value, count in counts.items() if value != ignore}
+    return known, 0 if ignore is None else counts.get(ignore, 0)
+
+
 def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: str | Path) -> None:
     """Require declared values in a label file; if none are declared, values that can be classes.
 
@@ -81,7 +95,7 @@ def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: s
     if min(undeclared) > 0 and looks_grey(counts):
         raise grey_error(counts, path)
     declared = f"; declared are {shortened(sorted(known))}" if known else ""
-    hint = "255 often marks voxels to ignore: " + NO_IGNORE if 255 in undeclared else ""
+    hint = "255 often marks voxels to ignore: " + DECLARE_IGNORE if 255 in undeclared else ""
     raise LabelError(
         f"undeclared values {_counted(undeclared)}{declared}",
         expected=f"numbers from 0 to {MAX_VALUE}" if not known else "declared numbers only",
@@ -139,10 +153,10 @@ def require_classes(
         path: the dataset.
 
     Raises:
-        LabelError: If a label is called ``ignore``, or undeclared values look like ignored voxels
+        LabelError: If label 0 is called ``ignore``, or undeclared values look like ignored voxels
             (255 beside 1, 2, ...) or like grey levels.
     """
-    require_no_ignore(labels, path)
+    ignore_value(labels, path)
     _require_background(labels, path)
     found = sorted(set().union(*counts.values()) - {background_of(labels)})
     if labels or not found:
@@ -154,7 +168,7 @@ def require_classes(
             f"value 255 beside {shortened([0, *run])} in {len(files)} label files, the first is "
             f"{files[0]}: it often marks voxels to ignore",
             expected='every number declared in dataset.json, "labels": {"0": "background", ...}',
-            remedy=f"declare 255 if it is a class; {NO_IGNORE}",
+            remedy=f"{DECLARE_IGNORE}, or 255 by its name if it is a class",
             path=path,
         )
     total = Counter[int]()

@@ -46,9 +46,7 @@ def used_colours(indices: NDArray[Any], colours: NDArray[np.uint8]) -> dict[int,
         indices: index of every pixel.
         colours: red, green and blue of every index, ``(entries, 3)``.
     """
-    return {
-        index: "#" + colours[index].tobytes().hex() for index in np.unique(indices).tolist()
-    }
+    return {index: "#" + colours[index].tobytes().hex() for index in np.unique(indices).tolist()}
 
 
 def require_palette(used: Mapping[int, str], rule: LabelRule, path: Path) -> None:

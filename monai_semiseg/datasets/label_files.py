@@ -18,7 +18,12 @@ from monai_semiseg.datasets.label_checks import (
     looks_grey,
     whole_labels,
 )
-from monai_semiseg.datasets.label_colours import numbers_of_colours, position, require_palette, used_colours
+from monai_semiseg.datasets.label_colours import (
+    numbers_of_colours,
+    position,
+    require_palette,
+    used_colours,
+)
 from monai_semiseg.datasets.label_names import number_in_file
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
 from monai_semiseg.datasets.split import load_datalist

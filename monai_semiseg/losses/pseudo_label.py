@@ -17,7 +17,8 @@ class WeightedDiceCELoss(nn.Module):
 
     The cross-entropy is averaged over all voxels, also those of weight 0: few confident voxels pull
     little, as in FixMatch (Sohn et al., NeurIPS 2020). With all weights 1 this is MONAI's
-    ``DiceCELoss(batch=True, include_background=False)``.
+    ``DiceCELoss(batch=True, include_background=False)``. Voxels of label -1 (``ignore``) have
+    weight 0.
 
     Args:
         smoothing: s above.
@@ -35,7 +36,8 @@ class WeightedDiceCELoss(nn.Module):
             label: class indices, ``(B, 1, spatial...)``.
             weight: ``(B, 1, spatial...)``.
         """
-        index = label[:, 0].long()
+        weight = torch.where(label < 0, 0.0, weight)
+        index = label[:, 0].clamp_min(0).long()
         cross_entropy = weighted_cross_entropy(logits, index, weight)
         probability = torch.softmax(logits, 1)
         one_hot = torch.zeros_like(probability).scatter_(1, index[:, None], 1.0)

@@ -148,7 +148,7 @@ def test_undeclared_colours_are_named_with_count_and_place(tmp_path: Path) -> No
 
 def test_a_photograph_is_no_label(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8)
-    with pytest.raises(LabelError, match="undeclared colours .* more"):
+    with pytest.raises(LabelError, match=r"undeclared colours .* more"):
         read_label(save(tmp_path / "a.png", array))
 
 
@@ -216,7 +216,7 @@ def test_overlap_of_different_labels_is_refused(tmp_path: Path) -> None:
     assert np.array_equal(plane(files, rule), mask > 0), "of one label it is no fault"
     mask[2, 1] = 0
     files.append(save(tmp_path / "c_b.png", mask))
-    with pytest.raises(LabelError, match="5 voxels .* the first at column 2, row 2") as caught:
+    with pytest.raises(LabelError, match=r"5 voxels .* the first at column 2, row 2") as caught:
         read_label(files, rule)
     assert caught.value.path == files[-1]
 
@@ -256,7 +256,7 @@ def test_a_label_of_several_channels_is_refused(tmp_path: Path) -> None:
     """Four channels of an MR scan, for example."""
     array = np.random.default_rng(0).integers(0, 9, (4, 4, 4, 4)).astype(np.uint8)
     file = save(tmp_path / "a.nii", array)
-    with pytest.raises((LabelError, Exception), match="4 channels|4-D"):
+    with pytest.raises((LabelError, Exception), match=r"4 channels|4-D"):
         read_label(file)
 
 
