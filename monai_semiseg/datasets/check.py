@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,16 @@ from monai_semiseg.datasets.cross_checks import (
     unlike_labelled,
     untrained_labels,
 )
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, file_key, image_source
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
+from monai_semiseg.datasets.group_hints import thumbnail, undeclared_groups
+from monai_semiseg.datasets.kinds import common_dims, common_unit, note_other_channels
 from monai_semiseg.datasets.label_checks import count_values, require_values, whole_labels
-from monai_semiseg.errors import InputError, LabelError
+from monai_semiseg.datasets.layout import Files, files_of
+from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, collect_warnings, require_depth
+from monai_semiseg.images.volume import Volume, collect_warnings
 
 
 def check_dataset(
@@ -60,11 +64,19 @@ def check_dataset(
     ]
     if not dataset.cases and not findings:
         findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
-    fault = note_invalid_labels(dataset, facts)
+    names = note_other_channels(dataset, facts)
+    fault: SemisegError | None = note_invalid_labels(dataset, facts)
+    dims = None
+    try:
+        dims = common_dims({one.image_key: one.shape for one in facts if one.shape}, dataset.root)
+    except DimensionError as error:
+        fault = error
+    dataset = replace(dataset, channel_names=names, spatial_dims=dims, unit=common_unit(facts))
     for fact in facts:
         findings += fact.findings
     if fault is not None:
         findings.append(Finding("error", fault.code, "", fault.reason))
+    findings += undeclared_groups(facts)
     report = CheckReport(dataset, facts, findings, fault)
     findings += absent_classes(dataset, facts)
     findings += untrained_labels(report, datalist)
@@ -77,13 +89,16 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
         with _warnings_noted(facts):
-            image = read_scan(dataset.root / case.image)
-        require_depth(image.shape, dataset.root / case.image)
+            image = read_scan(image_source(dataset.root, case.image))
         facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
         facts.size = size_in_ras(image.shape, image.affine)
         facts.modality = str(image.meta.get("modality", ""))
+        facts.channels = image.channels
+        facts.unit = image.unit
         facts.pixel_hash = _pixel_hash(image)
+        if not any(one.group for one in dataset.cases):
+            facts.thumbnail = thumbnail(image)
         if case.label is not None:
             _check_label(case.label, image, dataset, facts)
     except InputError as error:
@@ -101,10 +116,11 @@ def _warnings_noted(facts: CaseFacts) -> Iterator[None]:
         facts.note("warning", code, message)
 
 
-def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
-    path = dataset.root / name
+def _check_label(files: Files, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
+    name = file_key(files)
+    path = dataset.root / files_of(files)[0]
     with _warnings_noted(facts):
-        label = read_scan(path)
+        label = read_scan(image_source(dataset.root, files))
     facts.labels = count_values(whole_labels(label.array, path))
     try:
         require_values(facts.labels, dataset.labels, name)

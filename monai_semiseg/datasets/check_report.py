@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, file_key
 from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import names_of
-from monai_semiseg.errors import LabelError
+from monai_semiseg.errors import SemisegError
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,19 @@ class CaseFacts:
     modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
     pixel_hash: str = ""
+    thumbnail: NDArray[np.float32] | None = None
+    channels: tuple[str, ...] = ()
+    unit: Literal["mm", "px"] = "mm"
+
+    @property
+    def image_key(self) -> str:
+        """Return the image's files as one text."""
+        return file_key(self.case.image)
+
+    @property
+    def label_key(self) -> str:
+        """Return the label's files as one text; empty if there is none."""
+        return file_key(self.case.label or "")
 
     def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
         """Add a finding about the case."""
@@ -57,7 +70,7 @@ class CheckReport:
     dataset: ScanDataset
     cases: list[CaseFacts]
     findings: list[Finding]
-    fault: LabelError | None = None
+    fault: SemisegError | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -74,7 +87,7 @@ class CheckReport:
     @property
     def voxels(self) -> dict[str, dict[int, int]]:
         """Return label file -> number -> voxels."""
-        return {str(fact.case.label): fact.labels for fact in self.cases if fact.labels}
+        return {fact.label_key: fact.labels for fact in self.cases if fact.labels}
 
     def label_rows(self) -> list[dict[str, Any]]:
         """Return number, name, voxels, share of all voxels and scans of every label."""
@@ -98,6 +111,8 @@ class CheckReport:
         """Return the report as content of a JSON file."""
         return {
             "dataset": str(self.dataset.root),
+            "spatial_dims": self.dataset.spatial_dims,
+            "channel_names": self.dataset.channel_names,
             "labels": self.label_rows(),
             "cases": [_case_row(facts) for facts in self.cases],
             "findings": [asdict(finding) for finding in self.findings],
@@ -107,7 +122,9 @@ class CheckReport:
 def _case_row(facts: CaseFacts) -> dict[str, Any]:
     return {
         "id": facts.case.id,
+        "group": facts.case.group,
+        "channels": facts.channels,
         "shape": facts.shape,
-        "spacing_mm": facts.spacing,
+        f"spacing_{facts.unit}": facts.spacing,
         "label_voxels": facts.labels,
     }

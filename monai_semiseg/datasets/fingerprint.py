@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of, file_key, image_source
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_ml
 from monai_semiseg.datasets.label_checks import (
     count_values,
@@ -22,6 +22,7 @@ from monai_semiseg.datasets.label_checks import (
 )
 from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import names_of
+from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import in_ras_order, onto_grid
@@ -156,7 +157,7 @@ def _mark_invalid_labels(
     Raises:
         LabelError: If no valid label is left.
     """
-    labelled = [(str(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    labelled = [(file_key(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
     counts = {name: row.labels for name, row in labelled if row.fault is None}
     refused = [row.fault for _, row in labelled if isinstance(row.fault, LabelError)]
     if refused and not counts:
@@ -168,7 +169,7 @@ def _mark_invalid_labels(
 
 def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
     entries = [*datalist.get("training", []), *datalist.get("unlabeled", [])]
-    return [DatasetCase(entry["image"], entry["image"], entry.get("label")) for entry in entries]
+    return [case_of(entry) for entry in entries]
 
 
 @dataclass
@@ -197,8 +198,8 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
-    image = read_scan(dataset.root / case.image)
-    require_depth(image.shape, dataset.root / case.image)
+    image = read_scan(image_source(dataset.root, case.image))
+    require_depth(image.shape, dataset.root / files_of(case.image)[0])
     measures.spacing = in_ras(image.spacing, image.affine)
     measures.shape = in_ras(image.shape, image.affine).astype(np.int64)
     measures.percentiles = np.percentile(image.array, (0.5, 50, 99.5))
@@ -206,8 +207,8 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
     measures.kind = ScanKind(modality, looks_like_hounsfield(image.array))
     if case.label is None:
         return
-    path = dataset.root / case.label
-    label = read_scan(path)
+    path = dataset.root / files_of(case.label)[0]
+    label = read_scan(image_source(dataset.root, case.label))
     values = onto_grid(whole_labels(label.array, path), label.grid, image.grid, path)
     measures.labels = count_values(values)
     require_values(measures.labels, dataset.labels, path)

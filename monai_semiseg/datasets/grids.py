@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, image_source
+from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import InputError
-from monai_semiseg.images.grid import axes_onto
-from monai_semiseg.images.scan import read_grid
-from monai_semiseg.images.volume import require_depth
+from monai_semiseg.images.grid import Grid, axes_onto
+from monai_semiseg.images.scan import read_grid, read_scan
 
 
 def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str, str]]:
@@ -28,11 +28,18 @@ def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str
 
 def _fault(case: DatasetCase, dataset: ScanDataset) -> InputError | None:
     try:
-        image = read_grid(dataset.root / case.image)
-        require_depth(image.shape, dataset.root / case.image)
+        image = _image_grid(case, dataset)
         if case.label is not None:
-            path = dataset.root / case.label
+            path = dataset.root / files_of(case.label)[0]
             axes_onto(read_grid(path), image, path)
     except InputError as error:
         return error
     return None
+
+
+def _image_grid(case: DatasetCase, dataset: ScanDataset) -> Grid:
+    """Return the grid of the first channel, or of a series whose slices are listed one by one."""
+    files = files_of(case.image)
+    if len(files) in (1, len(dataset.channel_names)):
+        return read_grid(dataset.root / files[0])
+    return read_scan(image_source(dataset.root, case.image)).grid

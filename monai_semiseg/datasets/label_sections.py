@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from monai_semiseg.datasets.dataset import file_key
+
 LABELLED = ("training", "validation", "test")
 
 
@@ -28,7 +30,9 @@ def section_scans(
     """
     return {
         part: scans_per_label(
-            voxels.get(entry["label"], {}) for entry in datalist.get(part, []) if "label" in entry
+            voxels.get(file_key(entry["label"]), {})
+            for entry in datalist.get(part, [])
+            if "label" in entry
         )
         for part in LABELLED
     }

@@ -60,4 +60,4 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
             remedy="run monai-semiseg check",
             path=dataset.root,
         )
-    return ValidCases(replace(dataset, cases=valid), left_out, notes, report.voxels)
+    return ValidCases(replace(report.dataset, cases=valid), left_out, notes, report.voxels)

@@ -27,6 +27,7 @@ from monai_semiseg.storage.files import available_memory
 
 Unit = Literal["mm", "px"]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PARTIAL_FORMAT = "dicom_seg"  # labels that may cover a part of the image
 FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
 
 
@@ -74,7 +75,7 @@ class Volume:
     @property
     def grid(self) -> Grid:
         """Return the grid of the voxels."""
-        return Grid(self.shape, self.affine)
+        return Grid(self.shape, self.affine, self.meta.get("format") == PARTIAL_FORMAT)
 
 
 def spatial_dims_of(shape: Sequence[int]) -> int:

@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from monai_semiseg.images.grid import Grid, onto_grid
+from monai_semiseg.images.volume import PARTIAL_FORMAT
 
 
 class LabelOnImageGridd(MapTransform):
@@ -65,4 +66,5 @@ def on_image_grid(label: MetaTensor, image: MetaTensor) -> MetaTensor:
 
 
 def _grid(item: MetaTensor) -> Grid:
-    return Grid(tuple(item.shape[1:]), np.asarray(item.affine.cpu(), dtype=np.float64))
+    affine = np.asarray(item.affine.cpu(), dtype=np.float64)
+    return Grid(tuple(item.shape[1:]), affine, item.meta.get("format") == PARTIAL_FORMAT)
