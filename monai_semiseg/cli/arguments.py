@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monai_semiseg.datasets.dataset import ScanDataset
 
 
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +50,50 @@ def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
         help="another value for a key of the configs; may be repeated",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
+
+
+def add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how label files are read."""
+    group = parser.add_argument_group("label files")
+    group.add_argument(
+        "--label_threshold",
+        type=_threshold,
+        metavar="VALUE",
+        help="for masks with grey levels: more than this is foreground (127 for 8 bits)",
+    )
+    group.add_argument(
+        "--merge_masks",
+        action="store_true",
+        help="join the binary label files of a case: CASE_lesion1.png, CASE_lesion2.png, ...",
+    )
+
+
+def label_options(args: argparse.Namespace) -> list[str]:
+    """Return the options of :func:`add_label_arguments` as they were given, for another verb."""
+    threshold = args.label_threshold
+    given = [] if threshold is None else ["--label_threshold", str(threshold)]
+    return given + ["--merge_masks"] * args.merge_masks
+
+
+def labelled_dataset(
+    args: argparse.Namespace, dataset: ScanDataset, datalist: dict[str, Any] | None = None
+) -> ScanDataset:
+    """Return a dataset whose label files are read as the options, or a datalist, say.
+
+    Raises:
+        ConfigError: If they contradict each other, or the declared labels.
+    """
+    from monai_semiseg.datasets.label_options import with_label_rule
+
+    return with_label_rule(
+        dataset, threshold=args.label_threshold, merge=args.merge_masks, datalist=datalist
+    )
+
+
+def _threshold(text: str) -> float:
+    from monai_semiseg.datasets.label_rules import checked_threshold
+
+    return checked_threshold(text)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import add_label_arguments, labelled_dataset
 from monai_semiseg.cli.terminal import say
 
 _MOST_ROWS = 128  # label values on the screen
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a split of the dataset; doubles across its sections are leaks",
     )
     parser.add_argument("--output", type=Path, help="write the whole report as JSON")
+    add_label_arguments(parser)
     parser.add_argument("--workers", type=int, default=4, help="threads (default 4)")
 
 
@@ -34,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.storage.files import write_atomically
 
     datalist = load_datalist(args.datalist) if args.datalist else None
-    report = check_dataset(open_dataset(args.dataset), datalist, workers=args.workers)
+    dataset = labelled_dataset(args, open_dataset(args.dataset), datalist)
+    report = check_dataset(dataset, datalist, workers=args.workers)
     labelled = sum(bool(fact.labels) for fact in report.cases)
     say(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label")
     rows = report.label_rows() if labelled else []

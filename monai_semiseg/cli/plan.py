@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import add_label_arguments, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
     )
+    add_label_arguments(parser)
 
 
 def modality_code(text: str) -> str:
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
-    dataset = open_dataset(args.dataset)
+    dataset = labelled_dataset(args, open_dataset(args.dataset), datalist)
     fingerprint = extract_fingerprint(dataset, datalist)
     # A datalist names its scans; what else lies in the folder is not asked for.
     left_out = fingerprint.unread | (dataset.problems if datalist is None else {})

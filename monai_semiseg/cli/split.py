@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import add_label_arguments, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)"
     )
+    add_label_arguments(parser)
 
 
 def labelled_budget(text: str) -> float | None:
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
     from monai_semiseg.datasets.valid_cases import valid_cases
 
-    valid = valid_cases(open_dataset(args.dataset))
+    valid = valid_cases(labelled_dataset(args, open_dataset(args.dataset)))
     code = report_left_out(valid.left_out, valid.notes)
     datalist = split(
         valid.dataset,

@@ -20,12 +20,16 @@ from monai_semiseg.datasets.cross_checks import (
     unlike_labelled,
     untrained_labels,
 )
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, file_key, image_source
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, image_source
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
 from monai_semiseg.datasets.group_hints import thumbnail, undeclared_groups
 from monai_semiseg.datasets.kinds import common_dims, common_unit, note_other_channels
-from monai_semiseg.datasets.label_checks import count_values, require_values, whole_labels
-from monai_semiseg.datasets.layout import Files, files_of
+from monai_semiseg.datasets.label_checks import count_values, require_values
+from monai_semiseg.datasets.label_colours import palette_fault
+from monai_semiseg.datasets.label_files import read_label
+from monai_semiseg.datasets.label_names import label_paths, label_text
+from monai_semiseg.datasets.label_values import background_of
+from monai_semiseg.datasets.layout import Files
 from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
@@ -65,10 +69,12 @@ def check_dataset(
     if not dataset.cases and not findings:
         findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
     names = note_other_channels(dataset, facts)
+    palettes = {fact.label_file: fact.palette for fact in facts}
     fault: SemisegError | None = note_invalid_labels(dataset, facts)
+    fault = fault or palette_fault(palettes, dataset.root)
     dims = None
     try:
-        dims = common_dims({one.image_key: one.shape for one in facts if one.shape}, dataset.root)
+        dims = common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
     except DimensionError as error:
         fault = error
     dataset = replace(dataset, channel_names=names, spatial_dims=dims, unit=common_unit(facts))
@@ -117,18 +123,19 @@ def _warnings_noted(facts: CaseFacts) -> Iterator[None]:
 
 
 def _check_label(files: Files, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
-    name = file_key(files)
-    path = dataset.root / files_of(files)[0]
+    paths = label_paths(dataset.root, files)
+    name = label_text(files)
     with _warnings_noted(facts):
-        label = read_scan(image_source(dataset.root, files))
-    facts.labels = count_values(whole_labels(label.array, path))
+        label = read_label(paths, dataset.label_rule)
+    facts.labels = count_values(label.array)
+    facts.palette = label.meta.get("palette", {})
     try:
         require_values(facts.labels, dataset.labels, name)
     except LabelError as error:
         facts.note("error", error.code, error.reason)
-    if not any(value > 0 for value in facts.labels):
+    if not set(facts.labels) - {background_of(dataset.labels)}:
         facts.note("warning", "W_EMPTY", f"{name}: no foreground")
-    axes_onto(label.grid, image.grid, path)
+    axes_onto(label.grid, image.grid, paths[0])
 
 
 def _pixel_hash(volume: Volume) -> str:

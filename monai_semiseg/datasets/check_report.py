@@ -9,9 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, file_key
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.label_names import label_text
 from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import names_of
+from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import SemisegError
 
 
@@ -36,20 +38,21 @@ class CaseFacts:
     size: NDArray[np.float64] | None = None
     modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
+    palette: dict[int, str] = field(default_factory=dict)
     pixel_hash: str = ""
     thumbnail: NDArray[np.float32] | None = None
     channels: tuple[str, ...] = ()
     unit: Literal["mm", "px"] = "mm"
 
     @property
-    def image_key(self) -> str:
-        """Return the image's files as one text."""
-        return file_key(self.case.image)
+    def image_file(self) -> str:
+        """Return the image's file, or several in one text."""
+        return files_text(self.case.image)
 
     @property
-    def label_key(self) -> str:
-        """Return the label's files as one text; empty if there is none."""
-        return file_key(self.case.label or "")
+    def label_file(self) -> str:
+        """Return the label file, or several in one text; empty if there is none."""
+        return label_text(self.case.label or "")
 
     def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
         """Add a finding about the case."""
@@ -87,7 +90,12 @@ class CheckReport:
     @property
     def voxels(self) -> dict[str, dict[int, int]]:
         """Return label file -> number -> voxels."""
-        return {fact.label_key: fact.labels for fact in self.cases if fact.labels}
+        return {fact.label_file: fact.labels for fact in self.cases if fact.labels}
+
+    @property
+    def palette(self) -> dict[int, str]:
+        """Return index -> colour of the palette that the label files share; or empty."""
+        return {index: colour for fact in self.cases for index, colour in fact.palette.items()}
 
     def label_rows(self) -> list[dict[str, Any]]:
         """Return number, name, voxels, share of all voxels and scans of every label."""

@@ -18,6 +18,7 @@ from monai_semiseg.datasets.folder_pairs import (
     pairs_in_one_folder,
     pairs_of_folders,
 )
+from monai_semiseg.datasets.label_rules import PLAIN, LabelRule
 from monai_semiseg.datasets.layout import (
     Files,
     Layout,
@@ -25,6 +26,7 @@ from monai_semiseg.datasets.layout import (
     Wanted,
     case_stem,
     files_of,
+    files_text,
     read_wanted,
 )
 from monai_semiseg.datasets.table import read_table, write_table
@@ -74,6 +76,7 @@ class ScanDataset:
             names the only channel.
         spatial_dims: 2 or 3 where it is known, as after a check; else None.
         unit: ``mm`` or ``px`` where it is known, else None.
+        label_rule: how the label files are read.
     """
 
     root: Path
@@ -86,6 +89,7 @@ class ScanDataset:
     channel_names: tuple[str, ...] = ()
     spatial_dims: int | None = None
     unit: Literal["mm", "px"] | None = None
+    label_rule: LabelRule = PLAIN
 
 
 def open_dataset(
@@ -171,7 +175,7 @@ def _dataset(root: Path, layout: Layout, wanted: Wanted) -> ScanDataset:
             problems[listed.id] = fault
         elif listed.id in cases:
             first = files_of(cases[listed.id].image)[0]
-            problems[file_key(images)] = f"the same name as {first}"
+            problems[files_text(images)] = f"the same name as {first}"
         else:
             group = wanted.group_of(listed.id) if wanted.group else listed.group
             cases[listed.id] = DatasetCase(listed.id, images, listed.label, group)
@@ -185,6 +189,7 @@ def _dataset(root: Path, layout: Layout, wanted: Wanted) -> ScanDataset:
         problems,
         layout.sides,
         names,
+        label_rule=LabelRule(colours=layout.colours),
     )
 
 
@@ -259,7 +264,7 @@ def case_of(entry: Mapping[str, Any]) -> DatasetCase:
     image, label = (_tuples(entry.get(key)) for key in ("image", "label"))
     if image is None:
         raise ConfigError(f"an entry without an image: {dict(entry)}", expected='{"image": ...}')
-    return DatasetCase(file_key(image), image, label, str(entry.get("group", "")))
+    return DatasetCase(files_text(image), image, label, str(entry.get("group", "")))
 
 
 def _tuples(files: Any) -> Files | None:
@@ -270,11 +275,6 @@ def image_source(root: Path, files: Files) -> Path | list[Path]:
     """Return the absolute files of an image or label, as :func:`read_scan` takes them."""
     paths = [root / name for name in files_of(files)]
     return paths[0] if len(paths) == 1 else paths
-
-
-def file_key(files: str | Sequence[str]) -> str:
-    """Return one text for the files of an image or label, as a key and for messages."""
-    return files if isinstance(files, str) else ", ".join(files)
 
 
 def _listed(files: Files) -> str | list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from monai_semiseg.datasets.case_names import without_suffix
 from monai_semiseg.datasets.channels import MAX_CHANNELS, channel_fault, split_number
 from monai_semiseg.datasets.folder_pairs import TRAINING, pairs_of_folders
+from monai_semiseg.datasets.label_rules import read_labels
 from monai_semiseg.datasets.layout import Files, Layout, ListedCase, case_stem, files_of
 from monai_semiseg.datasets.sides import declared_sides
 from monai_semiseg.errors import ConfigError
@@ -34,6 +35,7 @@ def read_description(root: Path) -> Layout:
             '"labels": {"0": "background", ...}',
             path=root / NAME,
         ) from error
+    layout.labels, layout.colours = declared_in(content, root)
     layout.name = str(content.get("name", ""))
     layout.sides = declared_sides(content, root / NAME)
     _note_absent_files(layout, root)
@@ -73,16 +75,22 @@ def _read(content: dict[str, Any], root: Path) -> Layout:
     return _decathlon(content, root)
 
 
-def declared_in(content: Mapping[str, Any], root: Path) -> dict[int, str]:
-    """Return number -> name of the labels of a description; either side may hold the numbers.
+def declared_in(content: Mapping[str, Any], root: Path) -> tuple[dict[int, str], dict[str, str]]:
+    """Return number -> name of the labels of a description, and name -> colour.
 
     Raises:
-        ConfigError: If labels are regions, or have no numbers.
+        ConfigError: If labels are regions, or have neither numbers nor colours.
     """
     labels = dict(content.get("labels", {}))
-    if all(str(key).strip().lstrip("-").isdigit() for key in labels):
-        return {int(index): str(name) for index, name in labels.items()}
-    return _numbered(labels, root)
+    regions = [name for name, number in labels.items() if isinstance(number, list | tuple)]
+    if regions:
+        raise ConfigError(
+            f"region labels ({', '.join(regions)})",
+            expected="one number for each label",
+            remedy="write label maps with one number per structure, and name them in labels",
+            path=root / NAME,
+        )
+    return read_labels(labels, root / NAME)
 
 
 def _decathlon(content: dict[str, Any], root: Path) -> Layout:
@@ -90,7 +98,6 @@ def _decathlon(content: dict[str, Any], root: Path) -> Layout:
     names = [modality] if isinstance(modality, str) else list(dict(modality).values())
     layout = Layout(
         modality=", ".join(map(str, names)),
-        labels=declared_in(content, root),
         channel_names=tuple(str(name) for name in names if name),
     )
     by_label: dict[str, list[str]] = {}
@@ -140,7 +147,6 @@ def _nnunet_v2(content: dict[str, Any], root: Path) -> Layout:
     names = tuple(str(declared[key]) for key in order)
     layout = Layout(
         modality=", ".join(names),
-        labels=_numbered(dict(content["labels"]), root),
         channel_names=names,
     )
     if "dataset" not in content:
@@ -216,19 +222,6 @@ def _check_count(layout: Layout, content: Mapping[str, Any]) -> None:
     labelled = sum(case.label is not None for case in layout.cases)
     if declared != labelled:
         layout.problems[NAME] = f"numTraining is {declared}, {labelled} scans have a label"
-
-
-def _numbered(labels: Mapping[str, Any], root: Path) -> dict[int, str]:
-    """Convert nnU-Net's name -> number to number -> name."""
-    regions = [name for name, number in labels.items() if isinstance(number, list | tuple)]
-    if regions:
-        raise ConfigError(
-            f"region labels ({', '.join(regions)})",
-            expected="one number for each label",
-            remedy="write label maps with one number per structure, and name them in labels",
-            path=root / NAME,
-        )
-    return {int(number): str(name) for name, number in labels.items()}
 
 
 def _on_disk(root: Path, name: str) -> str:

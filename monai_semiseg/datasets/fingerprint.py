@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of, file_key, image_source
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of, image_source
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_ml
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
     require_values,
-    whole_labels,
 )
+from monai_semiseg.datasets.label_colours import palette_fault
+from monai_semiseg.datasets.label_files import read_label
+from monai_semiseg.datasets.label_names import label_paths, label_text
 from monai_semiseg.datasets.label_sections import scans_per_label
-from monai_semiseg.datasets.label_values import names_of
+from monai_semiseg.datasets.label_values import background_of, foreground_of, names_of
 from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
@@ -143,8 +145,7 @@ def _volume_ranges(
         return {}
     found = {
         name: [scan.get(value, 0.0) for scan in volumes]
-        for value, name in labels.items()
-        if value > 0
+        for value, name in foreground_of(labels).items()
     }
     return {name: (min(values), max(values)) for name, values in found.items()}
 
@@ -157,7 +158,9 @@ def _mark_invalid_labels(
     Raises:
         LabelError: If no valid label is left.
     """
-    labelled = [(file_key(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    labelled = [(label_text(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    if fault := palette_fault({name: row.palette for name, row in labelled}, dataset.root):
+        raise fault
     counts = {name: row.labels for name, row in labelled if row.fault is None}
     refused = [row.fault for _, row in labelled if isinstance(row.fault, LabelError)]
     if refused and not counts:
@@ -183,6 +186,7 @@ class _Measures:
     percentiles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     labels: dict[int, int] = field(default_factory=dict)
+    palette: dict[int, str] = field(default_factory=dict)
     volumes: dict[int, float] = field(default_factory=dict)
     kind: ScanKind = field(default_factory=lambda: ScanKind("", False))
 
@@ -207,13 +211,14 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
     measures.kind = ScanKind(modality, looks_like_hounsfield(image.array))
     if case.label is None:
         return
-    path = dataset.root / files_of(case.label)[0]
-    label = read_scan(image_source(dataset.root, case.label))
-    values = onto_grid(whole_labels(label.array, path), label.grid, image.grid, path)
+    paths = label_paths(dataset.root, case.label)
+    label = read_label(paths, dataset.label_rule)
+    values = onto_grid(label.array, label.grid, image.grid, paths[0])
     measures.labels = count_values(values)
-    require_values(measures.labels, dataset.labels, path)
+    measures.palette = label.meta.get("palette", {})
+    require_values(measures.labels, dataset.labels, paths[0])
     ml = voxel_ml(image.affine)
     measures.volumes = {value: count * ml for value, count in measures.labels.items()}
     voxels, values = (in_ras_order(array, image.affine) for array in (image.array, values))
-    inside = voxels[values > 0].astype(np.float32)
+    inside = voxels[values != background_of(dataset.labels)].astype(np.float32)
     measures.foreground = inside[:: max(1, len(inside) // 10_000)]

@@ -16,6 +16,7 @@ from monai_semiseg.datasets.layout import (
     Wanted,
     case_stem,
     entries_of,
+    files_text,
 )
 from monai_semiseg.errors import ConfigError
 
@@ -92,7 +93,7 @@ def _paired(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Layout
             ListedCase(case_stem(case) or root.resolve().name, files, label_of.get(stem))
         )
     for stem in sorted(label_of.keys() - used):
-        layout.problems[_text(label_of[stem])] = "a label without an image"
+        layout.problems[files_text(label_of[stem])] = "a label without an image"
     return layout
 
 
@@ -131,7 +132,3 @@ def _beginnings(stem: str) -> list[str]:
 
 def _relative(root: Path, file: Path) -> str:
     return file.relative_to(root).as_posix()
-
-
-def _text(files: Files) -> str:
-    return files if isinstance(files, str) else ", ".join(files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, image_source
+from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.grid import Grid, axes_onto
@@ -29,8 +30,7 @@ def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str
 def _fault(case: DatasetCase, dataset: ScanDataset) -> InputError | None:
     try:
         image = _image_grid(case, dataset)
-        if case.label is not None:
-            path = dataset.root / files_of(case.label)[0]
+        for path in label_paths(dataset.root, case.label or ()):
             axes_onto(read_grid(path), image, path)
     except InputError as error:
         return error

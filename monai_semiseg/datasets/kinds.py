@@ -53,7 +53,7 @@ def note_other_channels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> tup
         if count != max(1, len(names)):
             theirs = ", ".join(names) or "one channel"
             had = ", ".join(fact.channels) or "one channel"
-            text = f"{fact.image_key} has {had}; the data set has {theirs}"
+            text = f"{fact.image_file} has {had}; the data set has {theirs}"
             fact.note("error", "E_CHANNELS", text)
     return tuple(names)
 

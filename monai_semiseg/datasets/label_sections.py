@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monai_semiseg.datasets.dataset import file_key
+from monai_semiseg.datasets.label_names import label_text
+from monai_semiseg.datasets.label_values import background_of
 
 LABELLED = ("training", "validation", "test")
 
@@ -30,7 +31,7 @@ def section_scans(
     """
     return {
         part: scans_per_label(
-            voxels.get(file_key(entry["label"]), {})
+            voxels.get(label_text(entry["label"]), {})
             for entry in datalist.get(part, [])
             if "label" in entry
         )
@@ -50,7 +51,7 @@ def untrained_lines(
     trained = scans.get("training", {})
     lines = {}
     for value in sorted(set().union(*scans.values())):
-        if value == 0 or value in trained or not trained:
+        if value == background_of(names) or value in trained or not trained:
             continue
         sections = [
             f"{part} ({shown[value]} scans)" for part, shown in scans.items() if value in shown

@@ -45,6 +45,7 @@ class Layout:
         labels: number -> name, or empty.
         channel_names: declared names of the channels, in order; or empty.
         sides: whether left and right are different classes, or None.
+        colours: label -> ``#rrggbb``, or empty.
     """
 
     cases: list[ListedCase] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Layout:
     labels: dict[int, str] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
     sides: bool | None = None
+    colours: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,14 @@ def case_stem(name: str) -> str:
     return printable(without_suffix(Path(name)).name)
 
 
-def files_of(files: Files) -> tuple[str, ...]:
+def files_of(files: Files | Sequence[str]) -> tuple[str, ...]:
     """Return files as a tuple."""
     return (files,) if isinstance(files, str) else tuple(files)
+
+
+def files_text(files: Files | Sequence[str]) -> str:
+    """Return the files of an image or label as one text, as a key and for messages."""
+    return ", ".join(files_of(files))
 
 
 def entries_of(folder: Path) -> list[Path]:

@@ -110,6 +110,7 @@ def split(
         "modality": dataset.modality,
         "labels": {str(index): name for index, name in dataset.labels.items()},
         **_kind(dataset),
+        **({"label_rule": rule} if (rule := dataset.label_rule.record()) else {}),
         "split": {
             "labelled": budget,
             "seed": seed,

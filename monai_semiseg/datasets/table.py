@@ -39,7 +39,7 @@ def read_table(file: Path, root: Path) -> Layout:
         channels = {column: name or "image" for column, name in channels.items()}
     layout = Layout(channel_names=tuple(name for name in channels.values() if name))
     if (root / NAME).is_file():
-        layout.labels = declared_in(read_content(root / NAME), root)
+        layout.labels, layout.colours = declared_in(read_content(root / NAME), root)
     for number, row in enumerate(rows, 2):
         case = _case(row, channels, labels)
         if not case.images:

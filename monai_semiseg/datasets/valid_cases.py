@@ -60,4 +60,6 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
             remedy="run monai-semiseg check",
             path=dataset.root,
         )
-    return ValidCases(replace(report.dataset, cases=valid), left_out, notes, report.voxels)
+    rule = replace(dataset.label_rule, palette=report.palette)
+    sound = replace(report.dataset, cases=valid, label_rule=rule)
+    return ValidCases(sound, left_out, notes, report.voxels)
