@@ -52,6 +52,57 @@ def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
 
 
+def add_dataset_arguments(parser: argparse.ArgumentParser, *, table: bool = True) -> None:
+    """Declare what the layout of a dataset does not say by itself, for :func:`dataset_of`.
+
+    Args:
+        parser: of the verb.
+        table: declare ``--table`` as a table that is read.
+    """
+    group = parser.add_argument_group("layout of the dataset")
+    group.add_argument(
+        "--channels",
+        metavar="NAMES",
+        help="channels in their order, such as FLAIR,T1; for DICOM T1=PATTERN,FLAIR=PATTERN, "
+        "expressions for the description of the series",
+    )
+    group.add_argument(
+        "--label", metavar="NAME", help="name of the label files of each case, or of their folder"
+    )
+    group.add_argument(
+        "--group",
+        metavar="REGEX",
+        help="expression for the id of a case; its first group in parentheses is the patient",
+    )
+    if table:
+        group.add_argument(
+            "--table",
+            type=Path,
+            metavar="FILE",
+            help="table of the cases (id,group,image,label) with paths relative to the dataset",
+        )
+
+
+def dataset_of(args: argparse.Namespace, *, table: Path | None = None) -> ScanDataset:
+    """Open the dataset as the arguments of :func:`add_dataset_arguments` say.
+
+    Raises:
+        ConfigError: If there is no such dataset, or the arguments do not fit it.
+    """
+    from monai_semiseg.datasets.dataset import open_dataset
+
+    return open_dataset(
+        args.dataset, channels=args.channels, label=args.label, group=args.group, table=table
+    )
+
+
+def layout_options(args: argparse.Namespace) -> list[str]:
+    """Return the options of :func:`add_dataset_arguments` as they were given, for another verb."""
+    given = [("--channels", args.channels), ("--label", args.label), ("--group", args.group)]
+    given.append(("--table", args.table))
+    return [word for option, value in given if value for word in (option, str(value))]
+
+
 def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare how label files are read."""
     group = parser.add_argument_group("label files")

@@ -97,6 +97,16 @@ class CheckReport:
         """Return index -> colour of the palette that the label files share; or empty."""
         return {index: colour for fact in self.cases for index, colour in fact.palette.items()}
 
+    @property
+    def kind(self) -> str:
+        """Return dimensions, channels and groups of the images in one line; empty if unknown."""
+        dims, names = self.dataset.spatial_dims, self.dataset.channel_names
+        groups = {fact.case.group for fact in self.cases} - {""}
+        parts = [f"{dims}-D"] if dims else []
+        parts += [f"channels {', '.join(names)}"] if names else []
+        parts += [f"{len(groups)} groups"] if groups else []
+        return ", ".join(parts)
+
     def label_rows(self) -> list[dict[str, Any]]:
         """Return number, name, voxels, share of all voxels and scans of every label."""
         scans = scans_per_label(fact.labels for fact in self.cases)
