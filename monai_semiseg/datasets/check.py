@@ -20,7 +20,7 @@ from monai_semiseg.datasets.cross_checks import (
     unlike_labelled,
     untrained_labels,
 )
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, image_source
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
 from monai_semiseg.datasets.group_hints import thumbnail, undeclared_groups
 from monai_semiseg.datasets.kinds import common_dims, common_unit, note_other_channels
@@ -95,7 +95,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
         with _warnings_noted(facts):
-            image = read_scan(image_source(dataset.root, case.image))
+            image = read_scan(case.image_paths(dataset.root))
         facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
         facts.size = size_in_ras(image.shape, image.affine)

@@ -49,6 +49,10 @@ class DatasetCase:
     label: Files | None = None
     group: str = ""
 
+    def image_paths(self, root: Path) -> list[Path]:
+        """Return the file of every channel, or the one file or the slices of the image."""
+        return [root / name for name in files_of(self.image)]
+
     def entry(self) -> dict[str, Any]:
         """Return the entry of a MONAI datalist."""
         entry: dict[str, Any] = {"image": _listed(self.image)}
@@ -269,12 +273,6 @@ def case_of(entry: Mapping[str, Any]) -> DatasetCase:
 
 def _tuples(files: Any) -> Files | None:
     return tuple(map(str, files)) if isinstance(files, list | tuple) else files or None
-
-
-def image_source(root: Path, files: Files) -> Path | list[Path]:
-    """Return the absolute files of an image or label, as :func:`read_scan` takes them."""
-    paths = [root / name for name in files_of(files)]
-    return paths[0] if len(paths) == 1 else paths
 
 
 def _listed(files: Files) -> str | list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, image_source
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.kinds import common_dims
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.layout import files_of
@@ -55,4 +55,4 @@ def _image_grid(case: DatasetCase, dataset: ScanDataset) -> Grid:
     files = files_of(case.image)
     if len(files) in (1, len(dataset.channel_names)):
         return read_grid(dataset.root / files[0])
-    return read_scan(image_source(dataset.root, case.image)).grid
+    return read_scan(case.image_paths(dataset.root)).grid
