@@ -22,15 +22,18 @@ from monai_semiseg.datasets.cross_checks import (
 )
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
+from monai_semiseg.datasets.group_hints import thumbnail, undeclared_groups
+from monai_semiseg.datasets.kinds import common_dims, common_unit, note_other_channels
 from monai_semiseg.datasets.label_checks import count_values, require_values, split_ignored
 from monai_semiseg.datasets.label_colours import palette_fault
 from monai_semiseg.datasets.label_files import read_label
-from monai_semiseg.datasets.label_names import label_paths, label_text
+from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_values import background_of
-from monai_semiseg.errors import InputError, LabelError
+from monai_semiseg.datasets.layout import Files, files_text
+from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, collect_warnings, require_depth
+from monai_semiseg.images.volume import Volume, collect_warnings
 
 
 def check_dataset(
@@ -65,12 +68,21 @@ def check_dataset(
     ]
     if not dataset.cases and not findings:
         findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
+    names = note_other_channels(dataset, facts)
     palettes = {fact.label_file: fact.palette for fact in facts}
-    fault = note_invalid_labels(dataset, facts) or palette_fault(palettes, dataset.root)
+    fault: SemisegError | None = note_invalid_labels(dataset, facts)
+    fault = fault or palette_fault(palettes, dataset.root)
+    dims = None
+    try:
+        dims = common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
+    except DimensionError as error:
+        fault = error
+    dataset = replace(dataset, channel_names=names, spatial_dims=dims, unit=common_unit(facts))
     for fact in facts:
         findings += fact.findings
     if fault is not None:
         findings.append(Finding("error", fault.code, "", fault.reason))
+    findings += undeclared_groups(facts)
     report = CheckReport(dataset, facts, findings, fault)
     findings += absent_classes(dataset, facts)
     findings += untrained_labels(report, datalist)
@@ -83,13 +95,16 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
         with _warnings_noted(facts):
-            image = read_scan(dataset.root / case.image)
-        require_depth(image.shape, dataset.root / case.image)
+            image = read_scan(case.image_paths(dataset.root))
         facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
         facts.size = size_in_ras(image.shape, image.affine)
         facts.modality = str(image.meta.get("modality", ""))
+        facts.channels = image.channels
+        facts.unit = image.unit
         facts.pixel_hash = _pixel_hash(image)
+        if not any(one.group for one in dataset.cases):
+            facts.thumbnail = thumbnail(image)
         if case.label is not None:
             _check_label(case.label, image, dataset, facts)
     except InputError as error:
@@ -107,11 +122,9 @@ def _warnings_noted(facts: CaseFacts) -> Iterator[None]:
         facts.note("warning", code, message)
 
 
-def _check_label(
-    files: str | tuple[str, ...], image: Volume, dataset: ScanDataset, facts: CaseFacts
-) -> None:
+def _check_label(files: Files, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
     paths = label_paths(dataset.root, files)
-    name = label_text(files)
+    name = files_text(files)
     with _warnings_noted(facts):
         label = read_label(paths, dataset.label_rule)
     facts.labels = count_values(label.array)

@@ -29,7 +29,6 @@ from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
 from monai_semiseg.images.grid import onto_grid
-from monai_semiseg.images.picture import read_palette_indices
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
@@ -98,16 +97,26 @@ def _read_file(path: Path, rule: LabelRule) -> Volume:
     if rule.colours:
         array = numbers_of_colours(volume.array, bool(volume.channels), rule.colour_numbers, path)
         return replace(volume, array=array, channels=())
-    if picture and volume.channels and (entries := read_palette_indices(path)) is not None:
-        indices, colours = entries
-        used = used_colours(indices.array, colours)
-        require_palette(used, rule, path)
-        return replace(indices, meta={**volume.meta, "palette": used})
+    if picture and volume.channels and (indices := _indices(path, rule)) is not None:
+        return indices
     if volume.channels:
         volume = replace(volume, array=_grey(volume, path), channels=())
     if picture == "JPEG" and rule.threshold is None:
         _require_two_values(volume.array, path)
     return volume
+
+
+def _indices(path: Path, rule: LabelRule) -> Volume | None:
+    """Read the indices of a palette picture; None if it has no palette."""
+    from monai_semiseg.images.picture import read_palette_indices
+
+    entries = read_palette_indices(path)
+    if entries is None:
+        return None
+    indices, colours = entries
+    used = used_colours(indices.array, colours)
+    require_palette(used, rule, path)
+    return replace(indices, meta={**indices.meta, "palette": used})
 
 
 def _grey(volume: Volume, path: Path) -> NDArray[Any]:

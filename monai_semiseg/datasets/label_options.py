@@ -12,6 +12,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_names import label_name, numbers_of_names, unnamed_error
 from monai_semiseg.datasets.label_rules import LabelRule, read_labels, recorded_rule
 from monai_semiseg.datasets.label_values import foreground_of
+from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import ConfigError
 
 
@@ -96,8 +97,7 @@ def _with_names(dataset: ScanDataset, rule: LabelRule) -> ScanDataset:
 def _label_files(cases: Iterable[DatasetCase]) -> Iterable[tuple[DatasetCase, str]]:
     """Yield every label file with its case."""
     for case in cases:
-        files = case.label or ()
-        yield from ((case, file) for file in ([files] if isinstance(files, str) else files))
+        yield from ((case, file) for file in files_of(case.label or ()))
 
 
 def _stem(file: str) -> str:

@@ -62,5 +62,5 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
             path=dataset.root,
         )
     rule = replace(dataset.label_rule, palette=report.palette)
-    sound = replace(dataset, cases=valid, label_rule=rule)
+    sound = replace(report.dataset, cases=valid, label_rule=rule)
     return ValidCases(sound, left_out, notes, report.voxels)

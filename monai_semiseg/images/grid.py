@@ -22,10 +22,13 @@ class Grid(NamedTuple):
     Attributes:
         shape: voxels along i, j, k.
         affine: 4x4, voxel index to mm in RAS.
+        partial: True for a label that may cover a part of the image; the rest is background. A
+            DICOM SEG often holds the slices with something in them alone.
     """
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
+    partial: bool = False
 
 
 def axes_onto(label: Grid, image: Grid, path: str | Path | None = None) -> NDArray[np.float64]:
@@ -46,14 +49,31 @@ def axes_onto(label: Grid, image: Grid, path: str | Path | None = None) -> NDArr
         GeometryError: If a corner is more than :data:`TOLERANCE` voxels away from the image's, or
             the sizes differ.
     """
+    return _placed(label, image, path)[0]
+
+
+def _placed(
+    label: Grid, image: Grid, path: str | Path | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the orientation of :func:`axes_onto`, and the image's voxel that the label begins at.
+
+    Raises:
+        GeometryError: As :func:`axes_onto`.
+    """
     into_image = np.linalg.inv(image.affine)
     axes = nib.orientations.io_orientation(into_image @ label.affine)
     shape = tuple(label.shape[axis] for axis in np.argsort(axes[:, 0]))
     affine = label.affine @ nib.orientations.inv_ornt_aff(axes, label.shape)
-    apart = _corners(Grid(shape, affine)) - _corners(image)
+    part = image
+    start = np.zeros(3, dtype=np.int64)
+    if label.partial:
+        start = np.rint(apply_affine(into_image, affine[:3, 3])).astype(np.int64)
+        if (start >= 0).all() and (start + shape <= image.shape).all():
+            part = Grid(shape, image.affine @ nib.affines.from_matvec(np.eye(3), start))
+    apart = _corners(Grid(shape, affine)) - _corners(part)
     voxels = np.abs(apart @ into_image[:3, :3].T).max()
-    if shape == tuple(image.shape) and voxels <= TOLERANCE:
-        return np.asarray(axes, dtype=np.float64)
+    if shape == tuple(part.shape) and voxels <= TOLERANCE:
+        return np.asarray(axes, dtype=np.float64), start
     distance = float(np.linalg.norm(apart, axis=1).max())
     raise GeometryError(
         f"the label lies up to {distance:.3g} mm off the image (corner to corner)"
@@ -80,7 +100,12 @@ def onto_grid(
     Raises:
         GeometryError: As :func:`axes_onto`.
     """
-    ordered = nib.orientations.apply_orientation(voxels, axes_onto(label, image, path))
+    axes, start = _placed(label, image, path)
+    ordered = nib.orientations.apply_orientation(voxels, axes)
+    if ordered.shape[:3] != tuple(image.shape):
+        sides = zip(start, ordered.shape[:3], image.shape, strict=True)
+        margins = [(int(at), int(whole - at - part)) for at, part, whole in sides]
+        ordered = np.pad(ordered, [*margins, *[(0, 0)] * (ordered.ndim - 3)])
     return np.ascontiguousarray(ordered)
 
 

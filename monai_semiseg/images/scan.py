@@ -8,6 +8,7 @@ from pathlib import Path
 from monai_semiseg.errors import FormatError, UnsupportedError
 from monai_semiseg.images.dicom_header import DicomHeader, read_header
 from monai_semiseg.images.dicom_kinds import skip_reason
+from monai_semiseg.images.dicom_seg_label import is_segmentation_file, read_segmentation
 from monai_semiseg.images.dicom_series import group_series
 from monai_semiseg.images.dicom_volume import read_series, require_one_series, stack
 from monai_semiseg.images.formats import (
@@ -94,6 +95,8 @@ def _read_file(path: Path) -> Volume:
 
 
 def _read_dicom(files: Sequence[Path], path: Path) -> Volume:
+    if len(files) == 1 and is_segmentation_file(files[0]):
+        return read_segmentation(files[0])
     return read_series(_one_series(files, path))
 
 

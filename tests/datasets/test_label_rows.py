@@ -38,7 +38,7 @@ def write(root: Path, parts: dict[str, Callable[[np.ndarray], np.ndarray]]) -> P
         arrays = {f"images/c{case}.nii": rng.normal(size=label.shape).astype(np.float32)}
         files = {f"labels/c{case}{suffix}.nii": of(label) for suffix, of in parts.items()}
         for name, array in {**arrays, **files}.items():
-            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).parent.mkdir(exist_ok=True, parents=True)
             nib.save(nib.Nifti1Image(array, np.eye(4)), root / name)
         label_files = list(files) if len(files) > 1 else next(iter(files))
         entries.append({"image": next(iter(arrays)), "label": label_files})
@@ -59,7 +59,13 @@ Row = tuple[dict[str, Any], dict[str, Any], list[str], list[int], Callable[[np.n
 ROWS: dict[str, Row] = {
     "integers": ({"": lambda x: x}, {}, [], [0, 1, 2], lambda x: x),
     "gaps": ({"": lambda x: x * 3}, {}, [], [0, 3, 6], lambda x: x * 3),
-    "0 and 255": ({"": lambda x: (x > 0) * np.uint8(255)}, {}, [], [0, 255], lambda x: (x > 0) * 255),
+    "0 and 255": (
+        {"": lambda x: (x > 0) * np.uint8(255)},
+        {},
+        [],
+        [0, 255],
+        lambda x: (x > 0) * 255,
+    ),
     "floats": ({"": lambda x: x * np.float32(2)}, {}, [], [0, 2, 4], lambda x: x * 2),
     "negative background": (
         {"": lambda x: x.astype(np.int16) - 1},

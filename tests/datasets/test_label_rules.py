@@ -38,7 +38,13 @@ def test_a_datalist_holds_the_whole_rule(rule: LabelRule) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [{"limit": 3}, {"threshold": "half"}, {"threshold": float("nan")}, {"palette": {"a": "#"}}, [1]],
+    [
+        {"limit": 3},
+        {"threshold": "half"},
+        {"threshold": float("nan")},
+        {"palette": {"a": "#"}},
+        [1],
+    ],
     ids=str,
 )
 def test_a_rule_that_cannot_be_read(content: object) -> None:
