@@ -120,7 +120,7 @@ class CheckReport:
         voxels = Counter[int]()
         for of_file in counts:
             voxels.update(of_file)
-        names = {**names_of({}, list(scans)), **self.names}
+        names = {value: f"label_{value}" for value in scans} | self.names
         if ignore is not None:
             names[ignore] = self.dataset.labels[ignore]
         return [

@@ -75,11 +75,11 @@ ROWS: dict[str, Row] = {
         lambda x: x.astype(int) - 1,
     ),
     "negative float background": (
-        {"": lambda x: np.where(x == 0, -1, x).astype(np.float32)},
+        {"": lambda x: np.where(x == 0, -1, x.astype(int)).astype(np.float32)},
         {"background": -1, "a": 1, "b": 2},
         [],
         [-1, 1, 2],
-        lambda x: np.where(x == 0, -1, x),
+        lambda x: np.where(x == 0, -1, x.astype(int)),
     ),
     "grey levels": (
         {"": smooth},
