@@ -26,6 +26,7 @@ from monai_semiseg.datasets.label_colours import (
 )
 from monai_semiseg.datasets.label_names import number_in_file
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
+from monai_semiseg.datasets.label_segments import names_segments, read_segments_by_name
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
 from monai_semiseg.images.grid import onto_grid
@@ -91,7 +92,9 @@ class LabelReader(ScanReader):
 
 
 def _read_file(path: Path, rule: LabelRule) -> Volume:
-    """Read one file: grey values, or the numbers of colours and palettes."""
+    """Read one file: grey values, or the numbers of colours, palettes and named segments."""
+    if names_segments(path):
+        return read_segments_by_name(path, rule.numbers)
     volume = read_scan(path)
     picture = volume.meta.get("picture")
     if rule.colours:
