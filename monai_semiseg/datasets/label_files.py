@@ -30,6 +30,7 @@ from monai_semiseg.datasets.label_segments import names_segments, read_segments_
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
 from monai_semiseg.images.grid import onto_grid
+from monai_semiseg.images.picture import read_palette_indices
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
@@ -111,8 +112,6 @@ def _read_file(path: Path, rule: LabelRule) -> Volume:
 
 def _indices(path: Path, rule: LabelRule) -> Volume | None:
     """Read the indices of a palette picture; None if it has no palette."""
-    from monai_semiseg.images.picture import read_palette_indices
-
     entries = read_palette_indices(path)
     if entries is None:
         return None

@@ -10,6 +10,7 @@ import numpy as np
 
 from monai_semiseg.datasets.label_values import foreground_of
 from monai_semiseg.errors import InputError, LabelError
+from monai_semiseg.images.seg_nrrd import read_segmentation, read_segments
 from monai_semiseg.images.volume import Volume
 
 _SUFFIX = ".seg.nrrd"
@@ -22,8 +23,6 @@ def names_segments(path: str | Path) -> bool:
 
 def segments_in(path: Path) -> dict[str, int]:
     """Return name -> number of a file's segments; empty if its header cannot be read."""
-    from monai_semiseg.images.seg_nrrd import read_segments
-
     try:
         return {segment.name: segment.number for segment in read_segments(path)}
     except (InputError, OSError):
@@ -62,8 +61,6 @@ def read_segments_by_name(path: Path, numbers: Mapping[str, int]) -> Volume:
         LabelError: If a segment's name is not among them, or segments overlap.
         InputError: If the file cannot be read.
     """
-    from monai_semiseg.images.seg_nrrd import read_segmentation
-
     volume, names = read_segmentation(path)
     if not numbers:
         return volume
