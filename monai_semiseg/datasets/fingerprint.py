@@ -277,6 +277,7 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
         measures.moments = _moments(voxels)
     modality = str(image.meta.get("modality", ""))
     measures.kind = ScanKind(modality, looks_like_hounsfield(voxels[..., 0]))
+    measures.foreground = np.zeros((0, voxels.shape[-1]), dtype=np.float32)
     if case.label is None:
         return
     paths = label_paths(dataset.root, case.label)

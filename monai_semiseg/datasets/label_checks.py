@@ -161,8 +161,12 @@ def require_classes(
     found = sorted(set().union(*counts.values()) - {background_of(labels)})
     if labels or not found:
         return
+    total = Counter[int]()
+    for of_file in counts.values():
+        total.update(of_file)
     run = [value for value in found if value != 255]
-    if 255 in found and run and run == list(range(1, len(run) + 1)):
+    grey = len(run) > _MANY and max(total[value] for value in run) < _RARE * total[255]
+    if 255 in found and run and run == list(range(1, len(run) + 1)) and not grey:
         files = [name for name, of_file in counts.items() if 255 in of_file]
         raise LabelError(
             f"value 255 beside {shortened([0, *run])} in {len(files)} label files, the first is "
@@ -171,10 +175,7 @@ def require_classes(
             remedy=f"{DECLARE_IGNORE}, or 255 by its name if it is a class",
             path=path,
         )
-    total = Counter[int]()
-    for of_file in counts.values():
-        total.update(of_file)
-    if looks_grey(total):
+    if grey or looks_grey(total):
         worst = max(counts, key=lambda name: len(counts[name]))
         raise grey_error(counts[worst], path, worst)
 
@@ -190,7 +191,7 @@ def invalid_label_files(
         path: as in :func:`require_classes`.
 
     Raises:
-        LabelError: If no valid file is left, or the values of the valid files cannot be classes.
+        LabelError: If most files are invalid, or the values of the valid ones cannot be classes.
     """
     try:
         require_classes(labels, counts, path)
@@ -202,7 +203,7 @@ def invalid_label_files(
             except LabelError as cause:
                 invalid[name] = cause
         valid = {name: of_file for name, of_file in counts.items() if name not in invalid}
-        if not valid:
+        if len(valid) < len(invalid):  # a property of the dataset, not of some files
             raise error from None
         require_classes(labels, valid, path)
         return invalid
