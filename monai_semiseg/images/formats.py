@@ -13,7 +13,7 @@ from monai_semiseg.images.dicom_header import looks_like_dicom
 from monai_semiseg.images.itk_file import is_meta_image, is_nrrd
 from monai_semiseg.images.nifti import GZIP_MAGIC, nifti_head, nifti_version
 
-Kind = Literal["nifti", "itk", "dicom", "zip", ""]
+Kind = Literal["nifti", "itk", "mgh", "picture", "dicom", "zip", ""]
 SCAN_SUFFIXES: dict[str, Kind] = {
     ".nii": "nifti",
     ".nii.gz": "nifti",
