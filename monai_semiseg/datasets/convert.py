@@ -218,7 +218,8 @@ def _decathlon_case(case: DatasetCase, work: _Conversion) -> dict[str, Any]:
 
 
 def _read(case: DatasetCase, work: _Conversion) -> Volume:
-    return read_scan(case.image_paths(work.dataset.root))
+    names = work.dataset.channel_names
+    return read_scan(case.image_paths(work.dataset.root), channels=names)
 
 
 def _label(case: DatasetCase, work: _Conversion, target: Path) -> Path:
