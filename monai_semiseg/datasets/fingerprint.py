@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_size
+from monai_semiseg.datasets.kinds import common_dims
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
@@ -27,9 +28,9 @@ from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import background_of, foreground_of, names_of
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
-from monai_semiseg.images.grid import in_ras_order, onto_grid
+from monai_semiseg.images.grid import Unit, in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import RGB, Unit, collect_warnings, spatial_dims_of
+from monai_semiseg.images.volume import RGB, collect_warnings, spatial_dims_of
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def extract_fingerprint(
 
     Raises:
         ConfigError: If no scan can be read.
+        DimensionError: If some images have one slice and others several.
         LabelError: If the labels cannot be trained, see
             :func:`~monai_semiseg.datasets.label_checks.invalid_label_files`.
     """
@@ -115,6 +117,12 @@ def extract_fingerprint(
     good = [row for row in rows if row.fault is None]
     if not good:
         raise _no_scan_error(dataset, unread)
+    shapes = {
+        case.id: row.shape.tolist()
+        for case, row in zip(cases, rows, strict=True)
+        if row.fault is None
+    }
+    common_dims(shapes, dataset.root)
     _require_one_kind(good, dataset)
     notes = dict.fromkeys(chain.from_iterable(row.notes for row in rows))
     return replace(_aggregate(good, dataset), unread=unread, notes=tuple(notes))
