@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_size
+from monai_semiseg.datasets.kinds import common_dims
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
@@ -105,6 +106,7 @@ def extract_fingerprint(
 
     Raises:
         ConfigError: If no scan can be read.
+        DimensionError: If some images have one slice and others several.
         LabelError: If the labels cannot be trained, see
             :func:`~monai_semiseg.datasets.label_checks.invalid_label_files`.
     """
@@ -123,6 +125,12 @@ def extract_fingerprint(
     good = [row for row in rows if row.fault is None]
     if not good:
         raise _no_scan_error(dataset, unread)
+    shapes = {
+        case.id: row.shape.tolist()
+        for case, row in zip(cases, rows, strict=True)
+        if row.fault is None
+    }
+    common_dims(shapes, dataset.root)
     _require_one_kind(good, dataset)
     notes = dict.fromkeys(chain.from_iterable(row.notes for row in rows))
     return replace(_aggregate(good, dataset), unread=unread, notes=tuple(notes))
@@ -264,7 +272,7 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
-    image = read_scan(case.image_paths(dataset.root))
+    image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
     voxels = image.array if image.channels else image.array[..., None]
     measures.channels = dataset.channel_names or image.channels or ("image",)
     measures.unit = image.unit

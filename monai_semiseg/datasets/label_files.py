@@ -29,11 +29,12 @@ from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
 from monai_semiseg.datasets.label_segments import names_segments, read_segments_by_name
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
-from monai_semiseg.images.grid import onto_grid
+from monai_semiseg.images.dicom_seg_label import is_segmentation_file, read_segmentation
+from monai_semiseg.images.grid import Grid, onto_grid
 from monai_semiseg.images.picture import read_palette_indices
 from monai_semiseg.images.reader import ScanReader
-from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume
+from monai_semiseg.images.scan import read_grid, read_scan
+from monai_semiseg.images.volume import Volume, collect_warnings, warn
 
 LabelSource = str | Path | Sequence[str | Path]
 
@@ -66,6 +67,15 @@ def read_label(source: LabelSource, rule: LabelRule = PLAIN) -> Volume:
     return replace(volume, array=whole_labels(volume.array, paths[0]))
 
 
+def read_label_grid(path: Path) -> Grid:
+    """Read the grid of a label file; of most formats, the header alone is read.
+
+    Raises:
+        InputError: If the header shows that the file cannot be read.
+    """
+    return read_segmentation(path).grid if is_segmentation_file(path) else read_grid(path)
+
+
 class LabelReader(ScanReader):
     """Reader of label files for ``LoadImaged``, see :func:`read_label`.
 
@@ -96,7 +106,9 @@ def _read_file(path: Path, rule: LabelRule) -> Volume:
     """Read one file: grey values, or the numbers of colours, palettes and named segments."""
     if names_segments(path):
         return read_segments_by_name(path, rule.numbers)
-    volume = read_scan(path)
+    if is_segmentation_file(path):
+        return read_segmentation(path)
+    volume = _read_mask(path)
     picture = volume.meta.get("picture")
     if rule.colours:
         array = numbers_of_colours(volume.array, bool(volume.channels), rule.colour_numbers, path)
@@ -107,6 +119,16 @@ def _read_file(path: Path, rule: LabelRule) -> Volume:
         volume = replace(volume, array=_grey(volume, path), channels=())
     if picture == "JPEG" and rule.threshold is None:
         _require_two_values(volume.array, path)
+    return volume
+
+
+def _read_mask(path: Path) -> Volume:
+    """Read a mask; that a colour occurs in no voxel is nothing to warn of."""
+    with collect_warnings() as texts:
+        volume = read_scan(path)
+    for code, _, text in (text.partition(" ") for text in texts):
+        if code != "W_CONSTANT" or not volume.channels:
+            warn(path, code, text.removeprefix(f"{path}: "))
     return volume
 
 

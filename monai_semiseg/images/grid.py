@@ -67,16 +67,9 @@ def _placed(
     if label.unit != image.unit:
         label, image = _in_pixels(label), _in_pixels(image)
     axes, turned = _turned(label, image)
-    into_image = np.linalg.inv(image.affine)
-    part = image
-    start = np.zeros(3, dtype=np.int64)
-    if label.partial:
-        start = np.rint(apply_affine(into_image, turned.affine[:3, 3])).astype(np.int64)
-        if (start >= 0).all() and (start + turned.shape <= image.shape).all():
-            inside = image.affine @ nib.affines.from_matvec(np.eye(3), start)
-            part = Grid(turned.shape, inside, image.unit)
+    part, start = _covered(turned, image) if label.partial else (image, np.zeros(3, np.int64))
     apart = corners(turned) - corners(part)
-    voxels = np.abs(apart @ into_image[:3, :3].T).max()
+    voxels = np.abs(apart @ np.linalg.inv(image.affine)[:3, :3].T).max()
     if turned.shape == tuple(part.shape) and voxels <= TOLERANCE:
         return axes, start
     distance = float(np.linalg.norm(apart, axis=1).max())
@@ -125,12 +118,21 @@ def corner_distance(grid: Grid, other: Grid) -> float:
     return float(np.linalg.norm(apart, axis=1).max())
 
 
+def _covered(label: Grid, image: Grid) -> tuple[Grid, NDArray[np.int64]]:
+    """Return the part of an image that a label in its order covers, and its first voxel."""
+    start = np.rint(apply_affine(np.linalg.inv(image.affine), label.affine[:3, 3])).astype(np.int64)
+    if (start < 0).any() or (start + label.shape > image.shape).any():
+        return image, start
+    affine = image.affine @ nib.affines.from_matvec(np.eye(3), start)
+    return Grid(label.shape, affine, image.unit), start
+
+
 def _turned(label: Grid, image: Grid) -> tuple[NDArray[np.float64], Grid]:
     """Return the orientation that brings a label's axes into an image's order, and the result."""
     axes = nib.orientations.io_orientation(np.linalg.inv(image.affine) @ label.affine)
     shape = tuple(label.shape[axis] for axis in np.argsort(axes[:, 0]))
     affine = label.affine @ nib.orientations.inv_ornt_aff(axes, label.shape)
-    return np.asarray(axes, dtype=np.float64), Grid(shape, affine, label.unit, label.partial)
+    return np.asarray(axes, dtype=np.float64), Grid(shape, affine, label.unit)
 
 
 def in_ras_order(voxels: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
@@ -155,7 +157,7 @@ def _in_pixels(grid: Grid) -> Grid:
     if on_screen and np.allclose(np.abs(axes), np.rint(np.abs(axes)), atol=1e-6):
         affine[:3, :3] = np.rint(axes)
         affine[:3, 3] = -corners(Grid(grid.shape, affine)).min(axis=0)
-    return Grid(grid.shape, affine, "px", grid.partial)
+    return Grid(grid.shape, affine, "px")
 
 
 def _other_voxels(label: Grid, image: Grid) -> str:

@@ -14,8 +14,6 @@ from monai_semiseg.images.dicom_objects import (
     require_one_series,
     require_other_series,
 )
-from monai_semiseg.images.dicom_seg_label import is_segmentation_file
-from monai_semiseg.images.dicom_seg_label import read_segmentation as read_dicom_segmentation
 from monai_semiseg.images.formats import (
     Kind,
     broken_link,
@@ -38,7 +36,7 @@ _READ = "NIfTI, NRRD, MetaImage, MGH, DICOM, or a picture (PNG, JPEG, BMP, TIFF)
 
 @dataclass(frozen=True)
 class FilePart:
-    """One file that is no DICOM image; of DICOM, a label (SEG) may be one.
+    """One file that is not DICOM.
 
     Attributes:
         path: the file.
@@ -60,8 +58,6 @@ class FilePart:
             return read_mgh(self.path, channels)
         if self.kind == "picture":
             return read_picture(self.path, stack_pages=stack_pages)
-        if self.kind == "dicom":
-            return read_dicom_segmentation(self.path)
         if is_segmentation(self.path):
             return read_segmentation(self.path)[0]
         return read_itk(self.path, channels)
@@ -78,8 +74,6 @@ class FilePart:
             return mgh_grid(self.path, channels)
         if self.kind == "picture":
             return picture_grid(self.path, stack_pages=stack_pages)
-        if self.kind == "dicom":
-            return read_dicom_segmentation(self.path).grid
         return itk_grid(self.path, channels)
 
 
@@ -110,9 +104,7 @@ def parts_of(
             inside = dicom_parts(list(files_under(path)), path, pixels=pixels, frames=frames)
             require_one_series(inside, path)
             found[path] = inside[0]
-        elif (kind := _kind(path)) == "dicom" and not (
-            len(paths) == 1 and is_segmentation_file(path)
-        ):
+        elif (kind := _kind(path)) == "dicom":
             dicom.append(path)
         else:
             found[path] = FilePart(pair_header(path), kind)

@@ -75,7 +75,8 @@ class Volume:
     @property
     def grid(self) -> Grid:
         """Return the grid of the voxels."""
-        return Grid(self.shape, self.affine, self.unit, self.meta.get("format") == PARTIAL_FORMAT)
+        partial = self.meta.get("format") == PARTIAL_FORMAT
+        return Grid(self.shape, self.affine, self.unit, partial)
 
 
 def spatial_dims_of(shape: Sequence[int]) -> int:
