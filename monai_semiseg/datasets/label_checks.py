@@ -14,6 +14,7 @@ from monai_semiseg.datasets.label_values import (
     MAX_VALUE,
     ignore_value,
     names_of,
+    require_one_ignore,
     shortened,
 )
 from monai_semiseg.errors import LabelError
@@ -105,7 +106,7 @@ def require_classes(
         LabelError: If label 0 is called ``ignore``, or undeclared values look like ignored voxels
             (255 beside 1, 2, ...) or like grey levels.
     """
-    ignore_value(labels, path)
+    require_one_ignore(labels, path)
     _require_background(labels, path)
     found = sorted(set().union(*counts.values()) - {0})
     if labels or not found:
