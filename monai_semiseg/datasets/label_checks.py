@@ -17,6 +17,7 @@ from monai_semiseg.datasets.label_values import (
     ignore_value,
     is_background,
     names_of,
+    require_one_ignore,
     shortened,
 )
 from monai_semiseg.errors import LabelError
@@ -84,7 +85,7 @@ def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: s
         LabelError: If there are other values; each is named with its count.
     """
     known = set(names_of(labels, ())) if labels else set()
-    lowest = background_of(labels)
+    lowest = min(background_of(labels), ignore_value(labels) or 0)
     undeclared = {
         value: count
         for value, count in counts.items()
@@ -156,7 +157,7 @@ def require_classes(
         LabelError: If label 0 is called ``ignore``, or undeclared values look like ignored voxels
             (255 beside 1, 2, ...) or like grey levels.
     """
-    ignore_value(labels, path)
+    require_one_ignore(labels, path)
     _require_background(labels, path)
     found = sorted(set().union(*counts.values()) - {background_of(labels)})
     if labels or not found:

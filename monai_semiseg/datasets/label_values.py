@@ -36,7 +36,6 @@ def class_values(label_names: Mapping[Any, str], out_channels: int | None = None
     Raises:
         ConfigError: If a number is not from 0 to 65535 (a background may be negative), the
             background is missing, or there are not ``out_channels`` of them.
-        LabelError: If the number of ``ignore`` is that of the background, or there are several.
     """
     try:
         names = class_names(label_names)
@@ -156,39 +155,41 @@ def foreground_of(names: Mapping[int, str]) -> dict[int, str]:
     return {value: classes[value] for value in sorted(classes) if value != background}
 
 
-def ignore_value(labels: Mapping[Any, str], path: str | Path | None = None) -> int | None:
+def ignore_value(labels: Mapping[Any, str]) -> int | None:
     """Return the number of the label that is called ``ignore``, or None.
 
     Args:
-        labels: number in the label files -> name.
-        path: the dataset or datalist, for the error.
+        labels: number in the label files -> name; see :func:`require_one_ignore`.
+    """
+    return max(_ignored(labels), default=0) or None
+
+
+def class_names(labels: Mapping[Any, str]) -> dict[int, str]:
+    """Return number -> name of the labels that are classes: all but ``ignore``."""
+    ignored = _ignored(labels)
+    names = {int(value): name for value, name in labels.items()}
+    return {value: name for value, name in names.items() if value == 0 or value not in ignored}
+
+
+def require_one_ignore(labels: Mapping[Any, str], path: str | Path | None = None) -> None:
+    """Require that one label at most is called ``ignore``, and that it is not 0.
 
     Raises:
-        LabelError: If the number is 0, which is the background, or there are several.
+        LabelError: If there are several, or it is 0, which is the background.
     """
-    numbers = [int(value) for value, name in labels.items() if _is_ignore(name)]
+    numbers = _ignored(labels)
     if len(numbers) > 1 or 0 in numbers:
         raise LabelError(
-            f"the labels {shortened(sorted(numbers))} are called 'ignore'",
+            f"the labels {shortened(numbers)} are called 'ignore'",
             expected="one such label at most, and 0 for the background",
             remedy="write the label maps with another number for voxels to ignore",
             path=path,
         )
-    return numbers[0] if numbers else None
 
 
-def class_names(labels: Mapping[Any, str]) -> dict[int, str]:
-    """Return number -> name of the labels that are classes: all but ``ignore``.
-
-    Raises:
-        LabelError: As :func:`ignore_value`.
-    """
-    ignore_value(labels)
-    return {int(value): name for value, name in labels.items() if not _is_ignore(name)}
-
-
-def _is_ignore(name: Any) -> bool:
-    return str(name).strip().lower() == "ignore"
+def _ignored(labels: Mapping[Any, str]) -> list[int]:
+    ignored = (str(name).strip().lower() == "ignore" for name in labels.values())
+    return sorted(int(value) for value, found in zip(labels, ignored, strict=True) if found)
 
 
 def mapping_line(names: Mapping[int, str]) -> str:

@@ -23,6 +23,7 @@ from monai_semiseg.datasets.label_values import (
     IGNORE,
     class_lookup,
     ignore_value,
+    require_one_ignore,
     shortened,
 )
 from monai_semiseg.datasets.split import declared_labels, load_datalist
@@ -45,6 +46,7 @@ class CheckLabeld(MapTransform):
     Raises:
         ConfigError: If ``label_values`` does not have one number per class, or has the number of
             ``ignore``.
+        LabelError: If ``ignore`` is 0, or several labels are called so.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class CheckReferenceLabeld(MapTransform):
 
     Raises:
         ConfigError: If ``label_values`` has the number of ``ignore``.
+        LabelError: If ``ignore`` is 0, or several labels are called so.
     """
 
     def __init__(
@@ -199,7 +202,8 @@ def _ignored_number(
     labels: Mapping[int, str], values: Sequence[int], datalist: str | None
 ) -> int | None:
     """Return the number of voxels to ignore; refuse one that is a class of the network."""
-    ignore = ignore_value(labels, datalist)
+    require_one_ignore(labels, datalist)
+    ignore = ignore_value(labels)
     if ignore is not None and ignore in values:
         raise ConfigError(
             f"label {ignore} is called {labels[ignore]!r}, and label_values {shortened(values)} "

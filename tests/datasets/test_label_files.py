@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
@@ -96,11 +98,9 @@ def test_a_jpeg_that_is_exact_is_read(tmp_path: Path) -> None:
     assert np.array_equal(plane(tmp_path / "a.jpg"), mask)
 
 
-@given(SIZES, st.randoms(use_true_random=False), st.floats(-1, 256))
-def test_any_threshold(size: tuple[int, int], random: object, threshold: float) -> None:
+@given(SIZES, st.floats(-1, 256))
+def test_any_threshold(size: tuple[int, int], threshold: float) -> None:
     values = np.random.default_rng(size[0]).integers(0, 256, (*size, 1)).astype(np.uint8)
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = save(Path(folder, "a.nii"), values)
         assert np.array_equal(read_label(path, LabelRule(threshold)).array, values > threshold)
@@ -254,10 +254,10 @@ def test_a_file_named_after_no_label(tmp_path: Path) -> None:
 
 def test_a_label_of_several_channels_is_refused(tmp_path: Path) -> None:
     """Four channels of an MR scan, for example."""
-    array = np.random.default_rng(0).integers(0, 9, (4, 4, 4, 4)).astype(np.uint8)
-    file = save(tmp_path / "a.nii", array)
-    with pytest.raises((LabelError, Exception), match=r"4 channels|4-D"):
-        read_label(file)
+    array = np.random.default_rng(0).integers(0, 9, (4, 5, 6, 4)).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(tmp_path / "a.mha"))
+    with pytest.raises(LabelError, match="a.mha: 4 channels"):
+        read_label(tmp_path / "a.mha")
 
 
 def test_training_reads_by_the_rule_of_the_datalist(tmp_path: Path) -> None:
