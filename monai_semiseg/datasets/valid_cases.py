@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import ScanDataset
+from monai_semiseg.datasets.label_sections import scans_per_label
+from monai_semiseg.datasets.label_values import names_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 
@@ -15,7 +17,8 @@ class ValidCases:
     """The valid part of a dataset.
 
     Attributes:
-        dataset: the dataset without the cases that ``check`` calls errors.
+        dataset: the dataset without the cases that ``check`` calls errors; cases whose label holds
+            nothing but voxels to ignore have no label.
         left_out: case or file -> reason why it is left out.
         notes: warnings about the valid cases.
         voxels: label file -> number -> voxels.
@@ -26,6 +29,11 @@ class ValidCases:
     notes: list[str]
     voxels: dict[str, dict[int, int]]
 
+    @property
+    def labels(self) -> dict[int, str]:
+        """Return number -> name of the declared labels, or of those that were found."""
+        return names_of(self.dataset.labels, list(scans_per_label(self.voxels.values())))
+
 
 def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
     """Read a whole dataset and select its valid cases.
@@ -35,7 +43,7 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
 
     Raises:
         ConfigError: If nothing is left.
-        LabelError: If the labels as a whole cannot be classes (grey levels, ``ignore``).
+        LabelError: If the labels as a whole cannot be classes (grey levels, 255 beside 1, 2, ...).
     """
     report = check_dataset(dataset, progress=progress)
     if report.fault is not None:
@@ -60,4 +68,6 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
             remedy="run monai-semiseg check",
             path=dataset.root,
         )
-    return ValidCases(replace(dataset, cases=valid), left_out, notes, report.voxels)
+    rule = replace(dataset.label_rule, palette=report.palette)
+    sound = replace(report.dataset, cases=valid, label_rule=rule)
+    return ValidCases(sound, left_out, notes, report.voxels)

@@ -12,9 +12,15 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import case_stem
 from monai_semiseg.datasets.label_sections import known_label_scans
-from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
+from monai_semiseg.datasets.label_values import (
+    background_of,
+    class_names,
+    foreground_of,
+    in_file_numbers,
+    matched_values,
+)
+from monai_semiseg.datasets.layout import case_stem
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.cases import FailedCase, failed_cases
@@ -29,6 +35,10 @@ class CaseMetrics:
 
     The evaluator's output holds the label maps ``pred`` and ``label`` on the scan's own grid; its
     batch holds the scan as it was read under ``native``, for the picture.
+
+    Voxels of label -1 (``ignore``) are background in both maps, so they count in no score; every
+    row says their share of the scan. A case with no other voxels is not scored, but named under
+    ``nothing_known``.
 
     A label is resampled onto the prediction's grid by its affine, or refused. Cases that failed
     (:class:`~monai_semiseg.evaluation.cases.CaseDataset`) are named under ``failed``. Writes
@@ -62,16 +72,18 @@ class CaseMetrics:
         self.output_dir = Path(output_dir)
         self.show = show
         self.about = about or {}
-        names = {int(index): name for index, name in label_names.items()}
+        names = class_names(label_names)
         self.values = matched_values(label_values, names)
         content = {} if datalist is None else load_datalist(datalist)
-        self.names = {value: name for value, name in sorted(names.items()) if value > 0}
+        self.background = background_of(names)
+        self.names = foreground_of(names)
         self.classes = set(self.names)
         self.other_names = declared_labels(content)
         trained = known_label_scans(content).get("training")
         self.untrained = self.classes - set(trained) if trained else set()
         self.rows: list[ScoreRow] = []
         self.failed: list[FailedCase] = []
+        self.nothing_known: list[str] = []
         self._worst: list[tuple[float, Preview]] = []
         self._bar: Any = None
 
@@ -96,6 +108,7 @@ class CaseMetrics:
     def _start(self, engine: Engine) -> None:
         self.rows = []
         self.failed = []
+        self.nothing_known = []
         self._worst = []
         self._bar = tqdm(
             total=engine.state.epoch_length, desc="Evaluating", unit="scan", mininterval=1.0
@@ -112,13 +125,21 @@ class CaseMetrics:
     def _score_item(self, item: dict[str, Any], source: dict[str, Any]) -> None:
         path = str(item["label"].meta["filename_or_obj"])
         label = on_image_grid(item["label"], item["pred"])
-        pred = in_file_numbers(_whole_numbers(item["pred"]), self.values)
         truth = _whole_numbers(label)
-        spacing = [float(s) for s in label.pixdim]
-        scores = score_case(pred, truth, spacing, self._scored(truth))
         case = case_stem(Path(path).name)
+        ignored = truth < self.background
+        if ignored.all():
+            self.nothing_known.append(case)
+            return
+        truth[ignored] = self.background
+        pred = in_file_numbers(_whole_numbers(item["pred"]), self.values)
+        pred[ignored] = self.background
+        spacing = [float(s) for s in label.pixdim]
+        scores = score_case(pred, truth, spacing, self._scored(truth), self.background)
+        share = float(ignored.mean())
         self.rows += [
-            ScoreRow(case, index, self.names[index], score) for index, score in scores.items()
+            ScoreRow(case, index, self.names[index], score, share)
+            for index, score in scores.items()
         ]
         mean = float(np.mean([score.dice for score in scores.values()]))
         image = np.asarray(source["native"].cpu())[0]
@@ -128,7 +149,7 @@ class CaseMetrics:
 
     def _scored(self, label: NDArray[np.int64]) -> list[int]:
         """Return the labels to score: those of the network, and others in this reference."""
-        others = set(np.unique(label).tolist()) - {0, *self.classes}
+        others = set(np.unique(label).tolist()) - {self.background, *self.classes}
         for value in others:
             self.names[value] = self.other_names.get(value, f"label_{value}")
         self.untrained |= others
@@ -149,6 +170,8 @@ class CaseMetrics:
         about = dict(self.about)
         if self.untrained:
             about["never_trained"] = [self.names[value] for value in sorted(self.untrained)]
+        if self.nothing_known:
+            about["nothing_known"] = self.nothing_known
         engine.state.metrics["summary"] = write_scores(
             self.rows, self.output_dir, about, self.failed
         )

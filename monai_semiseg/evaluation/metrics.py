@@ -93,10 +93,13 @@ def score_case(
     label: NDArray[np.integer],
     spacing: Sequence[float],
     classes: Sequence[int],
+    background: int = 0,
 ) -> dict[int, CaseScore]:
     """Compare two label maps class by class; background is not a class to score."""
     return {
-        index: score_class(pred == index, label == index, spacing) for index in classes if index > 0
+        index: score_class(pred == index, label == index, spacing)
+        for index in classes
+        if index != background
     }
 
 

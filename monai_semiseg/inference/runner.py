@@ -17,7 +17,7 @@ from tqdm import tqdm
 from monai_semiseg import __version__
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
-from monai_semiseg.datasets.label_values import matched_values
+from monai_semiseg.datasets.label_values import class_names, matched_values
 from monai_semiseg.errors import OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import flag_outliers
@@ -120,7 +120,7 @@ class BatchRunner:
         self.postprocessing = postprocessing
         self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         self.output_dir = Path(output_dir)
-        self.names = {int(value): name for value, name in label_names.items()}
+        self.names = class_names(label_names)
         self.values = None if label_values is None else matched_values(label_values, self.names)
         self.device = torch.device(device)
         self.overwrite = overwrite

@@ -17,7 +17,8 @@ class WeightedDiceCELoss(nn.Module):
 
     The cross-entropy is averaged over all voxels, also those of weight 0: few confident voxels pull
     little, as in FixMatch (Sohn et al., NeurIPS 2020). With all weights 1 this is MONAI's
-    ``DiceCELoss(batch=True, include_background=False)``.
+    ``DiceCELoss(batch=True, include_background=False)``. Voxels of label -1 (``ignore``) have
+    weight 0.
 
     A soft target ``q`` takes the place of ``y`` with ``min(p, q)`` in place of ``p y``, which is
     the same for 0 and 1; the loss is then least where ``p = q`` (Wang et al., Dice semimetric
@@ -41,7 +42,8 @@ class WeightedDiceCELoss(nn.Module):
         """
         probability = torch.softmax(logits, 1)
         if label.shape[1] == 1:
-            index = label[:, 0].long()
+            weight = torch.where(label < 0, 0.0, weight)
+            index = label[:, 0].clamp_min(0).long()
             cross_entropy = weighted_cross_entropy(logits, index, weight)
             target = torch.zeros_like(probability).scatter_(1, index[:, None], 1.0)
             common = probability * target

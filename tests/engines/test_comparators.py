@@ -486,3 +486,15 @@ def test_a_compiled_network_trains_and_its_state_has_plain_names(batch: Batch) -
     plain.run()
     for key, value in plain.teacher.state_dict().items():
         torch.testing.assert_close(value, trainer.teacher.state_dict()[key], atol=1e-4, rtol=1e-3)
+
+
+def test_where_nothing_was_propagated_the_target_is_the_teachers(batch: Batch) -> None:
+    trainer = started("label_propagation", teacher_share=0.4)
+    data = batch()
+    complete = trainer.target(data)
+    data["propagated"][:, :, :5] = torch.nan
+    with torch.no_grad():
+        taught = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)
+    target = trainer.target(data)
+    torch.testing.assert_close(target[:, :, :5], taught[:, :, :5])
+    assert torch.equal(target[:, :, 5:], complete[:, :, 5:])
