@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monai_semiseg.datasets.plan import Wishes
+
+PLAN_ARGUMENTS = ("modality", "sides", "spatial_dims", "upright")
+_CHOICES = {"auto": None, "true": True, "false": False}
 
 
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +54,70 @@ def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
         help="another value for a key of the configs; may be repeated",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
+
+
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what a plan may be told; each is decided by the dataset if it is left out."""
+    parser.add_argument(
+        "--modality",
+        type=modality_code,
+        metavar="CODE",
+        help="of the scans: CT, MR, PT, US, ... (default: what dataset.json or the DICOM files "
+        "say, or a guess by the values); CT keeps its scale",
+    )
+    parser.add_argument(
+        "--sides",
+        choices=list(_CHOICES),
+        default="auto",
+        help="whether classes are left and right ones, so that nothing may be mirrored (default "
+        "auto: what dataset.json or the labels' names say)",
+    )
+    parser.add_argument(
+        "--spatial_dims",
+        type=int,
+        choices=(2, 3),
+        help="of the network: 2 goes over the slices of 3-D scans (default: as the images; 2 where "
+        "slices are more than three times as thick as pixels)",
+    )
+    parser.add_argument(
+        "--upright",
+        choices=list(_CHOICES),
+        default="auto",
+        help="whether the images have an up; without one, training turns them by any angle (default "
+        "auto: all but colour photographs)",
+    )
+
+
+def wishes_of(args: argparse.Namespace) -> Wishes:
+    """Return what the arguments of :func:`add_plan_arguments` ask a plan for."""
+    from monai_semiseg.datasets.plan import Wishes
+
+    return Wishes(args.modality, _CHOICES[args.sides], args.spatial_dims, _CHOICES[args.upright])
+
+
+def repeated(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Return arguments as they stand on a command line, to give them to another verb."""
+    words = []
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value is not False:
+            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return words
+
+
+def modality_code(text: str) -> str:
+    """Return DICOM's code for a modality.
+
+    Raises:
+        ArgumentTypeError: If the text names none.
+    """
+    from monai_semiseg.datasets.modality import MODALITIES, dicom_modality
+
+    code = dicom_modality(text)
+    if code is None:
+        known = ", ".join(sorted({*MODALITIES.values()}))
+        raise argparse.ArgumentTypeError(f"{text!r}; expected one of {known}")
+    return code
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import add_plan_arguments, wishes_of
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
-
-SIDES = {"auto": None, "true": True, "false": False}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,38 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=float, help="GiB that training may use (default: half of what is free)"
     )
-    parser.add_argument(
-        "--modality",
-        type=modality_code,
-        metavar="CODE",
-        help="of the scans: CT, MR, PT, US, ... (default: what dataset.json or the DICOM files "
-        "say, or a guess by the values); CT keeps its scale",
-    )
-    parser.add_argument(
-        "--sides",
-        choices=list(SIDES),
-        default="auto",
-        help="whether classes are left and right ones, so that nothing may be mirrored (default "
-        "auto: what dataset.json or the labels' names say)",
-    )
+    add_plan_arguments(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
     )
-
-
-def modality_code(text: str) -> str:
-    """Return DICOM's code for a modality.
-
-    Raises:
-        ArgumentTypeError: If the text names none.
-    """
-    from monai_semiseg.datasets.modality import MODALITIES, dicom_modality
-
-    code = dicom_modality(text)
-    if code is None:
-        known = ", ".join(sorted({*MODALITIES.values()}))
-        raise argparse.ArgumentTypeError(f"{text!r}; expected one of {known}")
-    return code
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
     for line in untrained_warnings(fingerprint.labels, fingerprint.label_scans, known):
         say_aside(line)
     memory = int(args.memory * 2**30) if args.memory else None
-    sides = SIDES[args.sides]
-    settings = plan(fingerprint, memory=memory, modality=args.modality, sides=sides)
-    decided = decisions(fingerprint, modality=args.modality, sides=sides)
+    wishes = wishes_of(args)
+    settings = plan(fingerprint, wishes, memory=memory)
+    decided = decisions(fingerprint, wishes)
     write_plan(settings, args.output, source=args.dataset.resolve().name, decided=decided)
     say(args.output.read_text().rstrip())
     return code

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.cli import plan, split
-from monai_semiseg.cli.arguments import add_setting_arguments, settings_of
+from monai_semiseg.cli.arguments import (
+    PLAN_ARGUMENTS,
+    add_plan_arguments,
+    add_setting_arguments,
+    repeated,
+    settings_of,
+)
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.verbs import run_verb
 from monai_semiseg.errors import ConfigError
@@ -37,6 +43,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="YAML or JSON merged over everything else; may be repeated",
     )
+    add_plan_arguments(parser)
     add_setting_arguments(parser)
 
 
@@ -106,4 +113,5 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
     say(f"no --plan: {path} holds what was measured on the training scans")
     if args.resume and path.is_file():
         return 0
-    return run_verb(plan, [str(args.dataset), "--datalist", str(datalist), "--output", str(path)])
+    asked = ["--datalist", str(datalist), *repeated(args, PLAN_ARGUMENTS)]
+    return run_verb(plan, [str(args.dataset), *asked, "--output", str(path)])

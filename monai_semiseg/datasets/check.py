@@ -25,7 +25,7 @@ from monai_semiseg.datasets.label_checks import count_values, require_values, wh
 from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, collect_warnings, require_depth
+from monai_semiseg.images.volume import Volume, collect_warnings
 
 
 def check_dataset(
@@ -78,7 +78,6 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     try:
         with _warnings_noted(facts):
             image = read_scan(dataset.root / case.image)
-        require_depth(image.shape, dataset.root / case.image)
         facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
         facts.size = size_in_ras(image.shape, image.affine)

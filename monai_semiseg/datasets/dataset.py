@@ -26,6 +26,11 @@ class DatasetCase:
     image: str
     label: str | None = None
 
+    def image_paths(self, root: Path) -> list[Path]:
+        """Return the file of every channel, or the one file of the image."""
+        names = [self.image] if isinstance(self.image, str) else self.image
+        return [root / name for name in names]
+
     def entry(self) -> dict[str, str]:
         """Return the entry of a MONAI datalist."""
         if self.label is None:
@@ -46,6 +51,7 @@ class ScanDataset:
         problems: file -> problem of the layout (labels without an image, entries without a file,
             files that are not cases).
         sides: whether ``dataset.json`` says that left and right are different classes, or None.
+        channel_names: names of the channels; empty if the layout does not say.
     """
 
     root: Path
@@ -55,6 +61,7 @@ class ScanDataset:
     cases: list[DatasetCase]
     problems: dict[str, str] = field(default_factory=dict)
     sides: bool | None = None
+    channel_names: tuple[str, ...] = ()
 
 
 @dataclass

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+
+from monai_semiseg.images.volume import Volume
 
 
 def in_ras(values: Sequence[float], affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -33,6 +36,15 @@ def size_in_plane(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[
 def voxel_ml(affine: NDArray[np.float64]) -> float:
     """Return the volume of a voxel in mL; the affine, 4x4, is in mm."""
     return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
+def voxel_size(image: Volume) -> float:
+    """Return the volume of a voxel in mL, or the area of a 2-D image's pixel in its unit squared."""
+    if image.spatial_dims == 3:
+        return voxel_ml(image.affine)
+    return math.prod(
+        side for side, count in zip(image.spacing, image.shape, strict=True) if count > 1
+    )
 
 
 def min_max(values: NDArray[np.float64], digits: int) -> list[list[float]]:

@@ -8,7 +8,6 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.grid import axes_onto
 from monai_semiseg.images.scan import read_grid
-from monai_semiseg.images.volume import require_depth
 
 
 def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str, str]]:
@@ -29,7 +28,6 @@ def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str
 def _fault(case: DatasetCase, dataset: ScanDataset) -> InputError | None:
     try:
         image = read_grid(dataset.root / case.image)
-        require_depth(image.shape, dataset.root / case.image)
         if case.label is not None:
             path = dataset.root / case.label
             axes_onto(read_grid(path), image, path)

@@ -26,6 +26,7 @@ from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
 Unit = Literal["mm", "px"]
+RGB = ("red", "green", "blue")  # channels of colour images
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
 
@@ -133,25 +134,6 @@ def spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
             f"empty, shape {'x'.join(map(str, shape))}", expected="at least one voxel", path=path
         )
     return kept[0], kept[1], kept[2]
-
-
-def require_depth(shape: Sequence[int], path: Path | None) -> None:
-    """Refuse a single slice: a 3-D network would learn from padding.
-
-    Args:
-        shape: shape of the voxels, three axes.
-        path: the file, for the error.
-
-    Raises:
-        DimensionError: If an axis has one voxel.
-    """
-    if min(shape) == 1:
-        raise DimensionError(
-            f"one slice ({'x'.join(map(str, shape))}): a 2-D image",
-            expected="a 3-D volume; datasets of 2-D images are not read yet",
-            remedy="stack the slices of a patient into one volume, or leave the image out",
-            path=path,
-        )
 
 
 def check_dtype(dtype: np.dtype[Any], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from monai_semiseg.datasets.label_checks import (
 from monai_semiseg.datasets.label_values import class_lookup, shortened
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, LabelError
-from monai_semiseg.images.volume import require_depth
 
 
 class CheckLabeld(MapTransform):
@@ -64,12 +62,10 @@ class CheckLabeld(MapTransform):
         Values are rounded, because the loss would cut 0.9999 of a rescaled file to 0.
 
         Raises:
-            DimensionError: If the label map is a single slice.
             LabelError: If a value is not a whole number (to 0.001) of ``label_values``.
         """
         item = dict(data)
         for key in self.key_iterator(item):
-            _require_volume(item[key])
             values = torch.unique(torch.as_tensor(item[key]))
             whole = values.round()
             known = torch.isin(whole.double(), torch.as_tensor(self.values).double())
@@ -131,12 +127,10 @@ class CheckReferenceLabeld(MapTransform):
         """Check, and return the item with whole numbers.
 
         Raises:
-            DimensionError: If the label map is a single slice.
             LabelError: If a value is not whole (to 0.001), not declared, or not a class.
         """
         item = dict(data)
         for key in self.key_iterator(item):
-            _require_volume(item[key])
             path = str(getattr(item[key], "meta", {}).get("filename_or_obj", ""))
             labels = whole_labels(np.asarray(torch.as_tensor(item[key])), path)
             counts = count_values(labels)
@@ -145,13 +139,6 @@ class CheckReferenceLabeld(MapTransform):
                 require_classes({}, {path: counts}, path)
             item[key] = item[key].round()
         return item
-
-
-def _require_volume(label: Any) -> None:
-    """Refuse a single slice among label maps of a channel and three axes."""
-    if label.ndim == 4:
-        name = getattr(label, "meta", {}).get("filename_or_obj")
-        require_depth(label.shape[1:], None if name is None else Path(name))
 
 
 def with_background(foreground: torch.Tensor) -> torch.Tensor:

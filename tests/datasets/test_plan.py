@@ -12,7 +12,8 @@ import yaml
 
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import Fingerprint, extract_fingerprint
-from monai_semiseg.datasets.plan import patch_size, plan, target_spacing, write_plan
+from monai_semiseg.datasets.patches import choose_patches, patch_size, target_spacing
+from monai_semiseg.datasets.plan import Wishes, plan, write_plan
 from monai_semiseg.errors import ConfigError
 
 
@@ -23,8 +24,8 @@ def fingerprint(
         modality,
         np.full((5, 3), spacing),
         np.tile(shape, (5, 1)),
-        np.tile([0.0, 50, 100], (5, 1)),
-        (-50.0, 40.0, 200.0),
+        np.tile([0.0, 50, 100], (5, 1, 1)),
+        ((-50.0, 40.0, 200.0),),
         {0: "background", 1: "a", 2: "b"},
         {},
     )
