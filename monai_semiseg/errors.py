@@ -172,7 +172,7 @@ class ModalityError(InputError):
 
 
 class ChannelError(InputError):
-    """An image with other channels, or another number of axes, than the network was trained on."""
+    """An image with other channels than the network was trained on."""
 
     code = "E_CHANNELS"
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monai_semiseg.datasets.geometry_statistics import voxel_ml
+from monai_semiseg.datasets.geometry_statistics import voxel_size
 from monai_semiseg.export.report import CaseResult
-from monai_semiseg.export.sizes import AREA_MM2, AREA_PX, KINDS, VOLUME_ML, LabelSizes
-from monai_semiseg.images.volume import Unit, spatial_dims_of
+from monai_semiseg.export.sizes import KINDS, LabelSizes, size_kind
+from monai_semiseg.images.volume import Unit, Volume
 
 
 def label_sizes(
@@ -30,24 +30,10 @@ def label_sizes(
     counts = np.bincount(
         mask.ravel().astype(np.int64, copy=False), minlength=max(names, default=0) + 1
     )
-    kind = VOLUME_ML
-    each = voxel_ml(affine)
-    if unit == "px":
-        kind = AREA_PX
-        each = 1.0
-    elif spatial_dims_of(mask.shape) == 2:
-        kind = AREA_MM2
-        each = _pixel_mm2(mask.shape, affine)
-    return LabelSizes(
-        kind, {name: float(counts[index]) * each for index, name in names.items() if index > 0}
-    )
-
-
-def _pixel_mm2(shape: Sequence[int], affine: NDArray[np.float64]) -> float:
-    """Return the area of a pixel of a slice; the axis with the fewest voxels is across it."""
-    across = int(np.argmin(shape))
-    first, second = (affine[:3, axis] for axis in range(3) if axis != across)
-    return float(np.linalg.norm(np.cross(first, second)))
+    image = Volume(mask, affine, unit=unit)
+    each = 1.0 if unit == "px" else voxel_size(image)
+    sizes = {name: float(counts[index]) * each for index, name in names.items() if index > 0}
+    return LabelSizes(size_kind(image.spatial_dims, unit), sizes)
 
 
 def measure_labels(

@@ -9,14 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from monai_semiseg.export.sizes import (
-    AREA_MM2,
-    AREA_PX,
-    KINDS,
-    VOLUME_ML,
-    LabelSizes,
-    SizeKind,
-)
+from monai_semiseg.export.sizes import KINDS, VOLUME_ML, LabelSizes, SizeKind
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
@@ -38,6 +31,7 @@ class CaseResult:
         volumes_ml: label name -> mL, of a scan.
         area_mm2: label name -> mm2, of a 2-D image with a pixel size.
         area_px: label name -> pixels, of a picture without one.
+        volume_px: label name -> voxels, of a stack of pictures without one.
         seconds: of reading, computing and writing, without waiting.
         memory_mb: largest memory in use after a step: of the GPU, or of the process.
         measures: label name -> other measurements, see
@@ -56,14 +50,15 @@ class CaseResult:
     flags: Sequence[str] = ()
     area_mm2: Mapping[str, float] = field(default_factory=dict)
     area_px: Mapping[str, float] = field(default_factory=dict)
+    volume_px: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sizes(self) -> LabelSizes:
         """Return the sizes of the labels, in the unit that they have."""
-        for kind in (AREA_MM2, AREA_PX):
-            if areas := getattr(self, kind.field):
-                return LabelSizes(kind, areas)
-        return LabelSizes(VOLUME_ML, self.volumes_ml)
+        for kind in KINDS:
+            if sizes := getattr(self, kind.field):
+                return LabelSizes(kind, sizes)
+        return LabelSizes()
 
 
 def write_report(

@@ -13,8 +13,8 @@ from PIL import Image
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.palette import GREYS
 from monai_semiseg.export.window import grey_window
+from monai_semiseg.images.volume import RGB
 
-RGB = ("red", "green", "blue")
 _WHITES = (1, 255, 65535)  # of floats, and of 8 and 16 bits
 Pixels = NDArray[np.uint8]
 

@@ -1,9 +1,11 @@
-"""Sizes of labels: volumes of scans, and areas of 2-D images, in mm2 or in pixels."""
+"""Sizes of labels: volumes of scans and areas of 2-D images, in mm or in pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from monai_semiseg.images.volume import Unit
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,7 @@ class SizeKind:
     """What a size is, and how it is written.
 
     Attributes:
-        key: of the range over the training labels, in a plan.
+        key: of the range over the training labels, in a plan; it has the unit beside it.
         field: of a result, and in the report's JSON.
         suffix: of a column, after the label's name.
         unit: behind a number.
@@ -36,9 +38,17 @@ class SizeKind:
 
 
 VOLUME_ML = SizeKind("volume_ml", "volumes_ml", "ml", "mL", 2, 4)
-AREA_MM2 = SizeKind("area_mm2", "area_mm2", "area_mm2", "mm2", 1, 4)
-AREA_PX = SizeKind("area_px", "area_px", "area_px", "px", 0, 0)
-KINDS = (VOLUME_ML, AREA_MM2, AREA_PX)
+VOLUME_PX = SizeKind("volume_px", "volume_px", "voxels", "voxels", 0, 0)
+AREA_MM2 = SizeKind("area", "area_mm2", "area_mm2", "mm2", 1, 4)
+AREA_PX = SizeKind("area", "area_px", "area_px", "px", 0, 0)
+KINDS = (VOLUME_ML, VOLUME_PX, AREA_MM2, AREA_PX)
+
+
+def size_kind(spatial_dims: int, unit: Unit) -> SizeKind:
+    """Return the kind of the sizes of labels in images of 2 or 3 dimensions."""
+    if spatial_dims == 3:
+        return VOLUME_ML if unit == "mm" else VOLUME_PX
+    return AREA_MM2 if unit == "mm" else AREA_PX
 
 
 @dataclass(frozen=True)

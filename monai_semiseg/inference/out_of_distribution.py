@@ -16,7 +16,7 @@ from monai_semiseg.datasets.geometry_statistics import (
     size_in_ras,
 )
 from monai_semiseg.errors import ConfigError, ModalityError
-from monai_semiseg.export.sizes import LabelSizes
+from monai_semiseg.export.sizes import LabelSizes, size_kind
 from monai_semiseg.images.volume import Unit, spatial_dims_of
 
 ON_FLAG = ("keep", "skip", "fail")
@@ -28,8 +28,8 @@ class TrainingDomain:
 
     Attributes:
         training: ``extent``, ``spacing``, ``unit``, ``modality`` and ``volume_ml`` (of 2-D images
-            ``area_mm2`` or ``area_px``), as a plan has them under ``training_scans``; missing ones
-            are not compared, and a missing unit is mm.
+            ``area``, in the unit squared), as a plan has them under ``training_scans``; missing
+            ones are not compared, and a missing unit is mm.
         any_modality: flag a scan of another modality instead of refusing it.
         on_flag: ``keep``: write flagged masks; ``skip``: write none; ``fail``: count the case as
             failed.
@@ -45,6 +45,11 @@ class TrainingDomain:
     def __post_init__(self) -> None:
         if self.on_flag not in ON_FLAG:
             raise ConfigError(f"on_flag {self.on_flag!r}", expected=", ".join(ON_FLAG))
+
+    @property
+    def unit(self) -> Unit:
+        """Return the unit of the training scans."""
+        return "px" if self.training.get("unit") == "px" else "mm"
 
     def scan_flags(
         self,
@@ -71,7 +76,7 @@ class TrainingDomain:
         """
         if not self.any_modality:
             require_modality(modality, self.training, path)
-        known: Unit = self.training.get("unit") or "mm"
+        known = self.unit
         if unit == known:
             flags = size_differences(self._size(shape, affine), self.training, unit)
         elif "extent" in self.training:
@@ -100,7 +105,10 @@ class TrainingDomain:
             had empty masks as well; else ``label_volume``.
         """
         kind = sizes.kind
-        known: Mapping[str, Sequence[float]] = self.training.get(kind.key) or {}
+        is_comparable = kind in (size_kind(dims, self.unit) for dims in (2, 3))
+        known: Mapping[str, Sequence[float]] = {}
+        if is_comparable:
+            known = self.training.get(kind.key) or {}
         if not any(sizes.values()):
             may_be_empty = bool(known) and all(low == 0 for low, _ in known.values())
             return {} if may_be_empty else {"empty_mask": "no voxel is labelled"}

@@ -239,5 +239,5 @@ _TITLES = {"nifti": "NIfTI", "png": "PNG", "seg_nrrd": ".seg.nrrd", "dicom_seg":
 
 def _native_kind(case: Case, found: Segmented) -> str:
     """Return the kind of the mask of an image: PNG for rows and columns of pixels."""
-    is_frame = case.kind == "dicom" and spatial_dims_of(found.mask.shape) == 2
-    return "png" if found.is_picture or is_frame else "nifti"
+    has_rows = found.is_picture or case.kind == "dicom"
+    return "png" if has_rows and spatial_dims_of(found.mask.shape) == 2 else "nifti"

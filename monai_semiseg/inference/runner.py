@@ -23,7 +23,7 @@ from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import flag_outliers
 from monai_semiseg.export.report import CaseResult, write_report
 from monai_semiseg.handlers.precision import autocast_type
-from monai_semiseg.inference.expected_image import ExpectedImage, goes_over_slices
+from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
@@ -88,8 +88,6 @@ class BatchRunner:
             classes are the numbers.
         in_channels: channels of the images that the network takes; others are refused by name.
         channel_names: names of these channels, in their order.
-        spatial_dims: 2 or 3; images with another number of axes are refused by name, unless the
-            inferer goes over the slices of scans.
         preview_channels: name of the channel that previews show, or of three for red, green and
             blue; by default the first, and colour images as they look.
 
@@ -122,7 +120,6 @@ class BatchRunner:
         label_values: Sequence[int] | None = None,
         in_channels: int | None = None,
         channel_names: Sequence[str] | None = None,
-        spatial_dims: int | None = None,
         preview_channels: str | Sequence[str] | None = None,
     ) -> None:
         self.network = network
@@ -141,11 +138,7 @@ class BatchRunner:
         self.about = {**(about or {}), "autocast_dtype": used}
         self.shard = parse_shard(shard)
         self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
-        self.expected = ExpectedImage(
-            in_channels,
-            channel_names or (),
-            None if goes_over_slices(inferer) else spatial_dims,
-        )
+        self.expected = ExpectedImage(in_channels, channel_names or ())
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
         shown = _shown_channels(preview_channels, channel_names or ())

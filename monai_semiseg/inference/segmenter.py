@@ -81,7 +81,7 @@ class CaseSegmenter:
         names: label number -> name.
         device: of the network.
         domain: properties of the training scans, and the treatment of scans that differ.
-        expected: channels and axes that the network takes.
+        expected: channels that the network takes.
         precision: the network's number format under autocast; None is float32 everywhere.
         values: label number of every class of the network; None if classes are the numbers.
 
@@ -177,9 +177,10 @@ class CaseSegmenter:
         with self._transforms, collect_voxels() as voxels:
             try:
                 work.item = self.preprocessing({"image": work.case.image})
-            except CASE_ERRORS:
-                # Transforms for other channels or axes fail in their own words.
-                self._require_expected(voxels, (), work.case)
+            except CASE_ERRORS as error:
+                if not isinstance(root_cause(error), SemisegError):
+                    # Transforms for other channels fail in their own words.
+                    self._require_expected(voxels, (), work.case)
                 raise
         meta = work.item["image"].meta
         self._require_expected(voxels, meta.get("channels") or (), work.case)
