@@ -24,6 +24,7 @@ from monai_semiseg.export.palette import ClassInk, ClassPalette
 from monai_semiseg.export.radiological import (
     View,
     caption,
+    is_picture,
     nearest_ras,
     plane,
     spacing_of,
@@ -64,6 +65,22 @@ class Preview:
     channels: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     is_picture: bool = False
+
+    @classmethod
+    def of_image(
+        cls,
+        title: str,
+        image: NDArray[Any],
+        mask: NDArray[Any],
+        affine: NDArray[np.float64],
+        meta: Mapping[str, Any],
+        **more: Any,
+    ) -> Preview:
+        """Return the preview of an image with the metadata of its reader."""
+        channels = tuple(meta.get("channels") or ())
+        return cls(
+            title, image, mask, affine, channels=channels, is_picture=is_picture(meta), **more
+        )
 
 
 def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, str]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,11 @@ VIEWS = (
 )
 
 AS_TAKEN = View("", 2, "", "", "", "", "", "", flipped=False)  # a photograph
+
+
+def is_picture(meta: Mapping[str, Any]) -> bool:
+    """Return True for images with rows and columns of pixels, and no axes of a patient."""
+    return meta.get("format") == "picture"
 
 
 def views_of(shape: Sequence[int], is_picture: bool = False) -> tuple[View, ...]:

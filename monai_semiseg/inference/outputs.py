@@ -16,6 +16,7 @@ from monai_semiseg.export.anatomy_codes import without_code
 from monai_semiseg.export.nifti_mask import NiftiSpace, write_map, write_mask
 from monai_semiseg.export.png_mask import exif_orientation, write_png_map, write_png_mask
 from monai_semiseg.export.preview import Preview, draw_previews
+from monai_semiseg.export.radiological import is_picture
 from monai_semiseg.export.sizes import LabelSizes
 from monai_semiseg.images.volume import Unit, spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
@@ -53,11 +54,6 @@ class Segmented:
         return "px" if self.meta.get("unit") == "px" else "mm"
 
     @property
-    def is_picture(self) -> bool:
-        """Return True for files that have rows and columns of pixels, and no patient's axes."""
-        return self.meta.get("format") == "picture"
-
-    @property
     def space(self) -> NiftiSpace:
         """Return what a NIfTI header says of the image's space."""
         codes = (int(self.meta.get("qform_code", 1)), int(self.meta.get("sform_code", 1)))
@@ -66,7 +62,7 @@ class Segmented:
     @property
     def orientation(self) -> int:
         """Return EXIF's number of a picture's orientation."""
-        return exif_orientation(self.affine) if self.is_picture else 1
+        return exif_orientation(self.affine) if is_picture(self.meta) else 1
 
 
 class CaseOutputs:
@@ -216,14 +212,13 @@ class CaseOutputs:
             return ["no preview: the scan was not read by monai_semiseg's reader"]
         names = {index: name for index, name in self.names.items() if index > 0}
         try:
-            preview = Preview(
+            preview = Preview.of_image(
                 f"{printable(case.id)}\n{found.sizes.text()}",
                 found.voxels,
                 found.mask,
                 found.affine,
-                channels=tuple(found.meta.get("channels") or ()),
+                found.meta,
                 shown=tuple(self.preview_channels),
-                is_picture=found.is_picture,
             )
             draw_previews([preview], path, names)
         except OutputError:
@@ -239,5 +234,5 @@ _TITLES = {"nifti": "NIfTI", "png": "PNG", "seg_nrrd": ".seg.nrrd", "dicom_seg":
 
 def _native_kind(case: Case, found: Segmented) -> str:
     """Return the kind of the mask of an image: PNG for rows and columns of pixels."""
-    has_rows = found.is_picture or case.kind == "dicom"
+    has_rows = is_picture(found.meta) or case.kind == "dicom"
     return "png" if has_rows and spatial_dims_of(found.mask.shape) == 2 else "nifti"
