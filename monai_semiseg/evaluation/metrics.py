@@ -40,7 +40,7 @@ class Scale:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the names of all fields of a score."""
-        size = size_kind(self.spatial_dims, self.unit).suffix
+        size = size_kind(self.spatial_dims, self.unit).column
         return (*self.metrics, f"label_{size}", f"pred_{size}")
 
 

@@ -170,6 +170,8 @@ def _frame_of(sources: Sequence[pydicom.Dataset], mask: NDArray[Any]) -> NDArray
             path=getattr(source, "filename", None),
         )
     source.NumberOfFrames = 1  # highdicom asks for it where there may be several
+    if "FrameOfReferenceUID" in source:
+        del source.FrameOfReferenceUID  # a position in it would have to follow
     return np.ascontiguousarray(mask.transpose(2, 1, 0))
 
 

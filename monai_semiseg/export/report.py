@@ -122,7 +122,7 @@ def _write_csv(results: Sequence[CaseResult], path: Path, names: Mapping[int, st
     measures = list(product(kinds, labels))
     columns = list(product(_size_kinds(results), labels))
     header = ["input", "status", "output", "reason"]
-    header += [f"{name}_{kind.suffix}" for kind, name in columns]
+    header += [f"{name}_{kind.column}" for kind, name in columns]
     header += ["seconds", "memory_mb", *(f"{name}_{kind}" for kind, name in measures), "flags"]
     rows = []
     for result in results:

@@ -60,4 +60,29 @@ def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
 
 
 def test_preview_of() -> None:
-    assert preview_of("a/b_seg.nii.gz") == "a/b_preview.png" == preview_of("a/b_seg.dcm")
+    for name in ("b_seg.nii.gz", "b_seg.dcm", "b_seg.png", "b.seg.nrrd"):
+        assert preview_of(f"a/{name}") == "a/b_preview.png"
+
+
+def test_a_thousand_photographs_are_on_pages(tmp_path: Path) -> None:
+    results = [
+        CaseResult(f"in/{n:04}", "done", f"{n:04}_seg.png", area_px={"left": n})
+        for n in range(1101)
+    ]
+    results += [CaseResult(f"in/bad{n}", "failed", reason="ends too early") for n in range(501)]
+    for result in results[:1101]:
+        (tmp_path / preview_of(result.output)).touch()
+    first = write_contact_sheet(results, tmp_path, {1: "left"})
+    pages = [first, tmp_path / "index_2.html", tmp_path / "index_3.html"]
+    shown = []
+    for page in pages:
+        links = Links()
+        links.feed(page.read_text())
+        shown.append(links.images)
+    assert [len(images) for images in shown] == [500, 500, 101]
+    assert sum(shown, []) == [f"{n:04}_preview.png" for n in range(1101)]
+    text = first.read_text()
+    assert '<a href="index_2.html">2</a>' in text and "patient's right" not in text
+    assert "and 1 more" in text and "499 px" in text
+    write_contact_sheet(results[:3], tmp_path, {1: "left"})
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["index.html"]
