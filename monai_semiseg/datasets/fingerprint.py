@@ -25,9 +25,9 @@ from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import names_of
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
-from monai_semiseg.images.grid import in_ras_order, onto_grid
+from monai_semiseg.images.grid import Unit, in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import RGB, Unit, collect_warnings, spatial_dims_of
+from monai_semiseg.images.volume import RGB, collect_warnings, spatial_dims_of
 
 
 @dataclass(frozen=True)

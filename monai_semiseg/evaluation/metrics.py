@@ -17,7 +17,8 @@ from monai.metrics import (
 from numpy.typing import NDArray
 
 from monai_semiseg.export.sizes import size_kind
-from monai_semiseg.images.volume import Unit, spatial_dims_of
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import spatial_dims_of
 
 
 @dataclass(frozen=True)

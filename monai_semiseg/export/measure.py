@@ -13,7 +13,8 @@ from scipy import ndimage
 from monai_semiseg.datasets.geometry_statistics import voxel_size
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.export.sizes import KINDS, LabelSizes, size_kind
-from monai_semiseg.images.volume import Unit, Volume
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import Volume
 
 
 def label_sizes(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_values import mask_dtype
-from monai_semiseg.images.volume import Unit
+from monai_semiseg.images.grid import Unit
 from monai_semiseg.storage.files import write_atomically
 
 # Of the 255 that file systems allow; suffixes and the temporary file's prefix need the rest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from monai_semiseg.images.volume import Unit
+from monai_semiseg.images.grid import Unit
 
 
 @dataclass(frozen=True)

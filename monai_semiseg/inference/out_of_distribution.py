@@ -17,7 +17,8 @@ from monai_semiseg.datasets.geometry_statistics import (
 )
 from monai_semiseg.errors import ConfigError, ModalityError
 from monai_semiseg.export.sizes import LabelSizes, size_kind
-from monai_semiseg.images.volume import Unit, spatial_dims_of
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import spatial_dims_of
 
 ON_FLAG = ("keep", "skip", "fail")
 

@@ -18,7 +18,8 @@ from monai_semiseg.export.png_mask import exif_orientation, write_png_map, write
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.export.radiological import is_picture
 from monai_semiseg.export.sizes import LabelSizes
-from monai_semiseg.images.volume import Unit, spatial_dims_of
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 from monai_semiseg.inference.output_paths import CasePaths, paths_of
 from monai_semiseg.plain_text import printable

@@ -28,8 +28,9 @@ from monai_semiseg.errors import (
 from monai_semiseg.export.measure import label_sizes, measure_labels
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.handlers.precision import autocast
+from monai_semiseg.images.grid import Unit
 from monai_semiseg.images.reader import collect_voxels
-from monai_semiseg.images.volume import Unit, collect_warnings
+from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
 from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
