@@ -145,6 +145,9 @@ def _segmentation(
         content_creator_name="monai_semiseg^",  # a name of one part
         omit_empty_frames=bool(mask.any()),
     )
+    (shared,) = segmentation.SharedFunctionalGroupsSequence
+    if not shared.get("PixelMeasuresSequence", True):  # an empty one may not be there
+        del shared.PixelMeasuresSequence
     return segmentation
 
 
@@ -169,10 +172,25 @@ def _frame_of(sources: Sequence[pydicom.Dataset], mask: NDArray[Any]) -> NDArray
             remedy="use the other mask",
             path=getattr(source, "filename", None),
         )
-    source.NumberOfFrames = 1  # highdicom asks for it where there may be several
+    # highdicom asks for both where there may be several frames.
+    source.NumberOfFrames = 1
+    if "SharedFunctionalGroupsSequence" not in source:
+        shared = pydicom.Dataset()
+        shared.PixelMeasuresSequence = _pixel_measures(source)
+        source.SharedFunctionalGroupsSequence = [shared]
     if "FrameOfReferenceUID" in source:
         del source.FrameOfReferenceUID  # a position in it would have to follow
     return np.ascontiguousarray(mask.transpose(2, 1, 0))
+
+
+def _pixel_measures(source: pydicom.Dataset) -> list[pydicom.Dataset]:
+    """Return the size of a pixel in DICOM's form; nothing if it is not known."""
+    spacing = source.get("PixelSpacing") or source.get("ImagerPixelSpacing")
+    if not spacing:
+        return []
+    measures = pydicom.Dataset()
+    measures.PixelSpacing = list(spacing)
+    return [measures]
 
 
 def _description(flags: Sequence[str]) -> str:
