@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.datasets.plan import Wishes
 
+LAYOUT_ARGUMENTS = ("channels", "label", "group", "table")
 PLAN_ARGUMENTS = ("modality", "sides", "spatial_dims", "upright")
 _CHOICES = {"auto": None, "true": True, "false": False}
 
@@ -54,6 +56,94 @@ def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
         help="another value for a key of the configs; may be repeated",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser, *, table: bool = True) -> None:
+    """Declare what the layout of a dataset does not say by itself, for :func:`dataset_of`.
+
+    Args:
+        parser: of the verb.
+        table: declare ``--table`` as a table that is read.
+    """
+    group = parser.add_argument_group("layout of the dataset")
+    group.add_argument(
+        "--channels",
+        metavar="NAMES",
+        help="channels in their order, such as FLAIR,T1; for DICOM T1=PATTERN,FLAIR=PATTERN, "
+        "expressions for the description of the series",
+    )
+    group.add_argument(
+        "--label", metavar="NAME", help="name of the label files of each case, or of their folder"
+    )
+    group.add_argument(
+        "--group",
+        metavar="REGEX",
+        help="expression for the id of a case; its first group in parentheses is the patient",
+    )
+    if table:
+        group.add_argument(
+            "--table",
+            type=Path,
+            metavar="FILE",
+            help="table of the cases (id,group,image,label) with paths relative to the dataset",
+        )
+
+
+def dataset_of(args: argparse.Namespace, *, table: Path | None = None) -> ScanDataset:
+    """Open the dataset as the arguments of :func:`add_dataset_arguments` say.
+
+    Raises:
+        ConfigError: If there is no such dataset, or the arguments do not fit it.
+    """
+    from monai_semiseg.datasets.dataset import open_dataset
+
+    return open_dataset(
+        args.dataset, channels=args.channels, label=args.label, group=args.group, table=table
+    )
+
+
+def add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how label files are read."""
+    group = parser.add_argument_group("label files")
+    group.add_argument(
+        "--label_threshold",
+        type=_threshold,
+        metavar="VALUE",
+        help="for masks with grey levels: more than this is foreground (127 for 8 bits)",
+    )
+    group.add_argument(
+        "--merge_masks",
+        action="store_true",
+        help="join the binary label files of a case: CASE_lesion1.png, CASE_lesion2.png, ...",
+    )
+
+
+def label_options(args: argparse.Namespace) -> list[str]:
+    """Return the options of :func:`add_label_arguments` as they were given, for another verb."""
+    threshold = args.label_threshold
+    given = [] if threshold is None else ["--label_threshold", str(threshold)]
+    return given + ["--merge_masks"] * args.merge_masks
+
+
+def labelled_dataset(
+    args: argparse.Namespace, dataset: ScanDataset, datalist: dict[str, Any] | None = None
+) -> ScanDataset:
+    """Return a dataset whose label files are read as the options, or a datalist, say.
+
+    Raises:
+        ConfigError: If they contradict each other, or the declared labels.
+    """
+    from monai_semiseg.datasets.label_options import with_label_rule
+
+    return with_label_rule(
+        dataset, threshold=args.label_threshold, merge=args.merge_masks, datalist=datalist
+    )
+
+
+def _threshold(text: str) -> float:
+    from monai_semiseg.datasets.label_rules import checked_threshold
+
+    return checked_threshold(text)
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_semiseg.cli.arguments import add_plan_arguments, wishes_of
+from monai_semiseg.cli.arguments import (
+    add_dataset_arguments,
+    add_label_arguments,
+    add_plan_arguments,
+    dataset_of,
+    labelled_dataset,
+    wishes_of,
+)
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 
@@ -23,11 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
     )
+    add_dataset_arguments(parser)
+    add_label_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, plan and show the plan; return 3 if cases were left out."""
-    from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.fingerprint import extract_fingerprint
     from monai_semiseg.datasets.label_sections import known_label_scans, untrained_warnings
     from monai_semiseg.datasets.label_values import mapping_line
@@ -35,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
-    dataset = open_dataset(args.dataset)
+    dataset = labelled_dataset(args, dataset_of(args, table=args.table), datalist)
     fingerprint = extract_fingerprint(dataset, datalist)
     # A datalist names its scans; what else lies in the folder is not asked for.
     left_out = fingerprint.unread | (dataset.problems if datalist is None else {})

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import (
+    add_dataset_arguments,
+    add_label_arguments,
+    dataset_of,
+    labelled_dataset,
+)
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("dataset", type=Path, help="dataset folder")
+    parser.add_argument("dataset", type=Path, help="dataset folder, or a table of cases (.csv)")
     parser.add_argument(
         "--labelled",
         type=labelled_budget,
@@ -34,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)"
     )
+    add_dataset_arguments(parser)
+    add_label_arguments(parser)
 
 
 def labelled_budget(text: str) -> float | None:
@@ -43,12 +51,11 @@ def labelled_budget(text: str) -> float | None:
 
 def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
-    from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.label_sections import section_scans, untrained_lines
-    from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
+    from monai_semiseg.datasets.split import SECTIONS, SIDE, split, write_datalist
     from monai_semiseg.datasets.valid_cases import valid_cases
 
-    valid = valid_cases(open_dataset(args.dataset))
+    valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))
     code = report_left_out(valid.left_out, valid.notes)
     datalist = split(
         valid.dataset,
@@ -61,8 +68,11 @@ def run(args: argparse.Namespace) -> int:
     datalist["label_scans"] = section_scans(datalist, valid.voxels)
     for line in untrained_lines(datalist["label_scans"], valid.dataset.labels).values():
         say_aside(line)
+    apart = datalist.get("left_out", {})
+    if apart:
+        say_aside(f"left out: {len(apart)} scans, each {SIDE} (the first is {next(iter(apart))})")
     if valid.left_out:
-        datalist["left_out"] = valid.left_out
+        datalist["left_out"] = {**apart, **valid.left_out}
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     say(f"{args.output}: {counts}")

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_semiseg.cli.arguments import add_label_arguments, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import ConfigError
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="store_true", help="write the results of what is finished; start nothing"
     )
+    add_label_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.study.report import write_results
     from monai_semiseg.study.runner import run_cells
 
-    dataset, left_out = without_grid_mismatches(open_dataset(args.dataset))
+    dataset, left_out = without_grid_mismatches(labelled_dataset(args, open_dataset(args.dataset)))
     code = report_left_out(left_out)
     grid = _grid(args, dataset)
     index, count = parse_shard(args.shard)

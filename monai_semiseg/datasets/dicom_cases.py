@@ -33,9 +33,7 @@ def dicom_rows(
     screenshots = beside_scans(headers)
     for series in group_series(one for one in headers if one.path not in screenshots):
         by_folder.setdefault(series.folder, []).append(series)
-    rows: list[Row] = [
-        (root, file, Skipped(file, reason)) for file, reason in screenshots.items()
-    ]
+    rows: list[Row] = [(root, file, Skipped(file, reason)) for file, reason in screenshots.items()]
     used: set[Path] = set()
     for folder, members in by_folder.items():
         for number, series in enumerate(members, 1):

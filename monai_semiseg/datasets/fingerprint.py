@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_size
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
     require_values,
-    whole_labels,
 )
+from monai_semiseg.datasets.label_colours import palette_fault
+from monai_semiseg.datasets.label_files import read_label
+from monai_semiseg.datasets.label_names import label_paths, label_text
 from monai_semiseg.datasets.label_sections import scans_per_label
-from monai_semiseg.datasets.label_values import names_of
+from monai_semiseg.datasets.label_values import background_of, foreground_of, names_of
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import Unit, in_ras_order, onto_grid
@@ -189,8 +191,7 @@ def _volume_ranges(
         return {}
     found = {
         name: [scan.get(value, 0.0) for scan in volumes]
-        for value, name in labels.items()
-        if value > 0
+        for value, name in foreground_of(labels).items()
     }
     return {name: (min(values), max(values)) for name, values in found.items()}
 
@@ -203,7 +204,9 @@ def _mark_invalid_labels(
     Raises:
         LabelError: If no valid label is left.
     """
-    labelled = [(str(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    labelled = [(label_text(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    if fault := palette_fault({name: row.palette for name, row in labelled}, dataset.root):
+        raise fault
     counts = {name: row.labels for name, row in labelled if row.fault is None}
     refused = [row.fault for _, row in labelled if isinstance(row.fault, LabelError)]
     if refused and not counts:
@@ -215,7 +218,7 @@ def _mark_invalid_labels(
 
 def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
     entries = [*datalist.get("training", []), *datalist.get("unlabeled", [])]
-    return [DatasetCase(entry["image"], entry["image"], entry.get("label")) for entry in entries]
+    return [case_of(entry) for entry in entries]
 
 
 @dataclass
@@ -234,6 +237,7 @@ class _Measures:
     unit: Unit = "mm"
     moments: tuple[float, float] = (0.0, 0.0)  # mean, and mean of the squares
     labels: dict[int, int] = field(default_factory=dict)
+    palette: dict[int, str] = field(default_factory=dict)
     volumes: dict[int, float] = field(default_factory=dict)
     kind: ScanKind = field(default_factory=lambda: ScanKind("", False))
 
@@ -249,7 +253,7 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
-    image = read_scan(case.image_paths(dataset.root))
+    image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
     voxels = image.array if image.channels else image.array[..., None]
     measures.channels = dataset.channel_names or image.channels or ("image",)
     measures.unit = image.unit
@@ -264,15 +268,16 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
     measures.kind = ScanKind(modality, looks_like_hounsfield(voxels[..., 0]))
     if case.label is None:
         return
-    path = dataset.root / case.label
-    label = read_scan(path)
-    values = onto_grid(whole_labels(label.array, path), label.grid, image.grid, path)
+    paths = label_paths(dataset.root, case.label)
+    label = read_label(paths, dataset.label_rule)
+    values = onto_grid(label.array, label.grid, image.grid, paths[0])
     measures.labels = count_values(values)
-    require_values(measures.labels, dataset.labels, path)
+    measures.palette = label.meta.get("palette", {})
+    require_values(measures.labels, dataset.labels, paths[0])
     size = voxel_size(image)
     measures.volumes = {value: count * size for value, count in measures.labels.items()}
     voxels, values = (in_ras_order(array, image.affine) for array in (voxels, values))
-    inside = voxels[values > 0].astype(np.float32)
+    inside = voxels[values != background_of(dataset.labels)].astype(np.float32)
     measures.foreground = inside[:: max(1, len(inside) // 10_000)]
 
 

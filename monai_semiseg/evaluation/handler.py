@@ -12,9 +12,9 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import case_stem
 from monai_semiseg.datasets.label_sections import known_label_scans
 from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
+from monai_semiseg.datasets.layout import case_stem
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.evaluation.cases import FailedCase, failed_cases

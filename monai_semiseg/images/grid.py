@@ -24,11 +24,14 @@ class Grid(NamedTuple):
         shape: voxels along i, j, k.
         affine: 4x4, voxel index to mm in RAS; or to the pixels of the screen.
         unit: unit of lengths: ``mm``, or ``px`` if the file says no pixel size.
+        partial: True for a label that may cover a part of the image; the rest is background. A
+            DICOM SEG often holds the slices with something in them alone.
     """
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
     unit: Unit = "mm"
+    partial: bool = False
 
 
 def axes_onto(label: Grid, image: Grid, path: str | Path | None = None) -> NDArray[np.float64]:
@@ -50,13 +53,25 @@ def axes_onto(label: Grid, image: Grid, path: str | Path | None = None) -> NDArr
         GeometryError: If a corner is more than :data:`TOLERANCE` voxels away from the image's, or
             the sizes differ.
     """
+    return _placed(label, image, path)[0]
+
+
+def _placed(
+    label: Grid, image: Grid, path: str | Path | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the orientation of :func:`axes_onto`, and the image's voxel that the label begins at.
+
+    Raises:
+        GeometryError: As :func:`axes_onto`.
+    """
     if label.unit != image.unit:
         label, image = _in_pixels(label), _in_pixels(image)
     axes, turned = _turned(label, image)
-    apart = corners(turned) - corners(image)
+    part, start = _covered(turned, image) if label.partial else (image, np.zeros(3, np.int64))
+    apart = corners(turned) - corners(part)
     voxels = np.abs(apart @ np.linalg.inv(image.affine)[:3, :3].T).max()
-    if turned.shape == tuple(image.shape) and voxels <= TOLERANCE:
-        return axes
+    if turned.shape == tuple(part.shape) and voxels <= TOLERANCE:
+        return axes, start
     distance = float(np.linalg.norm(apart, axis=1).max())
     raise GeometryError(
         f"the label lies up to {distance:.3g} {image.unit} off the image (corner to corner)"
@@ -83,7 +98,12 @@ def onto_grid(
     Raises:
         GeometryError: As :func:`axes_onto`.
     """
-    ordered = nib.orientations.apply_orientation(voxels, axes_onto(label, image, path))
+    axes, start = _placed(label, image, path)
+    ordered = nib.orientations.apply_orientation(voxels, axes)
+    if ordered.shape[:3] != tuple(image.shape):
+        sides = zip(start, ordered.shape[:3], image.shape, strict=True)
+        margins = [(int(at), int(whole - at - part)) for at, part, whole in sides]
+        ordered = np.pad(ordered, [*margins, *[(0, 0)] * (ordered.ndim - 3)])
     return np.ascontiguousarray(ordered)
 
 
@@ -96,6 +116,15 @@ def corner_distance(grid: Grid, other: Grid) -> float:
     """
     apart = corners(_turned(grid, other)[1]) - corners(other)
     return float(np.linalg.norm(apart, axis=1).max())
+
+
+def _covered(label: Grid, image: Grid) -> tuple[Grid, NDArray[np.int64]]:
+    """Return the part of an image that a label in its order covers, and its first voxel."""
+    start = np.rint(apply_affine(np.linalg.inv(image.affine), label.affine[:3, 3])).astype(np.int64)
+    if (start < 0).any() or (start + label.shape > image.shape).any():
+        return image, start
+    affine = image.affine @ nib.affines.from_matvec(np.eye(3), start)
+    return Grid(label.shape, affine, image.unit), start
 
 
 def _turned(label: Grid, image: Grid) -> tuple[NDArray[np.float64], Grid]:

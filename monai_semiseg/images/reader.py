@@ -13,6 +13,7 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
 from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.volume import Volume
 
 _kept: ContextVar[list[np.ndarray[Any, Any]] | None] = ContextVar("kept", default=None)
 
@@ -79,12 +80,7 @@ class ScanReader(ImageReader):
         Raises:
             InputError: If the scan cannot be read correctly.
         """
-        volume = read_scan(
-            img,
-            nonfinite=self.nonfinite,
-            channels=self.channels,
-            stack_pages=self.stack_pages,
-        )
+        volume = self.read_volume(img)
         if (kept := _kept.get()) is not None:
             kept.append(volume.array.copy())  # a transform may work in place
         meta = {
@@ -98,3 +94,12 @@ class ScanReader(ImageReader):
             "channels": list(volume.channels),
         }
         return volume.array, meta
+
+    def read_volume(self, paths: list[Path]) -> Volume:
+        """Read the volume from a file or folder, or from several files."""
+        return read_scan(
+            paths,
+            nonfinite=self.nonfinite,
+            channels=self.channels,
+            stack_pages=self.stack_pages,
+        )

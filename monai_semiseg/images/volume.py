@@ -26,6 +26,7 @@ from monai_semiseg.storage.files import available_memory
 
 RGB = ("red", "green", "blue")  # channels of colour images
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PARTIAL_FORMAT = "dicom_seg"  # labels that may cover a part of the image
 FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
 FINEST_FIELD_OF_VIEW = 0.01  # smallest extent of a 2-D image, which may be of a microscope, mm
 
@@ -74,7 +75,8 @@ class Volume:
     @property
     def grid(self) -> Grid:
         """Return the grid of the voxels."""
-        return Grid(self.shape, self.affine, self.unit)
+        partial = self.meta.get("format") == PARTIAL_FORMAT
+        return Grid(self.shape, self.affine, self.unit, partial)
 
 
 def spatial_dims_of(shape: Sequence[int]) -> int:

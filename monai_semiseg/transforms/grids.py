@@ -13,7 +13,7 @@ from monai.transforms import MapTransform
 
 from monai_semiseg.errors import DimensionError
 from monai_semiseg.images.grid import Grid, onto_grid
-from monai_semiseg.images.volume import spatial_dims_of
+from monai_semiseg.images.volume import PARTIAL_FORMAT, spatial_dims_of
 
 
 class LabelOnImageGridd(MapTransform):
@@ -67,7 +67,9 @@ def on_image_grid(label: MetaTensor, image: MetaTensor) -> MetaTensor:
 
 
 def _grid(item: MetaTensor) -> Grid:
-    return Grid(tuple(item.shape[1:]), np.asarray(item.affine.cpu(), dtype=np.float64))
+    affine = np.asarray(item.affine.cpu(), dtype=np.float64)
+    partial = item.meta.get("format") == PARTIAL_FORMAT
+    return Grid(tuple(item.shape[1:]), affine, item.meta.get("unit", "mm"), partial)
 
 
 class DropSliceAxisd(MapTransform):

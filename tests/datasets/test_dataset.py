@@ -91,7 +91,7 @@ def test_nnunet_v2_counts(nnunet: Path) -> None:
     [
         ({"channel_names": {"0": "FLAIR", "1": "T1"}}, r"2 channels \(FLAIR, T1\)"),
         ({"labels": {"background": 0, "whole": [1, 2], "core": 2}}, r"region labels \(whole\)"),
-        ({"labels": {"background": "none"}}, "nnU-Net description"),
+        ({"labels": {"background": "none"}}, r"dataset.json: labels \{"),
         ({"dataset": {"c": {"images": ["a_0", "a_1"]}}}, r"2 images in one case \(a_0, a_1\)"),
     ],
 )
