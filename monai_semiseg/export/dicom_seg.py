@@ -146,8 +146,8 @@ def _segmentation(
         omit_empty_frames=bool(mask.any()),
     )
     (shared,) = segmentation.SharedFunctionalGroupsSequence
-    if not shared.get("PixelMeasuresSequence", True):  # an empty one may not be there
-        del shared.PixelMeasuresSequence
+    if "PixelMeasuresSequence" in shared and not shared.PixelMeasuresSequence[0]:
+        del shared.PixelMeasuresSequence  # nobody knows the size of a pixel
     return segmentation
 
 
@@ -176,21 +176,19 @@ def _frame_of(sources: Sequence[pydicom.Dataset], mask: NDArray[Any]) -> NDArray
     source.NumberOfFrames = 1
     if "SharedFunctionalGroupsSequence" not in source:
         shared = pydicom.Dataset()
-        shared.PixelMeasuresSequence = _pixel_measures(source)
+        shared.PixelMeasuresSequence = [_pixel_measures(source)]
         source.SharedFunctionalGroupsSequence = [shared]
     if "FrameOfReferenceUID" in source:
         del source.FrameOfReferenceUID  # a position in it would have to follow
     return np.ascontiguousarray(mask.transpose(2, 1, 0))
 
 
-def _pixel_measures(source: pydicom.Dataset) -> list[pydicom.Dataset]:
-    """Return the size of a pixel in DICOM's form; nothing if it is not known."""
-    spacing = source.get("PixelSpacing") or source.get("ImagerPixelSpacing")
-    if not spacing:
-        return []
+def _pixel_measures(source: pydicom.Dataset) -> pydicom.Dataset:
+    """Return the size of a pixel in DICOM's form; empty if it is not known."""
     measures = pydicom.Dataset()
-    measures.PixelSpacing = list(spacing)
-    return [measures]
+    if spacing := source.get("PixelSpacing") or source.get("ImagerPixelSpacing"):
+        measures.PixelSpacing = list(spacing)
+    return measures
 
 
 def _description(flags: Sequence[str]) -> str:
