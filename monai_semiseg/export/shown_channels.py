@@ -67,6 +67,11 @@ def resized(plane: Pixels, size: tuple[int, int]) -> Image.Image:
     return picture.resize(size, Image.Resampling.BILINEAR)
 
 
+def shows_colour(names: Sequence[str], wanted: Sequence[str] = ()) -> bool:
+    """Return True if :func:`select_channels` gives three channels for these names."""
+    return len(wanted) == 3 if wanted else tuple(names) == RGB
+
+
 def select_channels(
     image: NDArray[Any], mask: NDArray[Any], names: Sequence[str], wanted: Sequence[str] = ()
 ) -> ShownChannels:
@@ -85,7 +90,7 @@ def select_channels(
     """
     if image.ndim == 3:
         return ShownChannels((image,), (grey_window(image, mask),))
-    if not wanted and tuple(names) == RGB:
+    if not wanted and shows_colour(names):
         volumes = tuple(image[..., at] for at in range(3))
         return ShownChannels(volumes, ((0, _white(image)),) * 3)
     chosen = list(wanted) or list(names[:1])

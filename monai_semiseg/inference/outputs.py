@@ -133,7 +133,7 @@ class CaseOutputs:
         if found.uncertainty is not None:
             self._uncertainty(case, found, paths)
         if self.preview:
-            notes += self._draw(case, found, paths.preview)
+            notes += self._draw(case, found, paths)
         return written, notes
 
     def _masks(self, case: Case, found: Segmented, paths: CasePaths) -> tuple[Path, list[str]]:
@@ -207,7 +207,7 @@ class CaseOutputs:
         names = ", ".join(without_code(self.names, self.codes))
         return [f"no code known for {names}; coded as Anatomical Structure"] if names else []
 
-    def _draw(self, case: Case, found: Segmented, path: Path) -> list[str]:
+    def _draw(self, case: Case, found: Segmented, paths: CasePaths) -> list[str]:
         """Draw the preview; return a remark if that fails, since the mask is good without it."""
         if found.voxels is None:
             return ["no preview: the scan was not read by monai_semiseg's reader"]
@@ -221,6 +221,7 @@ class CaseOutputs:
                 found.meta,
                 shown=tuple(self.preview_channels),
             )
+            path = paths.preview_jpg if preview.in_colour else paths.preview
             draw_previews([preview], path, names)
         except OutputError:
             raise

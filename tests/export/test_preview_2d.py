@@ -85,7 +85,7 @@ def test_the_mask_is_a_light_filling_within_its_outline(tmp_path: Path) -> None:
 def test_a_slice_of_a_scan_is_radiological_in_any_order(
     tmp_path: Path, across: int, flip: tuple[int, ...]
 ) -> None:
-    """A 2-D NIfTI file has a patient's axes, unlike a photograph; flips of the file change nothing."""
+    """A 2-D NIfTI file has a patient's axes, unlike a photograph; flips change nothing."""
     rng = np.random.default_rng(0)
     image = np.expand_dims(rng.normal(size=(20, 14)), across)
     mask = np.expand_dims(np.pad(np.ones((3, 4), int), ((2, 15), (1, 9))), across)
@@ -162,3 +162,17 @@ def test_white_is_that_of_the_type(kind: type, most: int) -> None:
     shown = select_channels(image, np.zeros((2, 1, 1), int), RGB)
     drawn = shown.draw([volume[:, :, 0].T for volume in shown.volumes], (2, 1))
     assert drawn.tolist() == [[[0, 255, 255], [0, 0, 255]]]
+
+
+def test_colours_are_kept_in_a_jpeg_of_a_fraction_of_the_size(tmp_path: Path) -> None:
+    """Outlines stay pure: chroma is not subsampled."""
+    mask = np.zeros((40, 30, 1), int)
+    mask[5:15, 10:20] = 1
+    row = photograph(mask, np.eye(4))
+    assert row.in_colour and not Preview("a", MR, mask, np.eye(4), channels=CONTRASTS).in_colour
+    png, jpeg = (picture(tmp_path / f"a.{kind}", row) for kind in ("png", "jpg"))
+    assert Image.open(tmp_path / "a.jpg").format == "JPEG"
+    assert (
+        np.abs(png - jpeg).mean() < 2
+        and np.abs(panel(jpeg, (320, 240))[120, 41] - AMBER).max() < 30
+    )
