@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.cases import FailedCase
-from monai_semiseg.evaluation.metrics import METRICS, CaseScore
+from monai_semiseg.evaluation.metrics import PIXEL_METRICS, CaseScore, Scale, metrics_among
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
@@ -20,12 +20,13 @@ from monai_semiseg.storage.tables import write_table
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The score of one class of one case."""
+    """The score of one class of one case, and the scale that it is measured in."""
 
     case: str
     index: int
     name: str
     score: CaseScore
+    scale: Scale = field(default_factory=Scale, kw_only=True)
 
 
 def bootstrap_interval(
@@ -64,16 +65,17 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
         by_case.setdefault(row.case, []).append(row.score)
     classes: dict[str, Any] = {name: {} for name in by_class}
     foreground = {}
-    for metric in METRICS:
+    scale = rows[0].scale if rows else Scale()
+    for metric, measured in zip(scale.metrics, fields(CaseScore), strict=False):
         for name, scores in by_class.items():
-            classes[name][metric] = _mean([getattr(score, metric) for score in scores])
-        means = [_mean_of(scores, metric) for scores in by_case.values()]
+            classes[name][metric] = _mean([getattr(score, measured.name) for score in scores])
+        means = [_mean_of(scores, measured.name) for scores in by_case.values()]
         foreground[metric] = _mean(means)
     return {"cases": len(by_case), "foreground": foreground, "classes": classes}
 
 
-def _mean_of(scores: Sequence[CaseScore], metric: str) -> float:
-    return float(np.mean([getattr(score, metric) for score in scores]))
+def _mean_of(scores: Sequence[CaseScore], measured: str) -> float:
+    return float(np.mean([getattr(score, measured) for score in scores]))
 
 
 def _mean(values: Sequence[float]) -> dict[str, float | list[float] | None]:
@@ -105,7 +107,7 @@ def write_scores(
     for row in rows:
         values = [f"{value:.5f}" for value in asdict(row.score).values()]
         table.append([row.case, row.index, row.name, *values])
-    header = ["case", "class", "name", *asdict(rows[0].score)]
+    header = ["case", "class", "name", *rows[0].scale.columns]
     write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
@@ -118,17 +120,20 @@ def as_table(summary: dict[str, Any]) -> str:
     Classes that were never trained are marked; they count as 0 wherever a reference holds them.
     """
     untrained = summary.get("never_trained", [])
-    lines = ["| | Dice | surface Dice at 1 mm | 95HD (mm) | ASD (mm) |", "|---|---|---|---|---|"]
+    metrics = metrics_among(summary["foreground"])
+    unit = "px" if metrics == PIXEL_METRICS else "mm"
+    head = f"| | Dice | surface Dice at 1 {unit} | 95HD ({unit}) | ASD ({unit}) |"
+    lines = [head, "|---|---|---|---|---|"]
     for name, scores in {**summary["classes"], "mean foreground": summary["foreground"]}.items():
-        cells = [_cell(metric, scores[metric]) for metric in METRICS]
+        cells = [_cell(metric, scores[metric]) for metric in metrics]
         mark = " (never trained)" if name in untrained else ""
         lines.append(f"| {printable(name)}{mark} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _cell(metric: str, score: dict[str, Any]) -> str:
-    """Return mean and interval of a metric: shares with three digits, mm with two."""
-    digits = 3 if metric in ("dice", "surface_dice_1mm") else 2
+    """Return mean and interval of a metric: shares with three digits, distances with two."""
+    digits = 3 if "dice" in metric else 2
     mean = f"{score['mean']:.{digits}f}"
     interval = ", ".join(f"{bound:.{digits}f}" for bound in score["interval_95"] or ())
     return f"{mean} [{interval}]" if interval else mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_semiseg.export.measure import flag_outliers, measure_labels, outliers, volumes_ml
+from monai_semiseg.export.measure import flag_outliers, label_sizes, measure_labels, outliers
 from monai_semiseg.export.report import CaseResult
 
 NAMES = {0: "background", 1: "a", 2: "b", 3: "c"}
@@ -30,7 +30,9 @@ def test_volumes() -> None:
     affine = np.array(
         [[0, -2.0, 0, 5], [0.5, 0, 0, 5], [0, 0, 3.0, 5], [0, 0, 0, 1]]
     )  # voxels of 3 mm^3
-    assert volumes_ml(mask, affine, NAMES) == pytest.approx({"a": 0.006, "b": 0.0, "c": 0.009})
+    assert dict(label_sizes(mask, affine, NAMES)) == pytest.approx(
+        {"a": 0.006, "b": 0.0, "c": 0.009}
+    )
 
 
 def result(name: str, ml: float, status: str = "done") -> CaseResult:
