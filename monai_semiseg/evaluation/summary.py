@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.bootstrap import bootstrap_interval, group_key
 from monai_semiseg.evaluation.cases import FailedCase
 from monai_semiseg.evaluation.metrics import PIXEL_METRICS, CaseScore, Scale, metrics_among
 from monai_semiseg.plain_text import printable
@@ -20,37 +22,17 @@ from monai_semiseg.storage.tables import write_table
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The score of one class of one case, and the scale that it is measured in."""
+    """The score of one class of one case, and the scale that it is measured in.
+
+    Cases of one ``group``, such as a patient, are drawn together where intervals are computed.
+    """
 
     case: str
     index: int
     name: str
     score: CaseScore
     scale: Scale = field(default_factory=Scale, kw_only=True)
-
-
-def bootstrap_interval(
-    values: Sequence[float], *, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Return a percentile bootstrap interval of the mean over cases (Efron 1979).
-
-    NaN for fewer than two cases.
-    """
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    from scipy.stats import bootstrap
-
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    result = bootstrap(
-        (np.asarray(values),),
-        np.mean,
-        n_resamples=9999,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(result.low), float(result.high)
+    group: str = field(default="", kw_only=True)
 
 
 def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
@@ -59,18 +41,23 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     The foreground is the mean over a case's classes.
     """
     by_class: dict[str, list[CaseScore]] = {}
+    groups: dict[str, list[str]] = {}
     by_case: dict[str, list[CaseScore]] = {}
+    group_of: dict[str, str] = {}
     for row in rows:
         by_class.setdefault(row.name, []).append(row.score)
+        groups.setdefault(row.name, []).append(group_key(row.case, row.group))
         by_case.setdefault(row.case, []).append(row.score)
+        group_of[row.case] = group_key(row.case, row.group)
     classes: dict[str, Any] = {name: {} for name in by_class}
     foreground = {}
     scale = rows[0].scale if rows else Scale()
     for metric, measured in zip(scale.metrics, fields(CaseScore), strict=False):
         for name, scores in by_class.items():
-            classes[name][metric] = _mean([getattr(score, measured.name) for score in scores])
+            of_class = [getattr(score, measured.name) for score in scores]
+            classes[name][metric] = _mean(of_class, groups[name])
         means = [_mean_of(scores, measured.name) for scores in by_case.values()]
-        foreground[metric] = _mean(means)
+        foreground[metric] = _mean(means, list(group_of.values()))
     return {"cases": len(by_case), "foreground": foreground, "classes": classes}
 
 
@@ -78,10 +65,13 @@ def _mean_of(scores: Sequence[CaseScore], measured: str) -> float:
     return float(np.mean([getattr(score, measured) for score in scores]))
 
 
-def _mean(values: Sequence[float]) -> dict[str, float | list[float] | None]:
+def _mean(values: Sequence[float], groups: Sequence[str]) -> dict[str, float | list[float] | None]:
     """Return mean and interval; None where there is no interval, since JSON has no NaN."""
-    interval = list(bootstrap_interval(values)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "interval_95": interval}
+    interval = list(bootstrap_interval(np.asarray([values]), groups))
+    return {
+        "mean": float(np.mean(values)),
+        "interval_95": None if math.isnan(interval[0]) else interval,
+    }
 
 
 def write_scores(
@@ -92,7 +82,8 @@ def write_scores(
 ) -> dict[str, Any]:
     """Write the scores and their summary; return the summary.
 
-    ``metrics.csv`` has a row per case and class, ``metrics.json`` the summary.
+    ``metrics.csv`` has a row per case and class, with the group if there are groups;
+    ``metrics.json`` has the summary.
 
     Raises:
         ConfigError: If there is nothing to summarise.
@@ -103,11 +94,12 @@ def write_scores(
             f"no case was scored{first}",
             expected="at least one labelled scan and one foreground class",
         )
+    grouped = any(row.group for row in rows)
     table = []
     for row in rows:
         values = [f"{value:.5f}" for value in asdict(row.score).values()]
-        table.append([row.case, row.index, row.name, *values])
-    header = ["case", "class", "name", *rows[0].scale.columns]
+        table.append([row.case, row.index, row.name, *([row.group] * grouped), *values])
+    header = ["case", "class", "name", *(["group"] * grouped), *rows[0].scale.columns]
     write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")

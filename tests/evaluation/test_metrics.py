@@ -87,8 +87,7 @@ def test_order_of_the_masks_does_not_matter(spacing: tuple[float, ...]) -> None:
     a, b = blob(6), blob(7)
     one, other = score_class(a, b, spacing), score_class(b, a, spacing)
     assert all(
-        getattr(one, metric) == pytest.approx(getattr(other, metric), rel=1e-6)
-        for metric in FIELDS
+        getattr(one, metric) == pytest.approx(getattr(other, metric), rel=1e-6) for metric in FIELDS
     )
 
 
