@@ -95,7 +95,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
         with _warnings_noted(facts):
-            image = read_scan(case.image_paths(dataset.root))
+            image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
         facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
         facts.size = size_in_ras(image.shape, image.affine)

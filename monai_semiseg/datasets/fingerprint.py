@@ -253,7 +253,7 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
-    image = read_scan(case.image_paths(dataset.root))
+    image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
     voxels = image.array if image.channels else image.array[..., None]
     measures.channels = dataset.channel_names or image.channels or ("image",)
     measures.unit = image.unit

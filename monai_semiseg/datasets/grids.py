@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.kinds import common_dims
+from monai_semiseg.datasets.label_files import read_label_grid
 from monai_semiseg.datasets.label_names import label_paths
-from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import InputError
-from monai_semiseg.images.grid import Grid, axes_onto
-from monai_semiseg.images.scan import read_grid, read_scan
+from monai_semiseg.images.grid import axes_onto
+from monai_semiseg.images.scan import read_grid
 
 
 def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str, str]]:
@@ -44,15 +44,7 @@ def _shape(case: DatasetCase, dataset: ScanDataset) -> tuple[int, ...]:
     Raises:
         InputError: If image or label cannot be read, or the label lies elsewhere.
     """
-    image = _image_grid(case, dataset)
+    image = read_grid(case.image_paths(dataset.root), channels=dataset.channel_names)
     for path in label_paths(dataset.root, case.label or ()):
-        axes_onto(read_grid(path), image, path)
+        axes_onto(read_label_grid(path), image, path)
     return image.shape
-
-
-def _image_grid(case: DatasetCase, dataset: ScanDataset) -> Grid:
-    """Return the grid of the first channel, or of a series whose slices are listed one by one."""
-    files = files_of(case.image)
-    if len(files) in (1, len(dataset.channel_names)):
-        return read_grid(dataset.root / files[0])
-    return read_scan(case.image_paths(dataset.root)).grid

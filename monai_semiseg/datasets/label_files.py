@@ -23,10 +23,11 @@ from monai_semiseg.datasets.label_names import number_in_file
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
-from monai_semiseg.images.grid import onto_grid
+from monai_semiseg.images.dicom_seg_label import is_segmentation_file, read_segmentation
+from monai_semiseg.images.grid import Grid, onto_grid
 from monai_semiseg.images.palette import read_palette
 from monai_semiseg.images.reader import ScanReader
-from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.scan import read_grid, read_scan
 from monai_semiseg.images.volume import Volume
 
 LabelSource = str | Path | Sequence[str | Path]
@@ -60,6 +61,15 @@ def read_label(source: LabelSource, rule: LabelRule = PLAIN) -> Volume:
     return replace(volume, array=whole_labels(volume.array, paths[0]))
 
 
+def read_label_grid(path: Path) -> Grid:
+    """Read the grid of a label file; of most formats, the header alone is read.
+
+    Raises:
+        InputError: If the header shows that the file cannot be read.
+    """
+    return read_segmentation(path).grid if is_segmentation_file(path) else read_grid(path)
+
+
 class LabelReader(ScanReader):
     """Reader of label files for ``LoadImaged``, see :func:`read_label`.
 
@@ -88,7 +98,7 @@ class LabelReader(ScanReader):
 
 def _read_file(path: Path, rule: LabelRule) -> Volume:
     """Read one file: grey values, or the numbers of colours and palettes."""
-    volume = read_scan(path)
+    volume = read_segmentation(path) if is_segmentation_file(path) else read_scan(path)
     picture = volume.meta.get("picture")
     palette = read_palette(path) if picture else None
     if rule.colours:

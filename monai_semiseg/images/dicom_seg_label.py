@@ -10,7 +10,12 @@ import pydicom
 from pydicom.uid import SegmentationStorage
 
 from monai_semiseg.errors import DicomError, GeometryError, LabelError
-from monai_semiseg.images.dicom_header import PARSING_ERRORS, read_header, values_unquoted
+from monai_semiseg.images.dicom_header import (
+    PARSING_ERRORS,
+    looks_like_dicom,
+    read_header,
+    values_unquoted,
+)
 from monai_semiseg.images.volume import LPS_TO_RAS, PARTIAL_FORMAT, Volume, check_affine
 
 _LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # newer than pydicom's list
@@ -38,6 +43,11 @@ def is_segmentation(sop_class: str) -> bool:
 
 def is_segmentation_file(path: Path) -> bool:
     """Return True if a file is a DICOM SEG."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        if not looks_like_dicom(stream.read(132)):
+            return False
     header = read_header(path)
     return header is not None and is_segmentation(header.sop_class)
 

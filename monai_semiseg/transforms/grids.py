@@ -68,7 +68,8 @@ def on_image_grid(label: MetaTensor, image: MetaTensor) -> MetaTensor:
 
 def _grid(item: MetaTensor) -> Grid:
     affine = np.asarray(item.affine.cpu(), dtype=np.float64)
-    return Grid(tuple(item.shape[1:]), affine, item.meta.get("format") == PARTIAL_FORMAT)
+    partial = item.meta.get("format") == PARTIAL_FORMAT
+    return Grid(tuple(item.shape[1:]), affine, item.meta.get("unit", "mm"), partial)
 
 
 class DropSliceAxisd(MapTransform):
