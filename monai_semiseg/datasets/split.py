@@ -93,7 +93,7 @@ def split(
     group_of = {case.id: case.group for case in dataset.cases}
     test_ids, rest = test_and_rest(dataset, test, test_seed)
     budget = len(rest) if labelled is None else count_of(labelled, len(rest), "labelled")
-    order = _in_groups(rest, group_of, salt=f"labelled/{seed}")
+    order = in_groups(rest, group_of, salt=f"labelled/{seed}")
     labelled_budget = _whole_groups(order, budget)
     budget = len(labelled_budget)
     asked = bool(test_ids or rest) or labelled is not None
@@ -149,11 +149,11 @@ def test_and_rest(
             raise ConfigError(
                 f"--test {test!r} matches none of {len(labelled_ids)} labelled scans",
                 expected="a count, a fraction, or a pattern of case ids such as 'testA_*'",
-                remedy=f"ids look like {', '.join(labelled_ids[:2])}" if labelled_ids else None,
+                remedy=f"ids look like {', '.join(labelled_ids[:2])}" if labelled_ids else "",
             )
     else:
         n_test = count_of(test, len(labelled_ids), "test")
-        order = _in_groups(labelled_ids, group_of, salt=f"test/{test_seed}")
+        order = in_groups(labelled_ids, group_of, salt=f"test/{test_seed}")
         test_ids = _whole_groups(order, n_test)
     held_out = {group_of[case_id] for case_id in test_ids} - {""}
     rest = {case_id for case_id in labelled_ids if group_of[case_id] not in held_out}
@@ -174,7 +174,7 @@ def _without_label(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "label"}
 
 
-def _in_groups(ids: Iterable[str], group_of: Mapping[str, str], *, salt: str) -> list[list[str]]:
+def in_groups(ids: Iterable[str], group_of: Mapping[str, str], *, salt: str) -> list[list[str]]:
     """Return the cases of each group, the groups in their seeded order.
 
     A case without a group is one by itself, so that without groups this is the order of cases.

@@ -117,8 +117,7 @@ def test_impossible_budgets(settings: dict[str, float | str], words: str) -> Non
 
 @pytest.mark.parametrize(
     ("labelled", "asked", "validated"),
-    [(9, "auto", 0), (10, "auto", 1), (24, "auto", 2), (9, 0.1, 1), (2, 0.1, 1), (1, 0.1, 0)]
-    + [(24, 0, 0)],
+    [(9, "auto", 0), (10, "auto", 1), (24, "auto", 2), (9, 0.1, 1), (1, 0.1, 0), (24, 0, 0)],
 )
 def test_every_label_trains_where_there_are_few(
     labelled: int, asked: float | str, validated: int
