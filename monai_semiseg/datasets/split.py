@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.datasets.label_values import label_numbers, require_no_ignore
+from monai_semiseg.datasets.label_values import label_numbers
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
@@ -235,7 +235,6 @@ def read_datalist(
 
     Raises:
         ConfigError: If the file, the section or a scan does not exist.
-        LabelError: If the section has labels, and a declared label is ``ignore``.
     """
     content = load_datalist(path)
     if section not in content:
@@ -243,9 +242,13 @@ def read_datalist(
         raise ConfigError(
             f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
         )
+<<<<<<< HEAD
     if any("label" in entry for entry in content[section]):
         require_no_ignore(declared_labels(content), path)
     root = folder_of(dataset_dir)
+=======
+    root = Path(dataset_dir)
+>>>>>>> main
     entries = [
         {key: _absolute(root, files) for key, files in entry.items() if key != "group"}
         for entry in content[section]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.cases import FailedCase
-from monai_semiseg.evaluation.metrics import METRICS, CaseScore
+from monai_semiseg.evaluation.metrics import PIXEL_METRICS, CaseScore, Scale, metrics_among
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
@@ -20,12 +20,23 @@ from monai_semiseg.storage.tables import write_table
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The score of one class of one case."""
+    """The score of one class of one case.
+
+    Attributes:
+        case: its name.
+        index: number of the class in the label files.
+        name: of the class.
+        score: of the class over the voxels whose label is known.
+        ignored: share of the case's voxels that the label says to ignore, which are left out.
+        scale: in which it is measured.
+    """
 
     case: str
     index: int
     name: str
     score: CaseScore
+    ignored: float = 0.0
+    scale: Scale = field(default_factory=Scale, kw_only=True)
 
 
 def bootstrap_interval(
@@ -55,7 +66,8 @@ def bootstrap_interval(
 def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     """Return mean and 95 % interval of every metric, per class and over the foreground.
 
-    The foreground is the mean over a case's classes.
+    The foreground is the mean over a case's classes. If labels hold voxels to ignore, ``ignored``
+    has the number of such cases and the mean share of these voxels over all cases.
     """
     by_class: dict[str, list[CaseScore]] = {}
     by_case: dict[str, list[CaseScore]] = {}
@@ -64,16 +76,22 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
         by_case.setdefault(row.case, []).append(row.score)
     classes: dict[str, Any] = {name: {} for name in by_class}
     foreground = {}
-    for metric in METRICS:
+    scale = rows[0].scale if rows else Scale()
+    for metric, measured in zip(scale.metrics, fields(CaseScore), strict=False):
         for name, scores in by_class.items():
-            classes[name][metric] = _mean([getattr(score, metric) for score in scores])
-        means = [_mean_of(scores, metric) for scores in by_case.values()]
+            classes[name][metric] = _mean([getattr(score, measured.name) for score in scores])
+        means = [_mean_of(scores, measured.name) for scores in by_case.values()]
         foreground[metric] = _mean(means)
-    return {"cases": len(by_case), "foreground": foreground, "classes": classes}
+    summary = {"cases": len(by_case), "foreground": foreground, "classes": classes}
+    ignored = {row.case: row.ignored for row in rows if row.ignored > 0}
+    if ignored:
+        share = sum(ignored.values()) / len(by_case)
+        summary["ignored"] = {"cases": len(ignored), "share": share}
+    return summary
 
 
-def _mean_of(scores: Sequence[CaseScore], metric: str) -> float:
-    return float(np.mean([getattr(score, metric) for score in scores]))
+def _mean_of(scores: Sequence[CaseScore], measured: str) -> float:
+    return float(np.mean([getattr(score, measured) for score in scores]))
 
 
 def _mean(values: Sequence[float]) -> dict[str, float | list[float] | None]:
@@ -90,7 +108,8 @@ def write_scores(
 ) -> dict[str, Any]:
     """Write the scores and their summary; return the summary.
 
-    ``metrics.csv`` has a row per case and class, ``metrics.json`` the summary.
+    ``metrics.csv`` has a row per case and class, ``metrics.json`` the summary. If labels hold
+    voxels to ignore, their share of the case is the last column.
 
     Raises:
         ConfigError: If there is nothing to summarise.
@@ -101,11 +120,13 @@ def write_scores(
             f"no case was scored{first}",
             expected="at least one labelled scan and one foreground class",
         )
+    partial = any(row.ignored > 0 for row in rows)
     table = []
     for row in rows:
-        values = [f"{value:.5f}" for value in asdict(row.score).values()]
-        table.append([row.case, row.index, row.name, *values])
-    header = ["case", "class", "name", *asdict(rows[0].score)]
+        numbers = [*asdict(row.score).values(), *([row.ignored] if partial else [])]
+        table.append([row.case, row.index, row.name, *(f"{value:.5f}" for value in numbers)])
+    header = ["case", "class", "name", *rows[0].scale.columns]
+    header += ["ignored_share"] if partial else []
     write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
@@ -115,20 +136,29 @@ def write_scores(
 def as_table(summary: dict[str, Any]) -> str:
     """Return the summary as a Markdown table: mean and 95 % interval per class and metric.
 
-    Classes that were never trained are marked; they count as 0 wherever a reference holds them.
+    Classes that were never trained are marked; they count as 0 wherever a reference holds them. A
+    last line says how much of the labels was to be ignored, if any.
     """
     untrained = summary.get("never_trained", [])
-    lines = ["| | Dice | surface Dice at 1 mm | 95HD (mm) | ASD (mm) |", "|---|---|---|---|---|"]
+    metrics = metrics_among(summary["foreground"])
+    unit = "px" if metrics == PIXEL_METRICS else "mm"
+    head = f"| | Dice | surface Dice at 1 {unit} | 95HD ({unit}) | ASD ({unit}) |"
+    lines = [head, "|---|---|---|---|---|"]
     for name, scores in {**summary["classes"], "mean foreground": summary["foreground"]}.items():
-        cells = [_cell(metric, scores[metric]) for metric in METRICS]
+        cells = [_cell(metric, scores[metric]) for metric in metrics]
         mark = " (never trained)" if name in untrained else ""
         lines.append(f"| {printable(name)}{mark} | " + " | ".join(cells) + " |")
+    if ignored := summary.get("ignored"):
+        lines.append(
+            f"\nleft out: voxels to ignore, {ignored['share']:.1%} of the voxels, in "
+            f"{ignored['cases']} of {summary['cases']} cases"
+        )
     return "\n".join(lines)
 
 
 def _cell(metric: str, score: dict[str, Any]) -> str:
-    """Return mean and interval of a metric: shares with three digits, mm with two."""
-    digits = 3 if metric in ("dice", "surface_dice_1mm") else 2
+    """Return mean and interval of a metric: shares with three digits, distances with two."""
+    digits = 3 if "dice" in metric else 2
     mean = f"{score['mean']:.{digits}f}"
     interval = ", ".join(f"{bound:.{digits}f}" for bound in score["interval_95"] or ())
     return f"{mean} [{interval}]" if interval else mean

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import UnsupportedError
-from monai_semiseg.images.axes import RGB, note_alpha
+from monai_semiseg.images.axes import note_alpha
 from monai_semiseg.images.formats import picture_kind
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.leftovers import require_image
 from monai_semiseg.images.picture_file import Layout, Picture, pillow_layout, read_with_pillow
 from monai_semiseg.images.tiff import read_tiff, tiff_layout
-from monai_semiseg.images.volume import Volume, warn
+from monai_semiseg.images.volume import RGB, Volume, warn
 
 _READ = ("PNG", "JPEG", "BMP", "TIFF")
 _SUFFIXES = {

@@ -22,9 +22,8 @@ from monai_semiseg.errors import (
     InputError,
     TruncatedError,
 )
-from monai_semiseg.images.axes import RGB
 from monai_semiseg.images.png import deep_values, is_deep_colour, png_content, png_header
-from monai_semiseg.images.volume import check_size
+from monai_semiseg.images.volume import RGB, check_size
 
 _ORIENTATION = 0x0112  # EXIF tag
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends the coded data of a JPEG scan

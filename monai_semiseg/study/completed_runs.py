@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.evaluation.metrics import METRICS
+from monai_semiseg.evaluation.metrics import metrics_among
 from monai_semiseg.storage.files import sha256_of
 from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.storage.tables import write_table
@@ -18,7 +18,6 @@ from monai_semiseg.study.grid import cell_id
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.report import versions
 
-SCORED = ("case", "class", "name", *METRICS)
 Row = dict[str, str]
 
 
@@ -71,8 +70,9 @@ def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, 
         if outcome.begun:
             return False
         outcome.claim()
-        scores = [[row.get(name, "") for name in SCORED] for row in rows]
-        table = write_table(outcome.folder / "test" / "metrics.csv", SCORED, scores)
+        columns = ("case", "class", "name", *metrics_among(rows[0]))
+        scores = [[row.get(name, "") for name in columns] for row in rows]
+        table = write_table(outcome.folder / "test" / "metrics.csv", columns, scores)
         outcome.write({"test/metrics.csv": sha256_of(table), **facts})
         return True
     finally:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monai_semiseg.evaluation.metrics import METRICS
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.metrics import METRICS, metrics_among
 from monai_semiseg.study.arms import REFERENCE
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.outcome import CellOutcome
@@ -33,7 +34,8 @@ class Row:
     case: str
     index: str
     name: str
-    scores: tuple[float, ...]  # in the order of METRICS
+    scores: tuple[float, ...]  # in the order of the metrics
+    metrics: tuple[str, ...] = METRICS  # in mm or in pixels
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,29 @@ def _rows_of(spec: CellSpec) -> list[Row]:
     cell = spec.cell
     rows = []
     with (spec.folder / "test" / "metrics.csv").open(newline="") as stream:
-        for line in csv.DictReader(stream):
-            scores = tuple(float(line[metric]) for metric in METRICS)
+        table = csv.DictReader(stream)
+        metrics = metrics_among(table.fieldnames or ())
+        for line in table:
+            scores = tuple(float(line[metric]) for metric in metrics)
             score_of = (line["case"], line["class"], line["name"])
-            rows.append(Row(cell.arm.name, cell.labelled, cell.seed, *score_of, scores))
+            rows.append(Row(cell.arm.name, cell.labelled, cell.seed, *score_of, scores, metrics))
     return rows
+
+
+def metrics_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the names of the metrics of a study's rows.
+
+    Raises:
+        ConfigError: If some are in mm and others in pixels.
+    """
+    found = {row.metrics for row in rows} or {METRICS}
+    if len(found) > 1:
+        raise ConfigError(
+            "some cells have distances in mm, others in pixels",
+            expected="test scans with one unit",
+            remedy="evaluate all cells on the same test scans",
+        )
+    return found.pop()
 
 
 class ScoreTable:
@@ -91,9 +111,11 @@ class ScoreTable:
 
     Attributes:
         scores: (arm, budget) -> seed -> case -> one value per metric.
+        metrics: their names.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
+        self.metrics = metrics_of(rows)
         grouped: dict[tuple[str, int, int, str], list[tuple[float, ...]]] = {}
         for row in rows:
             key = (row.arm, row.labelled, row.seed, row.case)
@@ -155,7 +177,7 @@ def _summary(table: ScoreTable, arm: str, labelled: int, arms: Sequence[str]) ->
         against, differences = paired(table, arm, reference, labelled)
     means = {
         name: float(table.per_case(arm, labelled, seeds, index).mean())
-        for index, name in enumerate(METRICS)
+        for index, name in enumerate(table.metrics)
     }
     seed_means = [float(table.per_case(arm, labelled, [seed]).mean()) for seed in seeds]
     return Summary(

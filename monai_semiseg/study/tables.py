@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from monai_semiseg.evaluation.metrics import METRICS
+from monai_semiseg.evaluation.metrics import METRICS, PIXEL_METRICS, metrics_among
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
-from monai_semiseg.study.results import Row, ScoreTable, Summary, paired
+from monai_semiseg.study.results import Row, ScoreTable, Summary, metrics_of, paired
 from monai_semiseg.study.statistics import Comparison, holm
 
 _COMPARISON = (
@@ -24,7 +24,7 @@ _COMPARISON = (
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
     """Write ``results.csv``: a row per case, class and cell."""
-    header = ["arm", "labelled", "seed", "case", "class", "name", *METRICS]
+    header = ["arm", "labelled", "seed", "case", "class", "name", *metrics_of(rows)]
     table = []
     for row in rows:
         scores = [f"{score:.5f}" for score in row.scores]
@@ -34,13 +34,14 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 
 def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
     """Write ``summary.csv`` and ``summary.md``."""
-    header = ["labelled", "arm", "seeds", *METRICS, "dice_low", "dice_high", *_COMPARISON]
+    metrics = _metrics(summaries)
+    header = ["labelled", "arm", "seeds", *metrics, "dice_low", "dice_high", *_COMPARISON]
     table = []
     for one in summaries:
         compared = [""] * len(_COMPARISON)
         if one.against is not None:
             compared = _comparison_cells(one.against, one.p_holm, one.seed_differences)
-        scores = [*(one.means[metric] for metric in METRICS), *one.interval]
+        scores = [*(one.means[metric] for metric in metrics), *one.interval]
         numbers = [f"{score:.5f}" for score in scores]
         table.append([one.labelled, one.arm, len(one.seeds), *numbers, *compared])
     write_table(folder / "summary.csv", header, table)
@@ -93,6 +94,8 @@ def as_markdown(summaries: Sequence[Summary]) -> str:
     Intervals are 95 % bootstrap intervals over cases. They say nothing about other splits, so the
     difference of every split seed has its own column.
     """
+    metrics = _metrics(summaries)
+    unit = "px" if metrics == PIXEL_METRICS else "mm"
     head = [
         "labelled",
         "arm",
@@ -102,15 +105,24 @@ def as_markdown(summaries: Sequence[Summary]) -> str:
         "by seed",
         "p (Holm)",
         "wins",
-        "surface Dice 1 mm",
-        "95HD mm",
-        "ASD mm",
+        f"surface Dice 1 {unit}",
+        f"95HD {unit}",
+        f"ASD {unit}",
     ]
-    lines = [_line(head), _line("--" for _ in head), *map(_summary_line, summaries)]
+    lines = [
+        _line(head),
+        _line("--" for _ in head),
+        *(_summary_line(one, metrics) for one in summaries),
+    ]
     return "\n".join(lines) + "\n"
 
 
-def _summary_line(one: Summary) -> str:
+def _metrics(summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """Return the names of the metrics that the summaries have."""
+    return metrics_among(summaries[0].means) if summaries else METRICS
+
+
+def _summary_line(one: Summary, metrics: Sequence[str]) -> str:
     low, high = one.interval
     against = one.against
     compared = [""] * 4
@@ -124,7 +136,7 @@ def _summary_line(one: Summary) -> str:
         ]
     rest = [
         f"{one.means[metric]:.{digits}f}"
-        for metric, digits in zip(METRICS[1:], (3, 2, 2), strict=True)
+        for metric, digits in zip(metrics[1:], (3, 2, 2), strict=True)
     ]
     dice = f"{one.means['dice']:.4f} [{low:.4f}, {high:.4f}]"
     return _line([str(one.labelled), one.arm, str(len(one.seeds)), dice, *compared, *rest])

@@ -216,3 +216,42 @@ def test_a_class_that_no_training_scan_shows_is_named(tmp_path: Path) -> None:
     datalist.write_text(json.dumps({"training": [], "label_scans": scans}))
     evaluate(tmp_path, [item("case")], datalist=str(datalist))
     assert json.loads((tmp_path / "metrics.json").read_text())["never_trained"] == ["right"]
+
+
+def partial(name: str, hidden: Any, **settings: Any) -> dict[str, Any]:
+    """A case of which some voxels are to be ignored: there, the prediction is all class 1."""
+    case = item(name, **settings)
+    case["label"][(0, *hidden)] = -1
+    case["pred"][(0, *hidden)] = 1
+    return case
+
+
+def test_ignored_voxels_are_in_no_score(tmp_path: Path) -> None:
+    """Compare with the same scan, whose second half holds background in both maps."""
+    half = (slice(None), slice(None), slice(4, None))
+    cut = item("a", 1)
+    for kind in ("label", "pred"):
+        cut[kind][(0, *half)] = 0
+    rows = {}
+    for folder, cases in (("cut", [cut]), ("partial", [partial("a", half, offset=1), item("b")])):
+        evaluate(tmp_path / folder, cases)
+        rows[folder] = list(csv.DictReader((tmp_path / folder / "metrics.csv").open()))
+    assert [row.pop("ignored_share") for row in rows["partial"]] == ["0.50000"] * 2 + [
+        "0.00000"
+    ] * 2
+    assert rows["partial"][:2] == rows["cut"], "and no column where nothing is ignored"
+    assert 0 < float(rows["cut"][0]["dice"]) < 1
+    content = json.loads((tmp_path / "partial" / "metrics.json").read_text())
+    assert content["ignored"] == {"cases": 1, "share": 0.25} and content["cases"] == 2
+    assert "left out: voxels to ignore, 25.0% of the voxels, in 1 of 2 cases" in as_table(content)
+    assert "ignored" not in json.loads((tmp_path / "cut" / "metrics.json").read_text())
+
+
+def test_a_case_of_nothing_but_ignore_is_not_scored(tmp_path: Path) -> None:
+    nothing = partial("nothing", (slice(None),))
+    evaluate(tmp_path, [nothing, item("b", 2)])
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["nothing_known"] == ["nothing"] and content["cases"] == 1
+    assert content["failed"] == []
+    with pytest.raises(ConfigError, match="no case was scored"):
+        evaluate(tmp_path, [nothing])
