@@ -16,7 +16,6 @@ import psutil
 
 from monai_semiseg.errors import OutputError
 
-
 _MANY_FILES = 200  # in one folder
 _next_listing: dict[Path, float] = {}  # by folder: when it may be listed again, monotonic seconds
 
