@@ -37,12 +37,17 @@ def in_rows(volume: Volume) -> np.ndarray:
     return np.swapaxes(volume.array[:, :, 0], 0, 1)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize(
+    ("layout", "kind"),
+    [
+        (layout, kind)
+        for layout in LAYOUTS
+        for kind in TYPES
+        if (layout, kind) != ("Deflate, predictor", "float32")  # written by imagecodecs alone
+    ],
+)
 @pytest.mark.parametrize("colour", [False, True])
 def test_every_layout_and_type(tmp_path: Path, layout: str, kind: str, colour: bool) -> None:
-    if "predictor" in layout and kind == "float32":
-        pytest.skip("another predictor, which tifffile writes with imagecodecs alone")
     values = (RGB if colour else GREY).astype(kind) * (1 if kind == "uint8" else 100)
     photometric = "rgb" if colour else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", values, photometric=photometric, **LAYOUTS[layout])
