@@ -173,8 +173,8 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--upright",
         choices=list(_CHOICES),
         default="auto",
-        help="whether the images have an up; without one, training turns them by any angle (default "
-        "auto: all but colour photographs)",
+        help="whether the images have an up; without one, training turns them by any angle (auto: "
+        "all but colour photographs have one)",
     )
 
 
@@ -193,6 +193,14 @@ def repeated(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
         if value is not None and value is not False:
             words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return words
+
+
+def number_or_text(text: str) -> float | str:
+    """Return a number if the text is one, else the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def modality_code(text: str) -> str:
