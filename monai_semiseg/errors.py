@@ -171,6 +171,12 @@ class ModalityError(InputError):
     code = "E_MODALITY"
 
 
+class ChannelError(InputError):
+    """An image with other channels than the network was trained on."""
+
+    code = "E_CHANNELS"
+
+
 class UnlikeTrainingError(InputError):
     """A scan or mask that differs too much from the training data and is left out."""
 

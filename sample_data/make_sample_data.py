@@ -18,12 +18,17 @@ import nibabel as nib
 import numpy as np
 from anatomy import LABELS, SITES, Array, Subject, acquire, rotation
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import DSfloat
+from tissue import LABELS as TISSUE_LABELS
+from tissue import Photograph
 
 SEED = 20250611
 LABELLED, UNLABELLED = 28, 8
+PHOTOGRAPHS = 20  # the last quarter has no label
+CONTRASTS = 8  # patients with four contrasts
 # Some sites send more scans than others, as in real collections.
 SITE_CYCLE = (
     "bright_core",
@@ -114,9 +119,65 @@ def make_dataset(folder: Path) -> None:
         "training": training,
         "test": [],
     }
-    (folder / "dataset.json").write_text(
-        json.dumps(description, indent=1) + "\n", encoding="utf-8", newline="\n"
-    )
+    write_json(folder / "dataset.json", description)
+
+
+def make_photographs(folder: Path) -> None:
+    """Write colour photographs and masks, and a folder of photographs to segment."""
+    for number in range(PHOTOGRAPHS):
+        photograph = Photograph.draw(SEED, number)
+        name = f"tissue_{number + 1:03}.png"
+        write_picture(folder / "dataset" / "images" / name, photograph.image)
+        if number < PHOTOGRAPHS * 3 // 4:
+            write_picture(folder / "dataset" / "labels" / name, photograph.label)
+    labels = {name: value for value, name in TISSUE_LABELS.items()}
+    write_json(folder / "dataset" / "dataset.json", {"name": "Tissue", "labels": labels})
+    for number, name in enumerate(("plain.png", "upside_down.jpg", "scanned.tif")):
+        photograph = Photograph.draw(SEED, 100 + number)
+        write_picture(folder / "scans" / name, photograph.image, orientation=3 * (number == 1))
+
+
+def make_contrasts(folder: Path) -> None:
+    """Write patients with four contrasts in nnU-Net's layout."""
+    for number in range(CONTRASTS):
+        rng = np.random.default_rng([SEED, 2000 + number])
+        subject = Subject.draw(rng)
+        affine = np.diag([1.5, 1.5, 2.0, 1.0])
+        grid = Grid((26, 30, 20), affine)
+        points = grid.points()
+        name = f"patient_{number + 1:02}"
+        for channel, site in enumerate(SITES.values()):
+            voxels = acquire(subject, site, points, rng).reshape(grid.shape)
+            write_nifti(folder / "imagesTr" / f"{name}_{channel:04}.nii.gz", voxels, affine)
+        label = subject.label(points).reshape(grid.shape)
+        write_nifti(folder / "labelsTr" / f"{name}.nii.gz", label, affine)
+    description = {
+        "name": "Contrasts",
+        "channel_names": {str(channel): name for channel, name in enumerate(SITES)},
+        "labels": {name: index for index, name in LABELS.items()},
+        "numTraining": CONTRASTS,
+        "file_ending": ".nii.gz",
+    }
+    write_json(folder / "dataset.json", description)
+
+
+def write_json(path: Path, content: dict[str, object]) -> None:
+    """Write indented JSON with the same line ends everywhere."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8], orientation: int = 0) -> None:
+    """Write pixels by column and row in the format of the name, perhaps with an EXIF orientation.
+
+    Orientation 3 is stored upside down, as a camera held that way does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    turned = pixels[::-1, ::-1] if orientation == 3 else pixels
+    picture = Image.fromarray(np.ascontiguousarray(turned.swapaxes(0, 1)))
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    picture.save(path, **({"exif": exif, "quality": 95} if orientation else {}))
 
 
 def make_scans(folder: Path) -> None:
@@ -296,9 +357,11 @@ def main(argv: list[str] | None = None) -> int:
     output = parser.parse_args(argv).output
     make_dataset(output / "dataset")
     make_scans(output / "scans")
+    make_photographs(output / "photographs")
+    make_contrasts(output / "contrasts")
     files = [
         file
-        for part in ("dataset", "scans")
+        for part in ("dataset", "scans", "photographs", "contrasts")
         for file in (output / part).rglob("*")
         if file.is_file()
     ]

@@ -28,7 +28,7 @@ from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import extract_fingerprint
-from monai_semiseg.datasets.plan import plan
+from monai_semiseg.datasets.plan import Wishes, plan
 from monai_semiseg.export.dicom_seg import write_segmentation
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
@@ -156,7 +156,7 @@ def test_every_order_gives_one_plan(dataset: Path) -> None:
     for case in opened.cases:
         found = extract_fingerprint(replace(opened, cases=[case]), progress=False)
         assert found.unread == {} and found.foreground_percentiles is not None
-        settings = plan(found, memory=4 << 30, modality="MR")
+        settings = plan(found, Wishes(modality="MR"), memory=4 << 30)
         plans.append(json.dumps(settings, default=str, sort_keys=True))
     assert len(set(plans)) == 1, set(plans)
 

@@ -6,6 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import (
+    add_dataset_arguments,
+    add_label_arguments,
+    dataset_of,
+    labelled_dataset,
+)
 from monai_semiseg.cli.terminal import say
 
 _MOST_ROWS = 128  # label values on the screen
@@ -14,7 +20,9 @@ _MOST_ROWS = 128  # label values on the screen
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "dataset", type=Path, help="folder in the Decathlon layout, or with images/ and labels/"
+        "dataset",
+        type=Path,
+        help="folder of a data set in any layout, a table of cases (.csv), or one file",
     )
     parser.add_argument(
         "--datalist",
@@ -22,21 +30,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a split of the dataset; doubles across its sections are leaks",
     )
     parser.add_argument("--output", type=Path, help="write the whole report as JSON")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="write a table of the cases that were found"
+    )
+    add_dataset_arguments(parser, table=False)
+    add_label_arguments(parser)
     parser.add_argument("--workers", type=int, default=4, help="threads (default 4)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, show a table, return 2 if there are errors."""
     from monai_semiseg.datasets.check import check_dataset
-    from monai_semiseg.datasets.dataset import open_dataset
+    from monai_semiseg.datasets.dataset import save_table
     from monai_semiseg.datasets.label_values import mapping_line
     from monai_semiseg.datasets.split import load_datalist
     from monai_semiseg.storage.files import write_atomically
 
     datalist = load_datalist(args.datalist) if args.datalist else None
-    report = check_dataset(open_dataset(args.dataset), datalist, workers=args.workers)
+    dataset = labelled_dataset(args, dataset_of(args), datalist)
+    report = check_dataset(dataset, datalist, workers=args.workers)
     labelled = sum(bool(fact.labels) for fact in report.cases)
     say(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label")
+    if kind := report.kind:
+        say(kind)
     rows = report.label_rows() if labelled else []
     for row in rows[:_MOST_ROWS]:
         say(
@@ -53,4 +69,6 @@ def run(args: argparse.Namespace) -> int:
     say(f"{len(report.errors)} errors, {len(report.findings) - len(report.errors)} warnings")
     if args.output:
         write_atomically(args.output, json.dumps(report.as_dict(), indent=1) + "\n")
+    if args.table:
+        say(f"{save_table(report.dataset, args.table)}: {len(report.dataset.cases)} cases")
     return 2 if report.errors else 0

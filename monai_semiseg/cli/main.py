@@ -14,6 +14,7 @@ from monai_semiseg import __version__
 from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import (
     check,
+    convert,
     demo,
     doctor,
     evaluate,
@@ -33,6 +34,7 @@ VERBS = (
     demo,
     check,
     split,
+    convert,
     plan,
     pretrain,
     train,

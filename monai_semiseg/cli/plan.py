@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import (
+    add_dataset_arguments,
+    add_label_arguments,
+    add_plan_arguments,
+    dataset_of,
+    labelled_dataset,
+    wishes_of,
+)
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
-
-SIDES = {"auto": None, "true": True, "false": False}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,43 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=float, help="GiB that training may use (default: half of what is free)"
     )
-    parser.add_argument(
-        "--modality",
-        type=modality_code,
-        metavar="CODE",
-        help="of the scans: CT, MR, PT, US, ... (default: what dataset.json or the DICOM files "
-        "say, or a guess by the values); CT keeps its scale",
-    )
-    parser.add_argument(
-        "--sides",
-        choices=list(SIDES),
-        default="auto",
-        help="whether classes are left and right ones, so that nothing may be mirrored (default "
-        "auto: what dataset.json or the labels' names say)",
-    )
+    add_plan_arguments(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
     )
-
-
-def modality_code(text: str) -> str:
-    """Return DICOM's code for a modality.
-
-    Raises:
-        ArgumentTypeError: If the text names none.
-    """
-    from monai_semiseg.datasets.modality import MODALITIES, dicom_modality
-
-    code = dicom_modality(text)
-    if code is None:
-        known = ", ".join(sorted({*MODALITIES.values()}))
-        raise argparse.ArgumentTypeError(f"{text!r}; expected one of {known}")
-    return code
+    add_dataset_arguments(parser)
+    add_label_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, plan and show the plan; return 3 if cases were left out."""
-    from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.fingerprint import extract_fingerprint
     from monai_semiseg.datasets.label_sections import known_label_scans, untrained_warnings
     from monai_semiseg.datasets.label_values import mapping_line
@@ -64,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
-    dataset = open_dataset(args.dataset)
+    dataset = labelled_dataset(args, dataset_of(args, table=args.table), datalist)
     fingerprint = extract_fingerprint(dataset, datalist)
     # A datalist names its scans; what else lies in the folder is not asked for.
     left_out = fingerprint.unread | (dataset.problems if datalist is None else {})
@@ -75,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     for line in untrained_warnings(fingerprint.labels, fingerprint.label_scans, known):
         say_aside(line)
     memory = int(args.memory * 2**30) if args.memory else None
-    sides = SIDES[args.sides]
-    settings = plan(fingerprint, memory=memory, modality=args.modality, sides=sides)
-    decided = decisions(fingerprint, modality=args.modality, sides=sides)
+    wishes = wishes_of(args)
+    settings = plan(fingerprint, wishes, memory=memory)
+    decided = decisions(fingerprint, wishes)
     write_plan(settings, args.output, source=args.dataset.resolve().name, decided=decided)
     say(args.output.read_text().rstrip())
     return code

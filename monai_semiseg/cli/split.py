@@ -5,13 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_semiseg.cli.arguments import (
+    add_dataset_arguments,
+    add_label_arguments,
+    dataset_of,
+    labelled_dataset,
+    number_or_text,
+)
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
+
+_AUTO = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("dataset", type=Path, help="dataset folder")
+    parser.add_argument("dataset", type=Path, help="dataset folder, or a table of cases (.csv)")
     parser.add_argument(
         "--labelled",
         type=labelled_budget,
@@ -19,13 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled scans for training and validation: a count, a fraction below 1, or all",
     )
     parser.add_argument(
-        "--test", type=float, default=0.2, help="test scans, count or fraction (default 0.2)"
+        "--test",
+        type=number_or_text,
+        default=0.2,
+        help="test scans: count, fraction, or a pattern of ids such as 'testA_*' (default 0.2)",
     )
     parser.add_argument(
         "--validation",
-        type=float,
-        default=0.1,
-        help="share of the labelled scans for validation (default 0.1, at least one scan)",
+        type=number_or_text,
+        default=_AUTO,
+        help="share of the labelled scans for validation (default auto: 0 below 10 labelled scans, "
+        "else 0.1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="which scans are labelled")
     parser.add_argument(
@@ -34,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)"
     )
+    add_dataset_arguments(parser)
+    add_label_arguments(parser)
 
 
 def labelled_budget(text: str) -> float | None:
@@ -43,12 +58,11 @@ def labelled_budget(text: str) -> float | None:
 
 def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
-    from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.label_sections import section_scans, untrained_lines
-    from monai_semiseg.datasets.split import SECTIONS, split, write_datalist
+    from monai_semiseg.datasets.split import SECTIONS, SIDE, split, write_datalist
     from monai_semiseg.datasets.valid_cases import valid_cases
 
-    valid = valid_cases(open_dataset(args.dataset))
+    valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))
     code = report_left_out(valid.left_out, valid.notes)
     datalist = split(
         valid.dataset,
@@ -61,8 +75,11 @@ def run(args: argparse.Namespace) -> int:
     datalist["label_scans"] = section_scans(datalist, valid.voxels)
     for line in untrained_lines(datalist["label_scans"], valid.dataset.labels).values():
         say_aside(line)
+    apart = datalist.get("left_out", {})
+    if apart:
+        say_aside(f"left out: {len(apart)} scans, each {SIDE} (the first is {next(iter(apart))})")
     if valid.left_out:
-        datalist["left_out"] = valid.left_out
+        datalist["left_out"] = {**apart, **valid.left_out}
     write_datalist(datalist, args.output)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     say(f"{args.output}: {counts}")

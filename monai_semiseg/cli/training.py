@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.cli import plan, split
-from monai_semiseg.cli.arguments import add_setting_arguments, settings_of
+from monai_semiseg.cli.arguments import (
+    LAYOUT_ARGUMENTS,
+    PLAN_ARGUMENTS,
+    add_dataset_arguments,
+    add_label_arguments,
+    add_plan_arguments,
+    add_setting_arguments,
+    label_options,
+    repeated,
+    settings_of,
+)
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.verbs import run_verb
 from monai_semiseg.errors import ConfigError
@@ -37,6 +47,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="YAML or JSON merged over everything else; may be repeated",
     )
+    add_dataset_arguments(parser)
+    add_label_arguments(parser)
+    add_plan_arguments(parser)
     add_setting_arguments(parser)
 
 
@@ -96,6 +109,7 @@ def _split(args: argparse.Namespace, path: Path) -> int:
     if args.resume and path.is_file():
         return 3 if json.loads(path.read_text()).get("left_out") else 0
     asked = ["--labelled", str(args.labelled), "--seed", str(args.seed or 0)]
+    asked += [*label_options(args), *repeated(args, LAYOUT_ARGUMENTS)]
     return run_verb(split, [str(args.dataset), *asked, "--output", str(path)])
 
 
@@ -106,4 +120,6 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
     say(f"no --plan: {path} holds what was measured on the training scans")
     if args.resume and path.is_file():
         return 0
-    return run_verb(plan, [str(args.dataset), "--datalist", str(datalist), "--output", str(path)])
+    asked = ["--datalist", str(datalist), *label_options(args)]
+    asked += repeated(args, (*LAYOUT_ARGUMENTS, *PLAN_ARGUMENTS))
+    return run_verb(plan, [str(args.dataset), *asked, "--output", str(path)])

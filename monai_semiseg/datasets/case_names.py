@@ -8,7 +8,9 @@ from pathlib import Path
 from monai_semiseg.images.formats import SCAN_SUFFIXES
 from monai_semiseg.plain_text import printable
 
-_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), ".dcm", ".zip"]
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_OTHERS = (".dcm", ".zip", ".mgz", ".mgh", ".hdr", ".img")
+_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), *PICTURE_SUFFIXES, *_OTHERS]
 
 
 def without_suffix(file: Path) -> Path:
@@ -19,6 +21,11 @@ def without_suffix(file: Path) -> Path:
     lower = file.name.lower()
     suffix = next((s for s in _SUFFIXES if lower.endswith(s) and len(lower) > len(s)), "")
     return file.with_name(file.name[: len(file.name) - len(suffix)])
+
+
+def has_image_suffix(name: str) -> bool:
+    """Return True if a file name has the suffix of a scan or a picture."""
+    return name.lower().endswith(tuple(suffix for suffix in _SUFFIXES if suffix != ".zip"))
 
 
 class CaseNames:

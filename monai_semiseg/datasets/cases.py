@@ -18,14 +18,15 @@ class Case:
     Attributes:
         id: unique name that mirrors the input tree (``Study1/12-T1post``), from paths alone and
             never from tags.
-        files: the file, or all files of a DICOM series.
+        files: the file, all files of a DICOM series, or those of all channels in their order.
         source: path to show to the user: the file, or the folder of the series. For a scan in an
             archive, the path of the archive and the path inside it.
-        kind: ``nifti``, ``itk`` or ``dicom``.
+        kind: ``nifti``, ``itk``, ``mgh``, ``picture`` or ``dicom``; of the first channel.
         modality: modality of the DICOM header, or empty.
         fault: error that was found while listing; reading the case raises it.
         archive: archive that holds the files, or None.
         unpacked: temporary folder with the files of the archive, or None.
+        channel_names: names of the channels if there is a file for each; else empty.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Case:
     fault: InputError | None = None
     archive: Path | None = None
     unpacked: Path | None = None
+    channel_names: tuple[str, ...] = ()
 
     def with_archive_path(self, text: str) -> str:
         """Return a message with the path of the archive in place of the temporary folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 MAX_CHANNELS = 16  # numbers from 0000 up to this one are channels; with more, they are scans
 _NUMBER = re.compile(r"(?P<stem>.+)_(?P<channel>\d{4})")  # as nnU-Net names channels
@@ -83,6 +83,58 @@ def channel_groups(
         taken.update(channels.values())
     contrasts = _grouped((*split_contrast(name), name) for name in names if name not in taken)
     return groups | {stem: channels for stem, channels in contrasts.items() if len(channels) > 1}
+
+
+def channel_sets(names: Iterable[str], labelled: Collection[str] = ()) -> dict[str, dict[str, str]]:
+    """Group the files of one folder into cases by channel.
+
+    Args:
+        names: file names without suffix.
+        labelled: as in :func:`channel_groups`. Contrasts that each have a label with their own name
+            are scans of their own.
+
+    Returns:
+        Stem -> channel -> name, of every name. The channel is spelt as in the name. It is empty for
+        a name that is a scan of its own; beside cases of several channels, ``case_0000`` and
+        ``case_T1`` alone are cases that lack the others.
+    """
+    names = list(names)
+    groups = channel_groups(names, labelled)
+    groups = {stem: of for stem, of in groups.items() if not labelled_one_by_one(of, labelled)}
+    found: dict[str, dict[str, str]] = {}
+    for stem, members in groups.items():
+        found[stem] = {_spelling(stem, name): name for name in members.values()}
+    taken = {name for members in groups.values() for name in members.values()}
+    spelt = {channel.casefold() for members in found.values() for channel in members}
+    for name in names:
+        if name not in taken:
+            stem, channel = _alone(name, spelt, labelled)
+            found.setdefault(stem, {})[channel] = name
+    return found
+
+
+def labelled_one_by_one(channels: Mapping[str, str], labelled: Collection[str]) -> bool:
+    """Return True if every file of a group has a label with its own name."""
+    return all(name in labelled for name in channels.values())
+
+
+def _spelling(stem: str, name: str) -> str:
+    """Return the channel of a file of a group, as it is spelt."""
+    for split in (split_number, split_contrast):
+        of, channel = split(name)
+        if of == stem and channel:
+            return channel
+    return name[len(stem) :].strip(" _.-") if name.startswith(stem) else name
+
+
+def _alone(name: str, known: Collection[str], labelled: Collection[str]) -> tuple[str, str]:
+    """Return stem and channel of a file without others of its case."""
+    if name not in labelled:
+        for split in (split_number, split_contrast):
+            stem, channel = split(name)
+            if channel.casefold() in known and channel:
+                return stem, channel
+    return name, ""
 
 
 def _beside_labels(

@@ -22,16 +22,18 @@ from monai_semiseg.datasets.cross_checks import (
 )
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
-from monai_semiseg.datasets.label_checks import (
-    count_values,
-    require_values,
-    split_ignored,
-    whole_labels,
-)
-from monai_semiseg.errors import InputError, LabelError
+from monai_semiseg.datasets.group_hints import thumbnail, undeclared_groups
+from monai_semiseg.datasets.kinds import common_dims, common_unit, note_other_channels
+from monai_semiseg.datasets.label_checks import count_values, require_values, split_ignored
+from monai_semiseg.datasets.label_colours import palette_fault
+from monai_semiseg.datasets.label_files import read_label
+from monai_semiseg.datasets.label_names import label_paths
+from monai_semiseg.datasets.label_values import background_of
+from monai_semiseg.datasets.layout import Files, files_text
+from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import Volume, collect_warnings, require_depth
+from monai_semiseg.images.volume import Volume, collect_warnings
 
 
 def check_dataset(
@@ -66,11 +68,21 @@ def check_dataset(
     ]
     if not dataset.cases and not findings:
         findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
-    fault = note_invalid_labels(dataset, facts)
+    names = note_other_channels(dataset, facts)
+    palettes = {fact.label_file: fact.palette for fact in facts}
+    fault: SemisegError | None = note_invalid_labels(dataset, facts)
+    fault = fault or palette_fault(palettes, dataset.root)
+    dims = None
+    try:
+        dims = common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
+    except DimensionError as error:
+        fault = error
+    dataset = replace(dataset, channel_names=names, spatial_dims=dims, unit=common_unit(facts))
     for fact in facts:
         findings += fact.findings
     if fault is not None:
         findings.append(Finding("error", fault.code, "", fault.reason))
+    findings += undeclared_groups(facts)
     report = CheckReport(dataset, facts, findings, fault)
     findings += absent_classes(dataset, facts)
     findings += untrained_labels(report, datalist)
@@ -83,13 +95,16 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
         with _warnings_noted(facts):
-            image = read_scan(dataset.root / case.image)
-        require_depth(image.shape, dataset.root / case.image)
+            image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
         facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
         facts.size = size_in_ras(image.shape, image.affine)
         facts.modality = str(image.meta.get("modality", ""))
+        facts.channels = image.channels
+        facts.unit = image.unit
         facts.pixel_hash = _pixel_hash(image)
+        if not any(one.group for one in dataset.cases):
+            facts.thumbnail = thumbnail(image)
         if case.label is not None:
             _check_label(case.label, image, dataset, facts)
     except InputError as error:
@@ -107,11 +122,13 @@ def _warnings_noted(facts: CaseFacts) -> Iterator[None]:
         facts.note("warning", code, message)
 
 
-def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
-    path = dataset.root / name
+def _check_label(files: Files, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
+    paths = label_paths(dataset.root, files)
+    name = files_text(files)
     with _warnings_noted(facts):
-        label = read_scan(path)
-    facts.labels = count_values(whole_labels(label.array, path))
+        label = read_label(paths, dataset.label_rule)
+    facts.labels = count_values(label.array)
+    facts.palette = label.meta.get("palette", {})
     try:
         require_values(facts.labels, dataset.labels, name)
     except LabelError as error:
@@ -121,9 +138,9 @@ def _check_label(name: str, image: Volume, dataset: ScanDataset, facts: CaseFact
         text = f"{name}: nothing but voxels to ignore; the case counts as unlabelled"
         facts.note("warning", "W_IGNORED", text)
         facts.case = replace(facts.case, label=None)
-    elif not any(value > 0 for value in facts.labels):
+    elif not set(facts.labels) - {background_of(dataset.labels)}:
         facts.note("warning", "W_EMPTY", f"{name}: no foreground")
-    axes_onto(label.grid, image.grid, path)
+    axes_onto(label.grid, image.grid, paths[0])
 
 
 def _pixel_hash(volume: Volume) -> str:

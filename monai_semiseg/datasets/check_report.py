@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import class_names, ignore_value, names_of
-from monai_semiseg.errors import LabelError
+from monai_semiseg.datasets.layout import files_text
+from monai_semiseg.errors import SemisegError
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,22 @@ class CaseFacts:
     size: NDArray[np.float64] | None = None
     modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
+    palette: dict[int, str] = field(default_factory=dict)
     ignored: int = 0
     pixel_hash: str = ""
+    thumbnail: NDArray[np.float32] | None = None
+    channels: tuple[str, ...] = ()
+    unit: Literal["mm", "px"] = "mm"
+
+    @property
+    def image_file(self) -> str:
+        """Return the image's file, or several in one text."""
+        return files_text(self.case.image)
+
+    @property
+    def label_file(self) -> str:
+        """Return the label file, or several in one text; empty if there is none."""
+        return files_text(self.case.label or "")
 
     def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
         """Add a finding about the case."""
@@ -61,7 +76,7 @@ class CheckReport:
     dataset: ScanDataset
     cases: list[CaseFacts]
     findings: list[Finding]
-    fault: LabelError | None = None
+    fault: SemisegError | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -77,7 +92,22 @@ class CheckReport:
     @property
     def voxels(self) -> dict[str, dict[int, int]]:
         """Return label file -> number -> voxels."""
-        return {str(fact.case.label): fact.labels for fact in self.cases if fact.labels}
+        return {fact.label_file: fact.labels for fact in self.cases if fact.labels}
+
+    @property
+    def palette(self) -> dict[int, str]:
+        """Return index -> colour of the palette that the label files share; or empty."""
+        return {index: colour for fact in self.cases for index, colour in fact.palette.items()}
+
+    @property
+    def kind(self) -> str:
+        """Return dimensions, channels and groups of the images in one line; empty if unknown."""
+        dims, names = self.dataset.spatial_dims, self.dataset.channel_names
+        groups = {fact.case.group for fact in self.cases} - {""}
+        parts = [f"{dims}-D"] if dims else []
+        parts += [f"channels {', '.join(names)}"] if names else []
+        parts += [f"{len(groups)} groups"] if groups else []
+        return ", ".join(parts)
 
     def label_rows(self) -> list[dict[str, Any]]:
         """Return number, name, voxels, share of all voxels and scans of every label."""
@@ -90,7 +120,7 @@ class CheckReport:
         voxels = Counter[int]()
         for of_file in counts:
             voxels.update(of_file)
-        names = {**names_of({}, list(scans)), **self.names}
+        names = {value: f"label_{value}" for value in scans} | self.names
         if ignore is not None:
             names[ignore] = self.dataset.labels[ignore]
         return [
@@ -108,6 +138,8 @@ class CheckReport:
         """Return the report as content of a JSON file."""
         return {
             "dataset": str(self.dataset.root),
+            "spatial_dims": self.dataset.spatial_dims,
+            "channel_names": self.dataset.channel_names,
             "labels": self.label_rows(),
             "cases": [_case_row(facts) for facts in self.cases],
             "findings": [asdict(finding) for finding in self.findings],
@@ -117,8 +149,10 @@ class CheckReport:
 def _case_row(facts: CaseFacts) -> dict[str, Any]:
     return {
         "id": facts.case.id,
+        "group": facts.case.group,
+        "channels": facts.channels,
         "shape": facts.shape,
-        "spacing_mm": facts.spacing,
+        f"spacing_{facts.unit}": facts.spacing,
         "label_voxels": facts.labels,
         "ignored_voxels": facts.ignored,
     }

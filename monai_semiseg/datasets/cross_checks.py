@@ -13,7 +13,8 @@ from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.geometry_statistics import min_max, size_differences
 from monai_semiseg.datasets.label_checks import invalid_label_files
 from monai_semiseg.datasets.label_sections import scans_per_label, section_scans, untrained_lines
-from monai_semiseg.datasets.label_values import class_names, names_of
+from monai_semiseg.datasets.label_values import background_of, class_names, names_of
+from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import LabelError
 
 
@@ -38,7 +39,7 @@ def note_invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> Lab
     Returns:
         The error that keeps the whole dataset from being used, or None.
     """
-    fact_of = {str(fact.case.label): fact for fact in facts if fact.labels}
+    fact_of = {fact.label_file: fact for fact in facts if fact.labels}
     counts = {name: fact.labels for name, fact in fact_of.items()}
     try:
         invalid = invalid_label_files(dataset.labels, counts, dataset.root)
@@ -53,10 +54,11 @@ def note_invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> Lab
 def _note_rare_values(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> None:
     """Note values in one file only; undeclared ones beyond the others' range are errors."""
     scans = scans_per_label(fact.labels for fact in facts)
-    rare = [value for value, number in scans.items() if number == 1 and value > 0]
+    background = background_of(dataset.labels)
+    rare = [value for value, number in scans.items() if number == 1 and value != background]
     for value in rare if len(facts) > 3 else []:
         fact = next(fact for fact in facts if value in fact.labels)
-        text = f"value {value} occurs in {fact.case.label} only ({fact.labels[value]} voxels)"
+        text = f"value {value} occurs in {fact.label_file} only ({fact.labels[value]} voxels)"
         if dataset.labels or value - 1 in scans:
             fact.note("warning", "W_RARE", text)
         else:
@@ -87,7 +89,7 @@ def unlike_labelled(
     """
     sections = _sections_on_disk(facts) if datalist is None else _sections(datalist)
     labelled = [
-        fact for fact in facts if sections.get(fact.case.image) in ("training", "validation")
+        fact for fact in facts if sections.get(fact.image_file) in ("training", "validation")
     ]
     sizes = [fact.size for fact in labelled if fact.size is not None]
     if not sizes:
@@ -97,14 +99,14 @@ def unlike_labelled(
     modalities = {fact.modality for fact in labelled if fact.size is not None and fact.modality}
     findings = []
     for fact in facts:
-        if fact.size is None or sections.get(fact.case.image) != "unlabeled":
+        if fact.size is None or sections.get(fact.image_file) != "unlabeled":
             continue
         found = size_differences(fact.size, known)
         if fact.modality and modalities and fact.modality not in modalities:
             found["modality"] = f"modality {fact.modality}, theirs {', '.join(sorted(modalities))}"
         if found:
             text = (
-                f"{fact.case.image}: unlike the labelled scans: {'; '.join(found.values())}; "
+                f"{fact.image_file}: unlike the labelled scans: {'; '.join(found.values())}; "
                 "leave it out of the dataset?"
             )
             findings.append(Finding("warning", "W_UNLIKE", fact.case.id, text))
@@ -113,7 +115,7 @@ def unlike_labelled(
 
 def _sections_on_disk(facts: Sequence[CaseFacts]) -> dict[str, str]:
     return {
-        fact.case.image: "unlabeled" if fact.case.label is None else "training" for fact in facts
+        fact.image_file: "unlabeled" if fact.case.label is None else "training" for fact in facts
     }
 
 
@@ -122,7 +124,7 @@ def _sections(datalist: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for section, entries in datalist.items():
         if isinstance(entries, list):
-            found.update({entry["image"]: section for entry in entries})
+            found.update({files_text(entry["image"]): section for entry in entries})
     return found
 
 
@@ -138,7 +140,7 @@ def duplicates(facts: Sequence[CaseFacts], datalist: Mapping[str, Any] | None) -
 
 def _duplicate(group: Sequence[CaseFacts], sections: Mapping[str, str]) -> Finding:
     text = f"the same voxels as {', '.join(fact.case.id for fact in group)}"
-    used = {sections.get(fact.case.image, "") for fact in group} - {""}
+    used = {sections.get(fact.image_file, "") for fact in group} - {""}
     if len(used) > 1:
         text += f", in {' and '.join(sorted(used))}: a leak"
         return Finding("error", "E_LEAK", group[0].case.id, text)

@@ -1,36 +1,66 @@
-"""Dataset folders: the layouts of the Decathlon and of nnU-Net, or a folder pair."""
+"""Data sets on disk: one list of cases, whatever the layout of the folder is."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
+from typing import Any, Literal
 
-from monai_semiseg.datasets.case_names import without_suffix
-from monai_semiseg.datasets.channels import channel_fault, channel_groups, patient_of
-from monai_semiseg.datasets.description import Description, Pair, read_description
+from monai_semiseg.datasets.bids import is_bids, read_bids
+from monai_semiseg.datasets.case_folders import folders_of_cases, read_case_folders
+from monai_semiseg.datasets.case_names import has_image_suffix
+from monai_semiseg.datasets.description import NAME, read_description
+from monai_semiseg.datasets.dicom_tree import holds_dicom, read_dicom_tree
+from monai_semiseg.datasets.folder_pairs import (
+    image_folders,
+    pairs_in_one_folder,
+    pairs_of_folders,
+)
+from monai_semiseg.datasets.label_rules import PLAIN, LabelRule
+from monai_semiseg.datasets.layout import (
+    Files,
+    Layout,
+    ListedCase,
+    Wanted,
+    case_stem,
+    files_of,
+    files_text,
+    read_wanted,
+)
+from monai_semiseg.datasets.table import read_table, write_table
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.images.formats import picture_kind
-from monai_semiseg.plain_text import printable
-
-_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"), ("image", "label"))
 
 
 @dataclass(frozen=True)
 class DatasetCase:
-    """A scan and its label map, if any; paths are relative to the dataset's folder."""
+    """An image and its label map, if any; paths are relative to the dataset's folder.
+
+    Attributes:
+        id: unique name.
+        image: file, folder of a DICOM series, or several of them: the channels in their order.
+        label: label file, several of them that are merged, or None.
+        group: patient; cases of one group stay together. Empty if nobody declares one.
+    """
 
     id: str
-    image: str
-    label: str | None = None
+    image: Files
+    label: Files | None = None
+    group: str = ""
 
-    def entry(self) -> dict[str, str]:
+    def image_paths(self, root: Path) -> list[Path]:
+        """Return the file of every channel, or the one file or the slices of the image."""
+        return [root / name for name in files_of(self.image)]
+
+    def entry(self) -> dict[str, Any]:
         """Return the entry of a MONAI datalist."""
-        if self.label is None:
-            return {"image": self.image}
-        return {"image": self.image, "label": self.label}
+        entry: dict[str, Any] = {"image": _listed(self.image)}
+        if self.label is not None:
+            entry["label"] = _listed(self.label)
+        if self.group:
+            entry["group"] = self.group
+        return entry
 
 
 @dataclass
@@ -43,9 +73,14 @@ class ScanDataset:
         modality: declared modality, such as ``MRI`` or ``CT``; or empty.
         labels: index -> name, background included; empty if not declared.
         cases: cases, sorted by id.
-        problems: file -> problem of the layout (labels without an image, entries without a file,
-            files that are not cases).
+        problems: case or file -> problem of the layout (labels without an image, entries without a
+            file, cases without one of the channels).
         sides: whether ``dataset.json`` says that left and right are different classes, or None.
+        channel_names: names of the channels, the same for all cases, in order; empty if nobody
+            names the only channel.
+        spatial_dims: 2 or 3 where it is known, as after a check; else None.
+        unit: ``mm`` or ``px`` where it is known, else None.
+        label_rule: how the label files are read.
     """
 
     root: Path
@@ -55,156 +90,222 @@ class ScanDataset:
     cases: list[DatasetCase]
     problems: dict[str, str] = field(default_factory=dict)
     sides: bool | None = None
+    channel_names: tuple[str, ...] = ()
+    spatial_dims: int | None = None
+    unit: Literal["mm", "px"] | None = None
+    label_rule: LabelRule = PLAIN
 
 
-@dataclass
-class _Layout:
-    """Pairs of scan and label, files with problems, and files that are not supported yet."""
+def open_dataset(
+    path: str | Path,
+    *,
+    channels: str | Sequence[str] | Mapping[str, str] | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    table: str | Path | None = None,
+) -> ScanDataset:
+    """Open a dataset: a folder, a table of cases or a single file.
 
-    pairs: list[Pair] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-    unread: dict[str, str] = field(default_factory=dict)
-    patients: int = 0  # number of patients with several channels
+    Layouts, in the order in which they are tried: ``dataset.json`` of the Decathlon (several
+    modalities are the channels of one file) or of nnU-Net v1 and v2 (``imagesTs`` is not used);
+    folders ``images`` and ``labels`` (or ``masks``, ``imagesTr`` and ``labelsTr``) with files of
+    the same stem; BIDS; a tree of DICOM series; a folder for each case; masks beside images.
 
+    Channels have the same names in the same order in every case. A case that lacks one, or has one
+    that the others do not have, is among the problems and not among the cases.
 
-def open_dataset(path: str | Path) -> ScanDataset:
-    """Open a dataset folder.
-
-    Layouts: ``dataset.json`` of the Decathlon (entries of ``training`` without ``label`` are
-    unlabelled) or of nnU-Net v2 (one channel; ``imagesTs`` is not used), or ``imagesTr`` and
-    ``labelsTr`` (also ``images`` and ``labels``) with files of the same stem.
-
-    Files of several channels and 2-D pictures are not read yet. They are problems if there are
-    other scans; a folder of them is refused.
+    Args:
+        path: the folder or file.
+        channels: names of the channels in their order, ``FLAIR,T1`` or a list. For DICOM,
+            ``T1=PATTERN`` is an expression for the description of the series.
+        label: name of the label files, or of their folder, where the layout does not say it.
+        group: regular expression; its first group, found in the id of a case, is the patient.
+        table: table of cases with paths relative to the folder ``path``.
 
     Raises:
-        ConfigError: If there is no such folder or layout, or half of its cases cannot be read.
+        ConfigError: If there is no such folder or layout, or the options do not fit it.
     """
     root = Path(path)
-    if not root.is_dir():
+    wanted = read_wanted(channels, label, group)
+    if root.is_dir():
+        layout = _layout(root, wanted) if table is None else read_table(Path(table), root)
+    elif root.is_file():
+        root = root.parent
+        layout = _layout_of_file(Path(path), wanted)
+    else:
         raise ConfigError("no such folder", expected="a dataset folder", path=root)
-    if (root / "dataset.json").is_file():
-        return _from_json(root)
-    for images, labels in _FOLDERS:
-        if (root / images).is_dir():
-            return _dataset(root, _pairs(root, images, labels), Description())
+    return _dataset(root, layout, wanted)
+
+
+def _layout_of_file(file: Path, wanted: Wanted) -> Layout:
+    if file.suffix.lower() == ".csv":
+        return read_table(file, file.parent)
+    if file.name == NAME:
+        return read_description(file.parent)
+    return Layout([ListedCase(case_stem(file.name), {"": file.name})])
+
+
+def _layout(root: Path, wanted: Wanted) -> Layout:
+    if (root / NAME).is_file():
+        return read_description(root)
+    if folders := image_folders(root, wanted):
+        return pairs_of_folders(root, *folders)
+    if is_bids(root):
+        return read_bids(root, wanted)
+    if holds_dicom(root):
+        return read_dicom_tree(root, wanted)
+    if any(entry.is_file() and has_image_suffix(entry.name) for entry in root.iterdir()):
+        return pairs_in_one_folder(root)
+    if cases := folders_of_cases(root):
+        return read_case_folders(root, cases, wanted)
     raise ConfigError(
-        "no dataset.json, and no imagesTr or images folder",
-        expected="the layout of the Decathlon or of nnU-Net, or folders images and labels",
-        remedy="arrange the scans as images/NAME.nii.gz and labels/NAME.nii.gz",
+        "no dataset.json, no imagesTr or images folder, and no image",
+        expected="the layout of the Decathlon, of nnU-Net or of BIDS, folders images and labels, a "
+        "folder for each case, or DICOM series",
+        remedy="arrange the scans as images/NAME.nii.gz and labels/NAME.nii.gz, or name them in a "
+        "table: id,group,image,label",
         path=root,
     )
 
 
-def case_stem(name: str) -> str:
-    """Return a file name without its scan suffix (``a.nii.gz`` -> ``a``), printable."""
-    return printable(without_suffix(Path(name)).name)
-
-
-def _from_json(root: Path) -> ScanDataset:
-    description = read_description(root)
-    pairs = description.pairs
-    layout = _Layout(pairs) if pairs is not None else _pairs(root, *_FOLDERS[0])
-    for name in chain.from_iterable(layout.pairs):
-        if name and not (root / name).exists():
-            layout.problems[name] = "listed in dataset.json, but does not exist"
-    _note_shared_labels(layout)
-    labelled = sum(label is not None for _, label in layout.pairs)
-    if description.labelled is not None and description.labelled != labelled:
-        found = f"numTraining is {description.labelled}, {labelled} scans have a label"
-        layout.problems["dataset.json"] = found
-    return _dataset(root, layout, description)
-
-
-def _note_shared_labels(layout: _Layout) -> None:
-    """Note images that are listed with one label: contrasts that a split would separate."""
-    images: dict[str, set[str]] = {}
-    for image, label in layout.pairs:
-        if label is not None:
-            images.setdefault(label, set()).add(image)
-    for label, several in images.items():
-        if len(several) > 1:
-            layout.patients += 1
-            names = [Path(name).name for name in several]
-            fault = channel_fault(case_stem(Path(label).name), names)
-            layout.unread |= dict.fromkeys(several, fault)
-
-
-def _dataset(root: Path, layout: _Layout, description: Description) -> ScanDataset:
+def _dataset(root: Path, layout: Layout, wanted: Wanted) -> ScanDataset:
     cases: dict[str, DatasetCase] = {}
     problems = dict(layout.problems)
-    unread = dict(layout.unread)
-    for image, label in layout.pairs:
-        case_id = case_stem(Path(image).name)
-        if image in unread:
-            continue
-        if picture := _picture(root / image):
-            unread[image] = f"a {picture} picture (2-D)"
-        elif case_id in cases:
-            problems[image] = f"the same name as {cases[case_id].image}"
+    names = _channel_names(layout, wanted)
+    one_file = all(len(listed.images) == 1 for listed in layout.cases)
+    for listed in sorted(layout.cases, key=lambda case: case.id):
+        images = _in_order(listed, names)
+        if fault := _fault(listed, names, wanted, one_file):
+            problems[listed.id] = fault
+        elif listed.id in cases:
+            first = files_of(cases[listed.id].image)[0]
+            problems[files_text(images)] = f"the same name as {first}"
         else:
-            cases[case_id] = DatasetCase(case_id, image, label)
-    if unread and layout.patients + len(unread) - len(layout.unread) >= len(cases):
-        _refuse(root, unread)
-    problems |= {file: f"{kind}; not read yet" for file, kind in unread.items()}
-    order = sorted(cases.values(), key=lambda case: case.id)
+            group = wanted.group_of(listed.id) if wanted.group else listed.group
+            cases[listed.id] = DatasetCase(listed.id, images, listed.label, group)
+    _require_groups(root, list(cases.values()), wanted)
     return ScanDataset(
         root,
-        description.name or root.resolve().name,
-        description.modality,
-        description.labels,
-        order,
+        layout.name or root.resolve().name,
+        layout.modality,
+        layout.labels,
+        list(cases.values()),
         problems,
-        description.sides,
+        layout.sides,
+        names,
+        label_rule=LabelRule(colours=layout.colours),
     )
 
 
-def _refuse(root: Path, unread: Mapping[str, str]) -> None:
-    """Refuse a folder with mostly channels or pictures."""
-    kinds = Counter(" of ".join(text.split(" of ")[:2]) for text in unread.values()).most_common(4)
-    first, text = next(iter(sorted(unread.items())))
-    counts = ", ".join(f"{count} x {kind}" for kind, count in kinds)
-    raise ConfigError(
-        f"files that are not read yet: {counts}; the first is {first}, {text}",
-        expected="one 3-D scan per case: NIfTI, NRRD, MetaImage or DICOM",
-        remedy="if there are several channels, keep one file per case",
-        path=root,
-    )
+def _channel_names(layout: Layout, wanted: Wanted) -> tuple[str, ...]:
+    """Return the names of the channels, in order; empty if the only one has none.
+
+    If nobody declares them, they are those that at least half of the cases have, by name.
+    """
+    if wanted.channels:
+        return tuple(wanted.channels)
+    if layout.channel_names:
+        return layout.channel_names
+    spelt: dict[str, str] = {}
+    counts = Counter[str]()
+    for case in layout.cases:
+        for name in case.images:
+            spelt.setdefault(name.casefold(), name)
+        counts.update({name.casefold() for name in case.images})
+    common = [name for name, count in counts.items() if 2 * count >= len(layout.cases)]
+    if "" in common and len(common) > 1:  # as many scans of one channel as of several
+        common = [name for name in common if name]
+    return tuple(spelt[name] for name in sorted(common) if name)
 
 
-def _picture(path: Path) -> str:
-    return picture_kind(path) if path.is_file() else ""
+def _in_order(case: ListedCase, names: Sequence[str]) -> Files:
+    """Return a case's files in the order of the channels, as far as it has them."""
+    if len(case.images) == 1:
+        (only,) = case.images
+        if not only or not names:
+            return case.images[only]
+    by_name = {name.casefold(): files for name, files in case.images.items()}
+    found = [by_name[name.casefold()] for name in names if name.casefold() in by_name]
+    several = tuple(file for files in found for file in files_of(files))
+    return several[0] if len(several) == 1 else several
 
 
-def _pairs(root: Path, images: str, labels: str) -> _Layout:
-    """Pair the files of two folders by name."""
-    label_of = {without_suffix(file).name: file for file in _entries(root / labels)}
-    scans = _entries(root / images)
-    names = [without_suffix(scan).name for scan in scans]
-    groups = channel_groups(names, label_of.keys())
-    group_of: dict[str, str] = {}
-    for stem, channels in groups.items():
-        group_of.update(dict.fromkeys(channels.values(), stem))
-    layout = _Layout(patients=len(groups))
-    used = set()
-    for scan, stem in zip(scans, names, strict=True):
-        name = scan.relative_to(root).as_posix()
-        patient = group_of.get(stem)
-        if patient is not None:
-            layout.unread[name] = channel_fault(patient, groups[patient])
-            used.add(patient)
-            continue
-        if stem not in label_of:
-            stem = patient_of(stem)  # case_0000 and case_FLAIR belong to the label case
-        used.add(stem)
-        label = label_of.get(stem)
-        layout.pairs.append((name, label.relative_to(root).as_posix() if label else None))
-    for stem in sorted(label_of.keys() - used):
-        layout.problems[label_of[stem].relative_to(root).as_posix()] = "a label without an image"
-    return layout
+def _fault(case: ListedCase, names: Sequence[str], wanted: Wanted, one_file: bool) -> str:
+    """Describe channels that a case lacks, or has beside the others'; empty if there are none.
+
+    Args:
+        case: the case.
+        names: channels of the data set.
+        wanted: what the user says; channels that are not wanted are passed over.
+        one_file: True if every case is one file, which holds all channels.
+    """
+    had = {name.casefold(): name for name in case.images}
+    if list(had) == [""] and (len(names) < 2 or one_file):
+        return ""
+    lacking = [name for name in names if name.casefold() not in had]
+    known = {name.casefold() for name in names}
+    further = [had[name] or "no channel name" for name in sorted(had) if name not in known]
+    if not lacking and (not further or wanted.channels):
+        return ""
+    spelt = ", ".join(sorted(name or "no channel name" for name in had.values()))
+    count = f"{len(had)} channels" if len(had) > 1 else "one channel"
+    change = f"lacks {', '.join(lacking)}" if lacking else f"has {', '.join(further)}"
+    theirs = ", ".join(names) or "one channel without a name"
+    return f"{change}: {count} of {case.id} ({spelt}), the data set has {theirs}"
 
 
-def _entries(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+def _require_groups(root: Path, cases: Sequence[DatasetCase], wanted: Wanted) -> None:
+    if wanted.group and cases and not any(case.group for case in cases):
+        raise ConfigError(
+            f"--group {wanted.group.pattern!r} finds a patient in no id, such as {cases[0].id}",
+            expected="an expression whose first group is the patient",
+            path=root,
+        )
+
+
+def case_of(entry: Mapping[str, Any]) -> DatasetCase:
+    """Return the case of an entry of a datalist; its id is its image."""
+    image, label = (_tuples(entry.get(key)) for key in ("image", "label"))
+    if image is None:
+        raise ConfigError(f"an entry without an image: {dict(entry)}", expected='{"image": ...}')
+    return DatasetCase(files_text(image), image, label, str(entry.get("group", "")))
+
+
+def _tuples(files: Any) -> Files | None:
+    return tuple(map(str, files)) if isinstance(files, list | tuple) else files or None
+
+
+def _listed(files: Files) -> str | list[str]:
+    return files if isinstance(files, str) else list(files)
+
+
+def by_channel(case: DatasetCase, names: Sequence[str]) -> dict[str, Files]:
+    """Return channel -> files of a case; the name is empty for a file that holds all channels.
+
+    Raises:
+        ConfigError: If the files are slices of several series, so that they do not say theirs.
+    """
+    files = files_of(case.image)
+    if len(names) < 2 or len(files) == 1:
+        return {names[0] if len(names) == 1 and len(files) == 1 else "": case.image}
+    if len(files) != len(names):
+        raise ConfigError(
+            f"{case.id} has {len(names)} channels in {len(files)} files",
+            expected="one file or folder for each channel",
+            remedy="put every DICOM series into a folder of its own",
+        )
+    return dict(zip(names, files, strict=True))
+
+
+def save_table(dataset: ScanDataset, file: str | Path) -> Path:
+    """Write the cases of a dataset as a table that :func:`open_dataset` reads.
+
+    Raises:
+        ConfigError: If the file exists, or a case cannot stand in a table.
+    """
+    names = dataset.channel_names
+    rows = [
+        ListedCase(case.id, by_channel(case, names), case.label, case.group)
+        for case in dataset.cases
+    ]
+    return write_table(Path(file), dataset.root, rows, names)

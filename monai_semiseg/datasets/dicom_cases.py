@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import without_suffix
-from monai_semiseg.datasets.cases import Case, Row
+from monai_semiseg.datasets.cases import Case, Row, Skipped
 from monai_semiseg.errors import DicomError, InputError, UnsupportedError
 from monai_semiseg.images.dicom_header import DicomHeader
+from monai_semiseg.images.dicom_kinds import beside_scans
 from monai_semiseg.images.dicom_series import Series, group_series
 
 
@@ -29,9 +30,10 @@ def dicom_rows(
         damaged: file -> error, of files with a damaged header.
     """
     by_folder: dict[Path, list[Series]] = {}
-    for series in group_series(headers):
+    screenshots = beside_scans(headers)
+    for series in group_series(one for one in headers if one.path not in screenshots):
         by_folder.setdefault(series.folder, []).append(series)
-    rows: list[Row] = []
+    rows: list[Row] = [(root, file, Skipped(file, reason)) for file, reason in screenshots.items()]
     used: set[Path] = set()
     for folder, members in by_folder.items():
         for number, series in enumerate(members, 1):

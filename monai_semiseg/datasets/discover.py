@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
+from monai_semiseg.datasets.case_channels import FILE_KINDS, grouped_by_channel
 from monai_semiseg.datasets.case_names import CaseNames, without_suffix
 from monai_semiseg.datasets.cases import Case, FoundCases, Row, Skipped
 from monai_semiseg.datasets.channels import channel_fault, channel_groups
@@ -47,16 +48,24 @@ def read_case(case: Case, *, nonfinite: float | None = None) -> Volume:
     return read_scan(case.files, nonfinite=nonfinite)
 
 
-def find_cases(inputs: str | Path | Sequence[str | Path], *, progress: bool = True) -> FoundCases:
+def find_cases(
+    inputs: str | Path | Sequence[str | Path],
+    channel_names: Sequence[str] | None = None,
+    *,
+    progress: bool = True,
+) -> FoundCases:
     """List every scan under ``inputs`` in one pass, without reading pixel data.
 
     Args:
         inputs: files, folders (searched to any depth) and .zip archives.
+        channel_names: channels of the network, in their order. With several, files of one folder
+            that are named after them (``p_FLAIR``, ``p_0000``, or ``FLAIR`` in the folder ``p``)
+            are the channels of one case.
         progress: show a progress bar.
 
     Returns:
-        Cases in a stable order, and the skipped files. Each NIfTI, NRRD or MetaImage file is one
-        case; DICOM files are grouped into series.
+        Cases in a stable order, and the skipped files. Each file of a scan or picture is one case;
+        DICOM files are grouped into series.
 
     Raises:
         ConfigError: If an input does not exist.
@@ -79,6 +88,8 @@ def find_cases(inputs: str | Path | Sequence[str | Path], *, progress: bool = Tr
     with bar:
         for root, members in zip(roots, files, strict=True):
             rows += _inspect_files(root, root, members, found, bar)
+    wanted = tuple(channel_names or ())
+    rows = grouped_by_channel(rows, wanted) if len(wanted) > 1 else _with_channel_errors(rows)
     names = CaseNames(many_roots=len(roots) > 1)
     for root, name, row in rows:
         if isinstance(row, Skipped):
@@ -89,6 +100,7 @@ def find_cases(inputs: str | Path | Sequence[str | Path], *, progress: bool = Tr
     return found
 
 
+SCAN_KINDS = ("nifti", "itk", "mgh")  # whose names tell contrasts; those of photographs do not
 Bar: TypeAlias = "tqdm[Any]"
 
 
@@ -107,7 +119,7 @@ def _inspect_files(
             rows.append(_unreadable(root, file, f"cannot be opened ({error.strerror})"))
         bar.update()
     title = "series" if found.archives.holds(base) else root.resolve().name
-    return _with_channel_errors(rows) + dicom_rows(root, base, title, headers, damaged)
+    return rows + dicom_rows(root, base, title, headers, damaged)
 
 
 def _inspect_file(
@@ -117,7 +129,7 @@ def _inspect_file(
     if not file.is_file():
         return [_not_a_file(root, file)]
     kind = detect_format(file)
-    if kind in ("nifti", "itk"):
+    if kind in FILE_KINDS:
         # A file that the user names is always a case.
         label_name = file != root and has_label_name(file.relative_to(base))
         if label_name and is_label_map(file):
@@ -127,8 +139,8 @@ def _inspect_file(
         return _inspect_archive(root, base, file, found, bar)
     if file.name == "DICOMDIR":
         return [(root, file, Skipped(file, "DICOMDIR"))]
-    if picture := picture_kind(file):
-        return [(root, file, Skipped(file, f"a {picture} picture; 2-D images are not read yet"))]
+    if picture_kind(file):
+        return [(root, without_suffix(file), Case("", (file,), file, "picture"))]
     header = read_header(file)
     if header is None and other_format(file):  # reading says what it is
         return [(root, without_suffix(file), Case("", (file,), file, ""))]
@@ -187,7 +199,7 @@ def _with_channel_errors(rows: list[Row]) -> list[Row]:
     files = {
         row.source: name
         for root, name, row in rows
-        if isinstance(row, Case) and row.kind in ("nifti", "itk") and row.source != root
+        if isinstance(row, Case) and row.kind in SCAN_KINDS and row.source != root
     }
     group_of = _group_of(files.values())
     checked: list[Row] = []
@@ -213,7 +225,7 @@ def _group_of(names: Iterable[Path]) -> dict[Path, tuple[str, dict[str, str]]]:
 def _channel_error(stem: str, channels: Mapping[str, str], path: Path) -> UnsupportedError:
     return UnsupportedError(
         channel_fault(stem, channels),
-        expected="one file per patient; several channels are not read yet",
+        expected="one file per patient, as the network has one channel",
         remedy="name the files to segment one by one; each is then a scan of its own",
         path=path,
     )

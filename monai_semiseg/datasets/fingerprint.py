@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -12,35 +13,48 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
-from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_ml
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
+from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_size
+from monai_semiseg.datasets.kinds import common_dims
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
     require_values,
     split_ignored,
-    whole_labels,
 )
+from monai_semiseg.datasets.label_colours import palette_fault
+from monai_semiseg.datasets.label_files import read_label
+from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_sections import scans_per_label
-from monai_semiseg.datasets.label_values import class_names, ignore_value, names_of
+from monai_semiseg.datasets.label_values import (
+    background_of,
+    class_names,
+    foreground_of,
+    ignore_value,
+    names_of,
+)
+from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
-from monai_semiseg.images.grid import in_ras_order, onto_grid
+from monai_semiseg.images.grid import Unit, in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import collect_warnings, require_depth
+from monai_semiseg.images.volume import RGB, collect_warnings, spatial_dims_of
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Measurements of a dataset; axes are right, anterior, superior, with one row per scan.
+    """Measurements of a dataset; axes are right, anterior, superior, with one row per image.
+
+    The axis of one voxel of 2-D images is left out.
 
     Attributes:
         modality: declared modality of the dataset.
-        spacings: voxel sizes in mm, shape ``(scans, 3)``.
-        shapes: voxels, shape ``(scans, 3)``.
-        intensity_percentiles: 0.5, 50 and 99.5 % over all voxels of a scan, shape ``(scans, 3)``.
-        foreground_percentiles: 0.5, 50 and 99.5 % over labelled voxels of all scans; None without
-            labels.
+        spacings: voxel sizes in ``unit``, shape ``(images, spatial_dims)``.
+        shapes: voxels, shape ``(images, spatial_dims)``.
+        intensity_percentiles: 0.5, 50 and 99.5 % over all voxels of an image, shape ``(images,
+            channels, 3)``.
+        foreground_percentiles: for each channel 0.5, 50 and 99.5 % over labelled voxels of all
+            images; None without labels.
         labels: number in the label files -> name, background included, in ascending order.
         unread: scan -> reason, for scans that cannot be used, or whose label cannot.
         notes: warnings of the readers, each text once.
@@ -48,14 +62,18 @@ class Fingerprint:
         sides: whether left and right are different classes, if the dataset declares it.
         scans: kind of every scan, from which the modality is decided.
         volumes_ml: label's name -> minimum and maximum volume in mL over the labelled scans without
-            voxels to ignore.
+            voxels to ignore; of 2-D images the area in ``unit`` squared.
+        channel_names: names of the channels, in the order of the images.
+        unit: ``mm``, or ``px`` if the files say no pixel size.
+        mean: mean over all pixels and channels of colour images.
+        std: standard deviation likewise.
     """
 
     modality: str
     spacings: NDArray[np.float64]
     shapes: NDArray[np.int64]
     intensity_percentiles: NDArray[np.float64]
-    foreground_percentiles: tuple[float, float, float] | None
+    foreground_percentiles: tuple[tuple[float, float, float], ...] | None
     labels: dict[int, str]
     unread: dict[str, str]
     notes: tuple[str, ...] = ()
@@ -63,6 +81,15 @@ class Fingerprint:
     sides: bool | None = None
     scans: tuple[ScanKind, ...] = ()
     volumes_ml: dict[str, tuple[float, float]] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ("image",)
+    unit: Unit = "mm"
+    mean: float = 0.0
+    std: float = 1.0
+
+    @property
+    def spatial_dims(self) -> int:
+        """Return 2 for 2-D images, 3 for scans."""
+        return int(self.shapes.shape[1])
 
 
 def extract_fingerprint(
@@ -79,6 +106,7 @@ def extract_fingerprint(
 
     Raises:
         ConfigError: If no scan can be read.
+        DimensionError: If some images have one slice and others several.
         LabelError: If the labels cannot be trained, see
             :func:`~monai_semiseg.datasets.label_checks.invalid_label_files`.
     """
@@ -97,6 +125,13 @@ def extract_fingerprint(
     good = [row for row in rows if row.fault is None]
     if not good:
         raise _no_scan_error(dataset, unread)
+    shapes = {
+        case.id: row.shape.tolist()
+        for case, row in zip(cases, rows, strict=True)
+        if row.fault is None
+    }
+    common_dims(shapes, dataset.root)
+    _require_one_kind(good, dataset)
     notes = dict.fromkeys(chain.from_iterable(row.notes for row in rows))
     return replace(_aggregate(good, dataset), unread=unread, notes=tuple(notes))
 
@@ -111,13 +146,36 @@ def _no_scan_error(dataset: ScanDataset, unread: Mapping[str, str]) -> ConfigErr
     )
 
 
+def _require_one_kind(rows: Sequence[_Measures], dataset: ScanDataset) -> None:
+    """Require one number of dimensions and channels, and one unit.
+
+    Raises:
+        ConfigError: With the kinds and their counts, if there are several.
+    """
+    counts = Counter(
+        f"{spatial_dims_of(row.shape.tolist())}-D of {len(row.channels)} channels in {row.unit}"
+        for row in rows
+    )
+    if len(counts) > 1:
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in counts.most_common())
+        raise ConfigError(
+            f"images of several kinds: {kinds}",
+            expected="2-D or 3-D images of the same channels, all with a pixel size or all without",
+            remedy="run monai-semiseg check, and split the folder",
+            path=dataset.root,
+        )
+
+
 def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
     scans = scans_per_label(row.labels for row in good)
     labels = class_names(names_of(dataset.labels, list(scans)))
+    # Of 2-D images the axis of one voxel, which may differ between files, is left out.
+    kept = [row.shape > 1 if row.shape.min() == 1 else np.full(3, True) for row in good]
+    mean, square = np.mean([row.moments for row in good], axis=0)
     return Fingerprint(
         modality=dataset.modality,
-        spacings=np.array([row.spacing for row in good]),
-        shapes=np.array([row.shape for row in good]),
+        spacings=np.array([row.spacing[axes] for row, axes in zip(good, kept, strict=True)]),
+        shapes=np.array([row.shape[axes] for row, axes in zip(good, kept, strict=True)]),
         intensity_percentiles=np.array([row.percentiles for row in good]),
         foreground_percentiles=_percentiles(np.concatenate([row.foreground for row in good])),
         labels=labels,
@@ -128,14 +186,19 @@ def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
         volumes_ml=_volume_ranges(
             [row.volumes for row in good if row.labels and not row.ignored], labels
         ),
+        channel_names=good[0].channels,
+        unit=good[0].unit,
+        mean=float(mean),
+        std=float(np.sqrt(max(square - mean**2, 1e-12))),
     )
 
 
-def _percentiles(voxels: NDArray[np.float32]) -> tuple[float, float, float] | None:
+def _percentiles(voxels: NDArray[np.float32]) -> tuple[tuple[float, float, float], ...] | None:
+    """Return percentiles of every channel of voxels ``(n, channels)``."""
     if not voxels.size:
         return None
-    low, median, high = np.percentile(voxels, (0.5, 50, 99.5))
-    return float(low), float(median), float(high)
+    ends = np.percentile(voxels, (0.5, 50, 99.5), axis=0)
+    return tuple((float(low), float(median), float(high)) for low, median, high in ends.T)
 
 
 def _volume_ranges(
@@ -146,8 +209,7 @@ def _volume_ranges(
         return {}
     found = {
         name: [scan.get(value, 0.0) for scan in volumes]
-        for value, name in labels.items()
-        if value > 0
+        for value, name in foreground_of(labels).items()
     }
     return {name: (min(values), max(values)) for name, values in found.items()}
 
@@ -160,7 +222,9 @@ def _mark_invalid_labels(
     Raises:
         LabelError: If no valid label is left.
     """
-    labelled = [(str(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    labelled = [(files_text(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    if fault := palette_fault({name: row.palette for name, row in labelled}, dataset.root):
+        raise fault
     counts = {name: row.labels for name, row in labelled if row.fault is None}
     refused = [row.fault for _, row in labelled if isinstance(row.fault, LabelError)]
     if refused and not counts:
@@ -172,7 +236,7 @@ def _mark_invalid_labels(
 
 def _training_cases(datalist: dict[str, Any]) -> list[DatasetCase]:
     entries = [*datalist.get("training", []), *datalist.get("unlabeled", [])]
-    return [DatasetCase(entry["image"], entry["image"], entry.get("label")) for entry in entries]
+    return [case_of(entry) for entry in entries]
 
 
 @dataclass
@@ -183,9 +247,15 @@ class _Measures:
     fault: InputError | None = None
     spacing: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     shape: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
-    percentiles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
-    foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    percentiles: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 3)))
+    foreground: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 1), dtype=np.float32)
+    )
+    channels: tuple[str, ...] = ("image",)
+    unit: Unit = "mm"
+    moments: tuple[float, float] = (0.0, 0.0)  # mean, and mean of the squares
     labels: dict[int, int] = field(default_factory=dict)
+    palette: dict[int, str] = field(default_factory=dict)
     ignored: int = 0
     volumes: dict[int, float] = field(default_factory=dict)
     kind: ScanKind = field(default_factory=lambda: ScanKind("", False))
@@ -202,26 +272,39 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
-    image = read_scan(dataset.root / case.image)
-    require_depth(image.shape, dataset.root / case.image)
+    image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
+    voxels = image.array if image.channels else image.array[..., None]
+    measures.channels = dataset.channel_names or image.channels or ("image",)
+    measures.unit = image.unit
     measures.spacing = in_ras(image.spacing, image.affine)
     measures.shape = in_ras(image.shape, image.affine).astype(np.int64)
-    measures.percentiles = np.percentile(image.array, (0.5, 50, 99.5))
+    measures.percentiles = np.array(
+        [np.percentile(voxels[..., n], (0.5, 50, 99.5)) for n in range(voxels.shape[-1])]
+    )
+    if image.channels == RGB:
+        measures.moments = _moments(voxels)
     modality = str(image.meta.get("modality", ""))
-    measures.kind = ScanKind(modality, looks_like_hounsfield(image.array))
+    measures.kind = ScanKind(modality, looks_like_hounsfield(voxels[..., 0]))
+    measures.foreground = np.zeros((0, voxels.shape[-1]), dtype=np.float32)
     if case.label is None:
         return
-    path = dataset.root / case.label
-    label = read_scan(path)
-    values = onto_grid(whole_labels(label.array, path), label.grid, image.grid, path)
+    paths = label_paths(dataset.root, case.label)
+    label = read_label(paths, dataset.label_rule)
+    values = onto_grid(label.array, label.grid, image.grid, paths[0])
     measures.labels = count_values(values)
-    require_values(measures.labels, dataset.labels, path)
+    measures.palette = label.meta.get("palette", {})
+    require_values(measures.labels, dataset.labels, paths[0])
     measures.labels, measures.ignored = split_ignored(measures.labels, dataset.labels)
-    ml = voxel_ml(image.affine)
-    measures.volumes = {value: count * ml for value, count in measures.labels.items()}
-    voxels, values = (in_ras_order(array, image.affine) for array in (image.array, values))
-    foreground = values > 0
+    size = voxel_size(image)
+    measures.volumes = {value: count * size for value, count in measures.labels.items()}
+    voxels, values = (in_ras_order(array, image.affine) for array in (voxels, values))
+    foreground = values != background_of(dataset.labels)
     if measures.ignored:
         foreground &= values != ignore_value(dataset.labels)
     inside = voxels[foreground].astype(np.float32)
     measures.foreground = inside[:: max(1, len(inside) // 10_000)]
+
+
+def _moments(voxels: NDArray[Any]) -> tuple[float, float]:
+    """Return the mean of the voxels and of their squares."""
+    return float(voxels.mean(dtype=np.float64)), float(np.mean(voxels.astype(np.float64) ** 2))

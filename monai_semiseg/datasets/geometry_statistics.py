@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+
+from monai_semiseg.images.volume import Volume
 
 
 def in_ras(values: Sequence[float], affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -24,9 +27,24 @@ def size_in_ras(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np
     return np.stack([in_ras(shape, affine) * spacing, spacing])
 
 
+def size_in_plane(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the same of a 2-D image without the axis across it, ``(2, 2)``."""
+    across = int(np.argmin(in_ras(shape, affine)))
+    return np.delete(size_in_ras(shape, affine), across, axis=1)
+
+
 def voxel_ml(affine: NDArray[np.float64]) -> float:
     """Return the volume of a voxel in mL; the affine, 4x4, is in mm."""
     return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
+def voxel_size(image: Volume) -> float:
+    """Return the volume of a voxel in mL; of 2-D images a pixel's area in its unit squared."""
+    if image.spatial_dims == 3:
+        return voxel_ml(image.affine)
+    return math.prod(
+        side for side, count in zip(image.spacing, image.shape, strict=True) if count > 1
+    )
 
 
 def min_max(values: NDArray[np.float64], digits: int) -> list[list[float]]:
@@ -37,14 +55,16 @@ def min_max(values: NDArray[np.float64], digits: int) -> list[list[float]]:
 
 
 def size_differences(
-    size: NDArray[np.float64], known: Mapping[str, Any], factor: float = 1.5
+    size: NDArray[np.float64], known: Mapping[str, Any], unit: str = "mm", factor: float = 1.5
 ) -> dict[str, str]:
     """Describe how a scan's field of view and voxel size differ from those of known scans.
 
     Args:
         size: size of the scan, from :func:`size_in_ras`.
-        known: ``extent`` and ``spacing``, each the minimum and maximum over the known scans in mm
-            along right, anterior, superior; an absent one is not compared.
+        known: ``extent`` and ``spacing``, each the minimum and maximum over the known scans along
+            right, anterior, superior, or in the plane of 2-D images; an absent one is not
+            compared.
+        unit: of all of these.
         factor: factor beyond the range that is still accepted.
 
     Returns:
@@ -65,5 +85,5 @@ def size_differences(
         theirs = " x ".join(
             f"{a:.{digits}f}-{b:.{digits}f}" for a, b in zip(low, high, strict=True)
         )
-        found[flag] = f"{name} {here} mm, theirs {theirs} mm"
+        found[flag] = f"{name} {here} {unit}, theirs {theirs} {unit}"
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.label_values import (
     DECLARE_IGNORE,
     MAX_VALUE,
+    background_of,
     ignore_value,
+    is_background,
     names_of,
     require_one_ignore,
     shortened,
@@ -20,15 +23,22 @@ from monai_semiseg.datasets.label_values import (
 from monai_semiseg.errors import LabelError
 
 _MANY = 8  # with more undeclared foreground values, they may be grey levels
+_RARE = 0.02  # of the voxels of the largest number
 _SHOWN = 5  # values in a message
 
 
-def whole_labels(values: NDArray[Any], path: str | Path) -> NDArray[np.int64]:
-    """Return a label map's values as integers.
+def whole_labels(values: NDArray[Any], path: str | Path) -> NDArray[np.integer[Any]]:
+    """Return a label map's values as integers; integers as they are.
 
     Raises:
         LabelError: If a value is not whole (a resampled label map, or an image).
     """
+    if values.dtype.kind in "iu":
+        return values
+    with np.errstate(invalid="ignore"):  # NaN
+        whole = values.astype(np.int32)
+    if (whole == values).all():
+        return whole
     rounded = np.rint(values)
     off = ~(np.abs(values - rounded) <= 1e-3)  # NaN is off as well
     if off.any():
@@ -75,13 +85,16 @@ def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: s
         LabelError: If there are other values; each is named with its count.
     """
     known = set(names_of(labels, ())) if labels else set()
+    lowest = min(background_of(labels), ignore_value(labels) or 0)
     undeclared = {
         value: count
         for value, count in counts.items()
-        if not 0 <= value <= MAX_VALUE or (known and value not in known)
+        if not lowest <= value <= MAX_VALUE or (known and value not in known)
     }
     if not undeclared:
         return
+    if min(undeclared) > 0 and looks_grey(counts):
+        raise grey_error(counts, path)
     declared = f"; declared are {shortened(sorted(known))}" if known else ""
     hint = "255 often marks voxels to ignore: " + DECLARE_IGNORE if 255 in undeclared else ""
     raise LabelError(
@@ -90,6 +103,44 @@ def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: s
         remedy=hint or "correct the file, or declare its labels in dataset.json",
         path=path,
     )
+
+
+def looks_grey(counts: Mapping[int, int]) -> bool:
+    """Return True if a file's numbers look like grey levels, not like classes.
+
+    They are many and do not follow each other; or the largest is nearly white, and there are rare
+    ones between it and black, as along the border of a smoothed or compressed mask.
+    """
+    found = sorted(value for value in counts if value > 0)
+    if len(found) > _MANY and not _consecutive(found):
+        return True
+    if not found or not 240 <= found[-1] <= 255:
+        return False
+    between = found[:-1] if found[:-1] != list(range(1, len(found))) else []
+    return any(counts[value] < _RARE * counts[found[-1]] for value in between)
+
+
+def grey_error(counts: Mapping[int, int], path: str | Path, where: str = "") -> LabelError:
+    """Return the error for grey levels, with a short histogram.
+
+    Args:
+        counts: number -> voxels of the file.
+        path: the file, or the dataset.
+        where: name of the file if ``path`` is the dataset.
+    """
+    # Half of white in 8 or 16 bits, also if the mask's brightest voxel is a little darker.
+    white = next((full for full in (255, 65535) if full // 2 < max(counts) <= full), max(counts))
+    return LabelError(
+        f"{len(counts)} values{f', in {where}' * bool(where)}: {histogram(counts)}",
+        expected="a few numbers, one for each class; these look like grey levels",
+        remedy=f"--label_threshold {white // 2}: more is foreground; or declare classes in "
+        "dataset.json and save masks without smoothing or JPEG compression",
+        path=path,
+    )
+
+
+def _consecutive(found: Sequence[int]) -> bool:
+    return list(found) == list(range(1, len(found) + 1)) and found[-1] < 255
 
 
 def require_classes(
@@ -108,11 +159,15 @@ def require_classes(
     """
     require_one_ignore(labels, path)
     _require_background(labels, path)
-    found = sorted(set().union(*counts.values()) - {0})
+    found = sorted(set().union(*counts.values()) - {background_of(labels)})
     if labels or not found:
         return
+    total = Counter[int]()
+    for of_file in counts.values():
+        total.update(of_file)
     run = [value for value in found if value != 255]
-    if 255 in found and run and run == list(range(1, len(run) + 1)):
+    grey = len(run) > _MANY and max(total[value] for value in run) < _RARE * total[255]
+    if 255 in found and run and run == list(range(1, len(run) + 1)) and not grey:
         files = [name for name, of_file in counts.items() if 255 in of_file]
         raise LabelError(
             f"value 255 beside {shortened([0, *run])} in {len(files)} label files, the first is "
@@ -121,17 +176,9 @@ def require_classes(
             remedy=f"{DECLARE_IGNORE}, or 255 by its name if it is a class",
             path=path,
         )
-    consecutive = found == list(range(1, len(found) + 1)) and found[-1] < 255
-    if len(found) > _MANY and not consecutive:
+    if grey or looks_grey(total):
         worst = max(counts, key=lambda name: len(counts[name]))
-        raise LabelError(
-            f"{len(found)} undeclared values above 0, most of them in {worst}: "
-            f"{histogram(counts[worst])}",
-            expected="a few numbers, one for each class; these look like grey levels",
-            remedy="save masks without smoothing or JPEG compression; declare them in dataset.json "
-            "if they are classes",
-            path=path,
-        )
+        raise grey_error(counts[worst], path, worst)
 
 
 def invalid_label_files(
@@ -145,7 +192,7 @@ def invalid_label_files(
         path: as in :func:`require_classes`.
 
     Raises:
-        LabelError: If no valid file is left, or the values of the valid files cannot be classes.
+        LabelError: If most files are invalid, or the values of the valid ones cannot be classes.
     """
     try:
         require_classes(labels, counts, path)
@@ -157,7 +204,7 @@ def invalid_label_files(
             except LabelError as cause:
                 invalid[name] = cause
         valid = {name: of_file for name, of_file in counts.items() if name not in invalid}
-        if not valid:
+        if len(valid) < len(invalid):  # a property of the dataset, not of some files
             raise error from None
         require_classes(labels, valid, path)
         return invalid
@@ -165,12 +212,9 @@ def invalid_label_files(
 
 
 def histogram(counts: Mapping[int, int]) -> str:
-    """Describe number -> voxels by the most frequent numbers and their share."""
-    total = sum(counts.values())
-    frequent = sorted(counts, key=lambda value: -counts[value])[:_SHOWN]
-    shares = ", ".join(f"{value} ({counts[value] / total:.2%})" for value in frequent)
-    rest = len(counts) - len(frequent)
-    return f"{shares}, {rest} more" if rest else shares
+    """Describe number -> voxels by the most frequent numbers."""
+    frequent = sorted(counts, key=lambda value: (-counts[value], value))
+    return _counted({value: counts[value] for value in frequent})
 
 
 def _counted(counts: Mapping[int, int]) -> str:
@@ -183,7 +227,7 @@ def _counted(counts: Mapping[int, int]) -> str:
 def _require_background(labels: Mapping[int, str], path: str | Path) -> None:
     """Refuse a background that is not 0: it would be a class of its own, beside an unused 0."""
     for value, name in labels.items():
-        if value != 0 and 0 not in labels and str(name).strip().lower() == "background":
+        if value > 0 and 0 not in labels and is_background(name):
             raise LabelError(
                 f"label {value} is called {name!r}, and 0 is not declared",
                 expected="0 for the background",

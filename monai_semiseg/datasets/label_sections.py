@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from monai_semiseg.datasets.label_values import background_of
+from monai_semiseg.datasets.layout import files_text
+
 LABELLED = ("training", "validation", "test")
 
 
@@ -28,7 +31,9 @@ def section_scans(
     """
     return {
         part: scans_per_label(
-            voxels.get(entry["label"], {}) for entry in datalist.get(part, []) if "label" in entry
+            voxels.get(files_text(entry["label"]), {})
+            for entry in datalist.get(part, [])
+            if "label" in entry
         )
         for part in LABELLED
     }
@@ -46,7 +51,7 @@ def untrained_lines(
     trained = scans.get("training", {})
     lines = {}
     for value in sorted(set().union(*scans.values())):
-        if value == 0 or value in trained or not trained:
+        if value == background_of(names) or value in trained or not trained:
             continue
         sections = [
             f"{part} ({shown[value]} scans)" for part, shown in scans.items() if value in shown

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from monai_semiseg.errors import ConfigError, LabelError
 
 MAX_VALUE = 65_535  # largest value of a 16-bit mask
+MIN_VALUE = -(2**15)  # least value of a signed 16-bit mask, for a background
 IGNORE = -1  # class of voxels that the label files call "ignore"
 DECLARE_IGNORE = 'declare them in dataset.json, "labels": {"0": "background", ..., "255": "ignore"}'
 
@@ -33,16 +34,17 @@ def class_values(label_names: Mapping[Any, str], out_channels: int | None = None
         out_channels: number of classes of the network, to compare with; or None.
 
     Raises:
-        ConfigError: If a number is not from 0 to 65535, 0 is missing, or there are not
-            ``out_channels`` of them.
+        ConfigError: If a number is not from 0 to 65535 (a background may be negative), the
+            background is missing, or there are not ``out_channels`` of them.
     """
     try:
-        values = sorted(class_names(label_names))
-    except (TypeError, ValueError) as error:
+        names = class_names(label_names)
+    except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"label_names {dict(label_names)}", expected="number in the label files -> name"
+            f"label_names {label_names}", expected="number in the label files -> name"
         ) from error
-    if not values or values[0] != 0 or values[-1] > MAX_VALUE:
+    values = sorted(names)
+    if not values or values[0] != background_of(names) or values[-1] > MAX_VALUE:
         raise ConfigError(
             f"label_names with the numbers {shortened(values)}",
             expected=f"0 for the background, and others up to {MAX_VALUE}",
@@ -76,7 +78,7 @@ def matched_values(
     return tuple(label_values)
 
 
-def label_numbers(labels: Mapping[Any, Any]) -> dict[int, str]:
+def label_numbers(labels: Mapping[Any, Any], path: str | Path | None = None) -> dict[int, str]:
     """Read declared labels, number -> name or name -> number, as number -> name.
 
     Raises:
@@ -87,17 +89,22 @@ def label_numbers(labels: Mapping[Any, Any]) -> dict[int, str]:
             return {int(value): str(name) for value, name in pairs}
         except (TypeError, ValueError):
             continue
-    raise ConfigError(f"labels {dict(labels)}", expected='"labels": {"0": "background", "1": ...}')
+    raise ConfigError(
+        f"labels {dict(labels)}", expected='"labels": {"0": "background", "1": ...}', path=path
+    )
 
 
 def class_lookup(values: Sequence[int], ignore: int | None = None) -> NDArray[np.int64]:
     """Return the class of every number up to the largest; ``IGNORE`` if it has none.
 
+    A negative number counts from the end of the array, as everywhere in NumPy and PyTorch.
+
     Args:
         values: numbers of the classes.
         ignore: number of voxels to ignore, or None.
     """
-    lookup = np.full(max(*values, ignore or 0, 0) + 1, IGNORE, dtype=np.int64)
+    known = [0, *values, ignore or 0]
+    lookup = np.full(max(known) + 1 - min(known), IGNORE, dtype=np.int64)
     lookup[list(values)] = np.arange(len(values))
     return lookup
 
@@ -109,27 +116,43 @@ def in_file_numbers(classes: NDArray[Any], values: Sequence[int]) -> NDArray[Any
     return np.asarray(values, dtype=mask_dtype(values))[classes.astype(np.int64)]
 
 
-def mask_dtype(values: Sequence[int]) -> type[np.unsignedinteger[Any]]:
-    """Return the smallest unsigned type for all numbers, 8 or 16 bits.
+def mask_dtype(values: Sequence[int]) -> type[np.integer[Any]]:
+    """Return the smallest type for all numbers: 8 or 16 bits, signed for a negative background.
 
     Raises:
         ConfigError: If a number does not fit.
     """
-    if values and not 0 <= min(values) <= max(values) <= MAX_VALUE:
+    lowest, largest = min(values, default=0), max(values, default=0)
+    if lowest < MIN_VALUE or largest > MAX_VALUE:
         raise ConfigError(
             f"label numbers {shortened(sorted(values))}", expected=f"numbers from 0 to {MAX_VALUE}"
         )
-    return np.uint8 if max(values, default=0) < 256 else np.uint16
+    if lowest < 0:
+        return np.int16 if largest < 2**15 else np.int32
+    return np.uint8 if largest < 256 else np.uint16
 
 
 def names_of(labels: Mapping[int, str], found: Sequence[int]) -> dict[int, str]:
-    """Return number -> name of the declared labels, else of those found; 0 is background."""
+    """Return number -> name of the declared labels, else of those found; with the background."""
     names = dict(labels) or {value: f"label_{value}" for value in found if value != 0}
-    return {value: names[value] for value in sorted(names)} if 0 in names else _with_zero(names)
+    background = background_of(names)
+    return {value: names.get(value, "background") for value in sorted({background, *names})}
 
 
-def _with_zero(names: Mapping[int, str]) -> dict[int, str]:
-    return {0: "background", **{value: names[value] for value in sorted(names)}}
+def is_background(name: object) -> bool:
+    """Return True if a label is called background."""
+    return str(name).strip().lower() == "background"
+
+
+def background_of(names: Mapping[int, str]) -> int:
+    """Return the number of the background: 0, unless a negative number has that name."""
+    return min(0, *(value for value, name in names.items() if is_background(name)), 0)
+
+
+def foreground_of(names: Mapping[int, str]) -> dict[int, str]:
+    """Return number -> name of the classes without the background, in ascending order."""
+    classes, background = class_names(names), background_of(names)
+    return {value: classes[value] for value in sorted(classes) if value != background}
 
 
 def ignore_value(labels: Mapping[Any, str]) -> int | None:

@@ -4,154 +4,152 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from monai_semiseg.datasets.fingerprint import Fingerprint
 from monai_semiseg.datasets.geometry_statistics import min_max
+from monai_semiseg.datasets.intensity import intensity
 from monai_semiseg.datasets.label_values import class_values
 from monai_semiseg.datasets.modality import decide_modality, dicom_modality
+from monai_semiseg.datasets.patches import Patches, choose_patches
 from monai_semiseg.datasets.sides import decide_sides
+from monai_semiseg.images.volume import RGB
 from monai_semiseg.storage.files import available_memory, write_atomically
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user asks a plan for; None leaves it to the dataset.
+
+    Attributes:
+        modality: modality of the scans.
+        sides: whether left and right are different classes.
+        spatial_dims: 2 for a 2-D network over the slices of 3-D scans; 3 for a 3-D network
+            whatever the slices' thickness.
+        upright: whether the images have an up, as chest films have and skin photographs have not.
+    """
+
+    modality: str | None = None
+    sides: bool | None = None
+    spatial_dims: int | None = None
+    upright: bool | None = None
 
 
 def plan(
     fingerprint: Fingerprint,
+    wishes: Wishes | None = None,
     *,
     memory: int | None = None,
     bytes_per_voxel: int = 1200,
-    multiple: int = 8,
-    max_voxels: int = 128 * 128 * 96,
-    max_batch: int = 2,
-    modality: str | None = None,
-    sides: bool | None = None,
 ) -> dict[str, Any]:
-    """Choose spacing, patch, batch, intensity window and channels.
+    """Choose dimensions, spacing, patch, batch, intensity, channels and augmentation.
 
     Args:
         fingerprint: the dataset's measurements.
+        wishes: what the user asks for.
         memory: bytes that training may use; by default half of what is free.
         bytes_per_voxel: training memory of the default network per patch voxel.
-        multiple: divisor of every patch axis (two to the power of the network's downsamplings).
-        max_voxels: the largest patch that a CPU trains in reasonable time.
-        max_batch: the largest batch.
-        modality: modality of the scans; by default from dataset, DICOM headers or values.
-        sides: whether left and right are different classes; by default from the dataset or the
-            names of the labels.
 
     Returns:
-        Keys of the bundles' configs: ``spacing`` (mm, RAS), ``patch_size`` (voxels),
-        ``batch_size``, ``out_channels``, ``label_values`` (number of every class in the label
-        files), ``label_names`` (the same number -> name), ``intensity``, ``sides`` (then there is
-        no mirroring), and ``training_scans`` for the comparison with new scans.
+        Keys of the bundles' configs: ``spatial_dims``, ``slices`` and ``slice_axis`` (a 2-D network
+        over slices), ``channel_names`` and ``in_channels``, ``spacing`` (mm in RAS, or px),
+        ``patch_size`` (voxels), ``batch_size``, ``out_channels``, ``label_values`` (number of every
+        class in the label files), ``label_names`` (the same number -> name), ``intensity``,
+        ``sides`` (then there is no mirroring), flips and rotations, and ``training_scans`` for the
+        comparison with new scans.
+
+    Raises:
+        ConfigError: If a 3-D network is asked for 2-D images.
     """
+    wishes = wishes or Wishes()
     budget = (memory or available_memory() // 2) // bytes_per_voxel
-    spacing = target_spacing(fingerprint.spacings)
-    shapes = fingerprint.shapes * fingerprint.spacings / spacing
-    patch = patch_size(np.median(shapes, axis=0), multiple, min(max_voxels, budget))
-    kind, _ = decide_modality(fingerprint.modality, fingerprint.scans, modality)
-    sided, _ = decide_sides(fingerprint.labels, fingerprint.sides, sides)
+    patches = choose_patches(fingerprint, budget, wishes.spatial_dims)
+    kind, _ = decide_modality(fingerprint.modality, fingerprint.scans, wishes.modality)
+    sided, _ = decide_sides(fingerprint.labels, fingerprint.sides, wishes.sides)
+    upright, _ = decide_upright(fingerprint, wishes.upright)
     return {
-        "spacing": [float(s) for s in spacing],
-        "patch_size": patch,
-        "batch_size": max(1, min(max_batch, budget // math.prod(patch))),
+        "spatial_dims": patches.spatial_dims,
+        "slices": patches.slices,
+        "slice_axis": patches.slice_axis,
+        "channel_names": list(fingerprint.channel_names),
+        "in_channels": len(fingerprint.channel_names),
+        "spacing": patches.spacing,
+        "patch_size": patches.patch_size,
+        "batch_size": patches.batch_size,
         "out_channels": len(fingerprint.labels),
         "label_values": class_values(fingerprint.labels),
         "label_names": {str(value): name for value, name in sorted(fingerprint.labels.items())},
         "intensity": intensity(fingerprint, kind),
         "sides": sided,
-        "flip_left_right": 0.0 if sided else 0.5,
-        "mirror_axes": [] if sided else [0],
+        **_turns(patches, sided, upright),
+        "colour_jitter": 0.5 if fingerprint.channel_names == RGB else 0.0,
         "training_scans": _training_scans(fingerprint, kind),
     }
+
+
+def _turns(patches: Patches, sided: bool, upright: bool) -> dict[str, Any]:
+    """Return probabilities of flips, axes that prediction mirrors, and the largest angle."""
+    left_right = 0.0 if sided else 0.5
+    front_back = 0.15 if upright else 0.5
+    angle = 0.35 if upright else round(math.pi, 4)
+    if patches.slices and patches.slice_axis == 0:  # sagittal: no axis runs from left to right
+        left_right = 0.0
+    if patches.slices and patches.slice_axis != 2:  # the second axis runs upwards
+        front_back = 0.0
+    return {
+        "flip_left_right": left_right,
+        "flip_front_back": front_back,
+        "mirror_axes": [0] if left_right else [],
+        "rotation": angle,
+    }
+
+
+def decide_upright(fingerprint: Fingerprint, asked: bool | None) -> tuple[bool, str]:
+    """Return whether the images have an up, and one line that says why."""
+    if asked is not None:
+        word = "have" if asked else "do not have"
+        return asked, f"rotation: the images {word} an up, asked for"
+    if fingerprint.spatial_dims == 2 and fingerprint.channel_names == RGB:
+        return False, "rotation: any angle, since colour photographs have no up; --upright true"
+    return True, "rotation: small angles, since scans have an up; --upright false turns them freely"
 
 
 def _training_scans(fingerprint: Fingerprint, modality: str) -> dict[str, Any]:
     """Describe the training scans, for the comparison with scans that are segmented later.
 
     Returns:
-        Minimum and maximum ``extent`` (field of view) and ``spacing``, in mm along right, anterior,
-        superior; DICOM's code of the ``modality``, or None; minimum and maximum ``volume_ml`` of
-        every label over the labelled scans.
+        Minimum and maximum ``extent`` (field of view) and ``spacing``, in the ``unit`` along right,
+        anterior, superior, without the axis of one voxel of 2-D images; DICOM's code of the
+        ``modality``, or None; minimum and maximum ``volume_ml`` of every label over the labelled
+        scans, of 2-D images ``area``.
     """
+    flat = fingerprint.spatial_dims == 2
     return {
+        "unit": fingerprint.unit,
         "extent": min_max(fingerprint.shapes * fingerprint.spacings, 1),
         "spacing": min_max(fingerprint.spacings, 3),
         "modality": dicom_modality(modality),
-        "volume_ml": {
+        "area" if flat else "volume_ml": {
             name: [round(value, 4) for value in ends]
             for name, ends in fingerprint.volumes_ml.items()
         },
     }
 
 
-def decisions(
-    fingerprint: Fingerprint, *, modality: str | None = None, sides: bool | None = None
-) -> list[str]:
-    """Return the decisions of :func:`plan` on modality and sides with reasons, one line each."""
+def decisions(fingerprint: Fingerprint, wishes: Wishes | None = None) -> list[str]:
+    """Return the decisions of :func:`plan` with reasons, one line each."""
+    wishes = wishes or Wishes()
+    patches = choose_patches(fingerprint, None, wishes.spatial_dims)
     return [
-        decide_modality(fingerprint.modality, fingerprint.scans, modality)[1],
-        decide_sides(fingerprint.labels, fingerprint.sides, sides)[1],
+        patches.reason,
+        decide_modality(fingerprint.modality, fingerprint.scans, wishes.modality)[1],
+        decide_sides(fingerprint.labels, fingerprint.sides, wishes.sides)[1],
+        decide_upright(fingerprint, wishes.upright)[1],
     ]
-
-
-def target_spacing(spacings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the median voxel size in mm per axis, or a finer one along thick slices.
-
-    If the slice axis is three times coarser than the others, the median would lose detail that half
-    of the scans have; there, the 10th percentile is used, as in nnU-Net.
-    """
-    target = np.median(spacings, axis=0)
-    coarse = int(np.argmax(target))
-    if target[coarse] > 3 * target.min():
-        target[coarse] = max(float(np.percentile(spacings[:, coarse], 10)), target.min())
-    return np.asarray(np.round(target, 4))
-
-
-def patch_size(shape: np.ndarray[Any, Any], multiple: int, max_voxels: int) -> list[int]:
-    """Round a shape up to ``multiple`` per axis; shorten the longest axis until it fits.
-
-    No axis is shorter than 16 and one is at least 32: four downsamplings have to leave more than
-    one voxel.
-    """
-    patch = [max(16, math.ceil(round(float(n), 3) / multiple) * multiple) for n in shape]
-    longest = int(np.argmax(patch))
-    patch[longest] = max(32, patch[longest])
-    while math.prod(patch) > max_voxels and max(patch) > 32:
-        patch[int(np.argmax(patch))] -= multiple
-    return patch
-
-
-def intensity(fingerprint: Fingerprint, modality: str) -> dict[str, Any]:
-    """Return the intensity transform: one window for all CT scans, z-scores for other scans."""
-    if dicom_modality(modality) == "CT":
-        whole = np.median(fingerprint.intensity_percentiles, axis=0)
-        low, _, high = fingerprint.foreground_percentiles or tuple(float(p) for p in whole)
-        return {
-            "_target_": "ScaleIntensityRanged",
-            "keys": "image",
-            "a_min": round(low, 2),
-            "a_max": round(high, 2),
-            "b_min": -1.0,
-            "b_max": 1.0,
-            "clip": True,
-        }
-    clip = {
-        "_target_": "ScaleIntensityRangePercentilesd",
-        "keys": "image",
-        "lower": 0.5,
-        "upper": 99.5,
-        "b_min": 0.0,
-        "b_max": 1.0,
-        "clip": True,
-    }
-    return {
-        "_target_": "Compose",
-        "transforms": [clip, {"_target_": "NormalizeIntensityd", "keys": "image"}],
-    }
 
 
 def write_plan(

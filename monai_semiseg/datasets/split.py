@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from monai_semiseg.datasets.label_values import label_numbers
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
+SIDE = "not chosen, and of the group of a validation or test scan"
 SECTIONS = ("training", "unlabeled", "validation", "test")
+AUTO = "auto"
+ENOUGH_TO_VALIDATE = 10  # below this many labelled scans, every one trains
 
 
 def seeded_order(ids: Iterable[str], *, salt: str) -> list[str]:
@@ -51,8 +55,8 @@ def split(
     dataset: ScanDataset,
     *,
     labelled: float | None,
-    test: float = 0.2,
-    validation: float = 0.1,
+    test: float | str = 0.2,
+    validation: float | str = AUTO,
     seed: int = 0,
     test_seed: int = 0,
 ) -> dict[str, Any]:
@@ -62,52 +66,149 @@ def split(
     the same scans. The labelled budgets of one seed are nested: the first 4 labelled scans are
     among the first 10. Validation scans are part of the labelled budget.
 
+    Scans of one group (a patient) are never on two sides: a group is whole in test, in validation,
+    or in training and unlabelled. Counts are of scans. A group that would exceed a count is not
+    begun, unless it is the first one. Without groups, every scan is one.
+
     Args:
         dataset: the dataset; scans with a label may be labelled training, validation or test.
         labelled: labelled scans for training and validation, as a count or as a fraction of the
             scans that are not test; None for all of those.
-        test: test scans, as a count or a fraction of all labelled scans.
+        test: test scans, as a count or a fraction of all labelled scans, or as a pattern such as
+            ``testA_*``: exactly the labelled cases whose ids match. Labelled scans that do not
+            match but share a group with one that does are left out.
         validation: fraction of the labelled budget for validation (rounded, at least one scan if
-            the budget is two or more).
+            the budget is two or more); ``auto`` is 0 below 10 labelled scans and 0.1 from 10 on.
         seed: seed that selects the labelled scans.
         test_seed: seed that selects the test scans.
 
     Returns:
         A datalist in MONAI's decathlon form with the sections ``training``, ``unlabeled``,
         ``validation`` and ``test``. Paths are relative to the dataset's folder. Entries of
-        ``unlabeled`` hold an image and nothing else.
+        ``unlabeled`` hold no label. ``left_out`` names unlabelled scans whose group is held out.
 
     Raises:
         ConfigError: If the budget cannot be met.
     """
-    pairs = {case.id: case for case in dataset.cases if case.label is not None}
-    n_test = count_of(test, len(pairs), "test")
-    order = seeded_order(pairs, salt=f"test/{test_seed}")
-    test_ids = order[:n_test]
-    rest = order[n_test:]
+    group_of = {case.id: case.group for case in dataset.cases}
+    test_ids, rest = test_and_rest(dataset, test, test_seed)
     budget = len(rest) if labelled is None else count_of(labelled, len(rest), "labelled")
-    n_validation = _validation_count(validation, budget) if pairs or labelled is not None else 0
-    order = seeded_order(rest, salt=f"labelled/{seed}")
-    validation_ids = order[:n_validation]
-    training_ids = order[n_validation:budget]
-    without_label = {case.id for case in dataset.cases if case.label is None}
-    unlabelled = sorted(without_label.union(order[budget:]))
+    order = in_groups(rest, group_of, salt=f"labelled/{seed}")
+    labelled_budget = _whole_groups(order, budget)
+    budget = len(labelled_budget)
+    asked = bool(test_ids or rest) or labelled is not None
+    share = _validation_share(validation, budget)
+    n_validation = _validation_count(share, budget) if asked else 0
+    validation_ids = _whole_groups(order, n_validation, below=budget)
+    training_ids = labelled_budget[len(validation_ids) :]
+    held_out = {group_of[case_id] for case_id in (*test_ids, *validation_ids)} - {""}
+    chosen = {*test_ids, *labelled_budget}
+    others = sorted(case.id for case in dataset.cases if case.id not in chosen)
+    apart = [case_id for case_id in others if group_of[case_id] in held_out]
+    unlabelled = [case_id for case_id in others if group_of[case_id] not in held_out]
     entries = {case.id: case.entry() for case in dataset.cases}
     return {
         "name": dataset.name,
         "modality": dataset.modality,
         "labels": {str(index): name for index, name in dataset.labels.items()},
+        **_kind(dataset),
+        **({"label_rule": rule} if (rule := dataset.label_rule.record()) else {}),
         "split": {
             "labelled": budget,
             "seed": seed,
             "test_seed": test_seed,
-            "validation_share": validation,
+            "validation_share": share,
+            **({"test": test} if isinstance(test, str) else {}),
         },
         "training": [entries[case_id] for case_id in sorted(training_ids)],
-        "unlabeled": [{"image": entries[case_id]["image"]} for case_id in unlabelled],
+        "unlabeled": [_without_label(entries[case_id]) for case_id in unlabelled],
         "validation": [entries[case_id] for case_id in sorted(validation_ids)],
         "test": [entries[case_id] for case_id in sorted(test_ids)],
+        **({"left_out": dict.fromkeys(apart, SIDE)} if apart else {}),
     }
+
+
+def test_and_rest(
+    dataset: ScanDataset, test: float | str, test_seed: int = 0
+) -> tuple[list[str], list[str]]:
+    """Return the ids of the test scans, and of the labelled scans that may train.
+
+    Args:
+        dataset: the dataset.
+        test: a count, a fraction or a pattern, as in :func:`split`.
+        test_seed: seed that selects them; a pattern needs none.
+
+    Raises:
+        ConfigError: If there are fewer labelled scans, or none that matches the pattern.
+    """
+    labelled_ids = [case.id for case in dataset.cases if case.label is not None]
+    group_of = {case.id: case.group for case in dataset.cases}
+    if isinstance(test, str):
+        test_ids = [case_id for case_id in labelled_ids if fnmatchcase(case_id, test)]
+        if not test_ids:
+            raise ConfigError(
+                f"--test {test!r} matches none of {len(labelled_ids)} labelled scans",
+                expected="a count, a fraction, or a pattern of case ids such as 'testA_*'",
+                remedy=f"ids look like {', '.join(labelled_ids[:2])}" if labelled_ids else "",
+            )
+    else:
+        n_test = count_of(test, len(labelled_ids), "test")
+        order = in_groups(labelled_ids, group_of, salt=f"test/{test_seed}")
+        test_ids = _whole_groups(order, n_test)
+    held_out = {group_of[case_id] for case_id in test_ids} - {""}
+    rest = {case_id for case_id in labelled_ids if group_of[case_id] not in held_out}
+    return test_ids, sorted(rest - set(test_ids))
+
+
+def _kind(dataset: ScanDataset) -> dict[str, Any]:
+    """Return the facts about the images of a dataset that are known."""
+    facts = {
+        "channel_names": list(dataset.channel_names),
+        "spatial_dims": dataset.spatial_dims,
+        "unit": dataset.unit,
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _without_label(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "label"}
+
+
+def in_groups(ids: Iterable[str], group_of: Mapping[str, str], *, salt: str) -> list[list[str]]:
+    """Return the cases of each group, the groups in their seeded order.
+
+    A case without a group is one by itself, so that without groups this is the order of cases.
+    """
+    members: dict[str, list[str]] = {}
+    for case_id in ids:
+        group = group_of[case_id]
+        members.setdefault(f"group {group}" if group else case_id, []).append(case_id)
+    return [sorted(members[key]) for key in seeded_order(members, salt=salt)]
+
+
+def _whole_groups(groups: Sequence[list[str]], count: int, below: int | None = None) -> list[str]:
+    """Return the cases of the first groups, as many as ``count`` holds whole, but at least one.
+
+    Args:
+        groups: cases of each group.
+        count: most cases; the first group may have more.
+        below: number of cases that are not reached, even with one group; or None.
+    """
+    found: list[str] = []
+    for group in groups:
+        if count and (not found or len(found) + len(group) <= count):
+            found += group
+        else:
+            break
+    return [] if below is not None and len(found) >= below else found
+
+
+def _validation_share(asked: float | str, budget: int) -> float:
+    if isinstance(asked, str):
+        if asked != AUTO:
+            raise ConfigError(f"--validation is {asked!r}", expected=f"{AUTO}, or a share")
+        return 0.1 if budget >= ENOUGH_TO_VALIDATE else 0.0
+    return asked
 
 
 def _validation_count(share: float, budget: int) -> int:
@@ -166,6 +267,9 @@ def read_datalist(
 ) -> list[dict[str, Any]]:
     """Read one section of a datalist with absolute paths, for the bundles' configs.
 
+    An image of several files (channels) is a list of paths. The group is left out, because it is no
+    path; :func:`case_groups` returns it.
+
     Args:
         path: a datalist of ``monai-semiseg split``, or any MONAI decathlon datalist.
         dataset_dir: the folder that the datalist's paths are relative to.
@@ -182,11 +286,15 @@ def read_datalist(
             f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
         )
     root = Path(dataset_dir)
-    entries = [{key: str(root / name) for key, name in entry.items()} for entry in content[section]]
+    entries = [
+        {key: _absolute(root, files) for key, files in entry.items() if key != "group"}
+        for entry in content[section]
+    ]
     absent: list[str] = []
     complete = 0  # entries whose files all exist
     for entry in entries:
-        missing = [name for name in entry.values() if not Path(name).exists()]
+        names = [name for files in entry.values() for name in _flat(files)]
+        missing = [name for name in names if not Path(name).exists()]
         absent += missing
         complete += not missing
     if absent and not (some_absent and complete):
@@ -197,6 +305,32 @@ def read_datalist(
             path=Path(path),
         )
     return entries
+
+
+def _absolute(root: Path, files: Any) -> str | list[str]:
+    if isinstance(files, list | tuple):
+        return [str(root / name) for name in files]
+    return str(root / files)
+
+
+def _flat(files: str | list[str]) -> list[str]:
+    return [files] if isinstance(files, str) else files
+
+
+def case_groups(datalist: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, str]:
+    """Return first image file -> group, of all entries of a datalist that declare one.
+
+    Args:
+        datalist: a whole datalist.
+        dataset_dir: the folder that its paths are relative to; keys are absolute, as those of
+            :func:`read_datalist`.
+    """
+    entries = (entry for part in datalist.values() if isinstance(part, list) for entry in part)
+    return {
+        _flat(_absolute(Path(dataset_dir), entry["image"]))[0]: str(entry["group"])
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("group") and "image" in entry
+    }
 
 
 def read_labelled(

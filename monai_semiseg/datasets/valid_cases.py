@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import ScanDataset
+from monai_semiseg.datasets.label_sections import scans_per_label
+from monai_semiseg.datasets.label_values import names_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 
@@ -26,6 +28,11 @@ class ValidCases:
     left_out: dict[str, str]
     notes: list[str]
     voxels: dict[str, dict[int, int]]
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Return number -> name of the declared labels, or of those that were found."""
+        return names_of(self.dataset.labels, list(scans_per_label(self.voxels.values())))
 
 
 def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
@@ -61,4 +68,6 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
             remedy="run monai-semiseg check",
             path=dataset.root,
         )
-    return ValidCases(replace(dataset, cases=valid), left_out, notes, report.voxels)
+    rule = replace(dataset.label_rule, palette=report.palette)
+    sound = replace(report.dataset, cases=valid, label_rule=rule)
+    return ValidCases(sound, left_out, notes, report.voxels)

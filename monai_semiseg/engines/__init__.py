@@ -14,6 +14,7 @@ from monai_semiseg.engines.cross_consistency import (
 from monai_semiseg.engines.cross_pseudo_supervision import (
     CrossPseudoSupervisionTrainer as CrossPseudoSupervisionTrainer,
 )
+from monai_semiseg.engines.denoising import DenoisingTrainer as DenoisingTrainer
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer as DiffusionCoTrainer
 from monai_semiseg.engines.diffusion_pretraining import DiffusionPretrainer as DiffusionPretrainer
 from monai_semiseg.engines.dual_task_consistency import (

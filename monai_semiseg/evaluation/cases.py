@@ -10,7 +10,7 @@ from typing import Any
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 
-from monai_semiseg.datasets.dataset import case_stem
+from monai_semiseg.datasets.layout import case_stem
 from monai_semiseg.errors import InputError, root_cause
 
 

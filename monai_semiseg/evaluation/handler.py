@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,22 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_semiseg.datasets.dataset import case_stem
 from monai_semiseg.datasets.label_sections import known_label_scans
-from monai_semiseg.datasets.label_values import class_names, in_file_numbers, matched_values
+from monai_semiseg.datasets.label_values import (
+    background_of,
+    class_names,
+    foreground_of,
+    in_file_numbers,
+    matched_values,
+)
 from monai_semiseg.datasets.split import declared_labels, load_datalist
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, GeometryError
+from monai_semiseg.evaluation.case_ids import CaseIds
 from monai_semiseg.evaluation.cases import FailedCase, failed_cases
-from monai_semiseg.evaluation.metrics import score_case
+from monai_semiseg.evaluation.metrics import Scale, score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
 from monai_semiseg.export.preview import Preview, draw_previews
+from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.transforms.grids import on_image_grid
 
 
@@ -34,6 +41,9 @@ class CaseMetrics:
     row says their share of the scan. A case with no other voxels is not scored, but named under
     ``nothing_known``.
 
+    Distances are in mm, or in pixels if the images have no pixel size; then the columns say so. A
+    case of another unit than the first one, or of other dimensions, fails by name.
+
     A label is resampled onto the prediction's grid by its affine, or refused. Cases that failed
     (:class:`~monai_semiseg.evaluation.cases.CaseDataset`) are named under ``failed``. Writes
     ``metrics.csv``, ``metrics.json`` and ``worst_cases.png`` when the evaluator has seen all cases.
@@ -45,7 +55,10 @@ class CaseMetrics:
         about: facts to keep in ``metrics.json`` (datalist, weights, ...).
         label_values: number in the label files of every class of ``pred``; None if classes are the
             numbers.
-        datalist: split with the labels that the training scans hold, and the names of others.
+        datalist: split with the labels that the training scans hold, the names of others, and the
+            groups (patients) of cases, which intervals are over.
+        dataset_dir: the folder that the datalist's paths are relative to; cases of the same name
+            are told apart by it, and groups found.
 
     A label that the network has no class for, or that no training scan holds, is scored wherever a
     reference holds it, and reported as never trained.
@@ -62,6 +75,7 @@ class CaseMetrics:
         about: dict[str, Any] | None = None,
         label_values: Sequence[int] | None = None,
         datalist: str | None = None,
+        dataset_dir: str | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.show = show
@@ -69,7 +83,9 @@ class CaseMetrics:
         names = class_names(label_names)
         self.values = matched_values(label_values, names)
         content = {} if datalist is None else load_datalist(datalist)
-        self.names = {value: name for value, name in sorted(names.items()) if value > 0}
+        self.ids = CaseIds(content, dataset_dir)
+        self.background = background_of(names)
+        self.names = foreground_of(names)
         self.classes = set(self.names)
         self.other_names = declared_labels(content)
         trained = known_label_scans(content).get("training")
@@ -117,32 +133,53 @@ class CaseMetrics:
 
     def _score_item(self, item: dict[str, Any], source: dict[str, Any]) -> None:
         path = str(item["label"].meta["filename_or_obj"])
+        native = source["native"]
+        meta = getattr(native, "meta", {})
+        scale = _scale_of(item["pred"].shape[1:], meta)
+        if fault := self._other_scale(scale, path):
+            self.failed.append(FailedCase(self.ids.name_of(path), fault.code, fault.reason))
+            return
         label = on_image_grid(item["label"], item["pred"])
         truth = _whole_numbers(label)
-        case = case_stem(Path(path).name)
-        ignored = truth < 0
+        case, group = self.ids.name_of(path), self.ids.group_of(path)
+        ignored = truth < self.background
         if ignored.all():
             self.nothing_known.append(case)
             return
-        truth[ignored] = 0
+        truth[ignored] = self.background
         pred = in_file_numbers(_whole_numbers(item["pred"]), self.values)
-        pred[ignored] = 0
+        pred[ignored] = self.background
         spacing = [float(s) for s in label.pixdim]
-        scores = score_case(pred, truth, spacing, self._scored(truth))
+        scored = self._scored(truth)
+        scores = score_case(pred, truth, spacing, scored, self.background, scale.unit)
         share = float(ignored.mean())
         self.rows += [
-            ScoreRow(case, index, self.names[index], score, share)
+            ScoreRow(case, index, self.names[index], score, share, scale=scale, group=group)
             for index, score in scores.items()
         ]
         mean = float(np.mean([score.dice for score in scores.values()]))
-        image = np.asarray(source["native"].cpu())[0]
+        image = _channels_last(np.asarray(native.cpu()))
         affine = np.asarray(label.affine.cpu(), dtype=np.float64)
-        preview = Preview(f"{case}: Dice {mean:.3f}", image, pred, affine, truth)
+        title = f"{case}: Dice {mean:.3f}"
+        preview = Preview.of_image(title, image, pred, affine, meta, label=truth)
         self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
+
+    def _other_scale(self, scale: Scale, path: str) -> GeometryError | None:
+        """Return an error if a case cannot share a mean with the cases before it."""
+        known = self.rows[0].scale if self.rows else scale
+        if scale == known:
+            return None
+        return GeometryError(
+            f"a {scale.spatial_dims}-D image with distances in {scale.unit}",
+            expected=f"{known.spatial_dims}-D images with distances in {known.unit}, as the cases "
+            "before: a mean cannot mix them",
+            remedy="evaluate it in a data set of its own",
+            path=path,
+        )
 
     def _scored(self, label: NDArray[np.int64]) -> list[int]:
         """Return the labels to score: those of the network, and others in this reference."""
-        others = set(np.unique(label).tolist()) - {0, *self.classes}
+        others = set(np.unique(label).tolist()) - {self.background, *self.classes}
         for value in others:
             self.names[value] = self.other_names.get(value, f"label_{value}")
         self.untrained |= others
@@ -176,3 +213,13 @@ class CaseMetrics:
 def _whole_numbers(label_map: Any) -> NDArray[np.int64]:
     """Return a label map ``(1, i, j, k)`` as an array ``(i, j, k)``."""
     return np.asarray(label_map.as_tensor().cpu()[0].round(), dtype=np.int64)
+
+
+def _scale_of(shape: Sequence[int], meta: Mapping[str, Any]) -> Scale:
+    """Return what an image's scores are measured in, by its shape and its reader's metadata."""
+    return Scale(spatial_dims_of(shape), "px" if meta.get("unit") == "px" else "mm")
+
+
+def _channels_last(image: NDArray[Any]) -> NDArray[Any]:
+    """Return an image ``(channels, i, j, k)`` as a preview takes it."""
+    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)

@@ -1,9 +1,9 @@
-"""Per-case segmentation metrics in mm, with a stated rule for empty masks."""
+"""Per-case segmentation metrics in mm or pixels, with a stated rule for empty masks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,29 +16,64 @@ from monai.metrics import (
 )
 from numpy.typing import NDArray
 
-METRICS = ("dice", "surface_dice_1mm", "hd95_mm", "asd_mm")
+from monai_semiseg.export.sizes import size_kind
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import spatial_dims_of
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the numbers of a score are measured in.
+
+    Attributes:
+        spatial_dims: 3 for scans, whose labels have volumes; 2 for images, whose labels have areas.
+        unit: of distances.
+    """
+
+    spatial_dims: int = 3
+    unit: Unit = "mm"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of the metrics, in the order of a score's fields."""
+        return ("dice", f"surface_dice_1{self.unit}", f"hd95_{self.unit}", f"asd_{self.unit}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of all fields of a score."""
+        size = size_kind(self.spatial_dims, self.unit).column
+        return (*self.metrics, f"label_{size}", f"pred_{size}")
+
+
+METRICS = Scale().metrics
+PIXEL_METRICS = Scale(unit="px").metrics
+
+
+def metrics_among(columns: Collection[str]) -> tuple[str, ...]:
+    """Return the metrics of a table by the names of its columns: those in pixels, or in mm."""
+    return PIXEL_METRICS if set(PIXEL_METRICS) <= set(columns) else METRICS
 
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One class of one case.
+    """One class of one case, in the units of a :class:`Scale`.
 
     Attributes:
         dice: 2|P & L| / (|P| + |L|), 0 to 1.
-        surface_dice_1mm: share of both surfaces within the tolerance of the other (Nikolov et al.,
+        surface_dice: share of both surfaces within the tolerance of the other (Nikolov et al.,
             JMIR 2021).
-        hd95_mm: 95th percentile of the symmetric surface distance, mm.
-        asd_mm: mean symmetric surface distance, mm.
-        label_ml: volume of the label.
-        pred_ml: volume of the prediction.
+        hd95: 95th percentile of the symmetric surface distance.
+        asd: mean symmetric surface distance.
+        label_size: volume or area of the label.
+        pred_size: volume or area of the prediction.
     """
 
     dice: float
-    surface_dice_1mm: float
-    hd95_mm: float
-    asd_mm: float
-    label_ml: float
-    pred_ml: float
+    surface_dice: float
+    hd95: float
+    asd: float
+    label_size: float
+    pred_size: float
 
 
 def score_class(
@@ -47,6 +82,7 @@ def score_class(
     spacing: Sequence[float],
     *,
     tolerance: float = 1.0,
+    unit: Unit = "mm",
 ) -> CaseScore:
     """Compare two masks of one class.
 
@@ -55,22 +91,28 @@ def score_class(
     that a missed structure counts as the worst distance and is not left out of the mean.
 
     Args:
-        pred: mask, shape ``(i, j, k)``.
+        pred: mask, shape ``(i, j, k)``; one slice is compared in its plane, where an edge is a
+            line: in 3-D every pixel of a slice would lie on the surface.
         label: mask of the same shape.
-        spacing: voxel size in mm.
-        tolerance: of the surface Dice, mm.
+        spacing: voxel size in ``unit``.
+        tolerance: of the surface Dice, in ``unit``.
+        unit: ``mm`` or ``px``; volumes are in mL, or voxels, and areas in the unit squared.
     """
-    ml = float(np.prod(spacing)) / 1000
-    volumes = (float(label.sum()) * ml, float(pred.sum()) * ml)
+    if pred.ndim == 3 and spatial_dims_of(pred.shape) == 2:
+        across = int(np.argmin(pred.shape))
+        pred, label = pred.squeeze(across), label.squeeze(across)
+        spacing = [side for axis, side in enumerate(spacing) if axis != across]
+    each = float(np.prod(spacing)) / (1000 if pred.ndim == 3 and unit == "mm" else 1)
+    sizes = (float(label.sum()) * each, float(pred.sum()) * each)
     if not pred.any() and not label.any():
-        return CaseScore(1.0, 1.0, 0.0, 0.0, *volumes)
+        return CaseScore(1.0, 1.0, 0.0, 0.0, *sizes)
     if not pred.any() or not label.any():
         diagonal = math.dist(
             [0.0] * len(spacing), [n * s for n, s in zip(pred.shape, spacing, strict=True)]
         )
-        return CaseScore(0.0, 0.0, diagonal, diagonal, *volumes)
+        return CaseScore(0.0, 0.0, diagonal, diagonal, *sizes)
     dice = 2 * float((pred & label).sum()) / float(pred.sum() + label.sum())
-    return CaseScore(dice, *_surface_scores(pred, label, spacing, tolerance), *volumes)
+    return CaseScore(dice, *_surface_scores(pred, label, spacing, tolerance), *sizes)
 
 
 def _surface_scores(
@@ -93,10 +135,14 @@ def score_case(
     label: NDArray[np.integer],
     spacing: Sequence[float],
     classes: Sequence[int],
+    background: int = 0,
+    unit: Unit = "mm",
 ) -> dict[int, CaseScore]:
     """Compare two label maps class by class; background is not a class to score."""
     return {
-        index: score_class(pred == index, label == index, spacing) for index in classes if index > 0
+        index: score_class(pred == index, label == index, spacing, unit=unit)
+        for index in classes
+        if index != background
     }
 
 

@@ -11,6 +11,8 @@ from monai_semiseg.export.report import CaseResult, count_statuses
 from monai_semiseg.plain_text import as_html
 from monai_semiseg.storage.files import write_atomically
 
+_PAGE = 500  # pictures of a page
+_MOST_ROWS = 500  # of the table
 _STYLE = """
 body { font: 14px sans-serif; margin: 2em; background: #fff; color: #222 }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 1em }
@@ -27,55 +29,101 @@ def write_contact_sheet(
 ) -> Path:
     """Write ``index.html``: scans without a mask, then a picture per scan, flagged ones first.
 
-    Pictures are linked by relative paths, so the folder can be moved as a whole.
+    Pictures are linked by relative paths, so the folder can be moved as a whole. A browser cannot
+    show thousands of them: each 500 have a page of their own, ``index_2.html`` and so on.
+
+    Returns:
+        The first page.
     """
     done = [result for result in results if result.status == "done"]
     done.sort(key=lambda result: (not result.flags, not result.reason, result.output))
     counts = ", ".join(f"{count} {status}" for status, count in count_statuses(results).items())
-    figures = "".join(_figure(result, folder, names) for result in done)
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Masks</title>'
-        f"<style>{_STYLE}</style><h1>Masks</h1><p>{counts}. Research use only.</p>"
-        f"<p>The patient's right is on the left of the pictures.</p>{_without_mask(results)}"
-        f'<div class="grid">{figures}</div></html>\n'
-    )
-    return write_atomically(folder / "index.html", page)
+    pages = [done[first : first + _PAGE] for first in range(0, max(1, len(done)), _PAGE)]
+    for number, shown in enumerate(pages, 1):
+        links = _page_links(number, len(pages))
+        head = f"<p>{counts}. Research use only.</p>{_directions(shown)}"
+        head += _without_mask(results) if number == 1 else ""
+        figures = "".join(_figure(result, folder, names) for result in shown)
+        write_atomically(
+            folder / _page_name(number),
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Masks</title>'
+            f"<style>{_STYLE}</style><h1>Masks</h1>{head}{links}"
+            f'<div class="grid">{figures}</div>{links}</html>\n',
+        )
+    _remove_pages_after(len(pages), folder)
+    return folder / _page_name(1)
+
+
+def _page_name(number: int) -> str:
+    return "index.html" if number == 1 else f"index_{number}.html"
+
+
+def _remove_pages_after(number: int, folder: Path) -> None:
+    """Remove the further pages of an earlier and longer report."""
+    while (page := folder / _page_name(number + 1)).exists():
+        page.unlink()
+        number += 1
+
+
+def _page_links(here: int, pages: int) -> str:
+    """Return links to all pages; nothing if there is one."""
+    if pages == 1:
+        return ""
+    links = [
+        f"<b>{number}</b>" if number == here else f'<a href="{_page_name(number)}">{number}</a>'
+        for number in range(1, pages + 1)
+    ]
+    return f"<p>Page {' '.join(links)}</p>"
+
+
+def _directions(shown: Sequence[CaseResult]) -> str:
+    """Say what is left on the pictures of scans; photographs are as they were taken."""
+    if shown and all(result.area_px for result in shown):
+        return ""
+    return "<p>The patient's right is on the left of the pictures.</p>"
 
 
 def _without_mask(results: Sequence[CaseResult]) -> str:
     """Return a table of the scans that failed, or were left out because of their flags."""
-    rows = ""
-    for result in results:
-        if result.status == "failed" or (result.flags and result.status == "skipped"):
-            cells = f"<td>{as_html(result.input)}</td><td>{as_html(result.reason)}</td>"
-            rows += f"<tr>{cells}</tr>"
-    if not rows:
+    without = [
+        result
+        for result in results
+        if result.status == "failed" or (result.flags and result.status == "skipped")
+    ]
+    if not without:
         return ""
+    rows = "".join(
+        f"<tr><td>{as_html(result.input)}</td><td>{as_html(result.reason)}</td></tr>"
+        for result in without[:_MOST_ROWS]
+    )
+    if (more := len(without) - _MOST_ROWS) > 0:
+        rows += f"<tr><td>and {more} more</td><td>see report.csv</td></tr>"
     head = '<h2 class="failed">Without a mask</h2>'
     return f"{head}<table><tr><th>scan</th><th>why</th></tr>{rows}</table>"
 
 
-def preview_of(output: str) -> str:
-    """Return the path of the picture of a mask."""
-    stem = output.removesuffix(".nii.gz").removesuffix(".dcm").removesuffix("_seg")
-    return f"{stem}_preview.png"
+def previews_of(output: str) -> tuple[str, str]:
+    """Return the paths that the picture of a mask may have: in greys, and in colour."""
+    stem = output
+    for suffix in (".seg.nrrd", "_seg.nii.gz", "_seg.png", "_seg.dcm"):
+        stem = stem.removesuffix(suffix)
+    return f"{stem}_preview.png", f"{stem}_preview.jpg"
 
 
 def _figure(result: CaseResult, folder: Path, names: Mapping[int, str]) -> str:
-    volumes = ", ".join(
-        f"{name} {result.volumes_ml[name]:.2f} mL"
-        for name in names.values()
-        if name in result.volumes_ml
+    sizes = result.sizes
+    listed = ", ".join(
+        f"{name} {sizes.kind.text(sizes[name])}" for name in names.values() if name in sizes
     )
-    picture = preview_of(result.output)
     image = ""
-    if (folder / picture).is_file():
-        image = f'<img loading="lazy" src="{_link(picture)}" alt="">'
+    for picture in previews_of(result.output):
+        if (folder / picture).is_file():
+            image = f'<img loading="lazy" src="{_link(picture)}" alt="">'
     marked = ' class="flagged"' if result.flags else ""
     flags = f"<br><b>flagged: {as_html(', '.join(result.flags))}</b>" if result.flags else ""
     remark = f"<br><b>{as_html(result.reason)}</b>" if result.reason else ""
     name = f'<a href="{_link(result.output)}">{as_html(result.output)}</a>'
-    caption = f"{name}<br>{as_html(volumes)}{flags}{remark}"
+    caption = f"{name}<br>{as_html(listed)}{flags}{remark}"
     return f"<figure{marked}>{image}<figcaption>{caption}</figcaption></figure>"
 
 

@@ -16,10 +16,17 @@ from monai_semiseg.datasets.label_values import class_lookup, mask_dtype, shorte
 from monai_semiseg.errors import ConfigError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import StructureCode, structure_code
 from monai_semiseg.export.dicom_planes import planes_on
+from monai_semiseg.export.palette import class_colours
 from monai_semiseg.images.dicom_header import values_unquoted
 from monai_semiseg.storage.files import write_atomically
 
 Code = Mapping[str, str]
+_POSITION = (
+    "FrameOfReferenceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+)
 _PATIENT = (
     "PatientID",
     "PatientName",
@@ -46,7 +53,8 @@ def write_segmentation(
     """Write a label map atomically as DICOM SEG (binary, one segment per label), by highdicom.
 
     The object holds the patient and study of its source, as the standard requires: treat it as
-    patient data.
+    patient data. One frame without a position in the patient, such as a radiograph, an ultrasound
+    image or a photograph, gets a segmentation that has none either.
 
     Args:
         mask: label numbers ``(column, row, slice)``, as scans are read; all of them have names.
@@ -65,10 +73,11 @@ def write_segmentation(
         UnsupportedError: If the source lacks attributes that a SEG must have.
         ConfigError: If a code is not complete.
     """
-    sources = [_source(file) for file in files]
+    sources = [_source(file, mask.shape[2] > 1) for file in files]
     values = sorted({0, *names})
+    colours = class_colours(values[1:])
     segments = [
-        _segment(number, value, names[value], (codes or {}).get(value), model)
+        _segment(number, value, names[value], (codes or {}).get(value), model, colours[value])
         for number, value in enumerate(values)
         if value > 0
     ]
@@ -80,7 +89,7 @@ def write_segmentation(
         raise UnsupportedError(
             f"no DICOM SEG can refer to this series ({_reason(error, sources[0])})",
             expected="a series with patient, study, frame of reference and image positions",
-            remedy="use the NIfTI mask",
+            remedy="use the other mask",
             path=files[0].parent,
         ) from error
     stream = io.BytesIO()
@@ -115,9 +124,12 @@ def _segmentation(
     """Return the object, with a frame for each slice of the source and each label in it."""
     import highdicom
 
+    small = mask.astype(mask_dtype([0, len(segments)]))
+    flat = mask.shape[2] == 1 and not _positioned(sources)
+    planes = _frame_of(sources, small) if flat else planes_on(sources, small, affine)
     segmentation: pydicom.Dataset = highdicom.seg.Segmentation(
         source_images=sources,
-        pixel_array=planes_on(sources, mask.astype(mask_dtype([0, len(segments)])), affine),
+        pixel_array=planes,
         segmentation_type="BINARY",
         segment_descriptions=segments,
         series_instance_uid=highdicom.UID(),
@@ -133,7 +145,50 @@ def _segmentation(
         content_creator_name="monai_semiseg^",  # a name of one part
         omit_empty_frames=bool(mask.any()),
     )
+    (shared,) = segmentation.SharedFunctionalGroupsSequence
+    if "PixelMeasuresSequence" in shared and not shared.PixelMeasuresSequence[0]:
+        del shared.PixelMeasuresSequence  # nobody knows the size of a pixel
     return segmentation
+
+
+def _positioned(sources: Sequence[pydicom.Dataset]) -> bool:
+    """Return True if a frame's position in the patient is known, as it is for slices of a scan."""
+    first = sources[0]
+    return "PerFrameFunctionalGroupsSequence" in first or all(map(first.get, _POSITION))
+
+
+def _frame_of(sources: Sequence[pydicom.Dataset], mask: NDArray[Any]) -> NDArray[Any]:
+    """Return the mask as the one frame ``(1, row, column)`` of a source without a position.
+
+    Raises:
+        UnsupportedError: If the source has more frames.
+    """
+    (source,) = sources
+    frames = int(source.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise UnsupportedError(
+            f"no DICOM SEG can refer to one of {frames} frames without positions",
+            expected="an image of one frame",
+            remedy="use the other mask",
+            path=getattr(source, "filename", None),
+        )
+    # highdicom asks for both where there may be several frames.
+    source.NumberOfFrames = 1
+    if "SharedFunctionalGroupsSequence" not in source:
+        shared = pydicom.Dataset()
+        shared.PixelMeasuresSequence = [_pixel_measures(source)]
+        source.SharedFunctionalGroupsSequence = [shared]
+    if "FrameOfReferenceUID" in source:
+        del source.FrameOfReferenceUID  # a position in it would have to follow
+    return np.ascontiguousarray(mask.transpose(2, 1, 0))
+
+
+def _pixel_measures(source: pydicom.Dataset) -> pydicom.Dataset:
+    """Return the size of a pixel in DICOM's form; empty if it is not known."""
+    measures = pydicom.Dataset()
+    if spacing := source.get("PixelSpacing") or source.get("ImagerPixelSpacing"):
+        measures.PixelSpacing = list(spacing)
+    return measures
 
 
 def _description(flags: Sequence[str]) -> str:
@@ -154,21 +209,25 @@ def _reason(error: Exception, source: pydicom.Dataset) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _source(file: Path) -> pydicom.Dataset:
+def _source(file: Path, is_slice: bool) -> pydicom.Dataset:
     """Read a header; attributes that may be empty but must exist are added if they are missing.
 
     De-identified files often lack them.
 
     Raises:
-        UnsupportedError: If the file has no UID of its study, series or frame of reference.
+        UnsupportedError: If the file has no UID of its study or series, or is a slice of several
+            and has none of its frame of reference.
     """
     dataset = pydicom.dcmread(file, stop_before_pixels=True)
-    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+    needed = ["StudyInstanceUID", "SeriesInstanceUID"]
+    if is_slice:
+        needed.append("FrameOfReferenceUID")
+    for name in needed:
         if not dataset.get(name):
             raise UnsupportedError(
                 f"no DICOM SEG can refer to a series without {name}",
                 expected=f"a {name}",
-                remedy="use the NIfTI mask",
+                remedy="use the other mask",
                 path=file,
             )
     for name in _PATIENT:
@@ -177,7 +236,9 @@ def _source(file: Path) -> pydicom.Dataset:
     return dataset
 
 
-def _segment(number: int, value: int, name: str, code: Code | None, model: str) -> Any:
+def _segment(
+    number: int, value: int, name: str, code: Code | None, model: str, colour: Sequence[int]
+) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
 
@@ -203,6 +264,7 @@ def _segment(number: int, value: int, name: str, code: Code | None, model: str) 
             version=f"{__version__} {model[:16]}".strip(),
             family=codes.DCM.ArtificialIntelligence,
         ),
+        display_color=highdicom.color.CIELabColor.from_rgb(*colour),
     )
     segment.SegmentDescription = f"label number {value}"
     if known.side is not None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_values import mask_dtype
+from monai_semiseg.images.grid import Unit
 from monai_semiseg.storage.files import write_atomically
 
 # Of the 255 that file systems allow; suffixes and the temporary file's prefix need the rest.
 _NAME_BYTES = 200
+
+
+@dataclass(frozen=True)
+class NiftiSpace:
+    """What a header says of the space of its voxels, beside the affine.
+
+    Attributes:
+        codes: qform and sform codes of the scan; a code of 0 stays 0.
+        unit: ``px`` if nobody knows the size of a pixel; the header then names no unit.
+        axes: number of axes of the scan's own file; a slice is written with 2 or 3.
+    """
+
+    codes: tuple[int, int] = (1, 1)
+    unit: Unit = "mm"
+    axes: int = 3
+
+
+SCANNER = NiftiSpace()
 
 
 def file_stem(name: str) -> str:
@@ -33,7 +53,7 @@ def write_mask(
     affine: NDArray[np.float64],
     path: Path,
     names: Mapping[int, str],
-    codes: tuple[int, int] = (1, 1),
+    space: NiftiSpace = SCANNER,
 ) -> Path:
     """Write a label map atomically as .nii.gz.
 
@@ -42,20 +62,19 @@ def write_mask(
         affine: 4x4, voxel to mm in RAS, of the scan.
         path: the file to write.
         names: number -> name, kept as JSON in a header extension of the comment kind.
-        codes: qform and sform codes of the scan; a code of 0 stays 0.
+        space: what the header says of the scan's space.
 
     Raises:
         ConfigError: If a number is not from 0 to 65535.
     """
     dtype = mask_dtype([*names, int(mask.min(initial=0)), int(mask.max(initial=0))])
     text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
-    return _write(
-        nib.Nifti1Image(mask.astype(dtype), affine), path, codes, "label", "label map", text
-    )
+    image = nib.Nifti1Image(_with_axes(mask.astype(dtype), space.axes), affine)
+    return _write(image, path, space, "label", "label map", text)
 
 
 def write_map(
-    values: NDArray[Any], affine: NDArray[np.float64], path: Path, codes: tuple[int, int] = (1, 1)
+    values: NDArray[Any], affine: NDArray[np.float64], path: Path, space: NiftiSpace = SCANNER
 ) -> Path:
     """Write a map of numbers atomically as .nii.gz.
 
@@ -65,27 +84,33 @@ def write_map(
         values: ``(i, j, k)``.
         affine: as in :func:`write_mask`.
         path: likewise.
-        codes: likewise.
+        space: likewise.
     """
-    image = nib.Nifti1Image(values.astype(np.float32), affine)
+    image = nib.Nifti1Image(_with_axes(values.astype(np.float32), space.axes), affine)
     image.set_data_dtype(np.uint8)
-    return _write(image, path, codes, "estimate", "map")
+    return _write(image, path, space, "estimate", "map")
+
+
+def _with_axes(array: NDArray[Any], axes: int) -> NDArray[Any]:
+    """Return a slice ``(i, j, 1)`` with two axes if its file has two."""
+    return array[:, :, 0] if axes == 2 and array.shape[2] == 1 else array
 
 
 def _write(
     image: nib.Nifti1Image,
     path: Path,
-    codes: tuple[int, int],
+    space: NiftiSpace,
     intent: str,
     kind: str,
     comment: str = "",
 ) -> Path:
     affine = image.affine
-    qform, sform = codes
-    image.header.set_zooms([float(n) for n in np.linalg.norm(affine[:3, :3], axis=0)])
+    qform, sform = space.codes
+    zooms = [float(n) for n in np.linalg.norm(affine[:3, :3], axis=0)]
+    image.header.set_zooms(zooms[: len(image.shape)])
     image.header.set_qform(affine if qform else None, code=qform, strip_shears=True)
     image.header.set_sform(affine if sform else None, code=sform)
-    image.header.set_xyzt_units("mm")
+    image.header.set_xyzt_units("unknown" if space.unit == "px" else "mm")
     image.header.set_intent(intent)
     image.header["descrip"] = f"monai_semiseg {kind}, research use".encode()
     if comment:

@@ -32,6 +32,12 @@ _COLOURS = (
 )
 
 
+def class_colours(indices: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    """Return red, green and blue, 0 to 255, of every class; after 16 classes they repeat."""
+    codes = {index: _COLOURS[n % len(_COLOURS)] for n, index in enumerate(indices)}
+    return {index: ImageColor.getrgb(code)[:3] for index, code in codes.items()}
+
+
 class ClassPalette:
     """Numbers of colours: 0 to 127 are black to white, the others are of classes.
 
@@ -65,3 +71,23 @@ class ClassPalette:
         greys = np.linspace(0, 255, GREYS)[:, None].repeat(3, 1)
         parts = (greys, pure.reshape(-1, 3), mixed.reshape(-1, 3))
         return [int(value) for value in np.concatenate(parts).ravel()]
+
+
+class ClassInk:
+    """Colours of classes on a picture that is in colour itself.
+
+    Args:
+        palette: of the same sheet, so that a class has one colour.
+    """
+
+    def __init__(self, palette: ClassPalette) -> None:
+        self.slots = palette.slots
+
+    def pure(self, index: int) -> NDArray[np.uint8]:
+        """Return red, green and blue of a class."""
+        return np.array(ImageColor.getrgb(_COLOURS[self.slots[index]]), dtype=np.uint8)
+
+    def over(self, index: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return pixels ``(n, 3)`` with the class's colour laid lightly over them."""
+        table = _OPACITY * self.pure(index) + (1 - _OPACITY) * np.arange(256)[:, None]
+        return np.asarray(table.astype(np.uint8)[pixels, [0, 1, 2]])

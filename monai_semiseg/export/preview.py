@@ -1,4 +1,4 @@
-"""Previews: three planes through the largest segment, in radiological convention."""
+"""Previews: three planes through the largest segment of a scan, and 2-D images whole."""
 
 from __future__ import annotations
 
@@ -20,17 +20,29 @@ from monai_semiseg.export.legend import (
     shortened,
     text,
 )
-from monai_semiseg.export.palette import GREYS, ClassPalette
-from monai_semiseg.export.radiological import VIEWS, View, caption, nearest_ras, plane, spacing_of
-from monai_semiseg.export.window import grey_window
+from monai_semiseg.export.palette import ClassInk, ClassPalette
+from monai_semiseg.export.radiological import (
+    View,
+    caption,
+    is_picture,
+    nearest_ras,
+    plane,
+    spacing_of,
+    views_of,
+)
+from monai_semiseg.export.shown_channels import (
+    ShownChannels,
+    resized,
+    select_channels,
+    shows_colour,
+)
 from monai_semiseg.storage.files import atomic_path
 
 # Pixels.
 _CELL = 300  # a plane with its letters
 _MARGIN = 28  # room for the letters
 _TITLE = 92  # room for the title and captions
-_WIDTH = 3 * _CELL
-_ROW = _TITLE + _CELL
+_SIDES = (300, 600)  # shortest and longest of the longer side of a 2-D image
 Pixels = NDArray[np.uint8]
 
 
@@ -39,11 +51,15 @@ class Preview:
     """One scan to picture.
 
     Attributes:
-        title: above the three planes, at most two lines.
-        image: voxels, shape ``(i, j, k)``.
+        title: above the planes, at most two lines.
+        image: voxels, shape ``(i, j, k)``, or ``(i, j, k, channels)``.
         mask: predicted label map of the same shape.
         affine: 4x4, voxel to mm in RAS.
         label: reference label map, drawn dashed, if there is one.
+        channels: names of the image's channels, if it has several.
+        shown: channels to show, see
+            :func:`~monai_semiseg.export.shown_channels.select_channels`.
+        is_picture: show the image as a viewer does: a photograph has no patient's right or left.
     """
 
     title: str
@@ -51,15 +67,41 @@ class Preview:
     mask: NDArray[Any]
     affine: NDArray[np.float64]
     label: NDArray[Any] | None = None
+    channels: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    is_picture: bool = False
+
+    @property
+    def in_colour(self) -> bool:
+        """Return True if the image is shown in colours."""
+        return self.image.ndim == 4 and shows_colour(self.channels, self.shown)
+
+    @classmethod
+    def of_image(
+        cls,
+        title: str,
+        image: NDArray[Any],
+        mask: NDArray[Any],
+        affine: NDArray[np.float64],
+        meta: Mapping[str, Any],
+        **more: Any,
+    ) -> Preview:
+        """Return the preview of an image with the metadata of its reader."""
+        channels = tuple(meta.get("channels") or ())
+        return cls(
+            title, image, mask, affine, channels=channels, is_picture=is_picture(meta), **more
+        )
 
 
 def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, str]) -> Path:
-    """Draw one row of three planes for every preview, and a legend of the classes in them.
+    """Draw one row for every preview, and a legend of the classes in them.
 
-    In radiological convention, whatever the order of the voxels: the patient's right on the left,
-    anterior or superior up; letters mark the edges. A segment is filled lightly within its
+    A row has three planes of a scan, or one of a 2-D image. In radiological convention, whatever
+    the order of the voxels: the patient's right on the left, anterior or superior up; letters mark
+    the edges. Pictures are shown as they were taken. A segment is filled lightly within its
     outline, the reference is dashed, a colour per class.
 
+    A path that ends with ``.jpg`` gives a JPEG: for colours, a PNG takes ten times as long.
     Pillow draws it: for a folder of small scans, a plotting library would take longer than the
     network.
     """
@@ -68,112 +110,137 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
     seen = set[int]().union(*(row.seen for row in rows))
     reference = any(preview.label is not None for preview in previews)
     shown = [index for index in names if index in seen]
-    legend = legend_lines(entries(names, shown, palette, reference), _WIDTH)
-    below = _ROW * len(rows)
-    sheet = Image.new("L", (_WIDTH, below + legend_height(legend)))  # of numbers of the palette
-    for number, row in enumerate(rows):
-        sheet.paste(row.picture, (0, number * _ROW))
+    width = max(row.picture.width for row in rows)
+    legend = legend_lines(entries(names, shown, palette, reference), width)
+    below = sum(row.picture.height for row in rows)
+    sheet = Image.new("L", (width, below + legend_height(legend)))  # of numbers of the palette
+    tops = np.cumsum([0, *(row.picture.height for row in rows)]).tolist()
+    for top, row in zip(tops, rows, strict=False):
+        sheet.paste(row.picture, (0, top))
     draw_legend(sheet, below, legend)
     sheet.putpalette(palette.table())
+    if any(row.colour for row in rows):
+        sheet = sheet.convert("RGB")
+    for top, row in zip(tops, rows, strict=False):
+        for (left, down), picture in row.colour:
+            sheet.paste(picture, (left, top + down))
     with atomic_path(path) as part:
-        sheet.save(part, format="png", compress_level=1)
+        if path.suffix == ".jpg":
+            sheet.convert("RGB").save(part, format="jpeg", quality=90, subsampling=0)
+        else:
+            sheet.save(part, format="png", compress_level=1)
     return path
 
 
 class _Row:
-    """Title and three planes of one scan.
+    """Title and planes of one image.
 
     Attributes:
         picture: numbers of the palette's colours.
+        colour: planes that are in colour, and their places on the picture.
         seen: classes that are on it.
     """
 
     def __init__(self, preview: Preview, palette: ClassPalette) -> None:
-        self.picture = Image.new("L", (_WIDTH, _ROW))
         self.palette = palette
         self.seen: set[int] = set()
-        volumes = [preview.image, preview.mask, preview.label]
-        (image, mask, self.label), self.affine = nearest_ras(volumes, preview.affine)
-        if image is None or mask is None:
-            raise ValueError("a preview needs an image and a mask")
-        self.image = image
+        self.colour: list[tuple[tuple[int, int], Image.Image]] = []
+        image = select_channels(preview.image, preview.mask, preview.channels, preview.shown)
+        volumes = [preview.mask, preview.label, *image.volumes]
+        (mask, self.label, *channels), self.affine = nearest_ras(volumes, preview.affine)
+        if mask is None:
+            raise ValueError("a preview needs a mask")
         self.mask = mask
+        self.image = ShownChannels(
+            tuple(channel for channel in channels if channel is not None), image.windows
+        )
         self.centre = _centre(mask if self.label is None or mask.any() else self.label)
-        self.window = grey_window(image, mask)
+        self.views = views_of(mask.shape, preview.is_picture)
+        self.is_flat = len(self.views) == 1
+        self.picture = Image.new("L", self._size())
+        width = self.picture.width
         for number, line in enumerate(preview.title.splitlines()[:2]):
-            line = shortened(line, 22, _WIDTH - 20)
-            text(self.picture, (_WIDTH // 2, 8 + 28 * number), line, 22, anchor="ma")
-        for number, view in enumerate(VIEWS):
+            line = shortened(line, 22, width - 20)
+            text(self.picture, (width // 2, 8 + 28 * number), line, 22, anchor="ma")
+        for number, view in enumerate(self.views):
             self._draw(view, number * _CELL)
 
+    def _size(self) -> tuple[int, int]:
+        """Return width and height of the row."""
+        if not self.is_flat:
+            return len(self.views) * _CELL, _TITLE + _CELL
+        return _SIDES[1] + 2 * _MARGIN, _TITLE + self._plane_size(self.views[0])[1] + 2 * _MARGIN
+
+    def _plane_size(self, view: View) -> tuple[int, int]:
+        """Return width and height in pixels of a plane, in proportion to mm."""
+        shape = plane(self.mask, view, self.centre[view.axis]).shape
+        high, wide = (n * mm for n, mm in zip(shape, spacing_of(view, self.affine), strict=True))
+        side = _longer_side(max(shape)) if self.is_flat else _CELL - 2 * _MARGIN
+        scale = side / max(high, wide)
+        return max(1, round(wide * scale)), max(1, round(high * scale))
+
     def _draw(self, view: View, left: int) -> None:
-        grey = plane(self.image, view, self.centre[view.axis])
-        size = _fit(grey.shape, spacing_of(view, self.affine))
-        scan = _shaded(grey, self.window, size)
+        position = self.centre[view.axis]
+        size = self._plane_size(view)
+        scan = self.image.draw([plane(one, view, position) for one in self.image.volumes], size)
         picture = scan.copy()
         for volume, dashed in ((self.mask, False), (self.label, True)):
             if volume is not None:
-                self._overlay(picture, scan, plane(volume, view, self.centre[view.axis]), dashed)
-        corner = (left + (_CELL - size[0]) // 2, _TITLE + (_CELL - size[1]) // 2)
-        self.picture.paste(Image.fromarray(picture), corner)
-        self._letter(view, left)
+                self._overlay(picture, scan, plane(volume, view, position), dashed)
+        cell = self.picture.width // len(self.views), self.picture.height - _TITLE
+        corner = (left + (cell[0] - size[0]) // 2, _TITLE + (cell[1] - size[1]) // 2)
+        if self.image.in_colour:
+            self.colour.append((corner, Image.fromarray(picture)))
+        else:
+            self.picture.paste(Image.fromarray(picture), corner)
+        self._letter(view, (left + cell[0] // 2, _TITLE + cell[1] // 2), size)
 
     def _overlay(self, picture: Pixels, scan: Pixels, labels: NDArray[Any], dashed: bool) -> None:
+        ink = ClassInk(self.palette) if self.image.in_colour else self.palette
         edges = []
         size = (scan.shape[1], scan.shape[0])
         for index in np.unique(labels).tolist():
             if index not in self.palette.slots:
                 continue
             self.seen.add(index)
-            inside = np.asarray(_resized((labels == index).astype(np.uint8) * 255, size)) > 127
+            inside = np.asarray(resized((labels == index).astype(np.uint8) * 255, size)) > 127
             if not dashed:
-                picture[inside] = self.palette.over(index, scan[inside])
-            edges.append((_outline(inside, dashed), self.palette.pure(index)))
+                picture[inside] = ink.over(index, scan[inside])
+            edges.append((_outline(inside, dashed), ink.pure(index)))
         for edge, colour in edges:  # after all fillings, which would dim those of neighbours
             picture[edge] = colour
 
-    def _letter(self, view: View, left: int) -> None:
+    def _letter(self, view: View, middle: tuple[int, int], size: tuple[int, int]) -> None:
         """Write the caption above the plane, and letters of the patient's directions around it."""
+        if not view.flipped:
+            return
         point = self.affine[:3, :3] @ self.centre + self.affine[:3, 3]
-        middle = left + _CELL // 2
-        centre = _TITLE + _CELL // 2
-        edge = _MARGIN // 2
-        text(
-            self.picture,
-            (middle, _TITLE - 26),
-            caption(view, point, self.affine),
-            18,
-            PALE,
-            "ma",
-        )
+        words = caption(view, point, self.affine)
+        text(self.picture, (middle[0], _TITLE - 26), words, 18, PALE, "ma")
+        across, down = self._to_letters(size)
         places = {
-            view.left: (left + edge, centre),
-            view.right: (left + _CELL - edge, centre),
-            view.top: (middle, _TITLE + edge),
-            view.bottom: (middle, _TITLE + _CELL - edge),
+            view.left: (middle[0] - across, middle[1]),
+            view.right: (middle[0] + across, middle[1]),
+            view.top: (middle[0], middle[1] - down),
+            view.bottom: (middle[0], middle[1] + down),
         }
         for letter, place in places.items():
             text(self.picture, place, letter, 26, anchor="mm")
 
-
-def _shaded(grey: NDArray[Any], window: tuple[float, float], size: tuple[int, int]) -> Pixels:
-    """Return the plane in greys of the palette."""
-    low, high = window
-    share = (grey.astype(np.float32) - low) / max(high - low, 1e-9)
-    small = (np.clip(share, 0, 1) * (GREYS - 1)).astype(np.uint8)
-    return np.asarray(_resized(small, size))
+    def _to_letters(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the distance of the letters from the middle of a plane of the given size."""
+        if self.is_flat:
+            return size[0] // 2 + _MARGIN // 2, size[1] // 2 + _MARGIN // 2
+        return _CELL // 2 - _MARGIN // 2, _CELL // 2 - _MARGIN // 2
 
 
-def _fit(shape: Sequence[int], spacing: tuple[float, float]) -> tuple[int, int]:
-    """Return width and height in pixels of a plane in its cell, in proportion to mm."""
-    height = shape[0] * spacing[0]
-    width = shape[1] * spacing[1]
-    scale = (_CELL - 2 * _MARGIN) / max(height, width)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+def _longer_side(pixels: int) -> int:
+    """Return the longer side of a 2-D image on the sheet: its own pixels if they fit.
 
-
-def _resized(plane: Pixels, size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)
+    Small ones are enlarged by a whole number, so that a picture is written in little time.
+    """
+    least, most = _SIDES
+    return min(most, pixels * -(-least // pixels))
 
 
 def _outline(inside: NDArray[np.bool_], dashed: bool) -> NDArray[np.bool_]:

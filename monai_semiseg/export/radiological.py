@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
+
+from monai_semiseg.images.volume import spatial_dims_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class View:
         bottom: at the bottom edge.
         ahead: direction in which mm grow along the axis that is cut.
         behind: the opposite direction.
+        flipped: the axes lead left and up on the picture; they lead right and down on photographs.
     """
 
     name: str
@@ -34,6 +37,7 @@ class View:
     bottom: str
     ahead: str
     behind: str
+    flipped: bool = True
 
 
 # The patient looks at the reader, or lies before the reader's feet: right is left on the picture.
@@ -42,6 +46,28 @@ VIEWS = (
     View("Coronal", 1, "R", "L", "S", "I", "A", "P"),
     View("Sagittal", 0, "A", "P", "S", "I", "R", "L"),
 )
+
+AS_TAKEN = View("", 2, "", "", "", "", "", "", flipped=False)  # a photograph
+
+
+def is_picture(meta: Mapping[str, Any]) -> bool:
+    """Return True for images with rows and columns of pixels, and no axes of a patient."""
+    return meta.get("format") == "picture" or meta.get("in_patient") is False
+
+
+def views_of(shape: Sequence[int], is_picture: bool = False) -> tuple[View, ...]:
+    """Return the three planes of a scan; of one slice the plane that it is.
+
+    Args:
+        shape: of a volume that :func:`nearest_ras` has turned.
+        is_picture: the image has no patient's axes: it is shown as it was taken.
+    """
+    if is_picture:
+        return (AS_TAKEN,)
+    if spatial_dims_of(shape) == 3:
+        return VIEWS
+    across = len(shape) - 1 - int(np.argmin(shape[::-1]))
+    return tuple(view for view in VIEWS if view.axis == across)
 
 
 def nearest_ras(
@@ -65,8 +91,12 @@ def nearest_ras(
 
 
 def plane(volume: NDArray[Any], view: View, position: int) -> NDArray[Any]:
-    """Cut a volume of RAS axes; rows from the picture's top, columns from its left."""
-    return np.asarray(np.take(volume, position, axis=view.axis).T[::-1, ::-1])
+    """Cut a volume of RAS axes; rows from the picture's top, columns from its left.
+
+    Of a photograph the axes lead right and down: see :data:`AS_TAKEN`.
+    """
+    step = -1 if view.flipped else 1
+    return np.asarray(np.take(volume, position, axis=view.axis).T[::step, ::step])
 
 
 def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:

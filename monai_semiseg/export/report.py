@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from monai_semiseg.export.sizes import KINDS, VOLUME_ML, LabelSizes, SizeKind
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
@@ -27,7 +28,10 @@ class CaseResult:
         reason: of a failure or omission, or warnings.
         code: the error's code.
         flags: short codes of reasons to check the mask, such as ``field_of_view``.
-        volumes_ml: label name -> mL.
+        volumes_ml: label name -> mL, of a scan.
+        area_mm2: label name -> mm2, of a 2-D image with a pixel size.
+        area_px: label name -> pixels, of a picture without one.
+        volume_px: label name -> voxels, of a stack of pictures without one.
         seconds: of reading, computing and writing, without waiting.
         memory_mb: largest memory in use after a step: of the GPU, or of the process.
         measures: label name -> other measurements, see
@@ -44,6 +48,17 @@ class CaseResult:
     memory_mb: float = 0.0
     measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     flags: Sequence[str] = ()
+    area_mm2: Mapping[str, float] = field(default_factory=dict)
+    area_px: Mapping[str, float] = field(default_factory=dict)
+    volume_px: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> LabelSizes:
+        """Return the sizes of the labels, in the unit that they have."""
+        for kind in KINDS:
+            if sizes := getattr(self, kind.field):
+                return LabelSizes(kind, sizes)
+        return LabelSizes()
 
 
 def write_report(
@@ -84,14 +99,15 @@ def count_statuses(results: Sequence[CaseResult]) -> dict[str, int]:
 
 
 def _entry(result: CaseResult) -> dict[str, Any]:
-    """Return the entry of an input in the JSON."""
+    """Return the entry of an input in the JSON; its areas in place of volumes if it has such."""
+    sizes = {name: round(size, 4) for name, size in result.sizes.items()}
     return {
         "input": result.input,
         "status": result.status,
         "output": result.output,
         "reason": result.reason,
         "code": result.code,
-        "volumes_ml": {name: round(ml, 4) for name, ml in result.volumes_ml.items()},
+        result.sizes.kind.field: sizes,
         "seconds": round(result.seconds, 3),
         "memory_mb": round(result.memory_mb),
         "measures": {name: dict(found) for name, found in result.measures.items()},
@@ -104,26 +120,39 @@ def _write_csv(results: Sequence[CaseResult], path: Path, names: Mapping[int, st
     labels = [name for index, name in names.items() if index > 0]
     kinds = _measured(results)
     measures = list(product(kinds, labels))
-    header = ["input", "status", "output", "reason", *(f"{name}_ml" for name in labels)]
+    columns = list(product(_size_kinds(results), labels))
+    header = ["input", "status", "output", "reason"]
+    header += [f"{name}_{kind.column}" for kind, name in columns]
     header += ["seconds", "memory_mb", *(f"{name}_{kind}" for kind, name in measures), "flags"]
     rows = []
     for result in results:
-        volumes = [_volume(result, name) for name in labels]
+        sizes = [_size(result, kind, name) for kind, name in columns]
         measured = [result.measures.get(name, {}).get(kind, "") for kind, name in measures]
-        row: list[Any] = [result.input, result.status, result.output, result.reason, *volumes]
+        row: list[Any] = [result.input, result.status, result.output, result.reason, *sizes]
         row += [f"{result.seconds:.3f}", round(result.memory_mb), *measured]
         rows.append([*row, ";".join(result.flags)])
     write_table(path, header, rows)
 
 
+def _size_kinds(results: Sequence[CaseResult]) -> list[SizeKind]:
+    """Return the kinds of size that have columns: those that occur, else volumes."""
+    found = [result.sizes.kind for result in results if result.status == "done"]
+    return [kind for kind in KINDS if kind in found] or [VOLUME_ML]
+
+
 def _measured(results: Sequence[CaseResult]) -> list[str]:
-    """Return the kinds of measurement that have columns."""
-    found = set[str]()
+    """Return the kinds of measurement that have columns; those of channels in their order."""
+    found: dict[str, None] = {}
     for result in results:
-        found = found.union(*result.measures.values())
-    optional = [kind for kind in ("mean_intensity", "mean_uncertainty") if kind in found]
-    return ["largest_share", *optional]
+        for measures in result.measures.values():
+            found.update(dict.fromkeys(measures))
+    intensities = [kind for kind in found if kind.startswith("mean_intensity")]
+    doubt = [kind for kind in found if kind == "mean_uncertainty"]
+    return ["largest_share", *intensities, *doubt]
 
 
-def _volume(result: CaseResult, name: str) -> str:
-    return f"{result.volumes_ml[name]:.4f}" if name in result.volumes_ml else ""
+def _size(result: CaseResult, kind: SizeKind, name: str) -> str:
+    sizes = result.sizes
+    if sizes.kind is not kind or name not in sizes:
+        return ""
+    return f"{sizes[name]:.{kind.column_digits}f}"

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from monai_semiseg.errors import DicomError
+from monai_semiseg.images.dicom_values import numbers_of, text_of
 
 # Errors that pydicom, its decoders and highdicom raise for damaged bytes (found by
 # benchmarks/fuzz.py).
@@ -99,6 +99,7 @@ _TAGS: list[int | str] = [
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
+    "ImagerPixelSpacing",
     "SliceThickness",
     "SpacingBetweenSlices",
     *SPLITTING_TAGS.values(),
@@ -136,6 +137,7 @@ class DicomHeader:
     tags: Mapping[str, str]  # those of SPLITTING_TAGS that the object has, as text
     parts: int  # objects of one concatenation that share the frames
     frame: int = 0  # within the file, from 0
+    detector_spacing: tuple[float, ...] = ()  # as spacing, but on the detector, not in the patient
 
     @property
     def is_image(self) -> bool:
@@ -146,6 +148,11 @@ class DicomHeader:
     def name(self) -> str:
         """Return the file's name, with the frame number if there are several frames."""
         return f"{self.path.name} frame {self.frame + 1}" if self.frames > 1 else self.path.name
+
+    @property
+    def is_colour(self) -> bool:
+        """Return True if the pixels are colours: several values, or numbers of a palette."""
+        return self.samples > 1 or self.photometric == "PALETTE COLOR"
 
     @property
     def class_name(self) -> str:
@@ -193,8 +200,7 @@ def read_header(path: Path) -> DicomHeader | None:
         DicomError: If it begins as DICOM but is damaged: pydicom alone returns an empty dataset for
             a file that is cut within its header.
     """
-    with path.open("rb") as stream:
-        declared = looks_like_dicom(stream.read(132))
+    declared = _is_declared(path)
     try:
         with values_unquoted():
             dataset = pydicom.dcmread(
@@ -210,16 +216,52 @@ def read_header(path: Path) -> DicomHeader | None:
             remedy="export the series again",
             path=path,
         ) from error
+    return _checked(header, declared)
+
+
+def read_object(path: Path) -> tuple[DicomHeader, pydicom.Dataset | None] | None:
+    """Read a whole file at once: its header, and the data set with the pixels.
+
+    Returns:
+        Both, or None if the file is not a DICOM object. The data set is None if only the header of
+        the file can be read.
+
+    Raises:
+        DicomError: As :func:`read_header`.
+    """
+    declared = _is_declared(path)
+    try:
+        with values_unquoted():
+            dataset = pydicom.dcmread(path, force=not declared)
+            header = _header(path, dataset)
+    except PARSING_ERRORS:
+        alone = read_header(path)
+        return None if alone is None else (alone, None)
+    checked = _checked(header, declared)
+    return None if checked is None else (checked, dataset)
+
+
+def _is_declared(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return looks_like_dicom(stream.read(132))
+
+
+def _checked(header: DicomHeader, declared: bool) -> DicomHeader | None:
+    """Return a header if it is whole; None if the file was not said to be DICOM.
+
+    Raises:
+        DicomError: If it was, and the header is not whole.
+    """
     if header.sop_class and _is_whole(header):
         return header
-    if declared:
-        raise DicomError(
-            _missing_part(header),
-            expected="a whole DICOM file",
-            remedy="export the series again",
-            path=path,
-        )
-    return None
+    if not declared:
+        return None
+    raise DicomError(
+        _missing_part(header),
+        expected="a whole DICOM file",
+        remedy="export the series again",
+        path=header.path,
+    )
 
 
 def _missing_part(header: DicomHeader) -> str:
@@ -249,50 +291,31 @@ def _header(path: Path, dataset: pydicom.Dataset) -> DicomHeader:
 
     return DicomHeader(
         path=path,
-        sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
-        sop_uid=_text(dataset, "SOPInstanceUID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
+        sop_class=text_of(dataset, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID"),
+        sop_uid=text_of(dataset, "SOPInstanceUID"),
+        study_uid=text_of(dataset, "StudyInstanceUID"),
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
         series_number=int(number("SeriesNumber")),
-        modality=_text(dataset, "Modality").upper(),
-        image_type=tuple(word.upper() for word in _text(dataset, "ImageType").split("\\") if word),
+        modality=text_of(dataset, "Modality").upper(),
+        image_type=tuple(
+            word.upper() for word in text_of(dataset, "ImageType").split("\\") if word
+        ),
         frames=int(number("NumberOfFrames")) or 1,
         samples=int(number("SamplesPerPixel")) or 1,
-        photometric=_text(dataset, "PhotometricInterpretation").upper(),
+        photometric=text_of(dataset, "PhotometricInterpretation").upper(),
         size=(int(number("Rows")), int(number("Columns"))),
         position=numbers_of(dataset, "ImagePositionPatient"),
         orientation=numbers_of(dataset, "ImageOrientationPatient"),
         spacing=numbers_of(dataset, "PixelSpacing"),
         thickness=number("SpacingBetweenSlices") or number("SliceThickness"),
-        transfer_syntax=_text(meta, "TransferSyntaxUID"),
+        transfer_syntax=text_of(meta, "TransferSyntaxUID"),
         tags=splitting_tags(dataset),
         parts=int(number("InConcatenationTotalNumber")) or 1,
+        detector_spacing=numbers_of(dataset, "ImagerPixelSpacing"),
     )
 
 
 def splitting_tags(dataset: pydicom.Dataset) -> dict[str, str]:
     """Return the text of each of :data:`SPLITTING_TAGS` that a data set has."""
     present = {_SPLITTING_NAMES[tag]: tag for tag, _ in dataset.items() if tag in _SPLITTING_NAMES}
-    return {name: text for name, tag in present.items() if (text := _text(dataset, tag))}
-
-
-def _values(dataset: pydicom.Dataset, tag: int | str) -> list[Any]:
-    element = dataset.get(tag)
-    value = element.value if isinstance(element, pydicom.DataElement) else element
-    if value is None or value == "":
-        return []
-    several = hasattr(value, "__iter__") and not isinstance(value, str | bytes)
-    return list(value) if several else [value]
-
-
-def numbers_of(dataset: pydicom.Dataset, tag: int | str) -> tuple[float, ...]:
-    """Return the values of a tag as numbers; none if it is absent or empty."""
-    return tuple(float(value) for value in _values(dataset, tag))
-
-
-def _text(dataset: pydicom.Dataset, tag: int | str) -> str:
-    """Return the values of a tag joined by backslashes; numbers have nine digits."""
-    return "\\".join(
-        f"{float(value):.9g}" if isinstance(value, float | int) else str(value).strip()
-        for value in _values(dataset, tag)
-    )
+    return {name: text for name, tag in present.items() if (text := text_of(dataset, tag))}

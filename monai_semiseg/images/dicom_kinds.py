@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from pathlib import Path
 
 import pydicom
 
@@ -69,10 +71,7 @@ def skip_reason(header: DicomHeader) -> str:
         return f"DICOM {header.modality or 'object'} without pixels"
     if "LOCALIZER" in header.image_type:
         return "localizer"
-    picture = _picture(header.class_name)
-    if picture == _PICTURES[_SCREENSHOT] and is_single(header):
-        return _description(header, picture)
-    if _is_colour(header) and not picture:
+    if header.is_colour and not _picture(header.class_name):
         return f"a colour image ({header.modality or name}), not a scan"
     return ""
 
@@ -93,17 +92,49 @@ def unsupported_error(header: DicomHeader) -> InputError | None:
             path=header.path,
         )
     if any(words in header.class_name for words in _WHOLE_SLIDE):
-        return _unsupported(header, "a whole slide in tiles", "a tool that cuts slides into images")
+        return UnsupportedError(
+            "a whole slide in tiles",
+            expected="one picture",
+            remedy="cut into tiles that are pictures of their own (OpenSlide, QuPath)",
+            path=header.path,
+        )
     picture = _picture(header.class_name)
     cine = header.frames > 1 and picture.startswith(_CINE)
-    if not cine and not is_single(header):
+    if header.frames == 1 or not (cine or is_single(header)):
         return None
     return UnsupportedError(
-        _description(header, picture),
-        expected="slices of a 3-D scan with positions",
-        remedy="leave it out; 2-D images are not read yet",
+        _frames_of(header, picture),
+        expected="one 2-D image, or the slices of a 3-D scan with positions",
+        remedy="export the frames that you need as images of their own",
         path=header.path,
     )
+
+
+def beside_scans(headers: Sequence[DicomHeader]) -> dict[Path, str]:
+    """Return the reasons to skip screenshots that lie beside other images.
+
+    A secondary capture is an image of its own, unless a study or a folder has others: then it is a
+    report or a picture of these.
+    """
+    shots = [header for header in headers if _is_screenshot(header)]
+    others = [header for header in headers if not _is_screenshot(header)]
+    places = {header.study_uid for header in others} | {header.path.parent for header in others}
+    return {
+        shot.path: _screenshot_of(shot)
+        for shot in shots
+        if shot.study_uid in places or shot.path.parent in places
+    }
+
+
+def _is_screenshot(header: DicomHeader) -> bool:
+    return _picture(header.class_name) == _PICTURES[_SCREENSHOT] and is_single(header)
+
+
+def _screenshot_of(header: DicomHeader) -> str:
+    if header.frames > 1:
+        return _frames_of(header, _PICTURES[_SCREENSHOT])
+    colour = "colour" if header.is_colour else "grey"
+    return f"a single {colour} secondary capture ({header.modality or 'no modality'}) beside scans"
 
 
 def _unreadable_syntax(header: DicomHeader) -> InputError | None:
@@ -166,17 +197,10 @@ def is_single(header: DicomHeader) -> bool:
     if not _picture(header.class_name):
         return False
     placed = bool(header.position and header.orientation)
-    return _is_colour(header) or (header.frames == 1 and not placed)
+    return header.is_colour or (header.frames == 1 and not placed)
 
 
-def _is_colour(header: DicomHeader) -> bool:
-    return header.samples > 1 or header.photometric == "PALETTE COLOR"
-
-
-def _description(header: DicomHeader, picture: str) -> str:
+def _frames_of(header: DicomHeader, picture: str) -> str:
     code = f" ({header.modality})" if header.modality else ""
-    if header.frames > 1:
-        over_time = " over time" if picture.startswith(_CINE) else ""
-        return f"{header.frames} frames{over_time}, not a volume: {picture}{code}"
-    colour = "colour" if _is_colour(header) else "grey"
-    return f"a single {colour} {picture}{code}, 2-D images are not read yet"
+    over_time = " over time" if picture.startswith(_CINE) else ""
+    return f"{header.frames} frames{over_time}, not a volume: {picture}{code}"

@@ -28,7 +28,7 @@ _UNDECLARED = {
 _START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
 
 
-def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
+def stored_values(dataset: pydicom.Dataset, frame: int | None = None) -> NDArray[Any]:
     """Decode the pixels and mask the bits that do not belong to them.
 
     Bits above BitsStored may hold an overlay or random values, and pydicom masks them in some
@@ -36,12 +36,17 @@ def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
     sign bit. Values that end at another HighBit than BitsStored - 1 are shifted down, unless the
     compressed values are shifted already.
 
+    Args:
+        dataset: the object.
+        frame: number of the one frame to decode, from 0; None decodes all.
+
     Returns:
         Integers ``(rows, columns)`` or ``(frames, rows, columns)``; floats as they are.
     """
-    if not dataset.file_meta.get("TransferSyntaxUID"):  # an old file that begins with its tags
-        dataset.file_meta.TransferSyntaxUID = _UNDECLARED[dataset.original_encoding]
-    pixels: NDArray[Any] = pydicom.pixels.pixel_array(dataset, correct_unused_bits=False)
+    _declare_syntax(dataset)
+    pixels: NDArray[Any] = pydicom.pixels.pixel_array(
+        dataset, index=frame, correct_unused_bits=False
+    )
     if pixels.dtype.kind not in "iu" or int(dataset.BitsAllocated) < 8:
         return pixels
     stored = int(dataset.BitsStored)
@@ -53,6 +58,44 @@ def stored_values(dataset: pydicom.Dataset) -> NDArray[Any]:
         return pixels
     # To the top, and back again with the sign: numpy shifts signed integers arithmetically.
     return np.asarray(np.right_shift(np.left_shift(pixels, above - low), above))
+
+
+def _declare_syntax(dataset: pydicom.Dataset) -> None:
+    if not dataset.file_meta.get("TransferSyntaxUID"):  # an old file that begins with its tags
+        dataset.file_meta.TransferSyntaxUID = _UNDECLARED[dataset.original_encoding]
+
+
+def colour_values(dataset: pydicom.Dataset, frame: int | None = None) -> NDArray[Any]:
+    """Decode the pixels of a colour image as red, green and blue.
+
+    YBR of any sampling is converted, and the numbers of a palette are looked up.
+
+    Args:
+        dataset: the object.
+        frame: number of the one frame to decode, from 0; None for an object of one frame.
+
+    Returns:
+        Integers ``(rows, columns, 3)``.
+    """
+    if str(dataset.PhotometricInterpretation).strip() == "PALETTE COLOR":
+        looked_up = pydicom.pixels.apply_color_lut(stored_values(dataset, frame), dataset)
+        return np.asarray(looked_up)[..., :3]
+    _declare_syntax(dataset)
+    return np.asarray(pydicom.pixels.pixel_array(dataset, index=frame))
+
+
+def inverted(values: NDArray[np.float32], dataset: pydicom.Dataset) -> NDArray[np.float32]:
+    """Turn dark into bright within the range that the stored bits allow.
+
+    Args:
+        values: result of :func:`modality_values`.
+        dataset: the object.
+    """
+    bits, signed = int(dataset.BitsStored), int(dataset.get("PixelRepresentation", 0))
+    least = -(2 ** (bits - 1)) if signed else 0
+    ends = np.array([least, least + 2**bits - 1], dtype=np.int64)
+    low, high = modality_values(ends, dataset)
+    return np.asarray(low + high - values, dtype=np.float32)
 
 
 def _bits_in_stream(dataset: pydicom.Dataset) -> int:

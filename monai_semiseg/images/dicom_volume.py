@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ import pydicom
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import (
-    DicomError,
     DtypeError,
     DuplicateError,
     GapError,
@@ -20,8 +19,11 @@ from monai_semiseg.errors import (
 )
 from monai_semiseg.images.dicom_frames import frame_headers, frame_transforms
 from monai_semiseg.images.dicom_header import PARSING_ERRORS, DicomHeader, values_unquoted
+from monai_semiseg.images.dicom_image import image_grid, read_image
+from monai_semiseg.images.dicom_kinds import is_single
 from monai_semiseg.images.dicom_pixels import modality_values, pixel_error, stored_values
 from monai_semiseg.images.dicom_volumes import split_volumes
+from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.volume import LPS_TO_RAS, Volume, check_affine, check_size, warn
 
 # Tolerance for the dot products of two direction cosines, against orthonormal vectors.
@@ -30,17 +32,23 @@ _ROUNDING = 0.011  # mm of rounding error in two positions with two decimals eac
 
 
 def read_series(
-    headers: Sequence[DicomHeader], *, gap_tolerance: float = 0.05, max_tilt: float = 0.5
+    headers: Sequence[DicomHeader],
+    parsed: MutableMapping[Path, pydicom.Dataset] | None = None,
+    *,
+    gap_tolerance: float = 0.05,
+    max_tilt: float = 0.5,
 ) -> Volume:
     """Read a series in spatial order, with the rescale applied to each slice.
 
     For classic and enhanced objects, a real-world value mapping or a display window beside the
     rescale has no effect (:func:`~monai_semiseg.images.dicom_pixels.modality_values`).
 
-    MONOCHROME1 concerns display only: voxels keep their rescaled values, and a warning is issued.
+    In slices, MONOCHROME1 concerns display only: voxels keep their rescaled values, with a remark.
+    2-D images are read by :func:`~monai_semiseg.images.dicom_image.read_image`.
 
     Args:
         headers: the files of one volume, in any order.
+        parsed: objects that were read with their headers; each is removed when its pixels are used.
         gap_tolerance: largest deviation of a slice distance from the median, as a fraction of it.
         max_tilt: largest angle in degrees between the stack and the slices' normal.
 
@@ -48,8 +56,11 @@ def read_series(
         InputError: One of its subclasses, if the slices do not form such a stack.
     """
     first = headers[0]
+    parsed = {} if parsed is None else parsed
+    if is_single(first):
+        return read_image(first, parsed.pop(first.path, None))
     if first.frames > 1:
-        return _read_multiframe(first)
+        return _read_multiframe(first, parsed.pop(first.path, None))
     ordered, affine = stack(headers, gap_tolerance=gap_tolerance, max_tilt=max_tilt)
     rows, columns = first.size
     check_size((columns, rows, len(ordered)), 4, first.path.parent)
@@ -57,7 +68,7 @@ def read_series(
         warn(first.path, "W_MONOCHROME1", "values are kept as stored, not inverted for display")
     array = np.empty((columns, rows, len(ordered)), dtype=np.float32)
     for k, header in enumerate(ordered):
-        array[:, :, k] = _slice(header.path, (rows, columns)).T
+        array[:, :, k] = _slice(header.path, parsed.pop(header.path, None), (rows, columns)).T
     return Volume(
         array,
         check_affine(affine @ np.eye(4), first.path),
@@ -129,13 +140,8 @@ def _step(
 ) -> NDArray[np.float64]:
     """Return the vector from one slice to the next, in mm LPS."""
     if len(ordered) == 1:
-        if ordered[0].thickness <= 0:
-            raise GeometryError(
-                "a single slice without SliceThickness",
-                expected="a known voxel size",
-                path=ordered[0].path,
-            )
-        return np.asarray(normal * ordered[0].thickness)
+        thickness = ordered[0].thickness
+        return np.asarray(normal * (thickness if thickness > 0 else 1.0))  # a 2-D image has none
     heights = positions @ normal
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
@@ -187,11 +193,12 @@ def _check_tilt(
         )
 
 
-def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
-    dataset: pydicom.Dataset | None = None
+def _slice(
+    path: Path, dataset: pydicom.Dataset | None, size: tuple[int, int]
+) -> NDArray[np.float32]:
     with values_unquoted():
         try:
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = dataset or pydicom.dcmread(path, force=True)
             pixels = modality_values(stored_values(dataset), dataset)
         except PARSING_ERRORS as error:
             raise pixel_error(dataset, path, error) from error
@@ -204,24 +211,50 @@ def _slice(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     return pixels
 
 
-def _read_multiframe(header: DicomHeader) -> Volume:
+def series_grid(headers: Sequence[DicomHeader]) -> Grid:
+    """Return the grid of a series by its headers alone.
+
+    Raises:
+        InputError: One of its subclasses, if the slices form no stack.
+    """
+    first = headers[0]
+    if is_single(first):
+        return image_grid(first)
+    if first.frames > 1:
+        with values_unquoted():
+            try:
+                dataset = pydicom.dcmread(first.path, force=True, stop_before_pixels=True)
+                headers = _frames(first, dataset)
+            except PARSING_ERRORS as error:
+                raise pixel_error(None, first.path, error) from error
+    ordered, affine = stack(headers)
+    rows, columns = first.size
+    return Grid((columns, rows, len(ordered)), check_affine(affine, first.path))
+
+
+def _frames(header: DicomHeader, dataset: pydicom.Dataset) -> list[DicomHeader]:
+    """Return the headers of the frames of an enhanced object, which must be one volume."""
+    frames = frame_headers(header, dataset)
+    volumes = split_volumes(frames)
+    if len(volumes) > 1:
+        raise UnsupportedError(
+            f"{len(volumes)} volumes of {len(volumes[0])} frames in one object",
+            expected="an enhanced image of one volume",
+            remedy="export each volume (echo, time point, direction) as a series of its own",
+            path=header.path,
+        )
+    return frames
+
+
+def _read_multiframe(header: DicomHeader, dataset: pydicom.Dataset | None) -> Volume:
     """Read an enhanced multi-frame image, whose frames have positions as slices do."""
     path = header.path
-    dataset: pydicom.Dataset | None = None
     with values_unquoted():
         try:
-            dataset = pydicom.dcmread(path, force=True)
-            frames = frame_headers(header, dataset)
+            dataset = dataset or pydicom.dcmread(path, force=True)
+            frames = _frames(header, dataset)
         except PARSING_ERRORS as error:
             raise pixel_error(dataset, path, error) from error
-        volumes = split_volumes(frames)
-        if len(volumes) > 1:
-            raise UnsupportedError(
-                f"{len(volumes)} volumes of {len(volumes[0])} frames in one object",
-                expected="an enhanced image of one volume",
-                remedy="export each volume (echo, time point, direction) as a series of its own",
-                path=path,
-            )
         ordered, affine = stack(frames)
         rows, columns = header.size
         check_size((columns, rows, len(ordered)), 4, path)
@@ -236,18 +269,3 @@ def _read_multiframe(header: DicomHeader) -> Volume:
     return Volume(
         array, check_affine(affine, path), {"format": "dicom", "modality": header.modality}
     )
-
-
-def require_one_series(series: Sequence[object], path: Path) -> None:
-    """Require a folder with exactly one series.
-
-    Raises:
-        DicomError: Unless there is exactly one.
-    """
-    if len(series) != 1:
-        raise DicomError(
-            f"{len(series)} DICOM series in one folder",
-            expected="one series, or an explicit list of its files",
-            remedy="let monai-semiseg list the series (check, predict), or sort them into folders",
-            path=path,
-        )

@@ -10,10 +10,11 @@ from typing import Literal
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.archive import is_zip
 from monai_semiseg.images.dicom_header import looks_like_dicom
-from monai_semiseg.images.itk_file import is_meta_image, is_nrrd
-from monai_semiseg.images.nifti import GZIP_MAGIC, nifti_head, nifti_version
+from monai_semiseg.images.gzipped import GZIP_MAGIC
+from monai_semiseg.images.itk_data import is_meta_image, is_nrrd
+from monai_semiseg.images.nifti_header import nifti_head, nifti_version
 
-Kind = Literal["nifti", "itk", "dicom", "zip", ""]
+Kind = Literal["nifti", "itk", "mgh", "picture", "dicom", "zip", ""]
 SCAN_SUFFIXES: dict[str, Kind] = {
     ".nii": "nifti",
     ".nii.gz": "nifti",
@@ -21,13 +22,22 @@ SCAN_SUFFIXES: dict[str, Kind] = {
     ".nhdr": "itk",
     ".mha": "itk",
     ".mhd": "itk",
+    ".hdr": "nifti",
+    ".mgz": "mgh",
+    ".mgh": "mgh",
+    ".mgh.gz": "mgh",
+    ".png": "picture",
+    ".jpg": "picture",
+    ".jpeg": "picture",
+    ".bmp": "picture",
+    ".tif": "picture",
+    ".tiff": "picture",
 }
 
 
 _PICTURES = (  # first bytes, kind
     (b"\x89PNG\r\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
-    (b"BM", "BMP"),
     (b"GIF8", "GIF"),
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
@@ -35,11 +45,11 @@ _PICTURES = (  # first bytes, kind
     (b"MM\0+", "TIFF"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
 )
+_BMP_HEADERS = {size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)}
+_PICTURE_BYTES = 18
 
 
 _OTHERS = {  # formats of 3-D scans that are not read
-    ".mgz": "a FreeSurfer volume",
-    ".mgh": "a FreeSurfer volume",
     ".mnc": "a MINC volume",
     ".nii.zst": "a NIfTI file under Zstandard",
     ".nii.bz2": "a NIfTI file under bzip2",
@@ -50,9 +60,14 @@ _OTHERS = {  # formats of 3-D scans that are not read
 def picture_kind(path: Path) -> str:
     """Return the format of a 2-D picture (``PNG``, ``JPEG``, ...) by its first bytes, or empty."""
     with path.open("rb") as stream:
-        head = stream.read(12)
-    if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
+        return _picture_of(stream.read(_PICTURE_BYTES))
+
+
+def _picture_of(head: bytes) -> str:
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WebP"
+    if head.startswith(b"BM") and head[14:18] in _BMP_HEADERS:  # two letters alone are too few
+        return "BMP"
     return next((kind for magic, kind in _PICTURES if head.startswith(magic)), "")
 
 
@@ -91,6 +106,8 @@ def detect_format(path: Path) -> Kind:
         return "nifti"
     if is_nrrd(head) or is_meta_image(head):
         return "itk"
+    if _picture_of(head):
+        return "picture"
     return next(
         (kind for suffix, kind in SCAN_SUFFIXES.items() if path.name.lower().endswith(suffix)), ""
     )

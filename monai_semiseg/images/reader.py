@@ -13,6 +13,7 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
 from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.volume import Volume
 
 _kept: ContextVar[list[np.ndarray[Any, Any]] | None] = ContextVar("kept", default=None)
 
@@ -32,11 +33,11 @@ def collect_voxels() -> Iterator[list[np.ndarray[Any, Any]]]:
 
 
 class ScanReader(ImageReader):
-    """Reader of NIfTI, NRRD, MetaImage and DICOM for ``LoadImaged``, see :func:`read_scan`.
+    """Reader of every format for ``LoadImaged``, see :func:`read_scan`.
 
     In a config: ``{"_target_": "LoadImaged", "keys": "image", "reader":
     "monai_semiseg.images.reader.ScanReader"}``. The item may be a file, a folder with one DICOM
-    series, or the list of a series' files.
+    series, the list of a series' files, or the list of the files of several channels.
 
     ``read`` only keeps the path, and ``get_data`` reads the file. ``LoadImage`` catches every error
     of ``read`` and falls back to readers that accept damaged files, so ``get_data`` has to raise
@@ -44,18 +45,28 @@ class ScanReader(ImageReader):
 
     Args:
         nonfinite: value that replaces NaN and Inf voxels; by default they are refused.
+        channels: names of the channels that the data set declares; they also say that a fourth
+            axis of a file holds channels, and an image with another number of them is refused.
+        stack_pages: whether the pages of a TIFF are the slices of a 3-D scan.
     """
 
-    def __init__(self, nonfinite: float | None = None) -> None:
+    def __init__(
+        self,
+        nonfinite: float | None = None,
+        channels: Sequence[str] | None = None,
+        stack_pages: bool = False,
+    ) -> None:
         super().__init__()
         self.nonfinite = nonfinite
+        self.channels = tuple(channels or ())
+        self.stack_pages = stack_pages
 
     def verify_suffix(self, filename: Sequence[str] | str) -> bool:
         """Return True for every name: the content decides about the format."""
         return True
 
     def read(self, data: Sequence[str] | str, **_: Any) -> list[Path]:
-        """Keep the path of the file or folder, or the list of slice files."""
+        """Keep the path of the file or folder, or the list of files."""
         names = [data] if isinstance(data, str | Path) else data
         return [Path(name) for name in names]
 
@@ -69,7 +80,7 @@ class ScanReader(ImageReader):
         Raises:
             InputError: If the scan cannot be read correctly.
         """
-        volume = read_scan(img[0] if len(img) == 1 else img, nonfinite=self.nonfinite)
+        volume = self.read_volume(img)
         if (kept := _kept.get()) is not None:
             kept.append(volume.array.copy())  # a transform may work in place
         meta = {
@@ -83,3 +94,12 @@ class ScanReader(ImageReader):
             "channels": list(volume.channels),
         }
         return volume.array, meta
+
+    def read_volume(self, paths: list[Path]) -> Volume:
+        """Read the volume from a file or folder, or from several files."""
+        return read_scan(
+            paths,
+            nonfinite=self.nonfinite,
+            channels=self.channels,
+            stack_pages=self.stack_pages,
+        )

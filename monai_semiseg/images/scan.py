@@ -1,28 +1,18 @@
-"""Reading of one scan of any format, or of its grid alone."""
+"""Reading of one image of any format, from one file or several, or of its grid alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from monai_semiseg.errors import FormatError, UnsupportedError
-from monai_semiseg.images.dicom_header import DicomHeader, read_header
-from monai_semiseg.images.dicom_kinds import skip_reason
-from monai_semiseg.images.dicom_series import group_series
-from monai_semiseg.images.dicom_volume import read_series, require_one_series, stack
-from monai_semiseg.images.formats import (
-    broken_link,
-    detect_format,
-    files_under,
-    other_format,
-    picture_kind,
-)
+from monai_semiseg.errors import DimensionError, UnsupportedError
+from monai_semiseg.images.channels import as_channels
+from monai_semiseg.images.dicom_objects import DicomPart
 from monai_semiseg.images.grid import Grid
-from monai_semiseg.images.itk_file import read_itk
-from monai_semiseg.images.nifti import nifti_grid, read_nifti
+from monai_semiseg.images.parts import FilePart, Source, parts_of
 from monai_semiseg.images.volume import (
     Volume,
-    check_affine,
     check_constant,
     check_field_of_view,
     check_finite,
@@ -30,84 +20,90 @@ from monai_semiseg.images.volume import (
 
 
 def read_scan(
-    source: str | Path | Sequence[str | Path], *, nonfinite: float | None = None
+    source: Source,
+    *,
+    nonfinite: float | None = None,
+    channels: Sequence[str] = (),
+    stack_pages: bool = False,
+    frame: int | None = None,
 ) -> Volume:
-    """Read a file, a folder with one DICOM series, or the files of one DICOM series.
+    """Read a file, a folder with one DICOM series, or a list of files.
+
+    A list of the files of one DICOM series is one channel. In any other list, every file, folder or
+    group of files of one series is a channel, in the order of first appearance.
 
     Args:
-        source: file, folder, or files of one series.
+        source: file, folder or list.
         nonfinite: value that replaces NaN and Inf voxels; None refuses them.
+        channels: names of the channels that the data set declares. They also say that the fourth
+            axis of a file holds channels. By default, the file decides.
+        stack_pages: read the pages of a TIFF as the slices of a 3-D scan.
+        frame: number of the frame of a DICOM cine to read as a 2-D image, from 0.
 
     Raises:
-        InputError: One of its subclasses, if the scan cannot be read correctly.
+        InputError: One of its subclasses, if the image cannot be read correctly.
     """
-    paths = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
-    first = paths[0]
-    if not first.exists():
-        raise FormatError(broken_link(first) or "does not exist", expected="a scan", path=first)
-    if len(paths) > 1 or first.is_dir():
-        volume = _read_dicom(list(files_under(first)) if first.is_dir() else paths, first)
-    else:
-        volume = _read_file(first)
-    check_field_of_view(volume, first)
-    check_finite(volume, first, nonfinite)
-    check_constant(volume, first)
-    return volume
+    parts = parts_of(source, frames=frame is not None)
+    declared = channels if len(parts) == 1 else ()
+    volumes: list[Volume] = []
+    for part in parts:
+        volume = _read(part, declared, stack_pages, frame)
+        check_field_of_view(volume, part.path)
+        check_finite(volume, part.path, nonfinite)
+        volumes.append(volume)
+    path = parts[0].path
+    whole = volumes[0]
+    if len(parts) > 1:
+        whole = as_channels(volumes, [part.path for part in parts], channels)
+    whole = _named(whole, channels, path)
+    check_constant(whole, path)
+    return whole
 
 
-def read_grid(source: str | Path) -> Grid:
-    """Read a scan's grid; of NIfTI files and DICOM slices only the headers are read.
+def read_grid(source: Source, *, channels: Sequence[str] = (), stack_pages: bool = False) -> Grid:
+    """Read an image's grid, that of its first channel; only headers are read.
+
+    Args:
+        source: file, folder or list, as for :func:`read_scan`.
+        channels: as for :func:`read_scan`.
+        stack_pages: as for :func:`read_scan`.
 
     Raises:
-        InputError: If the headers show that the scan cannot be read.
+        InputError: If the headers show that the image cannot be read.
     """
-    path = Path(source)
-    if path.is_dir():
-        headers = _one_series(list(files_under(path)), path)
-        if headers[0].frames == 1:
-            ordered, affine = stack(headers)
-            rows, columns = headers[0].size
-            return Grid((columns, rows, len(ordered)), check_affine(affine, path))
-    elif path.exists() and detect_format(path) == "nifti":
-        return nifti_grid(path)
-    return read_scan(path).grid
+    parts = parts_of(source, pixels=False)
+    first = parts[0]
+    if isinstance(first, DicomPart):
+        return first.grid()
+    return first.grid(channels if len(parts) == 1 else (), stack_pages)
 
 
-def _read_file(path: Path) -> Volume:
-    kind = detect_format(path)
-    if kind == "nifti":
-        return read_nifti(path)
-    if kind == "itk":
-        return read_itk(path)
-    if picture := picture_kind(path):
-        raise FormatError(
-            f"a {picture} picture", expected="a 3-D scan; 2-D images are not read yet", path=path
-        )
-    if other := other_format(path):
+def _read(
+    part: FilePart | DicomPart, channels: Sequence[str], stack_pages: bool, frame: int | None
+) -> Volume:
+    if isinstance(part, DicomPart):
+        return part.read(frame)
+    if frame is not None:
         raise UnsupportedError(
-            f"{other}, which is not read",
-            expected="NIfTI, NRRD, MetaImage or DICOM",
-            remedy="convert it to .nii.gz",
-            path=path,
+            f"frame {frame} of a file without frames", expected="a DICOM cine", path=part.path
         )
-    return _read_dicom([path], path)
+    return part.read(channels, stack_pages)
 
 
-def _read_dicom(files: Sequence[Path], path: Path) -> Volume:
-    return read_series(_one_series(files, path))
+def _named(volume: Volume, channels: Sequence[str], path: Path) -> Volume:
+    """Give a volume the declared names of its channels.
 
-
-def _one_series(files: Sequence[Path], path: Path) -> Sequence[DicomHeader]:
-    headers = [header for file in files if (header := read_header(file)) is not None]
-    scans = [header for header in headers if not skip_reason(header)]
-    if not scans:
-        reason = next(
-            (skip_reason(header) for header in headers), "no image in a format that is read here"
-        )
-        raise FormatError(reason, expected="NIfTI, NRRD, MetaImage or a DICOM series", path=path)
-    series = group_series(scans)
-    faults = [one.fault for one in series if one.fault is not None]
-    if faults and len(faults) == len(series):
-        raise faults[0]
-    require_one_series(series, path)
-    return series[0].headers
+    Raises:
+        DimensionError: If it has another number of channels.
+    """
+    count = len(volume.channels) or 1
+    if not channels or (count == len(channels) and not volume.channels):
+        return volume
+    if count == len(channels):
+        return replace(volume, channels=tuple(channels))
+    raise DimensionError(
+        f"{count} channels ({', '.join(volume.channels)})" if volume.channels else "one channel",
+        expected=f"{len(channels)}, as the data set declares: {', '.join(channels)}",
+        remedy="give the image all its channels, or leave it out",
+        path=path,
+    )

@@ -9,25 +9,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import (
-    DimensionError,
     DtypeError,
     GeometryError,
     NonFiniteError,
     SizeError,
 )
-from monai_semiseg.images.grid import Grid
+from monai_semiseg.images.grid import Grid, Unit
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import available_memory
 
-Unit = Literal["mm", "px"]
+RGB = ("red", "green", "blue")  # channels of colour images
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PARTIAL_FORMAT = "dicom_seg"  # labels that may cover a part of the image
 FIELD_OF_VIEW = (1.0, 3000.0)  # smallest and largest extent of a scan along an axis, mm
+FINEST_FIELD_OF_VIEW = 0.01  # smallest extent of a 2-D image, which may be of a microscope, mm
 
 
 class ScanWarning(UserWarning):
@@ -74,7 +75,8 @@ class Volume:
     @property
     def grid(self) -> Grid:
         """Return the grid of the voxels."""
-        return Grid(self.shape, self.affine)
+        partial = self.meta.get("format") == PARTIAL_FORMAT
+        return Grid(self.shape, self.affine, self.unit, partial)
 
 
 def spatial_dims_of(shape: Sequence[int]) -> int:
@@ -110,50 +112,6 @@ def warn(path: Path, code: str, message: str) -> None:
         collected.append(text)
 
 
-def spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
-    """Drop trailing axes of length one and require three axes.
-
-    Raises:
-        DimensionError: If the rest is not 3-D.
-    """
-    kept = list(shape)
-    while len(kept) > 3 and kept[-1] == 1:
-        kept.pop()
-    if len(kept) != 3:
-        raise DimensionError(
-            f"{len(kept)}-D, shape {'x'.join(map(str, shape))}",
-            expected="one 3-D volume",
-            remedy="extract one volume (a time point, an echo) into a file of its own"
-            if len(kept) > 3
-            else "leave it out; 2-D images are not read yet",
-            path=path,
-        )
-    if min(kept) < 1:
-        raise DimensionError(
-            f"empty, shape {'x'.join(map(str, shape))}", expected="at least one voxel", path=path
-        )
-    return kept[0], kept[1], kept[2]
-
-
-def require_depth(shape: Sequence[int], path: Path | None) -> None:
-    """Refuse a single slice: a 3-D network would learn from padding.
-
-    Args:
-        shape: shape of the voxels, three axes.
-        path: the file, for the error.
-
-    Raises:
-        DimensionError: If an axis has one voxel.
-    """
-    if min(shape) == 1:
-        raise DimensionError(
-            f"one slice ({'x'.join(map(str, shape))}): a 2-D image",
-            expected="a 3-D volume; datasets of 2-D images are not read yet",
-            remedy="stack the slices of a patient into one volume, or leave the image out",
-            path=path,
-        )
-
-
 def check_dtype(dtype: np.dtype[Any], path: Path) -> None:
     """Refuse colour and complex voxels.
 
@@ -166,7 +124,13 @@ def check_dtype(dtype: np.dtype[Any], path: Path) -> None:
         )
 
 
-def check_size(shape: tuple[int, ...], itemsize: int, path: Path) -> None:
+def check_size(
+    shape: tuple[int, ...],
+    itemsize: int,
+    path: Path,
+    *,
+    remedy: str = "use a machine with more memory",
+) -> None:
     """Refuse a volume that does not fit into memory, before anything is allocated.
 
     Raises:
@@ -178,7 +142,7 @@ def check_size(shape: tuple[int, ...], itemsize: int, path: Path) -> None:
         raise SizeError(
             f"the header claims {'x'.join(map(str, shape))} voxels, {need / 2**30:.1f} GiB to read",
             expected=f"at most {0.75 * have / 2**30:.1f} GiB on this machine",
-            remedy="check the file; if the size is real, use a machine with more memory",
+            remedy=f"check the file; if the size is real, {remedy}",
             path=path,
         )
 
@@ -214,13 +178,15 @@ def check_field_of_view(volume: Volume, path: Path) -> None:
     petabytes, or have no voxel. An axis of one voxel may be thin, as a single slice is.
 
     Raises:
-        GeometryError: If an axis is shorter than 1 mm or longer than 3 m. Pictures without a pixel
-            size have no field of view.
+        GeometryError: If an axis is longer than 3 m, or shorter than 1 mm (0.01 mm in 2-D).
+            Pictures without a pixel size have no field of view.
     """
     if volume.unit == "px":
         return
     sizes = [n * mm for n, mm in zip(volume.shape, volume.spacing, strict=True)]
     least, most = FIELD_OF_VIEW
+    if volume.spatial_dims == 2:
+        least = FINEST_FIELD_OF_VIEW
     several = [mm for n, mm in zip(volume.shape, sizes, strict=True) if n > 1]
     if max(sizes) <= most and min(several, default=least) >= least:
         return
@@ -260,6 +226,9 @@ def check_finite(volume: Volume, path: Path, nonfinite: float | None) -> None:
 
 
 def check_constant(volume: Volume, path: Path) -> None:
-    """Warn about a volume without any contrast."""
-    if volume.array.size > 1 and volume.array.min() == volume.array.max():
-        warn(path, "W_CONSTANT", f"every voxel is {volume.array.flat[0]}")
+    """Warn about a volume or a channel without any contrast."""
+    channels = np.moveaxis(volume.array, 3, 0) if volume.channels else volume.array[np.newaxis]
+    for name, array in zip(volume.channels or ("",), channels, strict=True):
+        if array.size > 1 and array.min() == array.max():
+            which = f" of channel {name}" if name else ""
+            warn(path, "W_CONSTANT", f"every voxel{which} is {array.flat[0]}")

@@ -18,11 +18,12 @@ from monai_semiseg import __version__
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.datasets.label_values import class_names, matched_values
-from monai_semiseg.errors import OutputError
+from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import flag_outliers
 from monai_semiseg.export.report import CaseResult, write_report
 from monai_semiseg.handlers.precision import autocast_type
+from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
@@ -76,8 +77,8 @@ class BatchRunner:
         on_flag: ``keep``: write flagged masks; ``skip``: write none; ``fail``: count such cases as
             failed. Flags of the scan's header are known before the network runs. A volume far from
             the run's others is flagged at the end, and its mask is kept.
-        output_type: ``nifti``, ``dicom_seg``, or both; a DICOM SEG is written for DICOM series
-            only.
+        output_type: kinds of masks, see :class:`~monai_semiseg.inference.outputs.CaseOutputs`;
+            ``native`` is the kind that came in: PNG for pictures, NIfTI for scans.
         segment_codes: label number (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
         shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM set it, else
             all.
@@ -85,9 +86,14 @@ class BatchRunner:
             report names the format that was used.
         label_values: label number of every class of the network, used in the masks; None if
             classes are the numbers.
+        in_channels: channels of the images that the network takes; others are refused by name.
+        channel_names: names of these channels, in their order.
+        preview_channels: name of the channel that previews show, or of three for red, green and
+            blue; by default the first, and colour images as they look.
 
     Raises:
-        ConfigError: If names and numbers of labels do not match.
+        ConfigError: If names and numbers of labels do not match, or previews are to show channels
+            that the images do not have.
     """
 
     def __init__(
@@ -107,11 +113,14 @@ class BatchRunner:
         training_scans: Mapping[str, Any] | None = None,
         any_modality: bool = False,
         on_flag: str = "keep",
-        output_type: str | Sequence[str] = "nifti",
+        output_type: str | Sequence[str] = "native",
         segment_codes: Mapping[str, Mapping[str, str]] | None = None,
         shard: str | None = None,
         autocast_dtype: str | None = None,
         label_values: Sequence[int] | None = None,
+        in_channels: int | None = None,
+        channel_names: Sequence[str] | None = None,
+        preview_channels: str | Sequence[str] | None = None,
     ) -> None:
         self.network = network
         self.weights = weights
@@ -129,9 +138,11 @@ class BatchRunner:
         self.about = {**(about or {}), "autocast_dtype": used}
         self.shard = parse_shard(shard)
         self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
+        self.expected = ExpectedImage(in_channels, channel_names or ())
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
-        self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview)
+        shown = _shown_channels(preview_channels, channel_names or ())
+        self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview, shown)
         self.results: list[CaseResult] = []
         self._weights_sha256: str | None = None
 
@@ -170,7 +181,8 @@ class BatchRunner:
         with find_cases(self.inputs) as found:
             check_found(found, self.inputs)
             if not self._may_replace(manifest):
-                refuse_masks(map(self.outputs.mask, found.cases))
+                for case in found.cases:
+                    refuse_masks(self.outputs.paths(case).masks)
             skipped = [
                 CaseResult(printable(str(s.source)), "skipped", reason=printable(str(s.reason)))
                 for s in found.skipped
@@ -239,6 +251,7 @@ class BatchRunner:
                 )
 
     def _segmenter(self) -> CaseSegmenter:
+        self.outputs.model = self._digest()
         return CaseSegmenter(
             self.network,
             self.preprocessing,
@@ -248,7 +261,7 @@ class BatchRunner:
             self.names,
             self.device,
             self.domain,
-            self._digest(),
+            self.expected,
             self.precision,
             self.values,
         )
@@ -264,6 +277,7 @@ class BatchRunner:
             "on_flag": self.domain.on_flag,
             "preview": self.outputs.preview,
             "output": self.outputs.kinds,
+            **({"preview_channels": shown} if (shown := self.outputs.preview_channels) else {}),
             **self.about,
         }
 
@@ -285,6 +299,21 @@ class BatchRunner:
         write_report(self.results, self.output_dir, self.names, about)
         if self.outputs.preview:
             write_contact_sheet(self.results, self.output_dir, self.names)
+
+
+def _shown_channels(wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """Return the names of the channels that previews show.
+
+    Raises:
+        ConfigError: If the images do not have them.
+    """
+    shown = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    if len(shown) in (0, 1, 3) and (not known or set(shown) <= set(known)):
+        return shown
+    raise ConfigError(
+        f"preview_channels {shown}",
+        expected=f"one or three of the channels {', '.join(known)}",
+    )
 
 
 def _steps_of(transform: Any) -> Sequence[Any]:

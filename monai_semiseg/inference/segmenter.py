@@ -25,14 +25,16 @@ from monai_semiseg.errors import (
     UnlikeTrainingError,
     root_cause,
 )
-from monai_semiseg.export.measure import measure_labels, volumes_ml
+from monai_semiseg.export.measure import label_sizes, measure_labels
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.handlers.precision import autocast
+from monai_semiseg.images.grid import Unit
 from monai_semiseg.images.reader import collect_voxels
 from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
+from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
-from monai_semiseg.inference.outputs import CaseOutputs
+from monai_semiseg.inference.outputs import CaseOutputs, Segmented
 from monai_semiseg.inferers.out_of_memory import OutOfMemoryFallback
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import resident_memory
@@ -80,7 +82,7 @@ class CaseSegmenter:
         names: label number -> name.
         device: of the network.
         domain: properties of the training scans, and the treatment of scans that differ.
-        model: hash of the weights.
+        expected: channels that the network takes.
         precision: the network's number format under autocast; None is float32 everywhere.
         values: label number of every class of the network; None if classes are the numbers.
 
@@ -98,7 +100,7 @@ class CaseSegmenter:
         names: Mapping[int, str],
         device: torch.device,
         domain: TrainingDomain,
-        model: str,
+        expected: ExpectedImage,
         precision: torch.dtype | None = None,
         values: Sequence[int] | None = None,
     ) -> None:
@@ -111,7 +113,7 @@ class CaseSegmenter:
         self.names = names
         self.device = device
         self.domain = domain
-        self.model = model
+        self.expected = expected
         self.precision = precision
         # MONAI's Invertd switches tracing off in the transforms that may be reading the next scan.
         self._transforms = threading.Lock()
@@ -174,18 +176,33 @@ class CaseSegmenter:
         if work.case.fault is not None:
             raise work.case.fault
         with self._transforms, collect_voxels() as voxels:
-            work.item = self.preprocessing({"image": work.case.image})
+            try:
+                work.item = self.preprocessing({"image": work.case.image})
+            except CASE_ERRORS as error:
+                if not isinstance(root_cause(error), SemisegError):
+                    # Transforms for other channels fail in their own words.
+                    self._require_expected(voxels, (), work.case)
+                raise
+        meta = work.item["image"].meta
+        self._require_expected(voxels, meta.get("channels") or (), work.case)
         work.voxels = voxels[0] if len(voxels) == 1 else None
         if work.voxels is not None and looks_like_labels(work.voxels):
             work.notes.append(f"W_LABEL_LIKE {work.case.source}: few whole numbers; a label map?")
-        meta = work.item["image"].meta
         found = self.domain.scan_flags(
             [int(n) for n in meta["spatial_shape"]],
             np.asarray(meta["original_affine"], dtype=np.float64),
             str(meta.get("modality", "")),
             work.case.source,
+            "px" if meta.get("unit") == "px" else "mm",
         )
         self._flag(work, "unlike the training scans", found)
+
+    def _require_expected(
+        self, voxels: Sequence[NDArray[Any]], channels: Sequence[str], case: Case
+    ) -> None:
+        """Refuse an image that the network cannot take, before the network fails."""
+        for image in voxels:
+            self.expected.check(image.shape, channels, case.source)
 
     def _flag(self, work: Work, head: str, found: Mapping[str, str]) -> None:
         """Add flags to a scan or its mask.
@@ -232,21 +249,24 @@ class CaseSegmenter:
                 expected=f"shape {tuple(native['spatial_shape'])}",
                 path=work.case.source,
             )
-        volumes = volumes_ml(mask, affine, self.names)
-        self._flag(work, "unlikely mask", self.domain.mask_flags(volumes))
-        codes = (int(native.get("qform_code", 1)), int(native.get("sform_code", 1)))
+        unit: Unit = "px" if native.get("unit") == "px" else "mm"
+        sizes = label_sizes(mask, affine, self.names, unit)
+        self._flag(work, "unlikely mask", self.domain.mask_flags(sizes))
         uncertainty = None
         if "uncertainty" in item:
             uncertainty = np.asarray(item["uncertainty"].as_tensor().cpu())[0]
         path, remarks = self.outputs.write(
-            work.case, mask, affine, codes, self.model, work.voxels, uncertainty, work.flags
+            work.case,
+            Segmented(mask, affine, sizes, native, work.voxels, uncertainty, work.flags),
         )
-        work.result = CaseResult(
+        channels = native.get("channels") or ()
+        result = CaseResult(
             printable(str(work.case.source)),
             "done",
             str(path.relative_to(self.outputs.folder)),
             printable(work.case.with_archive_path("; ".join([*work.notes, *remarks]))),
-            volumes_ml=volumes,
-            measures=measure_labels(mask, self.names, work.voxels, uncertainty),
+            measures=measure_labels(mask, self.names, work.voxels, uncertainty, channels),
             flags=work.flags,
         )
+        measured: dict[str, Any] = {sizes.kind.field: dict(sizes)}
+        work.result = replace(result, **measured)

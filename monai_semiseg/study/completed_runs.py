@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.evaluation.metrics import METRICS
+from monai_semiseg.evaluation.metrics import metrics_among
 from monai_semiseg.storage.files import sha256_of
 from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.grid import cell_id
+from monai_semiseg.study.learning_rates import RateSearch
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.report import versions
 
-SCORED = ("case", "class", "name", *METRICS)
 Row = dict[str, str]
 
 
 def import_completed_runs(specs: Sequence[CellSpec], source: Path) -> int:
     """Import the results of equal cells that another study has finished.
 
-    Equal cells have the same configs, settings, split, plan, budget and seed. Scores are imported,
-    weights and pictures are not. A cell that has begun here is left alone.
+    Equal cells have the same configs, settings, split, plan, budget and training seed. Scores are
+    imported, weights and pictures are not. A cell that has begun here is left alone.
 
     Args:
         specs: cells of this study.
@@ -58,6 +58,29 @@ def import_completed_runs(specs: Sequence[CellSpec], source: Path) -> int:
     return count
 
 
+def import_choices(searches: Mapping[str, RateSearch], source: Path) -> int:
+    """Import the learning rates that another study has chosen by equal cross-validations.
+
+    Args:
+        searches: of this study.
+        source: folder of the other one, as in :func:`import_completed_runs`.
+
+    Returns:
+        The number of imported choices.
+
+    Raises:
+        ConfigError: As there.
+    """
+    known = _read(source)[0].get("learning_rates", {})
+    count = 0
+    for name, search in searches.items():
+        content = known.get(name) or {}
+        if content.get("digest") == search.digest and search.choice() is None:
+            search.write(content)
+            count += 1
+    return count
+
+
 def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, Any]) -> bool:
     """Write a cell's scores and mark it as finished, unless a process has begun it.
 
@@ -71,8 +94,10 @@ def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, 
         if outcome.begun:
             return False
         outcome.claim()
-        scores = [[row.get(name, "") for name in SCORED] for row in rows]
-        table = write_table(outcome.folder / "test" / "metrics.csv", SCORED, scores)
+        group = ("group",) if "group" in rows[0] else ()
+        columns = ("case", "class", "name", *group, *metrics_among(rows[0]))
+        scores = [[row.get(name, "") for name in columns] for row in rows]
+        table = write_table(outcome.folder / "test" / "metrics.csv", columns, scores)
         outcome.write({"test/metrics.csv": sha256_of(table), **facts})
         return True
     finally:
@@ -88,7 +113,7 @@ def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
             rows = list(csv.DictReader(stream))
         used = protocol["versions"]
         for row in rows:
-            cell = cell_id(row["arm"], row["labelled"], row["seed"])
+            cell = cell_id(row["arm"], row["labelled"], row["split"], row["seed"])
             scores.setdefault(cell, []).append(row)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(

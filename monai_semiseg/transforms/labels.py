@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from monai_semiseg.datasets.label_values import (
 )
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, LabelError
-from monai_semiseg.images.volume import require_depth
 
 
 class CheckLabeld(MapTransform):
@@ -78,12 +76,10 @@ class CheckLabeld(MapTransform):
         Values are rounded, because the loss would cut 0.9999 of a rescaled file to 0.
 
         Raises:
-            DimensionError: If the label map is a single slice.
             LabelError: If a value is not a whole number (to 0.001) of ``label_values``.
         """
         item = dict(data)
         for key in self.key_iterator(item):
-            _require_volume(item[key])
             values = torch.unique(torch.as_tensor(item[key]))
             whole = values.round()
             known = torch.isin(whole.double(), torch.as_tensor(self.known).double())
@@ -120,7 +116,8 @@ class CheckLabeld(MapTransform):
 class CheckReferenceLabeld(MapTransform):
     """Require that a reference has values of the dataset, and keep them.
 
-    The network may not have a class for all of them. Voxels to ignore become -1.
+    The network may not have a class for all of them. Voxels to ignore become -1, below a
+    negative background.
 
     Args:
         keys: keys of label maps.
@@ -144,20 +141,19 @@ class CheckReferenceLabeld(MapTransform):
         super().__init__(keys, allow_missing_keys)
         declared = _labels_of(datalist)
         self.ignore = _ignored_number(declared, label_values, datalist)
-        known = dict.fromkeys(label_values, "")
+        known = {value: "background" if value < 0 else "" for value in label_values}
         self.known = set(known)
         self.labels = {**known, **declared} if declared else {}
+        self.ignored = min(0, *known) + IGNORE
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check, and return the item with whole numbers.
 
         Raises:
-            DimensionError: If the label map is a single slice.
             LabelError: If a value is not whole (to 0.001), not declared, or not a class.
         """
         item = dict(data)
         for key in self.key_iterator(item):
-            _require_volume(item[key])
             path = str(getattr(item[key], "meta", {}).get("filename_or_obj", ""))
             labels = whole_labels(np.asarray(torch.as_tensor(item[key])), path)
             counts = count_values(labels)
@@ -166,7 +162,7 @@ class CheckReferenceLabeld(MapTransform):
                 require_classes({}, {path: counts}, path)
             item[key] = item[key].round()
             if self.ignore is not None:
-                item[key][item[key] == self.ignore] = IGNORE
+                item[key][item[key] == self.ignore] = self.ignored
         return item
 
 
@@ -217,13 +213,6 @@ def _ignored_number(
             path=datalist,
         )
     return ignore
-
-
-def _require_volume(label: Any) -> None:
-    """Refuse a single slice among label maps of a channel and three axes."""
-    if label.ndim == 4:
-        name = getattr(label, "meta", {}).get("filename_or_obj")
-        require_depth(label.shape[1:], None if name is None else Path(name))
 
 
 def with_background(foreground: torch.Tensor) -> torch.Tensor:

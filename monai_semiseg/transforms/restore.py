@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_semiseg.errors import DimensionError
+from monai_semiseg.transforms.grids import grid_in_space
 
 
 class LabelOnScanGridd(MapTransform):
@@ -28,7 +29,8 @@ class LabelOnScanGridd(MapTransform):
     Voxels outside of the network's grid are background.
 
     Args:
-        keys: logits ``(classes, i, j, k)``.
+        keys: logits ``(classes, i, j, k)``; ``(classes, a, b)`` for 2-D images of
+            :class:`~monai_semiseg.transforms.grids.DropSliceAxisd`.
         orig_keys: the preprocessed image, a MetaTensor with ``original_affine`` and
             ``spatial_shape`` of the scan.
         uncertainty_key: key for the entropy of the interpolated probabilities divided by ``ln
@@ -55,10 +57,12 @@ class LabelOnScanGridd(MapTransform):
         native = np.asarray(image.meta["original_affine"], dtype=np.float64)
         shape = [int(n) for n in image.meta["spatial_shape"]]
         for key in self.key_iterator(out):
-            grid = np.asarray(image.affine, dtype=np.float64)
+            grid = grid_in_space(image)
             logits = torch.as_tensor(
                 out[key].as_tensor() if isinstance(out[key], MetaTensor) else out[key]
             )
+            if "plane" in image.meta:
+                logits = logits[..., None]
             labels, entropy = restore(
                 logits, grid, native, shape, self.uncertainty_key is not None, self.slab_mb
             )

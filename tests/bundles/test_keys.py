@@ -34,7 +34,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a parameter": (
         "inference",
         "inferer#inferer#overlapp: 0.25",
-        "SlidingWindowInferer has no parameter[^$]*did you mean 'overlap'",
+        "WindowInferer has no parameter[^$]*did you mean 'overlap'",
     ),
     "a parameter of a new component": (
         "inference",
@@ -53,7 +53,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "an item": ("train", "train#handlers#99#log_dir: x", "unknown setting"),
     "a parameter of a transform": (
         "inference",
-        "preprocessing#transforms#3#pixdims: [1, 1, 1]",
+        "preprocessing#transforms#4#pixdims: [1, 1, 1]",
         "Spacingd has no parameter[^$]*did you mean 'pixdim'",
     ),
     "text for a number": (

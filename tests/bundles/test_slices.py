@@ -59,7 +59,7 @@ def test_train_measure_and_use(method: str | None, data: Path, run: Run, tmp_pat
     BasicUNet(2, 1, 3, FEATURES).load_state_dict(
         torch.load(tmp_path / "model.pt", weights_only=True)
     )
-    after = [overlay(name, "slices_inference")]
+    after = [overlay(name, "slices")]
     weights = {"ckpt_path": str(tmp_path / "model.pt")}
     run(name, "evaluate", after, tmp_path, **weights)
     assert json.loads((tmp_path / "metrics.json").read_text())["cases"] == 1
@@ -78,7 +78,7 @@ def test_train_measure_and_use(method: str | None, data: Path, run: Run, tmp_pat
     ],
 )
 def test_pretraining(name: str, stage: str, more: dict[str, Any], run: Run, tmp_path: Path) -> None:
-    run(name, stage, [overlay(name, "slices_pretrain")], tmp_path / "pre", **more)
+    run(name, stage, [overlay(name, "slices")], tmp_path / "pre", **more)
     state = torch.load(tmp_path / "pre" / "model.pt", weights_only=True)
     BasicUNet(2, 1, 3, FEATURES).load_state_dict(state)
     assert all(torch.isfinite(value).all() for value in state.values())
@@ -90,7 +90,7 @@ def test_pretraining(name: str, stage: str, more: dict[str, Any], run: Run, tmp_
 def test_the_diffusion_stages(run: Run, tmp_path: Path) -> None:
     name = "diffusion_cotrainer"
     small = {"teacher_features": FEATURES, "rounds_every": 1}
-    run(name, "pretrain", [overlay(name, "slices_pretrain")], tmp_path / "pre", **small)
+    run(name, "pretrain", [overlay(name, "slices")], tmp_path / "pre", **small)
     teacher = {"teacher_weights": str(tmp_path / "pre" / "model.pt")}
     run(name, "train", [overlay(name, "slices")], tmp_path / "co", **small, **teacher)
     BasicUNet(2, 1, 3, FEATURES).load_state_dict(
@@ -101,6 +101,5 @@ def test_the_diffusion_stages(run: Run, tmp_path: Path) -> None:
 
 
 def test_overlays_are_the_same_in_every_bundle() -> None:
-    for name in ("slices", "slices_inference", "slices_pretrain"):
-        texts = {file.read_text() for file in ROOT.glob(f"*/configs/{name}.yaml")}
-        assert len(texts) == 1
+    texts = {file.read_text() for file in ROOT.glob("*/configs/slices.yaml")}
+    assert len(texts) == 1

@@ -99,9 +99,9 @@ def test_network_takes_the_patch_of_any_plan(
 ) -> None:
     """Check that no stage shrinks to nothing or to one voxel (instance norm needs more)."""
     fingerprint = Fingerprint(
-        "MRI", np.ones((1, 3)), np.array([shape]), np.ones((1, 3)), None, {0: "none", 1: "a"}, {}
+        "MRI", np.ones((1, 3)), np.array([shape]), np.ones((1, 1, 3)), None, {0: "none", 1: "a"}, {}
     )
-    planned = plan(fingerprint, max_voxels=64**3)
+    planned = plan(fingerprint, memory=1200 * 64**3)
     parser = ConfigParser({**raw(bundle, "train"), **planned})
     with torch.no_grad():
         output = parser.get_parsed_content("network_def")(torch.zeros(1, 1, *planned["patch_size"]))

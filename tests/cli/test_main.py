@@ -66,6 +66,7 @@ def test_verbs_are_the_promised_ones() -> None:
         "demo",
         "check",
         "split",
+        "convert",
         "plan",
         "pretrain",
         "train",

@@ -195,7 +195,7 @@ def test_every_label_is_read_once(
         read[str(source)] += 1
         return read_scan(source, **settings)
 
-    for room in ("check", "fingerprint"):
+    for room in ("check", "fingerprint", "label_files"):
         monkeypatch.setattr(f"monai_semiseg.datasets.{room}.read_scan", counting)
     for verb in (["check"], ["plan", "--output"], ["split", "--labelled", "2", "--output"]):
         output = [str(tmp_path / "output")] if verb[-1] == "--output" else []

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 import yaml
+from monai.bundle import ConfigParser
 
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import Fingerprint, extract_fingerprint
-from monai_semiseg.datasets.plan import patch_size, plan, target_spacing, write_plan
+from monai_semiseg.datasets.patches import patch_size, target_spacing
+from monai_semiseg.datasets.plan import Wishes, decisions, plan, write_plan
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.volume import RGB
 
 
 def fingerprint(
@@ -23,8 +28,8 @@ def fingerprint(
         modality,
         np.full((5, 3), spacing),
         np.tile(shape, (5, 1)),
-        np.tile([0.0, 50, 100], (5, 1)),
-        (-50.0, 40.0, 200.0),
+        np.tile([0.0, 50, 100], (5, 1, 1)),
+        ((-50.0, 40.0, 200.0),),
         {0: "background", 1: "a", 2: "b"},
         {},
     )
@@ -140,3 +145,85 @@ def test_unreadable_scans_are_left_out_and_named(make: SimpleNamespace, tmp_path
     (tmp_path / "images" / "a.nii").unlink()
     with pytest.raises(ConfigError, match="no scan can be read"):
         extract_fingerprint(open_dataset(tmp_path), progress=False)
+
+
+def measured(
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+    channels: tuple[str, ...] = ("image",),
+    **more: Any,
+) -> Fingerprint:
+    """Return the measurements of five equal images."""
+    return Fingerprint(
+        more.pop("modality", "MRI"),
+        np.tile(spacing, (5, 1)),
+        np.tile(shape, (5, 1)),
+        np.tile([0.0, 50, 100], (5, len(channels), 1)),
+        tuple((-50.0 - n, 40.0, 200.0 + n) for n in range(len(channels))),
+        {0: "background", 1: "a"},
+        {},
+        channel_names=channels,
+        **more,
+    )
+
+
+def test_photographs_get_a_2d_network_and_are_turned_freely() -> None:
+    found = measured((200, 150), (1.0, 1.0), RGB, unit="px", mean=120.0, std=40.0)
+    settings = plan(found, memory=8 << 30)
+    assert settings["spatial_dims"] == 2 and not settings["slices"]
+    assert settings["in_channels"] == 3 and settings["channel_names"] == list(RGB)
+    assert settings["spacing"] == [1.0, 1.0] and settings["patch_size"] == [200, 152]
+    assert settings["batch_size"] == 8
+    assert settings["rotation"] == pytest.approx(np.pi, abs=1e-3)
+    assert settings["colour_jitter"] > 0 and settings["flip_front_back"] == 0.5
+    assert settings["training_scans"]["unit"] == "px"
+    assert settings["intensity"] == {
+        "_target_": "NormalizeIntensityd",
+        "keys": "image",
+        "subtrahend": 120.0,
+        "divisor": 40.0,
+    }
+    upright = plan(found, Wishes(upright=True), memory=8 << 30)
+    assert upright["rotation"] == 0.35 and upright["flip_front_back"] == 0.15
+    with pytest.raises(ConfigError, match="3 for 2-D images"):
+        plan(found, Wishes(spatial_dims=3))
+
+
+def test_large_photographs_are_made_smaller() -> None:
+    settings = plan(measured((4000, 3000), (1.0, 1.0), RGB, unit="px"), memory=8 << 30)
+    factor = settings["spacing"][0]
+    assert 4000 * 3000 / factor**2 == pytest.approx(512 * 512, rel=1e-3)
+    assert np.prod(settings["patch_size"]) <= 256 * 256
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_thick_slices_are_segmented_one_by_one(axis: int) -> None:
+    shape, spacing = [100, 100, 100], [1.0, 1.0, 1.0]
+    shape[axis], spacing[axis] = 12, 5.0
+    found = measured(tuple(shape), tuple(spacing))
+    settings = plan(found, memory=8 << 30)
+    assert settings["spatial_dims"] == 2 and settings["slices"]
+    assert settings["slice_axis"] == axis and settings["spacing"][axis] == -1
+    assert settings["patch_size"] == [104, 104]
+    assert bool(settings["mirror_axes"]) == (axis != 0), "sagittal slices have no left and right"
+    assert any("5.0 times as thick" in line for line in decisions(found))
+    cubes = plan(found, Wishes(spatial_dims=3), memory=8 << 30)
+    assert cubes["spatial_dims"] == 3 and len(cubes["patch_size"]) == 3
+    assert plan(measured((50, 50, 50), (1.0, 1.0, 2.0)))["spatial_dims"] == 3
+    asked = plan(measured((50, 50, 50), (1.0, 1.0, 1.0)), Wishes(spatial_dims=2))
+    assert asked["slices"] and asked["slice_axis"] == 2
+
+
+def test_every_channel_is_normalised_as_its_modality() -> None:
+    image = torch.rand(2, 9, 8, 7) * 400 - 100
+    both = plan(measured((9, 8, 7), (1.0, 1.0, 1.0), ("CT", "PET")))["intensity"]
+    out = ConfigParser({"it": both}).get_parsed_content("it")({"image": image})["image"]
+    window = ((image[0] + 50) / 250 * 2 - 1).clamp(-1, 1)
+    assert torch.allclose(out[0], window, atol=1e-5)
+    low, high = np.percentile(image[1].numpy(), (0.5, 99.5))
+    clipped = (image[1].clip(low, high) - low) / (high - low)
+    assert torch.allclose(out[1], (clipped - clipped.mean()) / clipped.std(correction=0), atol=1e-4)
+    contrasts = plan(measured((9, 8, 7), (1.0, 1.0, 1.0), ("T1", "T2")))["intensity"]
+    out = ConfigParser({"it": contrasts}).get_parsed_content("it")({"image": image})["image"]
+    assert torch.allclose(out.mean((1, 2, 3)), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(out.std((1, 2, 3)), torch.ones(2), atol=1e-2)

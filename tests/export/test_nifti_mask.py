@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from monai_semiseg.errors import ConfigError, OutputError
-from monai_semiseg.export.nifti_mask import file_stem, read_label_names, write_mask
+from monai_semiseg.export.nifti_mask import NiftiSpace, file_stem, read_label_names, write_mask
 
 NAMES = {0: "background", 1: "Anterior", 2: "Linke Hälfte ✓"}
 MASK = np.random.default_rng(0).integers(0, 3, size=(7, 5, 4))
@@ -46,7 +46,7 @@ SHEARED = affine((1.0, 1.0, 2.0)) + np.array([[0, 0, 0.4, 0], [0] * 4, [0] * 4, 
 @pytest.mark.parametrize("name", AFFINES)
 def test_affine_and_codes_are_the_scans(tmp_path: Path, name: str, codes: tuple[int, int]) -> None:
     matrix = AFFINES[name]
-    image = nib.load(write_mask(MASK, matrix, tmp_path / "a_seg.nii.gz", NAMES, codes))
+    image = nib.load(write_mask(MASK, matrix, tmp_path / "a_seg.nii.gz", NAMES, NiftiSpace(codes)))
     assert np.abs(image.affine - matrix).max() < 1e-4
     assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == codes
     assert np.allclose(image.header.get_zooms(), np.linalg.norm(matrix[:3, :3], axis=0), atol=1e-6)
@@ -61,14 +61,14 @@ def test_a_scan_without_xform_codes_keeps_none(tmp_path: Path) -> None:
     header.set_data_shape(MASK.shape)
     header.set_zooms((1.0, 1.5, 2.0))
     image = nib.load(
-        write_mask(MASK, header.get_best_affine(), tmp_path / "a.nii.gz", NAMES, (0, 0))
+        write_mask(MASK, header.get_best_affine(), tmp_path / "a.nii.gz", NAMES, NiftiSpace((0, 0)))
     )
     assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (0, 0)
     assert np.allclose(image.affine, header.get_best_affine())
 
 
 def test_a_sheared_affine_stays_in_the_sform(tmp_path: Path) -> None:
-    image = nib.load(write_mask(MASK, SHEARED, tmp_path / "a.nii.gz", NAMES, (1, 1)))
+    image = nib.load(write_mask(MASK, SHEARED, tmp_path / "a.nii.gz", NAMES))
     assert np.abs(image.affine - SHEARED).max() < 1e-5
     assert np.isfinite(image.get_qform()).all()
 

@@ -15,6 +15,7 @@ import pytest
 from monai_semiseg.datasets.plan import dicom_modality
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.report import CaseResult
+from monai_semiseg.export.sizes import LabelSizes
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.runner import BatchRunner
 
@@ -50,14 +51,17 @@ def test_alike_scans_have_no_flag() -> None:
 def test_volumes_beyond_three_times_the_training_labels(
     left: float, right: float, flags: dict[str, str]
 ) -> None:
-    assert TrainingDomain(VOLUMES).mask_flags({"left": left, "right": right}) == flags
+    assert (
+        TrainingDomain(VOLUMES).mask_flags(LabelSizes(by_name={"left": left, "right": right}))
+        == flags
+    )
 
 
 def test_empty_masks_where_empty_labels_were_learnt_from() -> None:
     lesions = TrainingDomain({"volume_ml": {"lesion": [0.0, 5.0]}})
-    assert lesions.mask_flags({"lesion": 0.0}) == {}
-    assert list(TrainingDomain().mask_flags({"lesion": 0.0})) == ["empty_mask"]
-    other = TrainingDomain(VOLUMES).mask_flags({"liver": 1500.0})
+    assert lesions.mask_flags(LabelSizes(by_name={"lesion": 0.0})) == {}
+    assert list(TrainingDomain().mask_flags(LabelSizes(by_name={"lesion": 0.0}))) == ["empty_mask"]
+    other = TrainingDomain(VOLUMES).mask_flags(LabelSizes(by_name={"liver": 1500.0}))
     assert other == {}  # names that the training labels did not have
 
 

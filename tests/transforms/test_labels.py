@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.metrics import compute_dice
 from monai.transforms import AsDiscreted
 
-from monai_semiseg.errors import ConfigError, DimensionError, LabelError
+from monai_semiseg.errors import ConfigError, LabelError
 from monai_semiseg.transforms.labels import (
     CheckLabeld,
     CheckReferenceLabeld,
@@ -148,17 +148,6 @@ def test_references_keep_their_numbers(
             check({"label": label})
         return
     assert check({"label": label})["label"].flatten().tolist() == values
-
-
-@pytest.mark.parametrize(
-    "check", [CheckLabeld("label", 2), CheckReferenceLabeld("label", [0, 1])], ids=["train", "test"]
-)
-def test_a_single_slice_is_no_label_map_of_a_volume(
-    check: CheckLabeld | CheckReferenceLabeld,
-) -> None:
-    label = MetaTensor(torch.ones(1, 9, 8, 1), meta={"filename_or_obj": "some/label_7.nii.gz"})
-    with pytest.raises(DimensionError, match=r"label_7.nii.gz: one slice \(9x8x1\)"):
-        check({"label": label})
 
 
 LABELS = {"background": 0, "gland": 1, "ignore": 2, "vessel": 3}

@@ -1,0 +1,49 @@
+"""Sliding windows over images and scans, for networks of as many dimensions or of one less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import SliceInferer, SlidingWindowInferer
+from torch import Tensor
+
+
+class WindowInferer(SlidingWindowInferer):
+    """Run a network over windows; a 2-D network runs over the slices of 3-D scans.
+
+    It is MONAI's ``SlidingWindowInferer``, and its ``SliceInferer`` if an image has one axis more
+    than the windows. So one config serves 2-D images, 3-D scans, and 3-D scans with 2-D networks.
+
+    Args:
+        *args: as for ``SlidingWindowInferer``; ``roi_size`` has the network's dimensions.
+        slice_axis: axis of the slices among the three of a scan: 0, 1 or 2.
+        **kwargs: as for ``SlidingWindowInferer``.
+    """
+
+    def __init__(self, *args: Any, slice_axis: int = 2, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.slice_axis = slice_axis
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run the network on ``inputs`` ``(B, C, spatial...)``."""
+        sizes = self.roi_size
+        if isinstance(sizes, int) or inputs.ndim - 2 == len(sizes):
+            return super().__call__(inputs, network, *args, **kwargs)
+        return self._over_slices()(torch.as_tensor(inputs), network, *args, **kwargs)
+
+    def _over_slices(self) -> SliceInferer:
+        """Return MONAI's inferer with the settings of this one, as they are now."""
+        return SliceInferer(
+            spatial_dim=self.slice_axis,
+            roi_size=self.roi_size,
+            sw_batch_size=self.sw_batch_size,
+            overlap=self.overlap,
+            mode=self.mode,
+            sw_device=self.sw_device,
+            device=self.device,
+            progress=self.progress,
+        )
