@@ -285,7 +285,7 @@ def read_datalist(
         raise ConfigError(
             f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
         )
-    root = Path(dataset_dir)
+    root = folder_of(dataset_dir)
     entries = [
         {key: _absolute(root, files) for key, files in entry.items() if key != "group"}
         for entry in content[section]
@@ -305,6 +305,12 @@ def read_datalist(
             path=Path(path),
         )
     return entries
+
+
+def folder_of(dataset_dir: str | Path) -> Path:
+    """Return the folder that paths are relative to; a data set may be a table or one file, too."""
+    path = Path(dataset_dir)
+    return path.parent if path.is_file() else path
 
 
 def _absolute(root: Path, files: Any) -> str | list[str]:
@@ -327,7 +333,7 @@ def case_groups(datalist: Mapping[str, Any], dataset_dir: str | Path) -> dict[st
     """
     entries = (entry for part in datalist.values() if isinstance(part, list) for entry in part)
     return {
-        _flat(_absolute(Path(dataset_dir), entry["image"]))[0]: str(entry["group"])
+        _flat(_absolute(folder_of(dataset_dir), entry["image"]))[0]: str(entry["group"])
         for entry in entries
         if isinstance(entry, dict) and entry.get("group") and "image" in entry
     }

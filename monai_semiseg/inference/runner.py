@@ -178,7 +178,7 @@ class BatchRunner:
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
         segmenter = self._segmenter()
-        with find_cases(self.inputs) as found:
+        with find_cases(self.inputs, self.expected.channel_names) as found:
             check_found(found, self.inputs)
             if not self._may_replace(manifest):
                 for case in found.cases:
