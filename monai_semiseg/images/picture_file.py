@@ -45,6 +45,7 @@ DECODING_ERRORS = (
     EOFError,
     ArithmeticError,
     AttributeError,
+    AssertionError,
     MemoryError,
     struct.error,
     zlib.error,

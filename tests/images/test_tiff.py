@@ -293,3 +293,16 @@ def test_nan_in_a_picture_of_real_numbers(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", values)
     with pytest.raises(InputError, match=r"E_NONFINITE .*1 of 2240"):
         read_scan(tmp_path / "a.tif")
+
+
+def test_tiles_that_the_file_does_not_list_are_missing(tmp_path: Path) -> None:
+    """The header is changed to a picture of twice the size."""
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", tile=(16, 16))
+    content = (tmp_path / "a.tif").read_bytes()
+    width = struct.pack("<HHI", 256, 4, 1)
+    assert content.count(width) == 1
+    at = content.index(width) + len(width)
+    larger = content[:at] + struct.pack("<I", 112) + content[at + 4 :]
+    (tmp_path / "a.tif").write_bytes(larger)
+    with pytest.raises(InputError, match=r"E_TRUNCATED .*9 of 21 parts"):
+        read_scan(tmp_path / "a.tif")
