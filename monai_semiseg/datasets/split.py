@@ -242,13 +242,7 @@ def read_datalist(
         raise ConfigError(
             f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
         )
-<<<<<<< HEAD
-    if any("label" in entry for entry in content[section]):
-        require_no_ignore(declared_labels(content), path)
     root = folder_of(dataset_dir)
-=======
-    root = Path(dataset_dir)
->>>>>>> main
     entries = [
         {key: _absolute(root, files) for key, files in entry.items() if key != "group"}
         for entry in content[section]
