@@ -195,6 +195,14 @@ def repeated(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
     return words
 
 
+def number_or_text(text: str) -> float | str:
+    """Return a number if the text is one, else the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def modality_code(text: str) -> str:
     """Return DICOM's code for a modality.
 

@@ -10,9 +10,12 @@ from monai_semiseg.cli.arguments import (
     add_label_arguments,
     dataset_of,
     labelled_dataset,
+    number_or_text,
 )
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
+
+_AUTO = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled scans for training and validation: a count, a fraction below 1, or all",
     )
     parser.add_argument(
-        "--test", type=float, default=0.2, help="test scans, count or fraction (default 0.2)"
+        "--test",
+        type=number_or_text,
+        default=0.2,
+        help="test scans: count, fraction, or a pattern of ids such as 'testA_*' (default 0.2)",
     )
     parser.add_argument(
         "--validation",
-        type=float,
-        default=0.1,
-        help="share of the labelled scans for validation (default 0.1, at least one scan)",
+        type=number_or_text,
+        default=_AUTO,
+        help="share of the labelled scans for validation (default auto: 0 below 10 labelled scans, "
+        "else 0.1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="which scans are labelled")
     parser.add_argument(

@@ -7,7 +7,12 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_semiseg.cli.arguments import add_label_arguments, labelled_dataset
+from monai_semiseg.cli.arguments import (
+    add_label_arguments,
+    dataset_of,
+    labelled_dataset,
+    number_or_text,
+)
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import ConfigError
@@ -16,6 +21,11 @@ if TYPE_CHECKING:
     from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.study.cell import CellSpec
     from monai_semiseg.study.grid import Grid
+    from monai_semiseg.study.learning_rates import RateSearch
+    from monai_semiseg.study.runner import RunOutcome
+
+# Settings of a YAML that say how the dataset is read.
+_DATASET = ("channels", "label", "group", "table", "label_threshold", "merge_masks")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +47,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--initialisations", help="comma-separated: random, NAME=WEIGHTS (default random)"
     )
     parser.add_argument("--labelled", help="comma-separated counts, fractions below 1, or all")
-    parser.add_argument("--seeds", help="comma-separated split seeds (default 0,1,2)")
-    parser.add_argument("--test", type=float, help="test scans, count or fraction (default 0.2)")
+    parser.add_argument(
+        "--splits", help="comma-separated seeds that select the labelled scans (default 0,1,2)"
+    )
+    parser.add_argument("--seeds", help="comma-separated seeds of the trainings (default 0)")
+    parser.add_argument(
+        "--test", help="test scans: count, fraction, or pattern such as 'testA_*' (default 0.2)"
+    )
+    parser.add_argument(
+        "--validation",
+        help="share of the labelled scans for validation (default auto: 0 below 10, else 0.1)",
+    )
     parser.add_argument("--budget", type=int, help="iterations of every training (default 1500)")
+    parser.add_argument(
+        "--learning_rates",
+        help="comma-separated: each arm takes the best in cross-validation among the labelled "
+        "(default: the bundle's)",
+    )
+    parser.add_argument("--folds", help="of this cross-validation (default 3)")
+    parser.add_argument(
+        "--gates",
+        action="store_true",
+        default=None,
+        help="add what tells whether the table can rank methods: all labels, twice the iterations",
+    )
     parser.add_argument(
         "--config",
         type=Path,
@@ -69,43 +100,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
-    from monai_semiseg.datasets.dataset import open_dataset
     from monai_semiseg.datasets.grids import without_grid_mismatches
     from monai_semiseg.inference.interrupt import handled
-    from monai_semiseg.storage.shard import parse_shard, shard_of
+    from monai_semiseg.storage.shard import parse_shard
     from monai_semiseg.study.cell import prepare_cells
-    from monai_semiseg.study.completed_runs import import_completed_runs
+    from monai_semiseg.study.learning_rates import rate_searches, share_of, with_chosen_rates
     from monai_semiseg.study.report import write_results
-    from monai_semiseg.study.runner import run_cells
+    from monai_semiseg.study.runner import RunOutcome
 
-    dataset, left_out = without_grid_mismatches(labelled_dataset(args, open_dataset(args.dataset)))
+    asked = _settings(args)
+    found = labelled_dataset(args, dataset_of(args, table=args.table))
+    dataset, left_out = without_grid_mismatches(found)
     code = report_left_out(left_out)
-    grid = _grid(args, dataset)
-    index, count = parse_shard(args.shard)
+    grid = _grid(args, asked, dataset)
+    shard = parse_shard(args.shard)
     specs = prepare_cells(grid, grid.cells, device=args.device, dataset=dataset)
-    for source in args.completed:
-        imported = import_completed_runs(specs, source)
-        say_aside(f"results of {imported} cells imported from {source}")
+    searches = rate_searches(grid, specs)
+    _import_completed(args, specs, searches)
     if args.dry_run:
-        return _list(specs)
-    mine = {cell.id for cell in shard_of(grid.cells, index, count)}
+        return _list(specs, searches)
+    mine = share_of(specs, searches, *shard)
+    outcome = RunOutcome()
     with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
-        outcome = run_cells(
-            [spec for spec in specs if spec.cell.id in mine and not args.report], parallel=args.jobs
-        )
-        say(write_results(grid, specs).rstrip("\n"))
+        if not args.report:
+            outcome = _run(args, mine, searches)
+        known, waiting = with_chosen_rates(specs, searches)
+        say(write_results(grid, [*known, *waiting], searches).rstrip("\n"))
     for cell in outcome.elsewhere:
         say_aside(f"another process works on {cell}")
-    for cell, reason in outcome.failed.items():
-        say_aside(f"failed: {cell}: {reason} ({grid.output / 'cells' / cell / 'log.txt'})")
+    for spec in waiting:
+        say_aside(f"waits for its learning rate: {spec.name}")
+    for cell, (reason, log) in outcome.failed.items():
+        say_aside(f"failed: {cell}: {reason} ({log})")
     return 3 if outcome.failed else code
 
 
-def _grid(args: argparse.Namespace, dataset: ScanDataset) -> Grid:
-    from monai_semiseg.study.arms import arms_from, arms_of_file
-    from monai_semiseg.study.grid import make_grid, whole
+def _run(
+    args: argparse.Namespace, mine: list[CellSpec], searches: dict[str, RateSearch]
+) -> RunOutcome:
+    """Run the trials of learning rates first, then the cells whose rates are known by then."""
+    from monai_semiseg.study.learning_rates import open_trials, with_chosen_rates
+    from monai_semiseg.study.runner import run_cells
 
-    asked = _settings(args)
+    tried = run_cells(open_trials(mine, searches), parallel=args.jobs)
+    known, _ = with_chosen_rates(mine, searches)
+    outcome = run_cells(known, parallel=args.jobs)
+    outcome.failed = {**tried.failed, **outcome.failed}
+    outcome.elsewhere = [*tried.elsewhere, *outcome.elsewhere]
+    return outcome
+
+
+def _import_completed(
+    args: argparse.Namespace, specs: list[CellSpec], searches: dict[str, RateSearch]
+) -> None:
+    """Import the learning rates and the results of earlier studies."""
+    from monai_semiseg.study.completed_runs import import_choices, import_completed_runs
+    from monai_semiseg.study.learning_rates import with_chosen_rates
+
+    for source in args.completed:
+        if searches:
+            chosen = import_choices(searches, source)
+            say_aside(f"{chosen} choices of learning rates imported from {source}")
+        imported = import_completed_runs(with_chosen_rates(specs, searches)[0], source)
+        say_aside(f"results of {imported} cells imported from {source}")
+
+
+def _grid(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDataset) -> Grid:
+    from monai_semiseg.study.arms import arms_from, arms_of_file
+    from monai_semiseg.study.grid import Rates, make_grid, whole
+
     arms = (
         arms_from(_items(asked["methods"]), _items(asked["initialisations"]), args.bundle)
         if asked["methods"]
@@ -117,24 +180,36 @@ def _grid(args: argparse.Namespace, dataset: ScanDataset) -> Grid:
         args.output,
         arms,
         labelled=_items(asked["labelled"]),
+        splits=_items(asked["splits"]),
         seeds=_items(asked["seeds"]),
-        test=float(asked["test"]),
+        test=number_or_text(str(asked["test"])),
         iterations=whole(asked["budget"]),
+        validation=number_or_text(str(asked["validation"])),
+        rates=Rates(_rates(asked["learning_rates"]), whole(asked["folds"])),
+        gates=_flag(asked["gates"]),
         also=_further(asked["also"]),
     )
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Defaults, the YAML over them, the command line over both."""
+    """Defaults, the YAML over them, the command line over both.
+
+    What a YAML says about the layout of the dataset and its label files goes into ``args``.
+    """
     import yaml
 
     asked: dict[str, Any] = {
         "methods": "",
         "initialisations": "random",
         "labelled": "",
-        "seeds": "0,1,2",
+        "splits": "0,1,2",
+        "seeds": "0",
         "test": 0.2,
+        "validation": "auto",
         "budget": 1500,
+        "learning_rates": "",
+        "folds": 3,
+        "gates": False,
         "arms": {},
         "also": [],
     }
@@ -144,11 +219,16 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
                 "no such file", expected="a YAML with the study's settings", path=args.config
             )
         content = yaml.safe_load(args.config.read_text())
-        unknown = set(content) - set(asked) if isinstance(content, dict) else {"no mapping"}
+        known = [*asked, *_DATASET]
+        unknown = set(content) - set(known) if isinstance(content, dict) else {"no mapping"}
         if unknown:
             raise ConfigError(
-                f"unknown settings {sorted(unknown)}", expected=", ".join(asked), path=args.config
+                f"unknown settings {sorted(unknown)}", expected=", ".join(known), path=args.config
             )
+        for key in set(content) & set(_DATASET):
+            if getattr(args, key) in (None, False):
+                setattr(args, key, Path(content[key]) if key == "table" else content[key])
+            del content[key]
         asked.update(content)
     asked.update({key: value for key in asked if (value := getattr(args, key, None)) is not None})
     return asked
@@ -156,7 +236,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _further(given: Any) -> list[dict[str, list[str]]]:
     if not isinstance(given, list) or not all(isinstance(more, dict) for more in given):
-        raise ConfigError(f"also: {given!r}", expected="a list of {arms, labelled, seeds}")
+        raise ConfigError(f"also: {given!r}", expected="a list of {arms, labelled, splits, seeds}")
     return [{key: _items(value) for key, value in more.items()} for more in given]
 
 
@@ -172,18 +252,37 @@ def _items(value: Any) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def _list(specs: list[CellSpec]) -> int:
+def _rates(value: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(item) for item in _items(value))
+    except ValueError as error:
+        raise ConfigError(f"learning_rates {value!r}", expected="numbers") from error
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"gates: {value!r}", expected="true or false")
+    return value
+
+
+def _list(specs: list[CellSpec], searches: dict[str, RateSearch]) -> int:
     """List every cell and its progress, and estimate the time of those that are not finished."""
+    from monai_semiseg.study.learning_rates import open_trials, with_chosen_rates
     from monai_semiseg.study.outcome import CellOutcome, seconds_left
 
-    outcomes = [CellOutcome(spec) for spec in specs]
+    trials = open_trials(specs, searches)
+    known, waiting = with_chosen_rates(specs, searches)
+    everything = [*trials, *known, *waiting]
+    outcomes = [CellOutcome(spec) for spec in everything]
     for outcome in outcomes:
         spec = outcome.spec
-        say(f"{spec.cell.id}: {outcome.progress()} of {spec.iterations} iterations")
-    seconds = seconds_left(specs)
+        say(f"{spec.name}: {outcome.progress()} of {spec.iterations} iterations")
+    seconds = seconds_left(everything)
     estimate = "no estimate before a cell is finished"
     if seconds is not None:
         estimate = f"about {seconds / 3600:.1f} hours"
-    left = sum(not outcome.done for outcome in outcomes)
-    say(f"{left} of {len(specs)} cells to do; {estimate}, one at a time")
+    left = sum(not outcome.done for outcome in outcomes[len(trials) :])
+    before = sum(not outcome.done for outcome in outcomes[: len(trials)])
+    first = f"{before} trainings that compare learning rates, then " if before else ""
+    say(f"{first}{left} of {len(specs)} cells to do; {estimate}, one at a time")
     return 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from monai_semiseg.datasets.label_values import label_numbers
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
-SIDE = "unlabelled, and the group of a validation or test scan"
+SIDE = "not chosen, and of the group of a validation or test scan"
 SECTIONS = ("training", "unlabeled", "validation", "test")
+AUTO = "auto"
+ENOUGH_TO_VALIDATE = 10  # below this many labelled scans, every one trains
 
 
 def seeded_order(ids: Iterable[str], *, salt: str) -> list[str]:
@@ -52,8 +55,8 @@ def split(
     dataset: ScanDataset,
     *,
     labelled: float | None,
-    test: float = 0.2,
-    validation: float = 0.1,
+    test: float | str = 0.2,
+    validation: float | str = AUTO,
     seed: int = 0,
     test_seed: int = 0,
 ) -> dict[str, Any]:
@@ -71,9 +74,11 @@ def split(
         dataset: the dataset; scans with a label may be labelled training, validation or test.
         labelled: labelled scans for training and validation, as a count or as a fraction of the
             scans that are not test; None for all of those.
-        test: test scans, as a count or a fraction of all labelled scans.
+        test: test scans, as a count or a fraction of all labelled scans, or as a pattern such as
+            ``testA_*``: exactly the labelled cases whose ids match. Labelled scans that do not
+            match but share a group with one that does are left out.
         validation: fraction of the labelled budget for validation (rounded, at least one scan if
-            the budget is two or more).
+            the budget is two or more); ``auto`` is 0 below 10 labelled scans and 0.1 from 10 on.
         seed: seed that selects the labelled scans.
         test_seed: seed that selects the test scans.
 
@@ -85,18 +90,15 @@ def split(
     Raises:
         ConfigError: If the budget cannot be met.
     """
-    labelled_ids = [case.id for case in dataset.cases if case.label is not None]
     group_of = {case.id: case.group for case in dataset.cases}
-    n_test = count_of(test, len(labelled_ids), "test")
-    order = _in_groups(labelled_ids, group_of, salt=f"test/{test_seed}")
-    test_ids = _whole_groups(order, n_test)
-    rest = sorted(set(labelled_ids) - set(test_ids))
+    test_ids, rest = test_and_rest(dataset, test, test_seed)
     budget = len(rest) if labelled is None else count_of(labelled, len(rest), "labelled")
-    order = _in_groups(rest, group_of, salt=f"labelled/{seed}")
+    order = in_groups(rest, group_of, salt=f"labelled/{seed}")
     labelled_budget = _whole_groups(order, budget)
     budget = len(labelled_budget)
-    asked = bool(labelled_ids) or labelled is not None
-    n_validation = _validation_count(validation, budget) if asked else 0
+    asked = bool(test_ids or rest) or labelled is not None
+    share = _validation_share(validation, budget)
+    n_validation = _validation_count(share, budget) if asked else 0
     validation_ids = _whole_groups(order, n_validation, below=budget)
     training_ids = labelled_budget[len(validation_ids) :]
     held_out = {group_of[case_id] for case_id in (*test_ids, *validation_ids)} - {""}
@@ -115,7 +117,8 @@ def split(
             "labelled": budget,
             "seed": seed,
             "test_seed": test_seed,
-            "validation_share": validation,
+            "validation_share": share,
+            **({"test": test} if isinstance(test, str) else {}),
         },
         "training": [entries[case_id] for case_id in sorted(training_ids)],
         "unlabeled": [_without_label(entries[case_id]) for case_id in unlabelled],
@@ -123,6 +126,38 @@ def split(
         "test": [entries[case_id] for case_id in sorted(test_ids)],
         **({"left_out": dict.fromkeys(apart, SIDE)} if apart else {}),
     }
+
+
+def test_and_rest(
+    dataset: ScanDataset, test: float | str, test_seed: int = 0
+) -> tuple[list[str], list[str]]:
+    """Return the ids of the test scans, and of the labelled scans that may train.
+
+    Args:
+        dataset: the dataset.
+        test: a count, a fraction or a pattern, as in :func:`split`.
+        test_seed: seed that selects them; a pattern needs none.
+
+    Raises:
+        ConfigError: If there are fewer labelled scans, or none that matches the pattern.
+    """
+    labelled_ids = [case.id for case in dataset.cases if case.label is not None]
+    group_of = {case.id: case.group for case in dataset.cases}
+    if isinstance(test, str):
+        test_ids = [case_id for case_id in labelled_ids if fnmatchcase(case_id, test)]
+        if not test_ids:
+            raise ConfigError(
+                f"--test {test!r} matches none of {len(labelled_ids)} labelled scans",
+                expected="a count, a fraction, or a pattern of case ids such as 'testA_*'",
+                remedy=f"ids look like {', '.join(labelled_ids[:2])}" if labelled_ids else "",
+            )
+    else:
+        n_test = count_of(test, len(labelled_ids), "test")
+        order = in_groups(labelled_ids, group_of, salt=f"test/{test_seed}")
+        test_ids = _whole_groups(order, n_test)
+    held_out = {group_of[case_id] for case_id in test_ids} - {""}
+    rest = {case_id for case_id in labelled_ids if group_of[case_id] not in held_out}
+    return test_ids, sorted(rest - set(test_ids))
 
 
 def _kind(dataset: ScanDataset) -> dict[str, Any]:
@@ -139,7 +174,7 @@ def _without_label(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "label"}
 
 
-def _in_groups(ids: Iterable[str], group_of: Mapping[str, str], *, salt: str) -> list[list[str]]:
+def in_groups(ids: Iterable[str], group_of: Mapping[str, str], *, salt: str) -> list[list[str]]:
     """Return the cases of each group, the groups in their seeded order.
 
     A case without a group is one by itself, so that without groups this is the order of cases.
@@ -166,6 +201,14 @@ def _whole_groups(groups: Sequence[list[str]], count: int, below: int | None = N
         else:
             break
     return [] if below is not None and len(found) >= below else found
+
+
+def _validation_share(asked: float | str, budget: int) -> float:
+    if isinstance(asked, str):
+        if asked != AUTO:
+            raise ConfigError(f"--validation is {asked!r}", expected=f"{AUTO}, or a share")
+        return 0.1 if budget >= ENOUGH_TO_VALIDATE else 0.0
+    return asked
 
 
 def _validation_count(share: float, budget: int) -> int:

@@ -20,9 +20,9 @@ from monai_semiseg.datasets.label_values import (
     in_file_numbers,
     matched_values,
 )
-from monai_semiseg.datasets.layout import case_stem
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, GeometryError
+from monai_semiseg.evaluation.case_ids import CaseIds
 from monai_semiseg.evaluation.cases import FailedCase, failed_cases
 from monai_semiseg.evaluation.metrics import Scale, score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
@@ -55,7 +55,10 @@ class CaseMetrics:
         about: facts to keep in ``metrics.json`` (datalist, weights, ...).
         label_values: number in the label files of every class of ``pred``; None if classes are the
             numbers.
-        datalist: split with the labels that the training scans hold, and the names of others.
+        datalist: split with the labels that the training scans hold, the names of others, and the
+            groups (patients) of cases, which intervals are over.
+        dataset_dir: the folder that the datalist's paths are relative to; cases of the same name
+            are told apart by it, and groups found.
 
     A label that the network has no class for, or that no training scan holds, is scored wherever a
     reference holds it, and reported as never trained.
@@ -72,6 +75,7 @@ class CaseMetrics:
         about: dict[str, Any] | None = None,
         label_values: Sequence[int] | None = None,
         datalist: str | None = None,
+        dataset_dir: str | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.show = show
@@ -79,6 +83,7 @@ class CaseMetrics:
         names = class_names(label_names)
         self.values = matched_values(label_values, names)
         content = {} if datalist is None else load_datalist(datalist)
+        self.ids = CaseIds(content, dataset_dir)
         self.background = background_of(names)
         self.names = foreground_of(names)
         self.classes = set(self.names)
@@ -132,11 +137,11 @@ class CaseMetrics:
         meta = getattr(native, "meta", {})
         scale = _scale_of(item["pred"].shape[1:], meta)
         if fault := self._other_scale(scale, path):
-            self.failed.append(FailedCase(case_stem(Path(path).name), fault.code, fault.reason))
+            self.failed.append(FailedCase(self.ids.name_of(path), fault.code, fault.reason))
             return
         label = on_image_grid(item["label"], item["pred"])
         truth = _whole_numbers(label)
-        case = case_stem(Path(path).name)
+        case, group = self.ids.name_of(path), self.ids.group_of(path)
         ignored = truth < self.background
         if ignored.all():
             self.nothing_known.append(case)
@@ -149,7 +154,7 @@ class CaseMetrics:
         scores = score_case(pred, truth, spacing, scored, self.background, scale.unit)
         share = float(ignored.mean())
         self.rows += [
-            ScoreRow(case, index, self.names[index], score, share, scale=scale)
+            ScoreRow(case, index, self.names[index], score, share, scale=scale, group=group)
             for index, score in scores.items()
         ]
         mean = float(np.mean([score.dice for score in scores.values()]))

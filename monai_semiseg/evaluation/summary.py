@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.bootstrap import bootstrap_interval, group_key
 from monai_semiseg.evaluation.cases import FailedCase
 from monai_semiseg.evaluation.metrics import PIXEL_METRICS, CaseScore, Scale, metrics_among
 from monai_semiseg.plain_text import printable
@@ -29,6 +31,7 @@ class ScoreRow:
         score: of the class over the voxels whose label is known.
         ignored: share of the case's voxels that the label says to ignore, which are left out.
         scale: in which it is measured.
+        group: such as a patient; its cases are drawn together where intervals are computed.
     """
 
     case: str
@@ -37,30 +40,7 @@ class ScoreRow:
     score: CaseScore
     ignored: float = 0.0
     scale: Scale = field(default_factory=Scale, kw_only=True)
-
-
-def bootstrap_interval(
-    values: Sequence[float], *, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Return a percentile bootstrap interval of the mean over cases (Efron 1979).
-
-    NaN for fewer than two cases.
-    """
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    from scipy.stats import bootstrap
-
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    result = bootstrap(
-        (np.asarray(values),),
-        np.mean,
-        n_resamples=9999,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(result.low), float(result.high)
+    group: str = field(default="", kw_only=True)
 
 
 def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
@@ -70,18 +50,23 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     has the number of such cases and the mean share of these voxels over all cases.
     """
     by_class: dict[str, list[CaseScore]] = {}
+    groups: dict[str, list[str]] = {}
     by_case: dict[str, list[CaseScore]] = {}
+    group_of: dict[str, str] = {}
     for row in rows:
         by_class.setdefault(row.name, []).append(row.score)
+        groups.setdefault(row.name, []).append(group_key(row.case, row.group))
         by_case.setdefault(row.case, []).append(row.score)
+        group_of[row.case] = group_key(row.case, row.group)
     classes: dict[str, Any] = {name: {} for name in by_class}
     foreground = {}
     scale = rows[0].scale if rows else Scale()
     for metric, measured in zip(scale.metrics, fields(CaseScore), strict=False):
         for name, scores in by_class.items():
-            classes[name][metric] = _mean([getattr(score, measured.name) for score in scores])
+            of_class = [getattr(score, measured.name) for score in scores]
+            classes[name][metric] = _mean(of_class, groups[name])
         means = [_mean_of(scores, measured.name) for scores in by_case.values()]
-        foreground[metric] = _mean(means)
+        foreground[metric] = _mean(means, list(group_of.values()))
     summary = {"cases": len(by_case), "foreground": foreground, "classes": classes}
     ignored = {row.case: row.ignored for row in rows if row.ignored > 0}
     if ignored:
@@ -94,10 +79,13 @@ def _mean_of(scores: Sequence[CaseScore], measured: str) -> float:
     return float(np.mean([getattr(score, measured) for score in scores]))
 
 
-def _mean(values: Sequence[float]) -> dict[str, float | list[float] | None]:
+def _mean(values: Sequence[float], groups: Sequence[str]) -> dict[str, float | list[float] | None]:
     """Return mean and interval; None where there is no interval, since JSON has no NaN."""
-    interval = list(bootstrap_interval(values)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "interval_95": interval}
+    interval = list(bootstrap_interval(np.asarray([values]), groups))
+    return {
+        "mean": float(np.mean(values)),
+        "interval_95": None if math.isnan(interval[0]) else interval,
+    }
 
 
 def write_scores(
@@ -108,8 +96,9 @@ def write_scores(
 ) -> dict[str, Any]:
     """Write the scores and their summary; return the summary.
 
-    ``metrics.csv`` has a row per case and class, ``metrics.json`` the summary. If labels hold
-    voxels to ignore, their share of the case is the last column.
+    ``metrics.csv`` has a row per case and class, with the group if there are groups;
+    ``metrics.json`` has the summary. If labels hold voxels to ignore, their share of the case is
+    the last column.
 
     Raises:
         ConfigError: If there is nothing to summarise.
@@ -120,12 +109,14 @@ def write_scores(
             f"no case was scored{first}",
             expected="at least one labelled scan and one foreground class",
         )
+    grouped = any(row.group for row in rows)
     partial = any(row.ignored > 0 for row in rows)
     table = []
     for row in rows:
         numbers = [*asdict(row.score).values(), *([row.ignored] if partial else [])]
-        table.append([row.case, row.index, row.name, *(f"{value:.5f}" for value in numbers)])
-    header = ["case", "class", "name", *rows[0].scale.columns]
+        values = [f"{value:.5f}" for value in numbers]
+        table.append([row.case, row.index, row.name, *([row.group] * grouped), *values])
+    header = ["case", "class", "name", *(["group"] * grouped), *rows[0].scale.columns]
     header += ["ignored_share"] if partial else []
     write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}

@@ -22,7 +22,13 @@ from monai_semiseg.errors import (
     InputError,
     TruncatedError,
 )
-from monai_semiseg.images.png import deep_values, is_deep_colour, png_content, png_header
+from monai_semiseg.images.png import (
+    deep_values,
+    has_alpha,
+    is_deep_colour,
+    png_content,
+    png_header,
+)
 from monai_semiseg.images.volume import RGB, check_size
 
 _ORIENTATION = 0x0112  # EXIF tag
@@ -99,7 +105,7 @@ def read_with_pillow(path: Path, kind: str) -> Picture:
         _require_end(content, path)
     with decoding(path, kind):
         if kind == "PNG" and is_deep_colour(content):
-            return from_values(deep_values(content), layout, alpha=True)
+            return from_values(deep_values(content), layout, alpha=has_alpha(content))
         with _opened(io.BytesIO(content), kind) as image:
             image.load()
             return from_pillow(image, layout, path)

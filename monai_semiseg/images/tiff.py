@@ -33,6 +33,7 @@ _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
 _COLOURS = {5: "CMYK, for print", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "a raw camera"}
 _ALPHA = (1, 2)  # kinds of extra values: associated and unassociated
+_LACKING = "imagecodecs"  # what tifffile's error for a missing decoder names
 _TURNED_BACK = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"} | {
     6: "ROTATE_90",
     7: "TRANSVERSE",
@@ -58,8 +59,8 @@ def read_tiff(path: Path, *, stack_pages: bool = False) -> Picture:
         for one in pages:
             _require_all_data(one, path)
         with decoding(path, "TIFF"):
-            if layout.pages > 1 or _channels_in_pages(file, pages):
-                return _stacked(file, page, layout)
+            if layout.pages > 1 or (not stack_pages and _channels_in_pages(file, pages)):
+                return _stacked(file, page, layout, path)
             return _single(page, layout, path)
 
 
@@ -96,7 +97,7 @@ def _pages(file: Any, path: Path) -> list[Any]:
         page = whole[0]
         levels = max(len(series.levels) for series in file.series)
         kinds = sorted(_SLIDES & set(file.flags))
-    if kinds or levels > 1 or page.subifds or any(one.is_tiled for one in small):
+    if kinds or levels > 2 or page.subifds or any(one.is_tiled for one in small):
         raise UnsupportedError(
             f"a slide ({kinds[0]})" if kinds else "a pyramid: one picture in several sizes",
             expected="one picture of one size",
@@ -117,7 +118,7 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
         spacing = pixel_size(file, page, path)
         alike = all(one.shape == page.shape and one.dtype == page.dtype for one in pages)
         deep = int(getattr(page, "imagedepth", 1)) > 1
-    if _channels_in_pages(file, pages):
+    if not stack_pages and _channels_in_pages(file, pages):
         samples, count = samples * count, 1
     check_picture_size((*size, count), samples, itemsize, path)
     if deep or (count > 1 and not (stack_pages and alike)):
@@ -153,8 +154,14 @@ def _require_all_data(page: Any, path: Path) -> None:
         )
 
 
-def _stacked(file: Any, page: Any, layout: Layout) -> Picture:
-    values = file.series[0].asarray() if len(file.series) == 1 else file.asarray(key=slice(None))
+def _stacked(file: Any, page: Any, layout: Layout, path: Path) -> Picture:
+    source = file.series[0].asarray if len(file.series) == 1 else file.asarray
+    try:
+        values = source(key=slice(None))
+    except ValueError as error:
+        if _LACKING not in str(error):
+            raise
+        raise _codec_error(page, path) from error
     if layout.pages == 1:
         return from_values(np.moveaxis(values, 0, -1), layout, colour=False)
     values = values.reshape(layout.pages, *page.shape)
@@ -177,7 +184,7 @@ def _single(page: Any, layout: Layout, path: Path) -> Picture:
     try:
         values = page.asarray()
     except ValueError as error:
-        if "imagecodecs" not in str(error):
+        if _LACKING not in str(error):
             raise
         return _by_pillow(page, layout, path)
     if page.axes == "SYX":
@@ -223,8 +230,13 @@ def _by_pillow(page: Any, layout: Layout, path: Path) -> Picture:
         else:
             white = bits == 16 and int(page.photometric) == _WHITE_IS_ZERO
             return from_values(_grey_up(picture.values, page), layout) if white else picture
-    raise CodecError(
-        f"a compression that no installed package decodes ({page.compression.name}, {bits} bits)",
+    raise _codec_error(page, path)
+
+
+def _codec_error(page: Any, path: Path) -> CodecError:
+    kind = f"{page.compression.name}, {int(page.bitspersample)} bits"
+    return CodecError(
+        f"a compression that no installed package decodes ({kind})",
         expected="no compression, Deflate or PackBits",
         remedy="pip install imagecodecs, or save the picture without compression",
         path=path,

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from monai_semiseg.study.arms import REFERENCE
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.provenance import UNKNOWN
-from monai_semiseg.study.results import Row, ScoreTable, Summary
-from monai_semiseg.study.statistics import Comparison, labels_needed
+from monai_semiseg.study.results import (
+    Pairing,
+    Row,
+    Run,
+    ScoreTable,
+    Summary,
+    splits_and_seeds,
+)
+from monai_semiseg.study.statistics import labels_needed
 
 
 def answer(rows: Sequence[Row], summaries: Sequence[Summary], full: int) -> list[str]:
     """Return sentences: one per budget, one per arm's curve.
 
     Args:
-        rows: all rows.
+        rows: those of the ranking.
         summaries: of these rows.
         full: the budget that is all labels.
     """
@@ -28,27 +33,21 @@ def answer(rows: Sequence[Row], summaries: Sequence[Summary], full: int) -> list
     for labelled in sorted({one.labelled for one in summaries}):
         arms = [one for one in summaries if one.labelled == labelled]
         sentences.append(_best(labelled, arms, table))
-    if (REFERENCE, full) not in table.scores:
-        return [
-            *sentences,
-            "How many labels reach 95 % of full supervision is not estimated: supervised learning "
-            f"with all {full} labels was not run.",
-        ]
-    whole = table.per_case(REFERENCE, full, table.seeds_of(REFERENCE, full))
-    target = 0.95 * float(whole.mean())
-    return sentences + _needed(sorted({row.arm for row in rows}), table, target)
+    sentences += _saved([*dict.fromkeys(row.arm for row in rows)], table, full)
+    if table.left_out:
+        sentences.append(f"{table.left_out} test cases that some cells lack are left out.")
+    return sentences
 
 
 def _best(labelled: int, arms: Sequence[Summary], table: ScoreTable) -> str:
-    # Split seeds differ more than methods do, so that arms are ranked on the seeds that all of them
-    # have.
-    shared = sorted(set.intersection(*(set(one.seeds) for one in arms)))
+    # Splits differ more than methods do, so that arms are ranked on those that all of them have.
+    shared = sorted(set.intersection(*(set(one.runs) for one in arms)))
     if not shared:
         return (
-            f"With {labelled} labelled scans no split seed was finished by every arm, "
+            f"With {labelled} labelled scans no split and seed was finished by every arm, "
             "so there is no best one yet."
         )
-    means = {one.arm: float(table.per_case(one.arm, labelled, shared).mean()) for one in arms}
+    means = {one.arm: float(table.by_split(one.arm, labelled, shared).mean()) for one in arms}
     best = max(arms, key=lambda one: means[one.arm])
     head = (
         f"With {labelled} labelled scans the best mean Dice is {means[best.arm]:.4f}, "
@@ -63,28 +62,42 @@ def _best(labelled: int, arms: Sequence[Summary], table: ScoreTable) -> str:
     return f"{head}, {_gain(best, best.against)}"
 
 
-def _ranked_on(shared: Sequence[int], best: Summary, arms: Sequence[Summary]) -> str:
-    """Name the seeds of the ranking if some arm has more; with the best arm's mean over its own."""
-    if all(len(one.seeds) == len(shared) for one in arms):
+def _ranked_on(shared: Sequence[Run], best: Summary, arms: Sequence[Summary]) -> str:
+    """Name the runs of the ranking if some arm has more; with the best arm's mean over its own."""
+    if all(len(one.runs) == len(shared) for one in arms):
         return ""
-    seeds = f"ranked on split seed {', '.join(map(str, shared))}, which every arm has"
-    if len(best.seeds) > len(shared):
-        seeds += f"; {best.means['dice']:.4f} over its own {len(best.seeds)}"
-    return f" ({seeds})"
+    runs = ", ".join(f"{split} seed {seed}" for split, seed in shared)
+    text = f"ranked on split {runs}, which every arm has"
+    if len(best.runs) > len(shared):
+        text += f"; {best.means['dice']:.4f} over its own {len(best.runs)}"
+    return f" ({text})"
 
 
-def _gain(best: Summary, against: Comparison) -> str:
+def _gain(best: Summary, against: Pairing) -> str:
     """Describe the difference to the reference, and its significance."""
-    low, high = against.interval
+    low, _ = against.comparison.interval
     certain = low > 0 and best.p_holm < 0.05
-    seeds = "on one split seed only"
-    if len(best.seed_differences) > 1:
-        better = sum(value > 0 for value in best.seed_differences)
-        seeds = f"over {len(best.seed_differences)} split seeds (better on {better})"
+    splits, seeds = splits_and_seeds(against.runs)
+    over = "on one split only"
+    if splits > 1:
+        better = sum(value > 0 for value in against.by_split)
+        over = f"over {splits} splits (better on {better})"
     return (
-        f"{against.difference:+.4f} [{low:+.4f}, {high:+.4f}] against {best.reference} {seeds}: "
-        f"{'more than' if certain else 'not more than'} chance (Holm p {best.p_holm:.2g})."
+        f"{against.comparison.as_text()} against {best.reference} {over}, training seeds for each: "
+        f"{seeds}; {'more than' if certain else 'not more than'} chance "
+        f"(Wilcoxon p per case, Holm: {best.p_holm:.2g})."
     )
+
+
+def _saved(arms: Sequence[str], table: ScoreTable, full: int) -> list[str]:
+    """Return sentences about the labels that reach 95 % of full supervision."""
+    if (REFERENCE, full) not in table.scores:
+        return [
+            "How many labels reach 95 % of full supervision is not estimated: supervised learning "
+            f"with all {full} labels was not run."
+        ]
+    whole = table.by_split(REFERENCE, full, table.runs_of(REFERENCE, full))
+    return _needed(sorted(arms), table, 0.95 * float(whole.mean()))
 
 
 def _needed(arms: Sequence[str], table: ScoreTable, target: float) -> list[str]:
@@ -92,9 +105,9 @@ def _needed(arms: Sequence[str], table: ScoreTable, target: float) -> list[str]:
     sentences = []
     unknown = []
     for arm in arms:
-        budgets = sorted(count for name, count in table.scores if name == arm)
-        columns = [table.per_case(arm, count, table.seeds_of(arm, count)) for count in budgets]
-        need = labels_needed(budgets, np.stack(columns, 1), target)
+        budgets = table.budgets_of(arm)
+        scores = [table.by_split(arm, count, table.runs_of(arm, count)) for count in budgets]
+        need = labels_needed(budgets, scores, target, table.groups)
         if need is None:
             unknown.append(f"{arm} ({len(budgets)})")
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from monai_semiseg.bundles.locate import SUPERVISED, method_overlay
 from monai_semiseg.errors import ConfigError
 
 REFERENCE = SUPERVISED
+# A control for the gates: its cells are in results.csv, and in no ranking.
+LONGER = f"{REFERENCE}_twice_the_iterations"
 _ARM_KEYS = ("bundle", "overlays", "evaluate_overlays", "settings", "initialisation", "pretrain")
 _STAGE_KEYS = ("bundle", "config", "overlays", "settings", "hands_to")
 
@@ -59,6 +61,26 @@ class Arm:
     initialisation: Path | None = None
     stages: tuple[Stage, ...] = ()
     evaluate_overlays: tuple[Path, ...] = ()
+
+
+def longer_reference(arms: Sequence[Arm], iterations: int) -> Arm:
+    """Return supervised learning with twice its iterations.
+
+    Args:
+        arms: of the study.
+        iterations: of every training.
+
+    Raises:
+        ConfigError: If supervised learning is not among the arms.
+    """
+    for arm in arms:
+        if arm.name == REFERENCE:
+            twice = 2 * int(arm.settings.get("iterations", iterations))
+            return replace(arm, name=LONGER, settings={**arm.settings, "iterations": twice})
+    raise ConfigError(
+        f"gates without an arm {REFERENCE!r}",
+        expected=f"{REFERENCE} among the methods or arms: the gates are about it",
+    )
 
 
 def arms_from(methods: Sequence[str], initialisations: Sequence[str], bundle: Path) -> list[Arm]:

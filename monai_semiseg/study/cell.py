@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from monai_semiseg.datasets.dataset import ScanDataset, open_dataset
 from monai_semiseg.datasets.fingerprint import extract_fingerprint
 from monai_semiseg.datasets.grids import without_grid_mismatches
 from monai_semiseg.datasets.plan import decisions, plan, write_plan
-from monai_semiseg.datasets.split import split, write_datalist
+from monai_semiseg.datasets.split import load_datalist, split, write_datalist
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import sha256_of
 from monai_semiseg.study.arms import Stage
-from monai_semiseg.study.grid import Cell, Grid
+from monai_semiseg.study.grid import Cell, Grid, split_id
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,15 @@ class CellSpec:
     """A cell of the grid with its files: all that its commands are made of.
 
     Attributes:
-        cell: arm, budget and seed.
+        cell: arm, budget, split and seed.
         folder: of the cell's results.
-        datalist: the split; shared by all arms of this budget and seed.
+        datalist: the split; shared by all arms and seeds of this budget.
         plan: measured on that datalist's training scans; shared likewise.
         iterations: optimiser steps.
         dataset: folder of the dataset.
         device: ``auto``, ``cpu`` or ``cuda:N``; not part of the identity.
+        rate_scores: learning rate -> Dice in cross-validation, where the arm's rate was chosen so;
+            not part of the identity.
     """
 
     cell: Cell
@@ -40,6 +43,12 @@ class CellSpec:
     iterations: int
     dataset: Path
     device: str
+    rate_scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the folder, which tells cells and trials apart."""
+        return self.folder.name
 
     def stage_folder(self, number: int) -> Path:
         """Return the folder of a pretraining stage, counted from 1."""
@@ -54,6 +63,7 @@ class CellSpec:
         return {
             "arm": arm.name,
             "labelled": self.cell.labelled,
+            "split": self.cell.split,
             "seed": self.cell.seed,
             "iterations": self.iterations,
             "settings": dict(arm.settings),
@@ -83,7 +93,7 @@ def stage_identity(stage: Stage) -> dict[str, Any]:
 def prepare_cells(
     grid: Grid, cells: Sequence[Cell], *, device: str = "auto", dataset: ScanDataset | None = None
 ) -> list[CellSpec]:
-    """Write a datalist and a plan for every budget and seed; return the cells with their files.
+    """Write a datalist and a plan for every budget and split; return the cells with their files.
 
     The same grid writes the same bytes, so shards on several machines may do this at the same time.
 
@@ -92,21 +102,26 @@ def prepare_cells(
         cells: some of its cells.
         device: that cells run on.
         dataset: sound cases of the grid's dataset; None looks for them.
+
+    Raises:
+        ConfigError: If the folder holds another split of this budget.
     """
     if dataset is None:
         dataset, _ = without_grid_mismatches(open_dataset(grid.dataset))
     specs = []
+    ready: set[Path] = set()
     for cell in cells:
-        folder = grid.output / "splits" / f"{cell.labelled}_labelled__seed_{cell.seed}"
-        if not (folder / "plan.yaml").is_file():
+        folder = grid.output / "splits" / split_id(cell.labelled, cell.split)
+        if folder not in ready:
             _write_split(dataset, grid, cell, folder)
+            ready.add(folder)
         specs.append(
             CellSpec(
                 cell,
                 grid.output / "cells" / cell.id,
                 folder / "datalist.json",
                 folder / "plan.yaml",
-                grid.iterations,
+                grid.iterations_of(cell.arm),
                 grid.dataset,
                 device,
             )
@@ -115,9 +130,25 @@ def prepare_cells(
 
 
 def _write_split(dataset: ScanDataset, grid: Grid, cell: Cell, folder: Path) -> None:
-    """Write the datalist and the plan of a budget and seed; the plan comes last."""
-    content = split(dataset, labelled=cell.labelled, test=grid.test, seed=cell.seed)
-    write_datalist(content, folder / "datalist.json")
+    """Write the datalist and the plan of a budget and split, unless they are there."""
+    content = split(
+        dataset,
+        labelled=cell.labelled,
+        test=grid.test,
+        validation=grid.validation,
+        seed=cell.split,
+    )
+    file = folder / "datalist.json"
+    if file.is_file() and load_datalist(file) != json.loads(json.dumps(content)):
+        raise ConfigError(
+            "an earlier run of this study split the scans in another way",
+            expected="the same dataset, --test and --validation: other splits are not mixed",
+            remedy="choose another --output",
+            path=file,
+        )
+    if (folder / "plan.yaml").is_file():  # the plan comes last
+        return
+    write_datalist(content, file)
     found = extract_fingerprint(dataset, content, progress=False)
     # Half of an assumed 8 GiB: a plan must not depend on how much memory happens to be free.
     write_plan(

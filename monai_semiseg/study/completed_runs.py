@@ -15,6 +15,7 @@ from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.grid import cell_id
+from monai_semiseg.study.learning_rates import RateSearch
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.report import versions
 
@@ -24,8 +25,8 @@ Row = dict[str, str]
 def import_completed_runs(specs: Sequence[CellSpec], source: Path) -> int:
     """Import the results of equal cells that another study has finished.
 
-    Equal cells have the same configs, settings, split, plan, budget and seed. Scores are imported,
-    weights and pictures are not. A cell that has begun here is left alone.
+    Equal cells have the same configs, settings, split, plan, budget and training seed. Scores are
+    imported, weights and pictures are not. A cell that has begun here is left alone.
 
     Args:
         specs: cells of this study.
@@ -57,6 +58,29 @@ def import_completed_runs(specs: Sequence[CellSpec], source: Path) -> int:
     return count
 
 
+def import_choices(searches: Mapping[str, RateSearch], source: Path) -> int:
+    """Import the learning rates that another study has chosen by equal cross-validations.
+
+    Args:
+        searches: of this study.
+        source: folder of the other one, as in :func:`import_completed_runs`.
+
+    Returns:
+        The number of imported choices.
+
+    Raises:
+        ConfigError: As there.
+    """
+    known = _read(source)[0].get("learning_rates", {})
+    count = 0
+    for name, search in searches.items():
+        content = known.get(name) or {}
+        if content.get("digest") == search.digest and search.choice() is None:
+            search.write(content)
+            count += 1
+    return count
+
+
 def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, Any]) -> bool:
     """Write a cell's scores and mark it as finished, unless a process has begun it.
 
@@ -70,7 +94,8 @@ def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, 
         if outcome.begun:
             return False
         outcome.claim()
-        columns = ("case", "class", "name", *metrics_among(rows[0]))
+        group = ("group",) if "group" in rows[0] else ()
+        columns = ("case", "class", "name", *group, *metrics_among(rows[0]))
         scores = [[row.get(name, "") for name in columns] for row in rows]
         table = write_table(outcome.folder / "test" / "metrics.csv", columns, scores)
         outcome.write({"test/metrics.csv": sha256_of(table), **facts})
@@ -88,7 +113,7 @@ def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
             rows = list(csv.DictReader(stream))
         used = protocol["versions"]
         for row in rows:
-            cell = cell_id(row["arm"], row["labelled"], row["seed"])
+            cell = cell_id(row["arm"], row["labelled"], row["split"], row["seed"])
             scores.setdefault(cell, []).append(row)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(

@@ -9,15 +9,14 @@ from typing import Any
 
 from monai_semiseg.storage.files import atomic_path
 from monai_semiseg.study.arms import REFERENCE
-from monai_semiseg.study.results import Summary
-from monai_semiseg.study.statistics import Comparison
+from monai_semiseg.study.results import Pairing, Summary
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C6D1F")
 
 
 def draw_curve(summaries: Sequence[Summary], full: int, path: Path) -> None:
-    """Draw Dice against labelled scans: a line with a 95 % band per arm, and a dot per seed.
+    """Draw Dice against labelled scans: a line with a 95 % band per arm, and a dot per split.
 
     Full supervision is a dashed line.
     """
@@ -62,8 +61,8 @@ def _draw_arm(axes: Any, points: Sequence[Summary], number: int) -> None:
     axes.fill_between(x, low, high, color=colour, alpha=0.12)
     for position, one in zip(x, points, strict=True):
         axes.plot(
-            [position] * len(one.seed_means),
-            one.seed_means,
+            [position] * len(one.split_means),
+            one.split_means,
             ".",
             color=colour,
             alpha=0.6,
@@ -74,8 +73,8 @@ def _draw_arm(axes: Any, points: Sequence[Summary], number: int) -> None:
 def draw_differences(summaries: Sequence[Summary], path: Path) -> None:
     """Draw every arm's paired difference in Dice to supervised learning.
 
-    A panel per budget, best arm on top; per arm the mean, its 95 % interval, and a dot per seed. If
-    nothing is compared, no picture is written, and that of an earlier run is removed.
+    A panel per budget, best arm on top; per arm the mean, its 95 % interval, and a dot per split.
+    If nothing is compared, no picture is written, and that of an earlier run is removed.
     """
     from matplotlib.figure import Figure
 
@@ -90,21 +89,22 @@ def draw_differences(summaries: Sequence[Summary], path: Path) -> None:
     panels = figure.subplots(1, len(budgets), squeeze=False, sharex=True)[0]
     for axes, budget in zip(panels, budgets, strict=True):
         arms = [pair for pair in compared if pair[1].labelled == budget]
-        arms.sort(key=lambda pair: pair[0].difference)
+        arms.sort(key=lambda pair: pair[0].comparison.difference)
         _draw_budget(axes, arms)
         axes.set_title(f"{budget} labelled scans", fontsize=10)
     _save(figure, path)
 
 
-def _draw_budget(axes: Any, arms: Sequence[tuple[Comparison, Summary]]) -> None:
+def _draw_budget(axes: Any, arms: Sequence[tuple[Pairing, Summary]]) -> None:
     """Draw one panel; an interval without 0 is blue."""
-    for height, (against, one) in enumerate(arms):
+    for height, (pairing, _) in enumerate(arms):
+        against = pairing.comparison
         low, high = against.interval
         colour = "#0072B2" if low > 0 or high < 0 else "grey"
-        seeds = one.seed_differences
+        splits = pairing.by_split
         axes.plot((low, high), [height] * 2, color=colour, linewidth=2)
         axes.plot(against.difference, height, "o", color=colour)
-        axes.plot(seeds, [height] * len(seeds), ".", color="black", markersize=4)
+        axes.plot(splits, [height] * len(splits), ".", color="black", markersize=4)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(arms)), [one.arm for _, one in arms])
     axes.margins(y=0.3 / len(arms))

@@ -1,36 +1,63 @@
-"""Grid of a study: arms x label budgets x seeds, checked before any work."""
+"""Grid of a study: arms x label budgets x splits x training seeds, checked before any work."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.datasets.split import count_of
+from monai_semiseg.datasets.split import AUTO, count_of, test_and_rest
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.study.arms import Arm, mapping_of
+from monai_semiseg.study.arms import LONGER, REFERENCE, Arm, longer_reference, mapping_of
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and its evaluation."""
+    """One training and its evaluation.
+
+    Attributes:
+        arm: way to train.
+        labelled: budget of labelled scans.
+        split: seed that selects the labelled scans.
+        seed: of the training.
+    """
 
     arm: Arm
     labelled: int
+    split: int
     seed: int
 
     @property
     def id(self) -> str:
         """Return the folder name."""
-        return cell_id(self.arm.name, self.labelled, self.seed)
+        return cell_id(self.arm.name, self.labelled, self.split, self.seed)
 
 
-def cell_id(arm: str, labelled: int | str, seed: int | str) -> str:
+def split_id(labelled: int | str, split: int | str) -> str:
+    """Return the name of a budget's split in folders."""
+    return f"{labelled}_labelled__split_{split}"
+
+
+def cell_id(arm: str, labelled: int | str, split: int | str, seed: int | str) -> str:
     """Return a cell's name in folders and tables."""
-    return f"{arm}__{labelled}_labelled__seed_{seed}"
+    return f"{arm}__{split_id(labelled, split)}__seed_{seed}"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates that every arm chooses from, by cross-validation among the labelled scans.
+
+    Attributes:
+        values: the rates; with none, every arm keeps that of its config.
+        folds: of the cross-validation; with fewer labelled scans, each is left out once.
+    """
+
+    values: tuple[float, ...] = ()
+    folds: int = 3
 
 
 @dataclass(frozen=True)
@@ -42,36 +69,47 @@ class Grid:
         output: folder of the study.
         arms: ways to train; the one named ``supervised`` is the reference of the others.
         labelled: label budgets, as counts.
-        seeds: of the splits and the trainings.
+        splits: seeds that select the labelled scans.
+        seeds: of the trainings.
         full: labelled scans that are not test: the budget that is all labels.
         test: test scans, as ``split`` takes it.
-        iterations: optimiser steps of every cell.
-        further: cells beside the product of arms, budgets and seeds.
+        iterations: optimiser steps of every cell whose arm does not say otherwise.
+        validation: labelled scans for validation, as ``split`` takes it.
+        rates: learning rates to choose from.
+        further: cells beside the product of arms, budgets, splits and seeds.
     """
 
     dataset: Path
     output: Path
     arms: tuple[Arm, ...]
     labelled: tuple[int, ...]
+    splits: tuple[int, ...]
     seeds: tuple[int, ...]
     full: int
-    test: float
+    test: float | str
     iterations: int
+    validation: float | str = AUTO
+    rates: Rates = Rates()
     further: tuple[Cell, ...] = ()
 
     @property
     def cells(self) -> list[Cell]:
-        """Return all cells once; those of one budget and seed follow each other."""
-        cells = [*_product(self.arms, self.labelled, self.seeds), *self.further]
+        """Return all cells once; those of one budget and split follow each other."""
+        cells = [*_product(self.arms, self.labelled, self.splits, self.seeds), *self.further]
         return list({cell.id: cell for cell in cells}.values())
 
+    def iterations_of(self, arm: Arm) -> int:
+        """Return the optimiser steps of an arm."""
+        return whole(arm.settings.get("iterations", self.iterations))
 
-def _product(arms: Sequence[Arm], labelled: Sequence[int], seeds: Sequence[int]) -> list[Cell]:
-    cells = []
-    for count in labelled:
-        for seed in seeds:
-            cells += [Cell(arm, count, seed) for arm in arms]
-    return cells
+
+def _product(
+    arms: Sequence[Arm], labelled: Sequence[int], splits: Sequence[int], seeds: Sequence[int]
+) -> list[Cell]:
+    return [
+        Cell(arm, count, split, seed)
+        for count, split, seed, arm in product(labelled, splits, seeds, arms)
+    ]
 
 
 def make_grid(
@@ -80,9 +118,13 @@ def make_grid(
     arms: Sequence[Arm],
     *,
     labelled: Sequence[str],
+    splits: Sequence[int | str],
     seeds: Sequence[int | str],
-    test: float,
+    test: float | str,
     iterations: int,
+    validation: float | str = AUTO,
+    rates: Rates = Rates(),
+    gates: bool = False,
     also: Sequence[Mapping[str, Sequence[str]]] = (),
 ) -> Grid:
     """Check the settings of a study and resolve label budgets to counts.
@@ -92,59 +134,95 @@ def make_grid(
         output: folder of the study.
         arms: ways to train.
         labelled: counts, fractions of the scans that are not test, or ``all``.
-        seeds: of splits and trainings.
-        test: test scans, a count or a fraction.
+        splits: seeds that select the labelled scans.
+        seeds: of the trainings.
+        test: test scans, a count, a fraction or a pattern of ids.
         iterations: optimiser steps of every cell.
-        also: further cells, each entry a product of its ``arms`` (names), ``labelled`` and
-            ``seeds``; missing keys take the values above.
+        validation: a share of the labelled scans, or ``auto``.
+        rates: learning rates to choose from.
+        gates: add the cells that the gates need, on the first split: supervised learning with all
+            labels, and with twice the iterations at the fewest.
+        also: further cells, each entry a product of its ``arms`` (names), ``labelled``, ``splits``
+            and ``seeds``; missing keys take the values above.
 
     Raises:
         ConfigError: If a budget cannot be met, or names are not unique or cannot be folders.
     """
-    numbers = [whole(seed) for seed in seeds]
     _check_names([arm.name for arm in arms])
-    if not arms or not labelled or not seeds or iterations < 1:
+    if not arms or not labelled or not splits or not seeds or iterations < 1:
         raise ConfigError(
-            "an empty study", expected="at least one method, budget, seed and iteration"
+            "an empty study", expected="at least one method, budget, split, seed and iteration"
         )
-    pairs = sum(case.label is not None for case in dataset.cases)
-    full = pairs - count_of(test, pairs, "test")
+    full = len(test_and_rest(dataset, test)[1])
     counts = _budgets(labelled, full)
     further: list[Cell] = []
     for entry in also:
-        further += _further_cells({"labelled": labelled, "seeds": seeds, **entry}, arms, full)
-    return Grid(
+        given = {"labelled": labelled, "splits": splits, "seeds": seeds, **entry}
+        further += _further_cells(given, arms, full)
+    grid = Grid(
         dataset.root.resolve(),
         output.resolve(),
         tuple(arms),
         counts,
-        tuple(dict.fromkeys(numbers)),
+        _numbers(splits),
+        _numbers(seeds),
         full,
         test,
         iterations,
+        validation,
+        _checked(rates),
         tuple(further),
     )
+    return _with_gates(grid) if gates else grid
+
+
+def _with_gates(grid: Grid) -> Grid:
+    """Return the grid with the cells that the gates need."""
+    longer = longer_reference(grid.arms, grid.iterations)
+    reference = [arm for arm in grid.arms if arm.name == REFERENCE]
+    fewest = min(grid.labelled)
+    first = grid.splits[:1]
+    cells = _product(reference, (fewest, grid.full), first, grid.seeds)
+    cells += _product([longer], (fewest,), first, grid.seeds)
+    return replace(grid, further=(*grid.further, *cells))
+
+
+def _numbers(seeds: Sequence[int | str]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(whole(seed) for seed in seeds))
+
+
+def _checked(rates: Rates) -> Rates:
+    """Refuse learning rates and folds that cannot be."""
+    if rates.folds < 2 or not all(rate > 0 for rate in rates.values):
+        raise ConfigError(
+            f"learning rates {list(rates.values)} in {rates.folds} folds",
+            expected="rates above 0, and at least 2 folds",
+        )
+    return replace(rates, values=tuple(dict.fromkeys(rates.values)))
 
 
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
-        if names.count(name) > 1 or not re.fullmatch(r"[\w.+-]+", name):
+        if name == LONGER or names.count(name) > 1 or not re.fullmatch(r"[\w.+-]+", name):
             raise ConfigError(
-                f"arm name {name!r}", expected="unique names of letters, digits and . _ + -"
+                f"arm name {name!r}",
+                expected=f"unique names of letters, digits and . _ + -, other than {LONGER}",
             )
 
 
 def _further_cells(entry: Mapping[str, Any], arms: Sequence[Arm], full: int) -> list[Cell]:
     """Return the cells of one entry of ``also``."""
     names = [arm.name for arm in arms]
-    wanted = mapping_of(entry, ("arms", "labelled", "seeds"), "also").get("arms", names)
+    keys = ("arms", "labelled", "splits", "seeds")
+    wanted = mapping_of(entry, keys, "also").get("arms", names)
     unknown = set(wanted) - set(names)
     if unknown:
         raise ConfigError(f"also names {sorted(unknown)}", expected=f"arms: {', '.join(names)}")
     return _product(
         [arm for arm in arms if arm.name in wanted],
         _budgets(entry["labelled"], full),
-        [whole(seed) for seed in entry["seeds"]],
+        _numbers(entry["splits"]),
+        _numbers(entry["seeds"]),
     )
 
 

@@ -87,7 +87,9 @@ class CellOutcome:
 
     def write(self, facts: Mapping[str, Any]) -> None:
         """Write ``cell.json``, which marks the cell as finished."""
-        content = {"digest": self.spec.digest(), **facts}
+        scores = self.spec.rate_scores
+        rates = {"learning_rates": dict(scores)} if scores else {}
+        content = {"digest": self.spec.digest(), **facts, **rates}
         write_atomically(self.folder / "cell.json", json.dumps(content, indent=1) + "\n")
 
     def read(self) -> dict[str, Any]:

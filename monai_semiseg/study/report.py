@@ -6,7 +6,7 @@ import base64
 import importlib.metadata
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.study.answer import answer, mixed_code
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.figures import draw_curve, draw_differences
+from monai_semiseg.study.gates import check_gates, headroom
 from monai_semiseg.study.grid import Grid
+from monai_semiseg.study.learning_rates import RateSearch, write_learning_rates
 from monai_semiseg.study.outcome import CellOutcome
-from monai_semiseg.study.results import Summary, read_rows, summarise
+from monai_semiseg.study.results import Summary, ranked, read_rows, summarise
 from monai_semiseg.study.tables import as_markdown, write_pairs, write_rows, write_summary
 
 _STYLE = """
@@ -29,21 +31,32 @@ img { max-width: 100% }
 """
 
 
-def write_results(grid: Grid, specs: Sequence[CellSpec]) -> str:
+def write_results(
+    grid: Grid, specs: Sequence[CellSpec], searches: Mapping[str, RateSearch] | None = None
+) -> str:
     """Write all files of a study from its finished cells; return the table and the answer as text.
 
-    ``results.csv``, ``summary.csv``, ``summary.md``, ``pairs.csv``, ``curve.png``,
-    ``differences.png``, ``report.html``, ``answer.txt``, ``protocol.json``.
+    ``results.csv``, ``summary.csv``, ``summary.md``, ``pairs.csv``, ``learning_rates.csv``,
+    ``curve.png``, ``differences.png``, ``report.html``, ``answer.txt``, ``protocol.json``.
+
+    Args:
+        grid: the study.
+        specs: its cells.
+        searches: its searches for learning rates, by name.
     """
     folder = grid.output
-    write_protocol(grid, specs, folder / "protocol.json")
-    rows = read_rows(specs)
+    searches = searches or {}
+    write_protocol(grid, specs, searches, folder / "protocol.json")
+    write_learning_rates(searches, folder / "learning_rates.csv")
+    scored = read_rows(specs)
+    rows = ranked(scored)
     if not rows:
         return "no cell is finished\n"
     summaries = summarise(rows)
-    sentences = answer(rows, summaries, grid.full) + mixed_code(specs)
-    write_rows(rows, folder / "results.csv")
-    write_summary(summaries, folder)
+    gates, passed = headroom(check_gates(scored, min(grid.labelled), grid.full))
+    sentences = [*gates, *answer(rows, summaries, grid.full), *mixed_code(specs)]
+    write_rows(scored, folder / "results.csv")
+    write_summary(summaries, folder, () if passed else gates)
     write_pairs(rows, folder / "pairs.csv")
     write_atomically(folder / "answer.txt", "\n".join(sentences) + "\n")
     draw_curve(summaries, grid.full, folder / "curve.png")
@@ -91,19 +104,26 @@ def _row(line: str, tag: str) -> str:
     return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
 
 
-def write_protocol(grid: Grid, specs: Sequence[CellSpec], path: Path) -> None:
+def write_protocol(
+    grid: Grid, specs: Sequence[CellSpec], searches: Mapping[str, RateSearch], path: Path
+) -> None:
     """Write exactly what was run.
 
-    Versions, the grid, and for every cell the hashes of configs, split, plan and weights.
+    Versions, the grid, the chosen learning rates, and for every cell the hashes of configs, split,
+    plan and weights.
     """
+    choices = {name: search.choice() for name, search in searches.items()}
     content: dict[str, Any] = {
         "versions": versions(),
         "dataset": grid.dataset.name,
         "test": grid.test,
         "iterations": grid.iterations,
         "labelled": grid.labelled,
+        "splits": grid.splits,
         "seeds": grid.seeds,
+        "validation": grid.validation,
         "arms": [arm.name for arm in grid.arms],
+        **({"learning_rates": choices} if choices else {}),
         "cells": {
             spec.cell.id: {**spec.identity(), "digest": spec.digest(), **_status(spec)}
             for spec in specs

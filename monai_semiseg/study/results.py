@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.bootstrap import Array, bootstrap_interval, group_key
 from monai_semiseg.evaluation.metrics import METRICS, metrics_among
-from monai_semiseg.study.arms import REFERENCE
+from monai_semiseg.study.arms import LONGER, REFERENCE
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.outcome import CellOutcome
-from monai_semiseg.study.statistics import (
-    Array,
-    Comparison,
-    bootstrap_means,
-    compare,
-    holm,
-    interval_of,
-)
+from monai_semiseg.study.statistics import Comparison, compare, holm
+
+Run = tuple[int, int]  # split and training seed
 
 
 @dataclass(frozen=True)
@@ -30,12 +27,29 @@ class Row:
 
     arm: str
     labelled: int
+    split: int
     seed: int
     case: str
     index: str
     name: str
     scores: tuple[float, ...]  # in the order of the metrics
     metrics: tuple[str, ...] = METRICS  # in mm or in pixels
+    group: str = ""  # such as the patient; empty if nobody declares one
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two arms at one budget, on the splits and training seeds that both have.
+
+    Attributes:
+        runs: these splits and seeds, sorted.
+        comparison: over splits and cases.
+        by_split: mean difference of every split, averaged over its seeds.
+    """
+
+    runs: tuple[Run, ...]
+    comparison: Comparison
+    by_split: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -45,27 +59,31 @@ class Summary:
     Attributes:
         arm: its name.
         labelled: the budget.
-        seeds: finished seeds.
-        means: metric -> mean over cases of the mean over classes and seeds.
-        interval: of the mean Dice, 95 %, over cases.
-        seed_means: mean Dice of every seed, sorted.
-        against: the comparison with the reference on the seeds that both have; None if there is
-            none.
+        runs: finished splits and training seeds, sorted.
+        means: metric -> mean over cases and splits of the mean over classes and training seeds.
+        interval: of the mean Dice, 95 %, over splits and cases.
+        split_means: mean Dice of every split, sorted.
+        against: the comparison with the reference; None if there is none.
         p_holm: its p-value, corrected over the arms of this budget.
-        seed_differences: mean difference of every seed that both have, in the order of the seeds.
         reference: the arm that it is compared with.
     """
 
     arm: str
     labelled: int
-    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
     means: dict[str, float]
     interval: tuple[float, float]
-    seed_means: tuple[float, ...]
-    against: Comparison | None = None
+    split_means: tuple[float, ...]
+    against: Pairing | None = None
     p_holm: float = math.nan
-    seed_differences: tuple[float, ...] = ()
     reference: str = REFERENCE
+
+
+def splits_and_seeds(runs: Sequence[Run]) -> tuple[int, str]:
+    """Return the number of splits, and that of training seeds for each, such as 2 or 1-2."""
+    seeds = Counter(split for split, _ in runs)
+    counts = sorted(set(seeds.values()))
+    return len(seeds), "-".join(map(str, counts[:1] + counts[1:][-1:]))
 
 
 def read_rows(specs: Sequence[CellSpec]) -> list[Row]:
@@ -74,7 +92,9 @@ def read_rows(specs: Sequence[CellSpec]) -> list[Row]:
     for spec in specs:
         if CellOutcome(spec).done:
             rows += _rows_of(spec)
-    return sorted(rows, key=lambda row: (row.labelled, row.arm, row.seed, row.case, row.index))
+    return sorted(
+        rows, key=lambda row: (row.labelled, row.arm, row.split, row.seed, row.case, row.index)
+    )
 
 
 def _rows_of(spec: CellSpec) -> list[Row]:
@@ -86,8 +106,14 @@ def _rows_of(spec: CellSpec) -> list[Row]:
         for line in table:
             scores = tuple(float(line[metric]) for metric in metrics)
             score_of = (line["case"], line["class"], line["name"])
-            rows.append(Row(cell.arm.name, cell.labelled, cell.seed, *score_of, scores, metrics))
+            run = (cell.arm.name, cell.labelled, cell.split, cell.seed)
+            rows.append(Row(*run, *score_of, scores, metrics, line.get("group") or ""))
     return rows
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows without those of the control for the gates, which takes part in no table."""
+    return [row for row in rows if row.arm != LONGER]
 
 
 def metrics_of(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -107,35 +133,48 @@ def metrics_of(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 class ScoreTable:
-    """Scores averaged over classes, by arm, budget, seed and case.
+    """Scores averaged over classes, by arm, budget, split, training seed and case.
 
     Attributes:
-        scores: (arm, budget) -> seed -> case -> one value per metric.
+        scores: (arm, budget) -> (split, seed) -> case -> one value per metric.
         metrics: their names.
+        cases: those that every cell has, sorted.
+        left_out: number of the others.
+        groups: group of every case.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.metrics = metrics_of(rows)
-        grouped: dict[tuple[str, int, int, str], list[tuple[float, ...]]] = {}
+        grouped: dict[tuple[str, int, Run, str], list[tuple[float, ...]]] = {}
         for row in rows:
-            key = (row.arm, row.labelled, row.seed, row.case)
+            key = (row.arm, row.labelled, (row.split, row.seed), row.case)
             grouped.setdefault(key, []).append(row.scores)
-        self.scores: dict[tuple[str, int], dict[int, dict[str, Array]]] = {}
-        for (arm, labelled, seed, case), values in grouped.items():
-            seeds = self.scores.setdefault((arm, labelled), {})
-            seeds.setdefault(seed, {})[case] = np.mean(values, axis=0)
+        self.scores: dict[tuple[str, int], dict[Run, dict[str, Array]]] = {}
+        for (arm, labelled, run, case), values in grouped.items():
+            runs = self.scores.setdefault((arm, labelled), {})
+            runs.setdefault(run, {})[case] = np.mean(values, axis=0)
+        cells = [set(cases) for runs in self.scores.values() for cases in runs.values()]
+        self.cases = sorted(set.intersection(*cells)) if cells else []
+        self.left_out = len(set().union(*cells)) - len(self.cases)
+        group_of = {row.case: group_key(row.case, row.group) for row in rows}
+        self.groups = [group_of[case] for case in self.cases]
 
-    def per_case(self, arm: str, labelled: int, seeds: Sequence[int], metric: int = 0) -> Array:
-        """Return one value per case, averaged over seeds; cases in sorted order."""
-        by_seed = self.scores[arm, labelled]
-        means = []
-        for case in sorted(by_seed[seeds[0]]):
-            means.append(np.mean([by_seed[seed][case][metric] for seed in seeds]))
-        return np.asarray(means)
+    def runs_of(self, arm: str, labelled: int) -> list[Run]:
+        """Return the finished splits and seeds of an arm at a budget, sorted; empty if none is."""
+        return sorted(self.scores.get((arm, labelled), ()))
 
-    def seeds_of(self, arm: str, labelled: int) -> list[int]:
-        """Return the finished seeds of an arm at a budget, sorted."""
-        return sorted(self.scores[arm, labelled])
+    def by_split(self, arm: str, labelled: int, runs: Sequence[Run], metric: int = 0) -> Array:
+        """Return ``(splits, cases)``: scores averaged over the training seeds of each split."""
+        found = self.scores[arm, labelled]
+        rows = []
+        for wanted in sorted({split for split, _ in runs}):
+            of_split = [found[run] for run in runs if run[0] == wanted]
+            rows.append([np.mean([one[case][metric] for one in of_split]) for case in self.cases])
+        return np.asarray(rows)
+
+    def budgets_of(self, arm: str) -> list[int]:
+        """Return the budgets of an arm with a finished cell, sorted."""
+        return sorted(count for name, count in self.scores if name == arm)
 
 
 def reference_of(arm: str, arms: Sequence[str]) -> str:
@@ -161,7 +200,7 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
 
 def _corrected(summaries: Sequence[Summary]) -> list[Summary]:
     """Return the summaries of a budget with corrected p-values."""
-    p_values = iter(holm([one.against.p for one in summaries if one.against]))
+    p_values = iter(holm([one.against.comparison.p for one in summaries if one.against]))
     corrected = []
     for one in summaries:
         corrected.append(replace(one, p_holm=next(p_values)) if one.against else one)
@@ -169,46 +208,43 @@ def _corrected(summaries: Sequence[Summary]) -> list[Summary]:
 
 
 def _summary(table: ScoreTable, arm: str, labelled: int, arms: Sequence[str]) -> Summary:
-    seeds = table.seeds_of(arm, labelled)
+    runs = table.runs_of(arm, labelled)
     reference = reference_of(arm, arms)
-    against: Comparison | None = None
-    differences: tuple[float, ...] = ()
+    against = None
     if reference in arms and reference != arm:
-        against, differences = paired(table, arm, reference, labelled)
+        against = paired(table, (arm, labelled), (reference, labelled))
     means = {
-        name: float(table.per_case(arm, labelled, seeds, index).mean())
+        name: float(table.by_split(arm, labelled, runs, index).mean())
         for index, name in enumerate(table.metrics)
     }
-    seed_means = [float(table.per_case(arm, labelled, [seed]).mean()) for seed in seeds]
+    dice = table.by_split(arm, labelled, runs)
     return Summary(
         arm,
         labelled,
-        tuple(seeds),
+        tuple(runs),
         means,
-        interval_of(bootstrap_means(table.per_case(arm, labelled, seeds))),
-        tuple(sorted(seed_means)),
+        bootstrap_interval(dice, table.groups),
+        tuple(sorted(float(mean) for mean in dice.mean(1))),
         against,
-        seed_differences=differences,
         reference=reference,
     )
 
 
-def paired(
-    table: ScoreTable, arm: str, other: str, labelled: int
-) -> tuple[Comparison | None, tuple[float, ...]]:
-    """Compare two arms on the split seeds that both have.
+def paired(table: ScoreTable, one: tuple[str, int], other: tuple[str, int]) -> Pairing | None:
+    """Compare two arms, or one arm at two budgets, on the splits and seeds that both have.
+
+    Args:
+        table: of the scores.
+        one: name of the arm, and its budget.
+        other: the same for the reference.
 
     Returns:
-        The comparison, None without a common seed; and the mean difference of every common seed.
+        None without a common split and seed.
     """
-    shared = sorted(set(table.scores[arm, labelled]) & set(table.scores[other, labelled]))
+    shared = sorted(set(table.runs_of(*one)) & set(table.runs_of(*other)))
     if not shared:
-        return None, ()
-    by_seed = []
-    for seed in shared:
-        values = table.per_case(arm, labelled, [seed])
-        by_seed.append(float((values - table.per_case(other, labelled, [seed])).mean()))
-    comparison = compare(
-        table.per_case(arm, labelled, shared), table.per_case(other, labelled, shared)
-    )
-    return comparison, tuple(by_seed)
+        return None
+    scores, reference = (table.by_split(*which, shared) for which in (one, other))
+    by_split = (scores - reference).mean(1)
+    comparison = compare(scores, reference, table.groups)
+    return Pairing(tuple(shared), comparison, tuple(float(value) for value in by_split))

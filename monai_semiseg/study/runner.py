@@ -24,11 +24,11 @@ class RunOutcome:
     """The end of a study's run.
 
     Attributes:
-        failed: cell id -> last line of its log.
+        failed: cell -> last line of its log, and the log.
         elsewhere: cells that another process works on.
     """
 
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, tuple[str, Path]] = field(default_factory=dict)
     elsewhere: list[str] = field(default_factory=list)
 
 
@@ -139,7 +139,7 @@ class _Scheduler:
     def _start(self, spec: CellSpec) -> None:
         lock = WorkLock(spec.folder / "lock")
         if not lock.acquire():
-            self.outcome.elsewhere.append(spec.cell.id)
+            self.outcome.elsewhere.append(spec.name)
         elif CellOutcome(spec).done:  # another process has finished it before the lock was taken
             lock.release()
         else:
@@ -153,7 +153,8 @@ class _Scheduler:
         if code is None:
             return
         if code != 0:
-            self.outcome.failed[cell.spec.cell.id] = last_line(cell.spec.folder / "log.txt")
+            log = cell.spec.folder / "log.txt"
+            self.outcome.failed[cell.spec.name] = (last_line(log), log)
         cell.close()
         self.running.remove(cell)
 
@@ -199,7 +200,7 @@ def run_cells(
             while scheduler.waiting or scheduler.running:
                 scheduler.step()
                 bar.update(sum(outcome.progress() for outcome in outcomes) - bar.n)
-                names = ", ".join(cell.spec.cell.id for cell in scheduler.running)
+                names = ", ".join(cell.spec.name for cell in scheduler.running)
                 bar.set_postfix_str(names, refresh=False)
                 if scheduler.running:
                     time.sleep(interval)

@@ -39,7 +39,7 @@ def import_weights(spec: CellSpec, others: Sequence[CellSpec]) -> None:
         if _trained_cell(other) == trained and CellOutcome(other).has("model.pt"):
             _copy_weights(other.folder, spec.folder)
             # Only now that the weights are whole, a file says that there is nothing left to train.
-            write_atomically(spec.folder / _SOURCE, f"{other.cell.id}\n")
+            write_atomically(spec.folder / _SOURCE, f"{other.name}\n")
             shutil.copy2(other.folder / "learning_curve.csv", spec.folder / "learning_curve.csv")
             return
     _import_stages(spec, others)
@@ -49,7 +49,7 @@ def should_wait_for(spec: CellSpec, running: CellSpec) -> bool:
     """Return True if a running cell trains something that another one could import."""
     arm = spec.cell.arm
     other = running.cell.arm
-    if (spec.cell.labelled, spec.cell.seed) != (running.cell.labelled, running.cell.seed):
+    if (spec.datalist, spec.cell.seed) != (running.datalist, running.cell.seed):
         return False
     if _trained_cell(spec) == _trained_cell(running):
         return True
@@ -76,7 +76,7 @@ def _import_stages(spec: CellSpec, others: Sequence[CellSpec]) -> None:
             return
         folder.mkdir(parents=True)
         _copy_weights(source.stage_folder(number), folder)
-        write_atomically(folder / _SOURCE, f"{source.cell.id}\n")
+        write_atomically(folder / _SOURCE, f"{source.name}\n")
 
 
 def _stages_identity(spec: CellSpec, number: int) -> list[Any] | None:
@@ -85,16 +85,20 @@ def _stages_identity(spec: CellSpec, number: int) -> list[Any] | None:
     if number > len(arm.stages):
         return None
     return [
-        spec.cell.labelled,
+        spec.datalist,
         spec.cell.seed,
         arm.initialisation and sha256_of(arm.initialisation),
         *map(stage_identity, arm.stages[:number]),
     ]
 
 
-def _trained_cell(spec: CellSpec) -> Cell:
-    """Return the cell without what its weights do not depend on."""
-    return replace(spec.cell, arm=replace(spec.cell.arm, name="", evaluate_overlays=()))
+def _trained_cell(spec: CellSpec) -> tuple[Path, Cell]:
+    """Return the cell without what its weights do not depend on, and the scans that it trains on.
+
+    Trials of a learning rate have the cell in common with others, and not the scans.
+    """
+    arm = replace(spec.cell.arm, name="", evaluate_overlays=())
+    return spec.datalist, replace(spec.cell, arm=arm)
 
 
 def _copy_weights(source: Path, folder: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from monai_semiseg.evaluation.bootstrap import (
+    Array,
+    bootstrap_interval,
+    bootstrap_means,
+    interval_of,
+)
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,11 @@ class Comparison:
     """An arm against the reference, case by case.
 
     Attributes:
-        difference: mean of arm minus reference over cases.
-        interval: 95 % bootstrap interval over cases.
-        p: two-sided Wilcoxon signed-rank p.
-        wins: share of cases where the arm is better.
+        difference: mean of arm minus reference over splits and cases.
+        interval: 95 % bootstrap interval over splits and, on their own, cases or groups.
+        p: two-sided Wilcoxon signed-rank p over cases, averaged over splits: it knows neither
+            splits nor groups.
+        wins: share of cases where the arm is better, averaged over splits.
     """
 
     difference: float
@@ -29,51 +32,27 @@ class Comparison:
     p: float
     wins: float
 
-
-def bootstrap_means(values: Array, *, resamples: int = 9999, seed: int = 0) -> Array:
-    """Return means of resampled cases (Efron 1979), which are drawn with replacement.
-
-    All columns of a case are drawn together, so differences between columns stay paired.
-
-    Args:
-        values: ``(cases, ...)``.
-        resamples: their number.
-        seed: of the draws.
-
-    Returns:
-        ``(resamples, ...)``.
-    """
-    return np.asarray(np.tensordot(_shares(len(values), resamples, seed), values, 1))
+    def as_text(self) -> str:
+        """Return the difference with its interval."""
+        low, high = self.interval
+        return f"{self.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
-@functools.lru_cache(maxsize=2)  # every pair of arms is resampled alike
-def _shares(cases: int, resamples: int, seed: int) -> Array:
-    """Return the share of every case in every resample: ``(resamples, cases)``."""
-    draws = np.random.default_rng(seed).integers(0, cases, (resamples, cases))
-    return np.apply_along_axis(np.bincount, 1, draws, minlength=cases) / cases
-
-
-def interval_of(means: Array, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap means."""
-    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
-
-
-def compare(arm: Array, reference: Array) -> Comparison:
-    """Compare two arms on the same cases.
+def compare(arm: Array, reference: Array, groups: Sequence[str] | None = None) -> Comparison:
+    """Compare two arms on the same splits and cases.
 
     Args:
-        arm: one value per case (averaged over seeds), higher being better.
+        arm: ``(splits, cases)``, averaged over training seeds, higher being better.
         reference: the same for the reference.
+        groups: of every case; None if every case is one by itself.
     """
     from scipy.stats import wilcoxon
 
-    difference = arm - reference
-    p = 1.0 if not difference.any() else float(wilcoxon(difference).pvalue)
-    interval = (math.nan, math.nan)
-    if len(difference) > 1:
-        interval = interval_of(bootstrap_means(difference))
-    return Comparison(float(difference.mean()), interval, p, float((difference > 0).mean()))
+    differences = arm - reference
+    per_case = differences.mean(0)
+    p = 1.0 if not per_case.any() else float(wilcoxon(per_case).pvalue)
+    interval = bootstrap_interval(differences, groups)
+    return Comparison(float(differences.mean()), interval, p, float((per_case > 0).mean()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -124,24 +103,31 @@ def fit_power_law(labels: Sequence[int], dice: Sequence[float]) -> PowerLaw | No
 
 
 def labels_needed(
-    labels: Sequence[int], cases: Array, target: float, *, min_r2: float = 0.9
+    labels: Sequence[int],
+    scores: Sequence[Array],
+    target: float,
+    groups: Sequence[str] | None = None,
+    *,
+    min_r2: float = 0.9,
 ) -> tuple[float, tuple[float, float]] | None:
-    """Estimate the labels that a Dice needs, with a 95 % bootstrap interval over cases.
+    """Estimate the labels that a Dice needs, with a 95 % bootstrap interval over splits and cases.
 
     Args:
-        labels: budgets, one per column.
-        cases: Dice, ``(cases, budgets)``.
+        labels: budgets.
+        scores: Dice of every budget, ``(splits, cases)``; budgets may differ in their splits.
         target: the Dice to reach.
+        groups: of every case, as in :func:`compare`.
         min_r2: least quality of the fit.
 
     Returns:
         None where the law does not fit the curve well enough, or the interval ends beyond ten times
         the largest budget, where nothing was measured.
     """
-    law = fit_power_law(labels, list(cases.mean(0)))
+    law = fit_power_law(labels, [float(one.mean()) for one in scores])
     if law is None or law.r2 < min_r2 or not 0 < target < 1:
         return None
-    fits = [fit_power_law(labels, list(means)) for means in bootstrap_means(cases, resamples=999)]
+    resampled = np.stack([bootstrap_means(one, groups, resamples=999) for one in scores], 1)
+    fits = [fit_power_law(labels, list(means)) for means in resampled]
     needs = [fit.labels_for(target) for fit in fits if fit is not None]
     interval = interval_of(np.asarray(needs))
     return None if interval[1] > 10 * max(labels) else (law.labels_for(target), interval)

@@ -9,56 +9,69 @@ from pathlib import Path
 from monai_semiseg.evaluation.metrics import METRICS, PIXEL_METRICS, metrics_among
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
-from monai_semiseg.study.results import Row, ScoreTable, Summary, metrics_of, paired
-from monai_semiseg.study.statistics import Comparison, holm
+from monai_semiseg.study.results import (
+    Pairing,
+    Row,
+    ScoreTable,
+    Summary,
+    metrics_of,
+    paired,
+    splits_and_seeds,
+)
+from monai_semiseg.study.statistics import holm
 
 _COMPARISON = (
     "difference",
     "difference_low",
     "difference_high",
-    "p_holm",
+    "wilcoxon_p_holm_per_case",
     "wins",
-    "difference_by_seed",
+    "difference_by_split",
 )
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write ``results.csv``: a row per case, class and cell."""
-    header = ["arm", "labelled", "seed", "case", "class", "name", *metrics_of(rows)]
+    """Write ``results.csv``: a row per case, class and cell; with groups if there are some."""
+    grouped = any(row.group for row in rows)
+    header = ["arm", "labelled", "split", "seed", "case", "class", "name"]
+    header += ["group"] * grouped
     table = []
     for row in rows:
+        run = [row.arm, row.labelled, row.split, row.seed]
         scores = [f"{score:.5f}" for score in row.scores]
-        table.append([row.arm, row.labelled, row.seed, row.case, row.index, row.name, *scores])
-    write_table(path, header, table)
+        table.append([*run, row.case, row.index, row.name, *([row.group] * grouped), *scores])
+    write_table(path, [*header, *metrics_of(rows)], table)
 
 
-def write_summary(summaries: Sequence[Summary], folder: Path) -> None:
-    """Write ``summary.csv`` and ``summary.md``."""
+def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[str] = ()) -> None:
+    """Write ``summary.csv``, and ``summary.md`` with notes above its table."""
     metrics = _metrics(summaries)
-    header = ["labelled", "arm", "seeds", *metrics, "dice_low", "dice_high", *_COMPARISON]
+    runs = ["splits", "seeds"]
+    header = ["labelled", "arm", *runs, *metrics, "dice_low", "dice_high", *_COMPARISON]
     table = []
     for one in summaries:
         compared = [""] * len(_COMPARISON)
         if one.against is not None:
-            compared = _comparison_cells(one.against, one.p_holm, one.seed_differences)
+            compared = _comparison_cells(one.against, one.p_holm)
         scores = [*(one.means[metric] for metric in metrics), *one.interval]
         numbers = [f"{score:.5f}" for score in scores]
-        table.append([one.labelled, one.arm, len(one.seeds), *numbers, *compared])
+        table.append([one.labelled, one.arm, *splits_and_seeds(one.runs), *numbers, *compared])
     write_table(folder / "summary.csv", header, table)
-    write_atomically(folder / "summary.md", as_markdown(summaries))
+    above = "".join(f"{note}\n\n" for note in notes)
+    write_atomically(folder / "summary.md", above + as_markdown(summaries))
 
 
 def write_pairs(rows: Sequence[Row], path: Path) -> None:
-    """Write a row per budget and pair of arms: mean difference in Dice on the seeds both have.
+    """Write a row per budget and pair of arms: mean difference in Dice on the runs both have.
 
-    Intervals are 95 %, over test cases. Holm's correction runs over the pairs of a budget. A pair
-    without a common seed has no row.
+    Intervals are 95 %, over splits and test cases. Holm's correction runs over the pairs of a
+    budget. A pair without a common split and seed has no row.
     """
     table = ScoreTable(rows)
     lines = []
     for labelled in sorted({count for _, count in table.scores}):
         lines += _pairs_of(table, labelled)
-    write_table(path, ["labelled", "arm", "against", "seeds", *_COMPARISON], lines)
+    write_table(path, ["labelled", "arm", "against", "splits", "seeds", *_COMPARISON], lines)
 
 
 def _pairs_of(table: ScoreTable, labelled: int) -> list[list[str | int]]:
@@ -66,44 +79,46 @@ def _pairs_of(table: ScoreTable, labelled: int) -> list[list[str | int]]:
     arms = sorted(arm for arm, count in table.scores if count == labelled)
     compared = []
     for arm, other in combinations(arms, 2):
-        comparison, by_seed = paired(table, arm, other, labelled)
-        if comparison is not None:
-            compared.append((arm, other, comparison, by_seed))
-    p_values = holm([comparison.p for _, _, comparison, _ in compared])
+        pairing = paired(table, (arm, labelled), (other, labelled))
+        if pairing is not None:
+            compared.append((arm, other, pairing))
+    p_values = holm([pairing.comparison.p for _, _, pairing in compared])
     lines: list[list[str | int]] = []
-    for (arm, other, comparison, by_seed), p in zip(compared, p_values, strict=True):
-        cells = _comparison_cells(comparison, p, by_seed)
-        lines.append([labelled, arm, other, len(by_seed), *cells])
+    for (arm, other, pairing), p in zip(compared, p_values, strict=True):
+        cells = _comparison_cells(pairing, p)
+        lines.append([labelled, arm, other, *splits_and_seeds(pairing.runs), *cells])
     return lines
 
 
-def _comparison_cells(against: Comparison, p_holm: float, by_seed: Sequence[float]) -> list[str]:
+def _comparison_cells(pairing: Pairing, p_holm: float) -> list[str]:
     """Return the cells of the columns of a comparison."""
+    against = pairing.comparison
     return [
         f"{against.difference:.5f}",
         *(f"{bound:.5f}" for bound in against.interval),
         f"{p_holm:.3g}",
         f"{against.wins:.3f}",
-        " ".join(f"{value:.5f}" for value in by_seed),
+        " ".join(f"{value:.5f}" for value in pairing.by_split),
     ]
 
 
 def as_markdown(summaries: Sequence[Summary]) -> str:
     """Return a table: a row per budget and arm, with its difference to supervised learning.
 
-    Intervals are 95 % bootstrap intervals over cases. They say nothing about other splits, so the
-    difference of every split seed has its own column.
+    Intervals are 95 % bootstrap intervals over splits and, on their own, cases (or patients); of
+    one split, over cases alone. Few splits say little about others, so the table gives their number
+    and the difference of each.
     """
     metrics = _metrics(summaries)
     unit = "px" if metrics == PIXEL_METRICS else "mm"
     head = [
         "labelled",
         "arm",
-        "seeds",
+        "splits x seeds",
         "Dice",
         "difference to supervised",
-        "by seed",
-        "p (Holm)",
+        "by split",
+        "Wilcoxon p per case (Holm)",
         "wins",
         f"surface Dice 1 {unit}",
         f"95HD {unit}",
@@ -124,13 +139,12 @@ def _metrics(summaries: Sequence[Summary]) -> tuple[str, ...]:
 
 def _summary_line(one: Summary, metrics: Sequence[str]) -> str:
     low, high = one.interval
-    against = one.against
     compared = [""] * 4
-    if against is not None:
-        interval = f"[{against.interval[0]:+.4f}, {against.interval[1]:+.4f}]"
+    if one.against is not None:
+        against = one.against.comparison
         compared = [
-            f"{against.difference:+.4f} {interval}",
-            ", ".join(f"{value:+.4f}" for value in one.seed_differences),
+            against.as_text(),
+            ", ".join(f"{value:+.4f}" for value in one.against.by_split),
             f"{one.p_holm:.2g}",
             f"{against.wins:.0%}",
         ]
@@ -139,7 +153,8 @@ def _summary_line(one: Summary, metrics: Sequence[str]) -> str:
         for metric, digits in zip(metrics[1:], (3, 2, 2), strict=True)
     ]
     dice = f"{one.means['dice']:.4f} [{low:.4f}, {high:.4f}]"
-    return _line([str(one.labelled), one.arm, str(len(one.seeds)), dice, *compared, *rest])
+    splits, seeds = splits_and_seeds(one.runs)
+    return _line([str(one.labelled), one.arm, f"{splits} x {seeds}", dice, *compared, *rest])
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_sections_are_disjoint_and_whole(labelled: float, seed: int) -> None:
     assert sum(map(len, found)) == len(set().union(*found)) == 60
     budget = len(found[0]) + len(found[2])
     assert budget == (labelled if labelled >= 1 else -int(-labelled * 40 // 1))
-    assert len(found[2]) == (0 if budget == 1 else max(1, round(0.1 * budget)))
+    assert len(found[2]) == (0 if budget < 10 else round(0.1 * budget))
     assert all(set(entry) == {"image"} for entry in content["unlabeled"])
     for section in ("training", "validation", "test"):
         assert all("label" in entry for entry in content[section])
@@ -79,7 +80,7 @@ def test_other_seeds_label_other_scans() -> None:
 
 def test_the_order_is_a_hash_and_the_bytes_are_pinned(tmp_path: Path) -> None:
     """Expect the same file on every machine; another digest would change published splits."""
-    path = write_datalist(split(dataset(), labelled=6, test=5, seed=0), tmp_path / "d.json")
+    path = write_datalist(split(dataset(), labelled=6, test=5, validation=0.1), tmp_path / "d.json")
     slow = sorted(
         (f"c{n:03}" for n in range(50)),
         key=lambda c: hashlib.sha256(f"test/0/{c}".encode()).hexdigest(),
@@ -105,11 +106,55 @@ def test_a_new_scan_does_not_reorder_the_others() -> None:
         ({"labelled": -1}, "-1"),
         ({"labelled": 5, "test": 51}, "51 of 50"),
         ({"labelled": 5, "validation": 1.0}, "share"),
+        ({"labelled": 5, "validation": "none"}, "'none'"),
+        ({"labelled": 5, "test": "testA_*"}, "matches none of 50 labelled scans"),
     ],
 )
-def test_impossible_budgets(settings: dict[str, float], words: str) -> None:
+def test_impossible_budgets(settings: dict[str, float | str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         split(dataset(), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "asked", "validated"),
+    [(9, "auto", 0), (10, "auto", 1), (24, "auto", 2), (9, 0.1, 1), (1, 0.1, 0), (24, 0, 0)],
+)
+def test_every_label_trains_where_there_are_few(
+    labelled: int, asked: float | str, validated: int
+) -> None:
+    content = split(dataset(), labelled=labelled, test=10, validation=asked)
+    assert len(content["validation"]) == validated
+    assert len(content["training"]) == labelled - validated
+    share = {"auto": 0.0 if labelled < 10 else 0.1}.get(asked, asked)  # type: ignore[call-overload]
+    assert content["split"]["validation_share"] == share
+
+
+def named(ids: str, groups: str = "") -> ScanDataset:
+    """Labelled cases, but for those in capitals; a letter of ``groups`` is a case's patient."""
+    cases = [
+        DatasetCase(case_id, f"i/{case_id}", None if case_id.isupper() else f"l/{case_id}", group)
+        for case_id, group in zip(ids.split(), groups or " " * 99, strict=False)
+    ]
+    cases = [replace(case, group=case.group.strip()) for case in cases]
+    return ScanDataset(Path("x"), "d", "", {}, cases)
+
+
+def test_a_given_test_set(tmp_path: Path) -> None:
+    """Exactly the labelled cases that match, whatever the seeds; the datalist says so."""
+    found = named("testA_1 testA_2 TESTA_3 testB_1 train_1 train_2 train_3")
+    for seed in (0, 1):
+        content = split(found, labelled=2, test="testA_*", seed=seed, test_seed=seed)
+        assert images(content, "test") == {"i/testA_1", "i/testA_2"}
+        assert content["split"]["test"] == "testA_*"
+        assert len(content["training"]) == 2 and "i/TESTA_3" in images(content, "unlabeled")
+    assert len(split(found, labelled=None, test="test[AB]_*")["training"]) == 3
+    assert "test" not in split(found, labelled=2, test=1)["split"]
+
+
+def test_a_given_test_set_keeps_patients_apart() -> None:
+    content = split(named("testA_1 train_1 train_2 U", "pqpp"), labelled=None, test="testA_*")
+    assert images(content, "training") == {"i/train_1"}
+    assert set(content["left_out"]) == {"train_2", "U"}
 
 
 def test_reading(tmp_path: Path) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.bootstrap import bootstrap_interval
 from monai_semiseg.evaluation.metrics import METRICS, CaseScore
 from monai_semiseg.evaluation.summary import (
     ScoreRow,
     as_table,
-    bootstrap_interval,
     summarise,
     write_scores,
 )
@@ -36,37 +36,6 @@ ROWS = [
 ]
 
 
-def slow_interval(values: list[float], level: float) -> tuple[float, float]:
-    rng = np.random.default_rng(123)
-    means = sorted(
-        float(np.mean([values[rng.integers(len(values))] for _ in values])) for _ in range(4000)
-    )
-    low, high = np.percentile(means, [50 * (1 - level), 100 - 50 * (1 - level)])
-    return float(low), float(high)
-
-
-@pytest.mark.parametrize("level", [0.95, 0.8])
-@pytest.mark.parametrize("count", [5, 20])
-def test_interval_against_a_plain_loop(count: int, level: float) -> None:
-    values = np.random.default_rng(count).beta(8, 2, size=count).tolist()
-    low, high = bootstrap_interval(values, level=level)
-    reference = slow_interval(values, level)
-    assert (low, high) == pytest.approx(reference, abs=0.05 * float(np.std(values)))
-    assert low < np.mean(values) < high
-
-
-def test_interval_is_the_same_every_time_and_follows_the_seed() -> None:
-    values = np.random.default_rng(0).normal(size=11).tolist()
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
-
-
-def test_interval_of_equal_values_and_of_too_few() -> None:
-    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
-    assert all(math.isnan(bound) for bound in bootstrap_interval([0.5]))
-    assert all(math.isnan(bound) for bound in bootstrap_interval([]))
-
-
 def test_summary_means_are_per_class_and_per_case_first() -> None:
     summary = summarise(ROWS)
     assert summary["cases"] == 3
@@ -78,6 +47,20 @@ def test_summary_means_are_per_class_and_per_case_first() -> None:
     assert set(summary["foreground"]) == set(METRICS)
     low, high = summary["foreground"]["dice"]["interval_95"]
     assert 0.6 - 1e-9 <= low < 0.7 < high <= 0.8 + 1e-9
+
+
+def test_patients_with_several_scans(tmp_path: Path) -> None:
+    """Means stay over cases; intervals are over patients, and the table names them."""
+    dice = [0.5, 0.52, 0.9, 0.92, 0.7, 0.72]
+    plain = [row(f"c{n}", 1, value) for n, value in enumerate(dice)]
+    grouped = [replace(one, group=f"p{n // 2}") for n, one in enumerate(plain)]
+    alone, together = (summarise(rows)["foreground"]["dice"] for rows in (plain, grouped))
+    assert alone["mean"] == together["mean"] == pytest.approx(np.mean(dice))
+    assert np.ptp(together["interval_95"]) > 1.2 * np.ptp(alone["interval_95"])
+    assert alone["interval_95"] == list(bootstrap_interval(np.array([dice])))
+    write_scores(grouped, tmp_path, {})
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [r["group"] for r in rows] == ["p0", "p0", "p1", "p1", "p2", "p2"]
 
 
 def test_files(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def make_spec(folder: Path, *stages: Stage, initialisation: Path | None = None) 
         (folder / name).write_text("{}")
     arm = Arm("a", BASELINES, (), {"learning_rate": 0.1}, initialisation, stages)
     return CellSpec(
-        Cell(arm, 4, 2),
+        Cell(arm, 4, 1, 2),
         folder / "cell",
         folder / "datalist.json",
         folder / "plan.yaml",

@@ -9,13 +9,15 @@ from monai_semiseg.study.results import Row, summarise
 
 
 def rows_of(dice: dict[str, dict[int, float]], labelled: int = 4, cases: int = 12) -> list[Row]:
-    """Rows of arms with a Dice per seed; cases differ by 0.001, arms by less in each case."""
+    """Rows of arms with a Dice per split; cases differ by 0.001, arms by less in each case."""
     rows = []
-    for number, (arm, seeds) in enumerate(dice.items()):
-        for seed, value in seeds.items():
+    for number, (arm, splits) in enumerate(dice.items()):
+        for split, value in splits.items():
             for case in range(cases):
                 score = value + 1e-3 * case + 1e-4 * (case % 3) * number
-                rows.append(Row(arm, labelled, seed, f"c{case:02}", "1", "x", (score, 0.9, 2, 1)))
+                rows.append(
+                    Row(arm, labelled, split, 0, f"c{case:02}", "1", "x", (score, 0.9, 2, 1))
+                )
     return rows
 
 
@@ -24,22 +26,25 @@ def said(dice: dict[str, dict[int, float]], full: int = 160) -> list[str]:
     return answer(rows, summarise(rows), full)
 
 
-def test_an_easy_seed_makes_no_best_arm() -> None:
-    """An arm with an easy seed only has the larger mean, and is not better there than another."""
+def test_an_easy_split_makes_no_best_arm() -> None:
+    """An arm with an easy split only has the larger mean, and is not better there than another."""
     first, *_ = said(
         {"supervised": {0: 0.80, 1: 0.86}, "cutmix": {1: 0.865}, "propagation": {0: 0.82, 1: 0.87}}
     )
     assert (
-        "from propagation (ranked on split seed 1, which every arm has; 0.8507 over its own 2)"
+        "from propagation (ranked on split 1 seed 0, which every arm has; 0.8507 over its own 2)"
         in first
     )
-    assert "the best mean Dice is 0.8757," in first  # of that seed, as the ranking is
-    assert "over 2 split seeds (better on 2)" in first and "against supervised" in first
+    assert "the best mean Dice is 0.8757," in first  # of that split, as the ranking is
+    assert (
+        "over 2 splits (better on 2), training seeds for each: 1" in first
+        and "against supervised" in first
+    )
 
 
 def test_nothing_shared_is_said() -> None:
     first, *_ = said({"supervised": {0: 0.80}, "cutmix": {1: 0.865}})
-    assert "no split seed was finished by every arm" in first
+    assert "no split and seed was finished by every arm" in first
 
 
 @pytest.mark.parametrize(

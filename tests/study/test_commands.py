@@ -50,7 +50,7 @@ def test_weights_reach_the_steps_that_take_them(tmp_path: Path) -> None:
     diffusion = BUNDLES / "diffusion_cotrainer"
     spec = make_spec(tmp_path, Stage(HEBBIAN), Stage(diffusion, hands_to="teacher_weights"))
     arm = replace(spec.cell.arm, bundle=diffusion)
-    _, second, train, _ = map(options, cell_commands(replace(spec, cell=Cell(arm, 4, 2))))
+    _, second, train, _ = map(options, cell_commands(replace(spec, cell=Cell(arm, 4, 1, 2))))
     assert "--init_weights" not in second and "--teacher_weights" not in second
     assert train["--init_weights"] == str(tmp_path / "cell" / "stage_1" / "model.pt")
     assert train["--teacher_weights"] == str(tmp_path / "cell" / "stage_2" / "model.pt")
@@ -59,14 +59,12 @@ def test_weights_reach_the_steps_that_take_them(tmp_path: Path) -> None:
 def test_overlays_come_after_the_plan(tmp_path: Path) -> None:
     """An arm in two dimensions asks for another patch than the plan's, in both steps."""
     spec = make_spec(tmp_path)
-    slices, slices_inference = (
-        BASELINES / "configs" / f"{name}.yaml" for name in ("slices", "slices_inference")
-    )
-    arm = replace(spec.cell.arm, overlays=(slices,), evaluate_overlays=(slices_inference,))
-    flat = replace(spec, cell=Cell(arm, 4, 2))
+    slices, fusion = (BASELINES / "configs" / f"{name}.yaml" for name in ("slices", "label_fusion"))
+    arm = replace(spec.cell.arm, overlays=(slices,), evaluate_overlays=(fusion,))
+    flat = replace(spec, cell=Cell(arm, 4, 1, 2))
     given = [literal_eval(options(command)["--config_file"]) for command in cell_commands(flat)]
     plan = str(tmp_path / "plan.yaml")
-    assert [names[1:] for names in given] == [[plan, str(slices)], [plan, str(slices_inference)]]
-    plain = replace(flat, cell=Cell(replace(arm, evaluate_overlays=()), 4, 2))
+    assert [names[1:] for names in given] == [[plan, str(slices)], [plan, str(fusion)]]
+    plain = replace(flat, cell=Cell(replace(arm, evaluate_overlays=()), 4, 1, 2))
     assert len({flat.digest(), spec.digest(), plain.digest()}) == 3
-    assert "slices_inference.yaml" in flat.identity()["configs"]
+    assert "label_fusion.yaml" in flat.identity()["configs"]

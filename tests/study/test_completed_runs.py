@@ -44,7 +44,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cells(
-    dataset: Path, output: Path, iterations: int = 8, seeds: tuple[int, ...] = (0, 1)
+    dataset: Path,
+    output: Path,
+    iterations: int = 8,
+    splits: tuple[int, ...] = (0,),
+    seeds: tuple[int, ...] = (0, 1),
 ) -> tuple[Grid, list[CellSpec]]:
     arms = [Arm("supervised", BUNDLE), Arm("other", BUNDLE, settings={"learning_rate": 0.1})]
     grid = make_grid(
@@ -52,6 +56,7 @@ def cells(
         output,
         arms,
         labelled=["4"],
+        splits=splits,
         seeds=seeds,
         test=4,
         iterations=iterations,
@@ -107,9 +112,10 @@ def test_tables_are_those_of_one_study(dataset: Path, earlier: Path, tmp_path: P
 
 
 def test_other_cells_are_not_taken_over(dataset: Path, earlier: Path, tmp_path: Path) -> None:
-    """Another budget, seed, setting or plan; cells that have begun, or have an owner."""
+    """Another budget, split, seed, setting or plan; cells that have begun, or have an owner."""
     assert import_completed_runs(cells(dataset, tmp_path / "longer", iterations=9)[1], earlier) == 0
     assert import_completed_runs(cells(dataset, tmp_path / "seed", seeds=(2,))[1], earlier) == 0
+    assert import_completed_runs(cells(dataset, tmp_path / "split", splits=(1,))[1], earlier) == 0
     _, (first, second, third, _) = cells(dataset, tmp_path / "more")
     changed = replace(
         first, cell=replace(first.cell, arm=replace(first.cell.arm, settings={"batch_size": 3}))

@@ -8,25 +8,25 @@ import pytest
 from matplotlib.figure import Figure
 
 from monai_semiseg.study.figures import draw_curve, draw_differences
-from monai_semiseg.study.results import Summary
+from monai_semiseg.study.results import Pairing, Summary
 from monai_semiseg.study.statistics import Comparison
 
 
 def arm(name: str, labelled: int, difference: float | None) -> Summary:
     against = None
     if difference is not None:
-        against = Comparison(difference, (difference - 0.01, difference + 0.01), 0.5, 0.5)
-    seeds = () if difference is None else (difference - 0.02, difference + 0.02)
+        comparison = Comparison(difference, (difference - 0.01, difference + 0.01), 0.5, 0.5)
+        splits = (difference - 0.02, difference + 0.02)
+        against = Pairing(((0, 0), (1, 0)), comparison, splits)
     return Summary(
         name,
         labelled,
-        (0, 1),
+        ((0, 0), (1, 0)),
         {"dice": 0.8 + (difference or 0)},
         (0.7, 0.9),
         (0.78, 0.82),
         against,
         0.5,
-        seeds,
     )
 
 

@@ -10,9 +10,10 @@ import pytest
 from monai_semiseg.bundles.locate import methods_of
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.study.arms import Arm, Stage, arms_from, arms_of_file
-from monai_semiseg.study.grid import make_grid
+from monai_semiseg.study.arms import LONGER, Arm, Stage, arms_from, arms_of_file
+from monai_semiseg.study.grid import Rates, make_grid
 
+NAMES = ["supervised", "mean_teacher"]
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 DATASET = ScanDataset(
     Path("d"), "d", "MRI", {}, [DatasetCase(str(n), f"{n}", f"l{n}") for n in range(50)]
@@ -22,7 +23,8 @@ DATASET = ScanDataset(
 def grid(arms: list[Arm] | None = None, **settings: Any) -> Any:
     asked = {
         "labelled": ["4", "0.5", "all"],
-        "seeds": [0, 1],
+        "splits": [0, 1],
+        "seeds": [0],
         "test": 10,
         "iterations": 5,
         **settings,
@@ -36,32 +38,61 @@ def test_cells() -> None:
     found = grid(arms_from(["supervised", "mean_teacher"], ["random"], BUNDLE))
     assert found.labelled == (4, 20, 40) and len(found.cells) == 12
     assert [cell.id for cell in found.cells[:4]] == [
-        "supervised__4_labelled__seed_0",
-        "mean_teacher__4_labelled__seed_0",
-        "supervised__4_labelled__seed_1",
-        "mean_teacher__4_labelled__seed_1",
+        "supervised__4_labelled__split_0__seed_0",
+        "mean_teacher__4_labelled__split_0__seed_0",
+        "supervised__4_labelled__split_1__seed_0",
+        "mean_teacher__4_labelled__split_1__seed_0",
     ]
     assert len({cell.id for cell in found.cells}) == 12
 
 
 def test_further_cells() -> None:
-    """Beside the product of arms, budgets and seeds; a cell of both is one."""
-    arms = arms_from(["supervised", "mean_teacher"], ["random"], BUNDLE)
+    """Beside the product of arms, budgets, splits and seeds; a cell of both is one."""
+    arms = arms_from(NAMES, ["random"], BUNDLE)
     also = [
-        {"arms": ["supervised"], "labelled": ["all"], "seeds": ["0"]},
-        {"labelled": ["4", "2"], "seeds": ["1"]},
+        {"arms": ["supervised"], "labelled": ["all"], "splits": ["0"]},
+        {"labelled": ["4", "2"], "splits": ["1"], "seeds": ["0", "5"]},
     ]
     found = grid(arms, labelled=["4"], also=also)
     names = [cell.id for cell in found.cells]
-    assert len(names) == len(set(names)) == 4 + 1 + 2 and found.labelled == (4,)
+    assert len(names) == len(set(names)) == 4 + 1 + 6 and found.labelled == (4,)
     assert names[4:] == [
-        "supervised__40_labelled__seed_0",
-        "supervised__2_labelled__seed_1",
-        "mean_teacher__2_labelled__seed_1",
+        "supervised__40_labelled__split_0__seed_0",
+        "supervised__4_labelled__split_1__seed_5",
+        "mean_teacher__4_labelled__split_1__seed_5",
+        *(f"{arm}__2_labelled__split_1__seed_{seed}" for seed in (0, 5) for arm in NAMES),
     ]
-    for bad in ({"arms": ["nobody"]}, {"budget": ["4"]}, {"labelled": ["0"]}, {"seeds": ["x"]}):
+    wrong = [{"arms": ["nobody"]}, {"budget": ["4"]}, {"labelled": ["0"]}]
+    for bad in (*wrong, {"seeds": ["x"]}, {"splits": ["x"]}):
         with pytest.raises(ConfigError):
             grid(also=[bad])
+
+
+def test_training_seeds_are_apart_from_splits() -> None:
+    found = grid(labelled=["4"], splits=[3, 4], seeds=[0, 7])
+    assert [(cell.split, cell.seed) for cell in found.cells] == [(3, 0), (3, 7), (4, 0), (4, 7)]
+    assert len({cell.id for cell in found.cells}) == 4
+
+
+def test_cells_that_the_gates_need() -> None:
+    """On the first split: all labels, and twice the iterations at the fewest, with every seed."""
+    arms = [Arm("supervised", BUNDLE, settings={"iterations": 30}), Arm("other", BUNDLE)]
+    asked = {"labelled": ["8", "4"], "splits": [2, 3], "seeds": [0, 1]}
+    plain, gated = grid(arms, **asked), grid(arms, gates=True, **asked)
+    added = [cell for cell in gated.cells if cell.id not in {one.id for one in plain.cells}]
+    assert [(cell.arm.name, cell.labelled, cell.split, cell.seed) for cell in added] == [
+        ("supervised", 40, 2, 0),
+        ("supervised", 40, 2, 1),
+        (LONGER, 4, 2, 0),
+        (LONGER, 4, 2, 1),
+    ]
+    assert [gated.iterations_of(cell.arm) for cell in (added[0], added[2])] == [30, 60]
+    assert gated.iterations_of(arms[1]) == 5
+    assert gated.arms == tuple(arms)
+
+
+def test_a_given_test_set_leaves_the_rest() -> None:
+    assert grid(test="1*", labelled=["all"]).labelled == (39,)  # 1 and 10 to 19
 
 
 def test_every_overlay_of_the_bundle_is_a_method() -> None:
@@ -139,7 +170,13 @@ def test_bad_arms(methods: list[str], starts: list[str], words: str) -> None:
     "settings",
     [
         *({"labelled": value} for value in (["41"], ["0"], ["many"], [])),
+        {"splits": []},
         {"seeds": []},
+        {"test": "testA_*"},
+        {"rates": Rates((0.1, 0.0))},
+        {"rates": Rates((0.1,), folds=1)},
+        {"arms": [Arm(LONGER, BUNDLE)]},
+        {"arms": [Arm("a", BUNDLE)], "gates": True},
         {"iterations": 0},
         {"test": 60},
         {"arms": []},

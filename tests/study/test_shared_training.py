@@ -41,7 +41,7 @@ def test_equal_pretraining_is_done_once(tmp_path: Path) -> None:
         assert not taker.folder.exists()
     import_weights(taker, [source, taker])
     assert (taker.folder / "stage_1" / "model.pt").read_bytes() == b"learnt"
-    assert (taker.folder / "stage_1" / "adopted.txt").read_text() == f"{source.cell.id}\n"
+    assert (taker.folder / "stage_1" / "adopted.txt").read_text() == f"{source.name}\n"
     second, *rest = [options(command) for command in cell_commands(taker)]
     assert len(rest) == 2
     assert second["--init_weights"] == str(taker.folder / "stage_1" / "model.pt")
@@ -71,7 +71,7 @@ def test_arms_that_train_alike_share_one_training(tmp_path: Path) -> None:
         import_weights(stranger, [source])
         assert not list(taker.folder.iterdir())
     import_weights(taker, [source, taker])
-    assert (taker.folder / "adopted.txt").read_text() == f"{source.cell.id}\n"
+    assert (taker.folder / "adopted.txt").read_text() == f"{source.name}\n"
     assert CellOutcome(taker).progress() == 30
     (scores,) = (options(command) for command in cell_commands(taker))
     assert scores["--ckpt_path"] == str(taker.folder / "model.pt")

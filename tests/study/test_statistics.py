@@ -10,41 +10,16 @@ import pytest
 from scipy.stats import wilcoxon
 
 from monai_semiseg.study.statistics import (
-    bootstrap_means,
     compare,
     fit_power_law,
     holm,
-    interval_of,
     labels_needed,
 )
 
 
-def test_bootstrap_against_a_loop() -> None:
-    values = np.random.default_rng(0).normal(size=(7, 2))
-    draws = np.random.default_rng(5).integers(0, 7, (40, 7))
-    slow = np.array([np.mean([values[case] for case in draw], axis=0) for draw in draws])
-    np.testing.assert_allclose(bootstrap_means(values, resamples=40, seed=5), slow, atol=1e-12)
-
-
-def test_interval_covers_the_mean_as_often_as_it_says() -> None:
-    hits = 0
-    for seed in range(200):
-        low, high = interval_of(
-            bootstrap_means(np.random.default_rng(seed).normal(1, 2, 60), resamples=500)
-        )
-        hits += low <= 1 <= high
-    assert 180 <= hits <= 199
-
-
-def test_interval_is_between_percentiles() -> None:
-    means = np.random.default_rng(0).permutation(101).astype(float)
-    assert interval_of(means) == pytest.approx((2.5, 97.5))
-    assert interval_of(means, level=0.5) == pytest.approx((25, 75))
-
-
 def test_one_case_has_no_interval() -> None:
-    one, two = np.array([0.75, 0.5]), np.array([0.5, 0.5])
-    found = compare(one[:1], two[:1])
+    one, two = np.array([[0.75, 0.5]]), np.array([[0.5, 0.5]])
+    found = compare(one[:, :1], two[:, :1])
     assert (found.difference, found.wins) == (0.25, 1.0)
     assert np.isnan(found.interval).all()
     assert compare(one, two).interval == (0, 0.25)
@@ -55,7 +30,7 @@ def test_comparison(shift: float) -> None:
     rng = np.random.default_rng(1)
     reference = rng.uniform(0.6, 0.9, 40)
     arm = reference + shift + rng.normal(0, 0.01, 40)
-    found = compare(arm, reference)
+    found = compare(arm[None], reference[None])
     assert found.difference == pytest.approx(
         np.mean([a - b for a, b in zip(arm, reference, strict=True)])
     )
@@ -68,14 +43,36 @@ def test_comparison(shift: float) -> None:
 def test_pairing_removes_what_cases_share() -> None:
     """Hard and easy cases differ by 0.5, the arms by 0.01: only a paired interval sees it."""
     reference = np.linspace(0.4, 0.9, 30)
-    low, high = compare(reference + 0.01, reference).interval
+    low, high = compare(reference[None] + 0.01, reference[None]).interval
     assert low == pytest.approx(0.01) and high == pytest.approx(0.01)
 
 
 def test_equal_arms() -> None:
-    same = np.linspace(0, 1, 10)
+    same = np.linspace(0, 1, 10)[None]
     found = compare(same, same)
     assert (found.difference, found.p, found.wins, found.interval) == (0, 1, 0, (0, 0))
+
+
+def test_splits_are_part_of_the_interval_and_not_of_p() -> None:
+    """Two splits that disagree: p over cases is small, the interval says that nothing is known."""
+    rng = np.random.default_rng(2)
+    reference = rng.uniform(0.6, 0.9, (2, 30))
+    arm = reference + np.array([[0.10], [-0.06]]) + rng.normal(0, 0.01, (2, 30))
+    found = compare(arm, reference)
+    assert found.p == pytest.approx(wilcoxon((arm - reference).mean(0)).pvalue) and found.p < 1e-4
+    assert found.interval[0] < -0.05 and found.interval[1] > 0.09
+    assert found.difference == pytest.approx(0.02, abs=0.005)
+
+
+def test_scans_of_one_patient() -> None:
+    rng = np.random.default_rng(4)
+    gains = np.repeat(rng.normal(0.01, 0.03, 10), 4)[None]
+    reference = rng.uniform(0.6, 0.9, (1, 40))
+    patients = [f"p{n // 4}" for n in range(40)]
+    alone = compare(reference + gains, reference)
+    together = compare(reference + gains, reference, patients)
+    assert (alone.difference, alone.p) == (together.difference, together.p)
+    assert np.ptp(together.interval) > 1.5 * np.ptp(alone.interval)
 
 
 def test_holm_by_hand() -> None:
@@ -137,13 +134,30 @@ def test_labels_needed() -> None:
         + rng.normal(0, 0.02, (40, 1))
         + rng.normal(0, 0.005, (40, 4))
     )
-    found = labels_needed(labels, sound, 0.85)
+    found = labels_needed(labels, columns(sound), 0.85)
     assert found is not None
     expected = (0.4 / 0.15) ** 2.5
     assert found[0] == pytest.approx(expected, rel=0.2)
     assert found[1][0] < expected < found[1][1]
     noisy = rng.uniform(0.5, 0.9, (6, 4))
-    assert labels_needed(labels, noisy, 0.95) is None
+    assert labels_needed(labels, columns(noisy), 0.95) is None
+
+
+def test_budgets_of_other_splits() -> None:
+    """All labels were run with one split, the others with three: the interval is over both."""
+    labels = [2, 4, 8, 16]
+    spread = np.array([[-0.02], [0.0], [0.02]]) + np.linspace(-0.01, 0.01, 12)
+    scores = [1 - 0.4 * n**-0.4 + spread for n in labels[:3]]
+    whole = [*scores, (1 - 0.4 * 16**-0.4 + spread)[1:2]]
+    middle = [one[len(one) // 2][None] for one in whole]
+    one, three = (labels_needed(labels, given, 0.85) for given in (middle, whole))
+    assert one is not None and three is not None
+    assert np.ptp(three[1]) > 1.5 * np.ptp(one[1])
+
+
+def columns(cases: np.ndarray) -> list[np.ndarray]:
+    """Budgets as ``(one split, cases)``."""
+    return [column[None] for column in cases.T]
 
 
 def exact_curve(labels: list[int]) -> np.ndarray:
@@ -155,12 +169,12 @@ def test_labels_needed_far_out() -> None:
     """Up to ten times the largest budget, and not beyond."""
     labels = [1, 4, 16]
     for times, known in ((9.9, True), (10.1, False)):
-        found = labels_needed(labels, exact_curve(labels), 1 - 0.4 * (16 * times) ** -0.5)
+        found = labels_needed(labels, columns(exact_curve(labels)), 1 - 0.4 * (16 * times) ** -0.5)
         assert (found is not None) is known
         if found is not None:
             assert (found[0], *found[1]) == pytest.approx((16 * times,) * 3)
     for target in (0.0, 1.0, 1.5, -0.5):
-        assert labels_needed(labels, exact_curve(labels), target) is None
+        assert labels_needed(labels, columns(exact_curve(labels)), target) is None
 
 
 def test_labels_needed_asks_for_a_good_fit() -> None:
@@ -168,5 +182,5 @@ def test_labels_needed_asks_for_a_good_fit() -> None:
     bent = np.add(exact_curve(labels), [0.05, 0, 0.05])
     law = fit_power_law(labels, list(bent.mean(0)))
     assert law is not None
-    assert labels_needed(labels, bent, 0.8, min_r2=law.r2 + 1e-3) is None
-    assert labels_needed(labels, bent, 0.8, min_r2=law.r2 - 1e-3) is not None
+    assert labels_needed(labels, columns(bent), 0.8, min_r2=law.r2 + 1e-3) is None
+    assert labels_needed(labels, columns(bent), 0.8, min_r2=law.r2 - 1e-3) is not None

@@ -34,11 +34,11 @@ from monai_semiseg.study.results import read_rows, summarise
 from monai_semiseg.study.runner import RunOutcome, run_cells
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
-# Stands for a training: resumable, its scores a function of arm, budget and seed. Where a file asks
-# for it, the study is killed in the middle of a training, which then runs on without it.
+# Stands for a training: resumable, its scores a function of arm, budget and split. Where a file
+# asks for it, the study is killed in the middle of a training, which then runs on without it.
 TRAIN = """
 import os, pathlib, signal, sys, time
-folder, arm, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+folder, arm, split = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 kill = folder.parent.parent / "kill"
 curve = folder / "learning_curve.csv"
 rows = curve.read_text().split() if curve.exists() else ["iteration"]
@@ -50,16 +50,16 @@ for step in range(len(rows), 9):
         kill.rename(kill.with_name(f"orphan_{os.getpid()}"))
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
-(folder / "model.pt").write_text(f"{arm} {seed}")
+(folder / "model.pt").write_text(f"{arm} {split}")
 """
 EVALUATE = """
 import pathlib, sys
-folder, arm, seed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+folder, arm, split = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 labelled = int(sys.argv[4])
 (folder / "test").mkdir(exist_ok=True)
 lines = ["case,class,name,dice,surface_dice_1mm,hd95_mm,asd_mm"]
 for case in range(4):
-    dice = 1 - (0.3 - 0.05 * (arm != "supervised")) * labelled ** -0.3 + 0.01 * case + 0.002 * seed
+    dice = 1 - (0.3 - 0.05 * (arm != "supervised")) * labelled ** -0.3 + 0.01 * case + 0.002 * split
     lines += [f"c{case},{n},x{n},{dice - 0.01 * n:.5f},0.9,1.5,0.5" for n in (1, 2)]
 (folder / "test" / "metrics.csv").write_text("\\n".join(lines) + "\\n")
 """
@@ -79,7 +79,7 @@ RESULTS = (
 def commands(spec: CellSpec) -> list[list[str]]:
     """Commands that only write what a training and an evaluation would."""
     cell = spec.cell
-    facts = [str(spec.folder), cell.arm.name, str(cell.seed), str(cell.labelled)]
+    facts = [str(spec.folder), cell.arm.name, str(cell.split), str(cell.labelled)]
     return [[sys.executable, "-c", script, *facts] for script in (TRAIN, EVALUATE)]
 
 
@@ -113,7 +113,8 @@ def make_specs(
         output,
         [Arm(name, BUNDLE) for name in names],
         labelled=["2", "4", "all"],
-        seeds=[0, 1],
+        splits=[0, 1],
+        seeds=[0],
         test=4,
         iterations=8,
     )
@@ -165,21 +166,18 @@ def test_what_it_says(whole: Path, dataset: Path) -> None:
     assert len(rows) == 2 * 3 * 2 * 4 * 2
     summaries = {(one.arm, one.labelled): one for one in summarise(rows)}
     other = summaries["other", 4]
-    assert other.against is not None and other.against.difference == pytest.approx(
+    assert other.against is not None and other.against.comparison.difference == pytest.approx(
         0.05 * 4**-0.3, abs=1e-4
     )
     assert other.means["dice"] == pytest.approx(
         1 - 0.25 * 4**-0.3 + 0.015 + 0.001 - 0.015, abs=1e-4
     )
-    assert (
-        summaries["supervised", 4].against is None
-        and summaries["supervised", 4].seed_differences == ()
+    assert summaries["supervised", 4].against is None
+    of_splits = [one.split_means for one in (other, summaries["supervised", 4])]
+    assert np.mean(other.against.by_split) == pytest.approx(
+        np.mean(of_splits[0]) - np.mean(of_splits[1])
     )
-    of_seeds = [one.seed_means for one in (other, summaries["supervised", 4])]
-    assert np.mean(other.seed_differences) == pytest.approx(
-        np.mean(of_seeds[0]) - np.mean(of_seeds[1])
-    )
-    assert len(other.seed_differences) == len(other.seeds)
+    assert other.against.runs == other.runs == ((0, 0), (1, 0))
     sentences = answer(rows, list(summaries.values()), 12)
     assert any(
         s.startswith("With 4 labelled scans the best mean Dice is") and "from other" in s
@@ -211,9 +209,9 @@ def test_finished_cells_are_kept(
 def test_a_failing_cell_fails_alone(dataset: Path, tmp_path: Path) -> None:
     _, specs = make_specs(dataset, tmp_path / "study", ("supervised", "breaks"))
     outcome = run(specs, 4)
-    assert (
-        sorted(set(outcome.failed.values())) == ["E_CONFIG it breaks"] and len(outcome.failed) == 6
-    )
+    assert {line for line, _ in outcome.failed.values()} == {"E_CONFIG it breaks"} and len(
+        outcome.failed
+    ) == 6
     assert [is_done(spec) for spec in specs] == [
         spec.cell.arm.name == "supervised" for spec in specs
     ]
@@ -278,7 +276,7 @@ def test_time_left_by_the_pace_of_what_is_done(
     assert seconds_left(specs) == (10 * 8 + 4) * 2
 
 
-def test_budgets_and_seeds_share_one_split(dataset: Path, tmp_path: Path) -> None:
+def test_arms_share_one_split(dataset: Path, tmp_path: Path) -> None:
     _, specs = make_specs(dataset, tmp_path / "study")
     assert len({spec.datalist for spec in specs}) == 6 and len(specs) == 12
     tests = {json.dumps(json.loads(spec.datalist.read_text())["test"]) for spec in specs}

@@ -1,4 +1,4 @@
-"""The tables of a study: every split seed next to the mean, and every pair of arms."""
+"""The tables of a study: every split next to the mean, and every pair of arms."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_semiseg.study.results import Row, summarise
-from monai_semiseg.study.tables import as_markdown, write_pairs, write_summary
+from monai_semiseg.study.arms import LONGER
+from monai_semiseg.study.results import Row, ranked, summarise
+from monai_semiseg.study.tables import as_markdown, write_pairs, write_rows, write_summary
 
 
 def pairs_of(rows: list[Row], folder: Path) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -22,20 +23,20 @@ def pairs_of(rows: list[Row], folder: Path) -> dict[tuple[str, str, str], dict[s
 
 @pytest.fixture
 def rows() -> list[Row]:
-    """Arm ``a`` has seeds 0 and 1, ``b`` 1 and 2, ``c`` 0 only; ``supervised`` all."""
+    """Arm ``a`` has splits 0 and 1, ``b`` 1 and 2, ``c`` 0 only; ``supervised`` all."""
     rng = np.random.default_rng(0)
     rows = []
-    for arm, seeds in {"a": (0, 1), "b": (1, 2), "c": (0,), "supervised": (0, 1, 2)}.items():
-        for seed in seeds:
+    for arm, splits in {"a": (0, 1), "b": (1, 2), "c": (0,), "supervised": (0, 1, 2)}.items():
+        for split in splits:
             for case in range(7):
                 for index in "12":
                     scores = (float(rng.uniform(0.6, 0.9)), 0.9, 2.0, 1.0)
-                    rows.append(Row(arm, 4, seed, f"c{case}", index, "x", scores))
+                    rows.append(Row(arm, 4, split, 0, f"c{case}", index, "x", scores))
     return rows
 
 
 def test_against_a_loop(rows: list[Row], tmp_path: Path) -> None:
-    """The mean difference over cases, classes and common seeds; no row without a common seed."""
+    """The mean difference over cases, classes and common splits; no row without a common split."""
     found = pairs_of(rows, tmp_path)
     assert {key[1:] for key in found} == {
         ("a", "b"),
@@ -45,8 +46,8 @@ def test_against_a_loop(rows: list[Row], tmp_path: Path) -> None:
         ("c", "supervised"),
     }
     for (_, arm, other), row in found.items():
-        scores = {(one.arm, one.seed, one.case, one.index): one.scores[0] for one in rows}
-        shared = {seed for name, seed, *_ in scores if name == arm} & {
+        scores = {(one.arm, one.split, one.case, one.index): one.scores[0] for one in rows}
+        shared = {split for name, split, *_ in scores if name == arm} & {
             seed for name, seed, *_ in scores if name == other
         }
         wanted = np.mean(
@@ -57,11 +58,11 @@ def test_against_a_loop(rows: list[Row], tmp_path: Path) -> None:
             ]
         )
         assert float(row["difference"]) == pytest.approx(wanted, abs=6e-6) and int(
-            row["seeds"]
+            row["splits"]
         ) == len(shared)
         assert float(row["difference_low"]) < wanted < float(row["difference_high"])
         assert np.mean(
-            [float(part) for part in row["difference_by_seed"].split()]
+            [float(part) for part in row["difference_by_split"].split()]
         ) == pytest.approx(wanted, abs=6e-6)
 
 
@@ -73,20 +74,23 @@ def test_as_in_the_summary(rows: list[Row], tmp_path: Path) -> None:
     for one in summaries:
         if one.against is not None:
             row = found["4", one.arm, "supervised"]
-            assert float(row["difference"]) == pytest.approx(one.against.difference, abs=6e-6)
-            assert [float(row["difference_low"]), float(row["difference_high"])] == pytest.approx(
-                one.against.interval, abs=6e-6
+            assert float(row["difference"]) == pytest.approx(
+                one.against.comparison.difference, abs=6e-6
             )
-            assert float(row["p_holm"]) >= one.against.p * 0.99
+            assert [float(row["difference_low"]), float(row["difference_high"])] == pytest.approx(
+                one.against.comparison.interval, abs=6e-6
+            )
+            assert float(row["wilcoxon_p_holm_per_case"]) >= one.against.comparison.p * 0.99
 
 
-def scores_of(arm: str, by_seed: dict[int, float]) -> list[Row]:
-    """Six cases a seed; cases differ by 0.01."""
+def scores_of(arm: str, by_split: dict[int, float], seed: int = 0, group: str = "") -> list[Row]:
+    """Six cases a split; cases differ by 0.01, and two are of one group."""
     rows = []
-    for seed, value in by_seed.items():
+    for split, value in by_split.items():
         for case in range(6):
             scores = (value + 0.01 * case, 0.9, 2.0, 1.0)
-            rows.append(Row(arm, 4, seed, f"c{case}", "1", "x", scores))
+            of = group and f"{group}{case // 2}"
+            rows.append(Row(arm, 4, split, seed, f"c{case}", "1", "x", scores, group=of))
     return rows
 
 
@@ -95,21 +99,57 @@ def cells_of(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_every_seed_stands_beside_the_mean(tmp_path: Path) -> None:
-    """The seeds that an arm and the reference have in common."""
+def test_every_split_stands_beside_the_mean(tmp_path: Path) -> None:
+    """The splits that an arm and the reference have in common."""
     rows = scores_of("supervised", {0: 0.80, 1: 0.82, 2: 0.84}) + scores_of(
         "other", {0: 0.83, 2: 0.83, 7: 0.9}
     )
-    summaries = summarise(sorted(rows, key=lambda row: (row.arm, row.seed, row.case)))
+    summaries = summarise(sorted(rows, key=lambda row: (row.arm, row.split, row.case)))
     head, _, *lines = map(cells_of, as_markdown(summaries).splitlines())
     table = {line[1]: dict(zip(head, line, strict=True)) for line in lines}
-    assert table["other"]["by seed"] == "+0.0300, -0.0100" and table["supervised"]["by seed"] == ""
+    assert (
+        table["other"]["by split"] == "+0.0300, -0.0100" and table["supervised"]["by split"] == ""
+    )
     assert table["other"]["difference to supervised"].startswith("+0.0100 ")
     write_summary(summaries, tmp_path)
     with (tmp_path / "summary.csv").open(newline="") as stream:
         written = {line["arm"]: line for line in csv.DictReader(stream)}
     assert (
-        written["other"]["difference_by_seed"] == "0.03000 -0.01000"
-        and written["other"]["seeds"] == "3"
+        written["other"]["difference_by_split"] == "0.03000 -0.01000"
+        and written["other"]["splits"] == "3"
     )
-    assert written["supervised"]["difference_by_seed"] == ""
+    assert written["supervised"]["difference_by_split"] == ""
+
+
+def test_training_seeds_are_averaged_before_splits(tmp_path: Path) -> None:
+    """A split with two seeds weighs as much as one with one."""
+    rows = scores_of("supervised", {0: 0.80, 1: 0.70}) + scores_of("supervised", {0: 0.84}, seed=1)
+    rows += scores_of("other", {0: 0.83, 1: 0.72}) + scores_of("other", {0: 0.85}, seed=1)
+    summaries = summarise(rows)
+    write_summary(summaries, tmp_path, ["a note"])
+    with (tmp_path / "summary.csv").open(newline="") as stream:
+        other, reference = csv.DictReader(stream)
+    assert float(reference["dice"]) == pytest.approx((0.82 + 0.70) / 2 + 0.025)
+    assert (other["splits"], other["seeds"]) == ("2", "1-2")
+    assert other["difference_by_split"] == "0.02000 0.02000"
+    note, _, head, *_ = (tmp_path / "summary.md").read_text().splitlines()
+    assert note == "a note" and "splits x seeds" in head and "Wilcoxon p per case" in head
+    assert cells_of(as_markdown(summaries).splitlines()[2])[2] == "2 x 1-2"
+
+
+def test_tables_name_groups_where_there_are_some(tmp_path: Path) -> None:
+    plain = scores_of("supervised", {0: 0.8})
+    grouped = scores_of("supervised", {0: 0.8}, group="p")
+    for rows, found in ((plain, None), (grouped, ["p0", "p0", "p1", "p1", "p2", "p2"])):
+        write_rows(rows, tmp_path / "results.csv")
+        with (tmp_path / "results.csv").open(newline="") as stream:
+            lines = list(csv.DictReader(stream))
+        assert [line.get("group") for line in lines] == (found or [None] * 6)
+        assert {(line["split"], line["seed"]) for line in lines} == {("0", "0")}
+    widths = [np.ptp(summarise(rows)[0].interval) for rows in (plain, grouped)]
+    assert widths[1] > widths[0]
+
+
+def test_the_control_of_the_gates_is_in_no_ranking() -> None:
+    rows = scores_of("supervised", {0: 0.8}) + scores_of(LONGER, {0: 0.9})
+    assert [one.arm for one in summarise(ranked(rows))] == ["supervised"]
