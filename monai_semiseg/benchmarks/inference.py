@@ -66,6 +66,8 @@ def photograph_settings(root: Path) -> dict[str, Any]:
         "ckpt_path": str(root / "weights.pt"),
         "spatial_dims": 2,
         "in_channels": 3,
+        "channel_names": ["red", "green", "blue"],
+        "output_type": "native",
         "spacing": [1.0, 1.0],
         "patch_size": [256, 256],
         "mirror_axes": [],

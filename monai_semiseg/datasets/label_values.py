@@ -113,19 +113,25 @@ def in_file_numbers(classes: NDArray[Any], values: Sequence[int]) -> NDArray[Any
     """Return a map of the network's classes with the numbers of the label files."""
     if list(values) == list(range(len(values))):
         return classes
-    return np.asarray(values, dtype=mask_dtype(values))[classes.astype(np.int64)]
+    return np.asarray(values, dtype=mask_dtype(values, min(values)))[classes.astype(np.int64)]
 
 
-def mask_dtype(values: Sequence[int]) -> type[np.integer[Any]]:
+def mask_dtype(values: Sequence[int], background: int = 0) -> type[np.integer[Any]]:
     """Return the smallest type for all numbers: 8 or 16 bits, signed for a negative background.
+
+    Args:
+        values: the numbers.
+        background: number of the background, the least one that is allowed; of formats without
+            negative numbers 0.
 
     Raises:
         ConfigError: If a number does not fit.
     """
     lowest, largest = min(values, default=0), max(values, default=0)
-    if lowest < MIN_VALUE or largest > MAX_VALUE:
+    if lowest < max(background, MIN_VALUE) or largest > MAX_VALUE:
         raise ConfigError(
-            f"label numbers {shortened(sorted(values))}", expected=f"numbers from 0 to {MAX_VALUE}"
+            f"label numbers {shortened(sorted(values))}",
+            expected=f"numbers from {background} to {MAX_VALUE}",
         )
     if lowest < 0:
         return np.int16 if largest < 2**15 else np.int32

@@ -171,7 +171,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         """
         parameters = [value for value in self.network.parameters() if value.requires_grad]
         norms = [_gradient_norm(loss, parameters) for loss in (unsupervised, supervised)]
-        return norms[0] / norms[1].clamp_min(torch.finfo(norms[1].dtype).tiny)
+        # A batch of nothing but voxels to ignore has no supervised gradient.
+        return torch.where(norms[1] > 0, norms[0] / norms[1], 0.0)
 
     def _scaler(self) -> torch.amp.GradScaler:
         return self.scaler or torch.amp.GradScaler(enabled=False)

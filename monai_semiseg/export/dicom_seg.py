@@ -12,7 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from monai_semiseg import __version__
-from monai_semiseg.datasets.label_values import class_lookup, mask_dtype, shortened
+from monai_semiseg.datasets.label_values import background_of, class_lookup, mask_dtype, shortened
 from monai_semiseg.errors import ConfigError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import StructureCode, structure_code
 from monai_semiseg.export.dicom_planes import planes_on
@@ -61,7 +61,7 @@ def write_segmentation(
         affine: 4x4, voxel to mm in RAS, of the scan.
         files: the files of the series.
         path: the file to write.
-        names: number -> name; 0 is background and no segment. Segments are numbered in ascending
+        names: number -> name; the background is no segment. Segments are numbered in ascending
             order from 1, and their description holds the label's own number.
         codes: number -> ``{value, scheme, meaning}`` of the structure; for labels without one, what
             :func:`~monai_semiseg.export.anatomy_codes.structure_code` finds for their names, or
@@ -74,12 +74,12 @@ def write_segmentation(
         ConfigError: If a code is not complete.
     """
     sources = [_source(file, mask.shape[2] > 1) for file in files]
-    values = sorted({0, *names})
+    values = sorted({background_of(names), *names})
     colours = class_colours(values[1:])
     segments = [
         _segment(number, value, names[value], (codes or {}).get(value), model, colours[value])
         for number, value in enumerate(values)
-        if value > 0
+        if number > 0
     ]
     mask = _as_segment_numbers(mask, values, files[0].parent)
     try:

@@ -55,7 +55,8 @@ def read_nifti(path: Path, channels: Sequence[str] = ()) -> Volume:
     shape, count = _axes(image, path, channels)
     affine = nifti_affine(image, path)
     try:
-        array = np.asanyarray(image.dataobj).reshape(*shape, *([count] if count else []))
+        stored = image.dataobj.get_unscaled() if dtype.names else image.dataobj
+        array = np.asanyarray(stored).reshape(*shape, *([count] if count else []))
     except (OSError, ValueError, EOFError) as error:
         raise TruncatedError(
             f"voxels cannot be read ({error})", expected="a whole file", path=path

@@ -94,9 +94,9 @@ def picture_grid(path: Path, *, stack_pages: bool = False) -> Grid:
 
 
 def _require_kind(path: Path) -> str:
-    require_image(path, "a picture (PNG, JPEG, BMP, TIFF)")
     kind = picture_kind(path)
     if kind not in _READ:
+        require_image(path, "a picture (PNG, JPEG, BMP, TIFF)")
         found = f"a {kind} picture, which is not read" if kind else "no picture by its content"
         raise UnsupportedError(
             found, expected=", ".join(_READ), remedy="save it as PNG, or leave it out", path=path
@@ -130,9 +130,8 @@ def _volume(
     """Return values ``(rows, columns)``, with pages before and channels behind, as a volume."""
     if layout.pages == 1:
         values = values[np.newaxis]
-    array = np.swapaxes(values, 0, 2)
     return Volume(
-        np.ascontiguousarray(array),
+        np.array(np.swapaxes(values, 0, 2), order="K"),  # as in the file: no time to rearrange
         _affine(layout),
         {"format": "picture", "picture": kind},
         channels=names,

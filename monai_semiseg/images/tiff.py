@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from monai_semiseg.errors import (
     CodecError,
     DimensionError,
     DtypeError,
+    FormatError,
     TruncatedError,
     UnsupportedError,
 )
@@ -60,8 +62,15 @@ def read_tiff(path: Path, *, stack_pages: bool = False) -> Picture:
             _require_all_data(one, path)
         with decoding(path, "TIFF"):
             if layout.pages > 1 or (not stack_pages and _channels_in_pages(file, pages)):
-                return _stacked(file, page, layout, path)
-            return _single(page, layout, path)
+                picture = _stacked(file, page, layout, path)
+            else:
+                picture = _single(page, layout, path)
+    size = (layout.rows, layout.columns)
+    if picture.values.shape[1:3] != size and picture.values.shape[:2] != size:
+        raise FormatError(
+            f"pixels of shape {picture.values.shape}", expected=f"{size} by the tags", path=path
+        )
+    return picture
 
 
 def tiff_layout(path: Path, *, stack_pages: bool = False) -> Layout:
@@ -144,10 +153,12 @@ def _require_all_data(page: Any, path: Path) -> None:
     """Require every strip or tile within the file: tifffile fills absent ones with zeros."""
     size = path.stat().st_size
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    cut = sum(not count or start + count > size for start, count in places)
-    if cut or not places:
+    with decoding(path, "TIFF"):
+        expected = max(1, math.prod(page.chunked))
+    there = sum(bool(count) and start + count <= size for start, count in places)
+    if there < expected:
         raise TruncatedError(
-            f"{cut} of {len(places)} parts of the picture are missing or cut off",
+            f"{expected - there} of {expected} parts of the picture are missing or cut off",
             expected="a whole TIFF file",
             remedy="copy or download the file again",
             path=path,

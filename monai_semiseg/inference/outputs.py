@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.cases import Case
+from monai_semiseg.datasets.label_values import foreground_of
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import without_code
 from monai_semiseg.export.nifti_mask import NiftiSpace, write_map, write_mask
@@ -211,7 +212,7 @@ class CaseOutputs:
         """Draw the preview; return a remark if that fails, since the mask is good without it."""
         if found.voxels is None:
             return ["no preview: the scan was not read by monai_semiseg's reader"]
-        names = {index: name for index, name in self.names.items() if index > 0}
+        names = foreground_of(self.names)
         try:
             preview = Preview.of_image(
                 f"{printable(case.id)}\n{found.sizes.text()}",

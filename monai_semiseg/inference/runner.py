@@ -138,8 +138,7 @@ class BatchRunner:
         self.about = {**(about or {}), "autocast_dtype": used}
         self.shard = parse_shard(shard)
         self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
-        self.channel_names = tuple(channel_names or ())
-        self.expected = ExpectedImage(in_channels, self.channel_names)
+        self.expected = ExpectedImage(in_channels, channel_names or ())
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
         shown = _shown_channels(preview_channels, channel_names or ())
@@ -179,7 +178,7 @@ class BatchRunner:
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
         segmenter = self._segmenter()
-        with find_cases(self.inputs, self.channel_names) as found:
+        with find_cases(self.inputs, self.expected.channel_names) as found:
             check_found(found, self.inputs)
             if not self._may_replace(manifest):
                 for case in found.cases:

@@ -41,7 +41,8 @@ def partial(write_dataset: Callable[..., Path], tmp_path: Path) -> Path:
         entries.append({"image": f"images/{path.name}", "label": f"labels/{path.name}"})
     content = {"labels": LABELS, "training": entries, "modality": {"0": "MRI"}}
     (data / "dataset.json").write_text(json.dumps(content))
-    ask = ["--labelled", "3", "--test", "1", "--output", str(tmp_path / "datalist.json")]
+    ask = ["--labelled", "3", "--test", "1", "--validation", "0.4"]
+    ask += ["--output", str(tmp_path / "datalist.json")]
     assert main(["split", str(data), *ask]) == 0
     assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 0
     return data

@@ -256,7 +256,7 @@ def test_a_label_of_several_channels_is_refused(tmp_path: Path) -> None:
     """Four channels of an MR scan, for example."""
     array = np.random.default_rng(0).integers(0, 9, (4, 5, 6, 4)).astype(np.uint8)
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(tmp_path / "a.mha"))
-    with pytest.raises(LabelError, match="a.mha: 4 channels"):
+    with pytest.raises(LabelError, match=r"a.mha: 4 channels"):
         read_label(tmp_path / "a.mha")
 
 

@@ -19,7 +19,7 @@ from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 from monai_semiseg.transforms.labels import CheckLabeld
 from tests.engines import test_cached_cotraining as cached
 from tests.engines import test_contrastive as contrastive
-from tests.engines.test_comparators import CLASSES, METHODS, started
+from tests.engines.test_comparators import CLASSES, METHODS, build, started
 from tests.engines.test_diffusion import cotrainer
 
 Batch = Callable[..., dict[str, Tensor]]
@@ -110,6 +110,16 @@ def test_a_batch_of_nothing_but_ignore(name: str, batch: Batch) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
     for group in trainer.optimizer.param_groups:
         assert all(bool(w.grad.isfinite().all()) for w in group["params"] if w.grad is not None)
+
+
+def test_nothing_but_ignore_at_the_end_of_an_epoch(batch: Batch) -> None:
+    """There is no supervised gradient to compare with; the ratio says 0 and not 1e35."""
+    data = batch()
+    trainer = build("mean_teacher", batches=[{**data, "label": -torch.ones_like(data["label"])}])
+    trainer.loss_function = IgnoringDiceCELoss(to_onehot_y=True, softmax=True)
+    trainer.run()
+    assert bool(trainer.state.output["loss"].isfinite())
+    assert float(trainer.state.output["gradient_ratio"]) == 0
 
 
 @pytest.mark.parametrize("name", TRAINERS)

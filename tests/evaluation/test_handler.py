@@ -255,3 +255,67 @@ def test_a_case_of_nothing_but_ignore_is_not_scored(tmp_path: Path) -> None:
     assert content["failed"] == []
     with pytest.raises(ConfigError, match="no case was scored"):
         evaluate(tmp_path, [nothing])
+
+
+def photograph(name: str, offset: int, unit: str = "px") -> tuple[dict[str, Any], dict[str, Any]]:
+    """A 2-D colour case whose prediction is off by ``offset`` pixels, and its batch."""
+    label = np.zeros((1, 30, 20, 1))
+    label[:, 5:15, 5:15] = 1
+    pred = np.roll(label, offset, axis=1)
+    affine = torch.eye(4, dtype=torch.float64)
+    meta = {"filename_or_obj": f"/labels/{name}.png", "unit": "px"}
+    colours = np.random.default_rng(0).integers(0, 256, (3, 30, 20, 1))
+    native = MetaTensor(
+        torch.tensor(colours, dtype=torch.float32),
+        affine,
+        {"unit": unit, "channels": ["red", "green", "blue"], "format": "picture"},
+    )
+    item = {
+        "pred": MetaTensor(torch.tensor(pred), affine),
+        "label": MetaTensor(torch.tensor(label), affine, meta),
+    }
+    return item, {"native": native}
+
+
+def evaluate_photographs(folder: Path, cases: list[Any]) -> CaseMetrics:
+    metrics = CaseMetrics(str(folder), NAMES)
+    engine = Engine(lambda _, batch: [batch[0]["item"]])
+    metrics.attach(engine)
+    engine.run([[{**source, "item": item}] for item, source in cases])
+    return metrics
+
+
+def test_photographs_are_scored_in_pixels(tmp_path: Path) -> None:
+    cases = [photograph("good", 0), photograph("shifted", 3)]
+    evaluate_photographs(tmp_path, cases)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert list(rows[0])[3:9] == [
+        "dice",
+        "surface_dice_1px",
+        "hd95_px",
+        "asd_px",
+        "label_area_px",
+        "pred_area_px",
+    ]
+    by_case = {row["case"]: row for row in rows if row["class"] == "1"}
+    assert float(by_case["shifted"]["dice"]) == pytest.approx(0.7, abs=1e-5)
+    assert float(by_case["shifted"]["hd95_px"]) == 3.0
+    assert float(by_case["good"]["label_area_px"]) == 100
+    summary = json.loads((tmp_path / "metrics.json").read_text())
+    assert "hd95_px" in summary["foreground"] and "hd95_mm" not in json.dumps(summary)
+    table = as_table(summary)
+    assert "95HD (px)" in table and "mm" not in table
+    sheet = np.asarray(Image.open(tmp_path / "worst_cases.png").convert("RGB"), dtype=int)
+    assert np.ptp(sheet, axis=-1).max() > 200, "in colour"
+
+
+def test_a_case_of_another_unit_fails_by_name(tmp_path: Path) -> None:
+    cases = [photograph("a", 0), photograph("b", 1, "mm"), photograph("c", 1)]
+    metrics = evaluate_photographs(tmp_path, cases)
+    assert [failed.case for failed in metrics.failed] == ["b"]
+    assert "distances in mm" in metrics.failed[0].reason and "px" in metrics.failed[0].reason
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert {row["case"] for row in rows} == {"a", "c"}
+    with pytest.raises(SystemExit) as left:
+        metrics.finish()
+    assert left.value.code == 3

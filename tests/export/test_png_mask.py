@@ -59,3 +59,10 @@ def test_a_map_of_shares(tmp_path: Path) -> None:
     shares = np.array([0.0, 0.2, 1.0, 1.2], np.float32).reshape(2, 2, 1)
     pixels = np.asarray(Image.open(write_png_map(shares, tmp_path / "a.png")))
     assert pixels.tolist() == [[0, 255], [51, 255]]
+
+
+def test_a_negative_background_is_refused(tmp_path: Path) -> None:
+    """The format has no negative numbers."""
+    with pytest.raises(ConfigError, match="label numbers -1"):
+        write_png_mask(np.full((3, 4, 1), -1), tmp_path / "a.png", {-1: "background", 1: "a"})
+    assert not list(tmp_path.iterdir())

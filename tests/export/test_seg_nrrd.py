@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import ImageColor
 
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.palette import ClassPalette
 from monai_semiseg.export.seg_nrrd import write_seg_nrrd
 
@@ -66,3 +67,12 @@ def test_a_2_d_image(tmp_path: Path) -> None:
     mask = MASK[:, :, :1] % 2
     image = sitk.ReadImage(str(write_seg_nrrd(mask, AFFINE, tmp_path / "a.seg.nrrd", {1: "a"})))
     assert np.array_equal(sitk.GetArrayFromImage(image).T, mask)
+
+
+def test_a_negative_background_is_refused(tmp_path: Path) -> None:
+    """The format has no negative numbers."""
+    with pytest.raises(ConfigError, match="label numbers -1"):
+        write_seg_nrrd(
+            np.full((3, 4, 2), -1), np.eye(4), tmp_path / "a.seg.nrrd", {-1: "background", 1: "a"}
+        )
+    assert not list(tmp_path.iterdir())

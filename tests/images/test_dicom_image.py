@@ -259,3 +259,15 @@ def test_a_header_is_one_whichever_way_it_is_read(make: SimpleNamespace, tmp_pat
         whole = dicom_header.read_object(path)
         assert whole is not None and whole[1] is not None
         assert whole[0] == dicom_header.read_header(path)
+
+
+def test_the_grid_of_frames_is_known_without_their_pixels(
+    make: SimpleNamespace, tmp_path: Path
+) -> None:
+    path = one_enhanced(make, tmp_path)[0]
+    volume = read_scan(path)
+    data = pydicom.dcmread(path)
+    del data.PixelData
+    data.save_as(path)
+    grid = read_grid(path)
+    assert grid.shape == volume.shape and np.array_equal(grid.affine, volume.affine)

@@ -136,6 +136,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "E_UNSUPPORTED",
     ),
+    "a data file whose name cannot be": (
+        lambda folder: (folder / "a.mhd").write_text(
+            "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementType = MET_SHORT\n"
+            "ElementDataFile = a\0b.raw\n"
+        ),
+        "E_UNSUPPORTED|E_FORMAT",
+    ),
     "header only": (
         lambda folder: (folder / "a.mhd").write_text("NDims = 3\nDimSize = 4 4\n"),
         "E_FORMAT",

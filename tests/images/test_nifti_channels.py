@@ -178,3 +178,12 @@ def test_declared_channels_must_be_there(tmp_path: Path) -> None:
     colours = save(tmp_path / "b.nii", np.ascontiguousarray(VOXELS).view(RGB24)[..., 0])
     with pytest.raises(InputError, match=r"3 channels \(red, green, blue\)(.|\n)*1, .*: T1"):
         read_scan(colours, channels=["T1"])
+
+
+def test_a_scaling_of_colours_has_no_effect(tmp_path: Path) -> None:
+    colours = np.ascontiguousarray(VOXELS).view(RGB24)[..., 0]
+    path = save(tmp_path / "a.nii", colours, scl_slope=2.0, scl_inter=3.0)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([2.0, 3.0], "<f4").tobytes()
+    path.write_bytes(content)
+    assert np.array_equal(read_scan(path).array, VOXELS)

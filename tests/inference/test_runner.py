@@ -418,14 +418,14 @@ def test_no_network_is_used(
     assert any(result.status == "done" for result in make_runner(preview=True).run())
 
 
-@pytest.mark.parametrize("values", [[0, 205, 420], [0, 1, 4], [0, 8, 16]], ids=str)
+@pytest.mark.parametrize("values", [[0, 205, 420], [0, 1, 4], [0, 8, 16], [-1, 0, 1]], ids=str)
 def test_outputs_have_the_numbers_of_the_label_files(
     values: list[int], tmp_path: Path, make_runner: Make, kit: SimpleNamespace
 ) -> None:
     """Masks, names, volumes, measures, pictures and DICOM SEG agree on every label."""
     array = kit.values((16, 17, 15), 3)
     affine = kit.write_dicom(tmp_path / "in" / "series", array)
-    names = {"0": "background", str(values[1]): "left", str(values[2]): "right"}
+    names = dict(zip(map(str, values), ["background", "left", "right"], strict=True))
     runner = make_runner(
         label_names=names,
         label_values=values,
@@ -438,7 +438,8 @@ def test_outputs_have_the_numbers_of_the_label_files(
     expected = kit.expected(array, affine)
     image = nib.load(tmp_path / "out" / "series_seg.nii.gz")
     assert np.array_equal(np.asanyarray(image.dataobj), np.asarray(values)[expected])
-    assert image.get_data_dtype() == (np.uint16 if max(values) > 255 else np.uint8)
+    kind = np.int16 if min(values) < 0 else np.uint16 if max(values) > 255 else np.uint8
+    assert image.get_data_dtype() == kind
     assert read_label_names(tmp_path / "out" / "series_seg.nii.gz") == {
         int(value): name for value, name in names.items()
     }
