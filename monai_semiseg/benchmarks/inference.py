@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
+from PIL import Image
 from pydicom.uid import generate_uid
 from scipy.ndimage import gaussian_filter
 
@@ -24,6 +25,7 @@ from monai_semiseg.benchmarks.measure import BUNDLES, Row, add_output, announce,
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.handlers.precision import has_instructions
+from monai_semiseg.images.scan import read_scan
 from monai_semiseg.storage.files import resident_memory
 
 Way = Callable[[ConfigWorkflow], Callable[[], list[float]]]
@@ -41,6 +43,37 @@ def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
         array = (1000 * np.roll(noise, n, axis=0)).astype(np.int16)
         image = nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0]))
         nib.save(image, folder / f"scan{n:04}.nii.gz")
+
+
+def write_photographs(folder: Path, count: int, shape: Sequence[int]) -> None:
+    """Write smooth random colour photographs as JPEG, ``(columns, rows)``."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    noise = gaussian_filter(rng.normal(size=(*reversed(shape), 3)), (6, 6, 0))
+    colours = (127 + 60 * noise / noise.std()).clip(0, 255).astype(np.uint8)
+    for n in range(count):
+        picture = Image.fromarray(np.roll(colours, n, axis=1))
+        picture.save(folder / f"photo{n:05}.jpg", quality=90)
+
+
+def photograph_settings(root: Path) -> dict[str, Any]:
+    """Return the settings of a 2-D network for colours, with random weights in ``root``."""
+    from monai.networks.nets import BasicUNet
+
+    network = BasicUNet(2, 3, 3, features=(16, 16, 32, 64, 128, 16))
+    torch.save(network.state_dict(), root / "weights.pt")
+    return {
+        "ckpt_path": str(root / "weights.pt"),
+        "spatial_dims": 2,
+        "in_channels": 3,
+        "channel_names": ["red", "green", "blue"],
+        "output_type": "native",
+        "spacing": [1.0, 1.0],
+        "patch_size": [256, 256],
+        "mirror_axes": [],
+        "overlap": 0.25,
+        "training_scans": {},
+    }
 
 
 def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) -> ConfigWorkflow:
@@ -63,6 +96,23 @@ def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
             for image in images:
                 inferer(image, network)
         return []
+
+    return run
+
+
+def decoding_and_network(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
+    """Return a run that reads every image and runs the network, one after the other.
+
+    What a folder of small images costs at the least where one core decodes.
+    """
+    get = workflow.parser.get_parsed_content
+    network_run = network_alone(workflow)
+    files = [item["image"] for item in get("dataset").data]
+
+    def run() -> list[float]:
+        for file in files:
+            read_scan(file)
+        return network_run()
 
     return run
 
@@ -121,6 +171,15 @@ def usual_postprocessing(output: Path) -> dict[str, Any]:
     }
 
 
+def photograph_ways() -> dict[str, tuple[Way, dict[str, Any]]]:
+    """Return the runs to measure over photographs with their settings, by name."""
+    return {
+        "decoding and network": (decoding_and_network, {}),
+        "folder run": (folder_run, {}),
+        "folder run, no previews": (folder_run, {"preview": False}),
+    }
+
+
 def ways_of() -> dict[str, tuple[Way, dict[str, Any]]]:
     """Return the runs to measure with their settings, by name; bfloat16 where it is native."""
     ways: dict[str, tuple[Way, dict[str, Any]]] = {
@@ -136,8 +195,8 @@ def ways_of() -> dict[str, tuple[Way, dict[str, Any]]]:
 
 def compare(
     bundle: Path,
-    count: int,
-    shape: Sequence[int],
+    scans: Path,
+    ways: Mapping[str, tuple[Way, dict[str, Any]]],
     settings: dict[str, Any],
     root: Path,
     repeat: int = 1,
@@ -147,15 +206,14 @@ def compare(
     Memory is measured over the second half of a run. The runs take turns, so that a slow machine
     affects all of them.
     """
-    write_scans(root / "scans", count, shape)
     seconds: dict[str, list[float]] = {}
     growth: dict[str, float] = {}
     for turn in range(repeat):
-        for name, (make, more) in ways_of().items():
+        for name, (make, more) in ways.items():
             folder = root / str(turn) / name.replace(" ", "_")
             if make is plain_loop:
                 more = {"postprocessing": usual_postprocessing(folder)}
-            way = make(opened(bundle, root / "scans", folder, {**settings, **more}))
+            way = make(opened(bundle, scans, folder, {**settings, **more}))
             begun = time.perf_counter()
             memory = way()
             seconds.setdefault(name, []).append(time.perf_counter() - begun)
@@ -186,6 +244,37 @@ def discovery(files: int, root: Path) -> Row:
     return Row(f"{written} DICOM files, {files // 4} series", seconds, 0.0)
 
 
+def measure_scans(
+    bundle: Path, name: str, count: int, shape: Sequence[int], repeat: int, output: Path
+) -> None:
+    """Print and write the table of a folder of scans."""
+    plain = {"mirror_axes": [], "overlap": 0.25}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_scans(root / "scans", count, shape)
+        rows = compare(bundle, root / "scans", ways_of(), plain, root, repeat)
+    _show(rows, "network alone", f"{count} scans of {shape}", output / f"inference_{name}.csv")
+
+
+def measure_photographs(bundle: Path, count: int, repeat: int, output: Path) -> None:
+    """Print and write the table of a folder of photographs."""
+    shape = (512, 384)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_photographs(root / "scans", count, shape)
+        settings = photograph_settings(root)
+        rows = compare(bundle, root / "scans", photograph_ways(), settings, root, repeat)
+    words = f"{count} photographs of {shape}"
+    _show(rows, "decoding and network", words, output / "inference_photographs.csv")
+
+
+def _show(rows: Sequence[Row], reference: str, words: str, path: Path) -> None:
+    write_csv(rows, path)
+    sys.stdout.write(
+        f"\n{words}; MB: growth over the second half of the run\n{table(rows, reference)}"
+    )
+
+
 def main() -> None:
     """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -193,26 +282,24 @@ def main() -> None:
     add_output(parser)
     parser.add_argument("--small", type=int, default=100, help="scans of 36 x 50 x 36")
     parser.add_argument("--large", type=int, default=4, help="scans of 256 x 256 x 128")
+    parser.add_argument("--photographs", type=int, default=100, help="of 512 x 384, in colour")
     parser.add_argument("--files", type=int, default=10_000, help="DICOM files")
-    parser.add_argument("--repeat", type=int, default=3, help="turns of the small scans")
+    parser.add_argument("--repeat", type=int, default=3, help="turns of the small images")
     args = parser.parse_args()
-    turns = {"small": args.repeat, "large": 1}
     ways = len(ways_of())
-    announce(ways * (0.09 * args.repeat * args.small + 8 * args.large) + 0.003 * args.files)
-    plain = {"mirror_axes": [], "overlap": 0.25}
-    for name, count, shape in (
-        ("small", args.small, (36, 50, 36)),
-        ("large", args.large, (256, 256, 128)),
+    announce(
+        ways * (0.09 * args.repeat * args.small + 8 * args.large)
+        + 0.4 * args.repeat * args.photographs
+        + 0.003 * args.files
+    )
+    for name, count, shape, turns in (
+        ("small", args.small, (36, 50, 36), args.repeat),
+        ("large", args.large, (256, 256, 128), 1),
     ):
-        if not count:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            rows = compare(args.bundle, count, shape, plain, Path(folder), turns[name])
-        write_csv(rows, args.output / f"inference_{name}.csv")
-        sys.stdout.write(
-            f"\n{count} scans of {shape}; MB: growth over the second half of the run\n"
-            f"{table(rows, 'network alone')}"
-        )
+        if count:
+            measure_scans(args.bundle, name, count, shape, turns, args.output)
+    if args.photographs:
+        measure_photographs(args.bundle, args.photographs, args.repeat, args.output)
     if args.files:
         with tempfile.TemporaryDirectory() as folder:
             row = discovery(args.files, Path(folder))

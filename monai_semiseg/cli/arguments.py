@@ -173,8 +173,8 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--upright",
         choices=list(_CHOICES),
         default="auto",
-        help="whether the images have an up; without one, training turns them by any angle (default "
-        "auto: all but colour photographs)",
+        help="whether the images have an up; without one, training turns them by any angle (auto: "
+        "all but colour photographs have one)",
     )
 
 

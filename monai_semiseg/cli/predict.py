@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the results of an earlier run"
     )
-    parser.add_argument("--no_preview", action="store_true", help="write no PNG beside the masks")
+    parser.add_argument("--no_preview", action="store_true", help="write no pictures")
     parser.add_argument(
         "--uncertainty",
         action="store_true",
@@ -31,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output_type",
-        default="nifti",
-        choices=["nifti", "dicom_seg", "both"],
-        help="masks of DICOM series as NIfTI, DICOM SEG or both (default nifti)",
+        default="native",
+        choices=["native", "nifti", "dicom_seg", "seg_nrrd", "both"],
+        help="native (default): PNG of label numbers for pictures and single DICOM images, NIfTI "
+        "for scans; DICOM SEG; .seg.nrrd of 3D Slicer; both: native and DICOM SEG",
     )
     parser.add_argument(
         "--any_modality",
@@ -127,4 +128,4 @@ def _zoo(args: argparse.Namespace, model: Model) -> BatchRunner:
 
 
 def _kinds(args: argparse.Namespace) -> list[str]:
-    return ["nifti", "dicom_seg"] if args.output_type == "both" else [args.output_type]
+    return ["native", "dicom_seg"] if args.output_type == "both" else [args.output_type]

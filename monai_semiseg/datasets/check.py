@@ -24,12 +24,12 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.geometry_statistics import size_in_ras
 from monai_semiseg.datasets.group_hints import thumbnail, undeclared_groups
 from monai_semiseg.datasets.kinds import common_dims, common_unit, note_other_channels
-from monai_semiseg.datasets.label_checks import count_values, require_values
+from monai_semiseg.datasets.label_checks import count_values, require_values, split_ignored
 from monai_semiseg.datasets.label_colours import palette_fault
 from monai_semiseg.datasets.label_files import read_label
-from monai_semiseg.datasets.label_names import label_paths, label_text
+from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_values import background_of
-from monai_semiseg.datasets.layout import Files
+from monai_semiseg.datasets.layout import Files, files_text
 from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.scan import read_scan
@@ -124,7 +124,7 @@ def _warnings_noted(facts: CaseFacts) -> Iterator[None]:
 
 def _check_label(files: Files, image: Volume, dataset: ScanDataset, facts: CaseFacts) -> None:
     paths = label_paths(dataset.root, files)
-    name = label_text(files)
+    name = files_text(files)
     with _warnings_noted(facts):
         label = read_label(paths, dataset.label_rule)
     facts.labels = count_values(label.array)
@@ -133,7 +133,12 @@ def _check_label(files: Files, image: Volume, dataset: ScanDataset, facts: CaseF
         require_values(facts.labels, dataset.labels, name)
     except LabelError as error:
         facts.note("error", error.code, error.reason)
-    if not set(facts.labels) - {background_of(dataset.labels)}:
+    facts.labels, facts.ignored = split_ignored(facts.labels, dataset.labels)
+    if not facts.labels:
+        text = f"{name}: nothing but voxels to ignore; the case counts as unlabelled"
+        facts.note("warning", "W_IGNORED", text)
+        facts.case = replace(facts.case, label=None)
+    elif not set(facts.labels) - {background_of(dataset.labels)}:
         facts.note("warning", "W_EMPTY", f"{name}: no foreground")
     axes_onto(label.grid, image.grid, paths[0])
 

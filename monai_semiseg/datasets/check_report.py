@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
-from monai_semiseg.datasets.label_names import label_text
 from monai_semiseg.datasets.label_sections import scans_per_label
-from monai_semiseg.datasets.label_values import names_of
+from monai_semiseg.datasets.label_values import class_names, ignore_value, names_of
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import SemisegError
 
@@ -29,7 +28,10 @@ class Finding:
 
 @dataclass
 class CaseFacts:
-    """Facts about a case from one reading."""
+    """Facts about a case from one reading.
+
+    ``labels`` is number -> voxels without those to ignore, which are counted in ``ignored``.
+    """
 
     case: DatasetCase
     findings: list[Finding] = field(default_factory=list)
@@ -39,6 +41,7 @@ class CaseFacts:
     modality: str = ""
     labels: dict[int, int] = field(default_factory=dict)
     palette: dict[int, str] = field(default_factory=dict)
+    ignored: int = 0
     pixel_hash: str = ""
     thumbnail: NDArray[np.float32] | None = None
     channels: tuple[str, ...] = ()
@@ -52,7 +55,7 @@ class CaseFacts:
     @property
     def label_file(self) -> str:
         """Return the label file, or several in one text; empty if there is none."""
-        return label_text(self.case.label or "")
+        return files_text(self.case.label or "")
 
     def note(self, level: Literal["error", "warning"], code: str, message: str) -> None:
         """Add a finding about the case."""
@@ -82,10 +85,9 @@ class CheckReport:
 
     @property
     def names(self) -> dict[int, str]:
-        """Return number -> name of the declared labels, or of the labels that were found."""
-        return names_of(
-            self.dataset.labels, list(scans_per_label(fact.labels for fact in self.cases))
-        )
+        """Return number -> name of the declared classes, or of those that were found."""
+        found = list(scans_per_label(fact.labels for fact in self.cases))
+        return class_names(names_of(self.dataset.labels, found))
 
     @property
     def voxels(self) -> dict[str, dict[int, int]]:
@@ -109,11 +111,18 @@ class CheckReport:
 
     def label_rows(self) -> list[dict[str, Any]]:
         """Return number, name, voxels, share of all voxels and scans of every label."""
-        scans = scans_per_label(fact.labels for fact in self.cases)
+        ignore = ignore_value(self.dataset.labels)
+        counts = [fact.labels for fact in self.cases]
+        if ignore is not None:
+            partial = [fact for fact in self.cases if fact.labels and fact.ignored]
+            counts += [{ignore: fact.ignored} for fact in partial]
+        scans = scans_per_label(counts)
         voxels = Counter[int]()
-        for fact in self.cases:
-            voxels.update(fact.labels)
-        names = {**names_of({}, list(scans)), **self.names}
+        for of_file in counts:
+            voxels.update(of_file)
+        names = {value: f"label_{value}" for value in scans} | self.names
+        if ignore is not None:
+            names[ignore] = self.dataset.labels[ignore]
         return [
             {
                 "value": value,
@@ -145,4 +154,5 @@ def _case_row(facts: CaseFacts) -> dict[str, Any]:
         "shape": facts.shape,
         f"spacing_{facts.unit}": facts.spacing,
         "label_voxels": facts.labels,
+        "ignored_voxels": facts.ignored,
     }

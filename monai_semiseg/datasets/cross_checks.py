@@ -13,7 +13,7 @@ from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.geometry_statistics import min_max, size_differences
 from monai_semiseg.datasets.label_checks import invalid_label_files
 from monai_semiseg.datasets.label_sections import scans_per_label, section_scans, untrained_lines
-from monai_semiseg.datasets.label_values import background_of, names_of
+from monai_semiseg.datasets.label_values import background_of, class_names, names_of
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import LabelError
 
@@ -25,9 +25,10 @@ def absent_classes(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> list[Fin
         seen.update(fact.labels)
     if not seen:
         return [Finding("warning", "W_UNLABELLED", "", "no scan has a label")]
+    names = class_names(names_of(dataset.labels, sorted(seen)))
     return [
         Finding("warning", "W_ABSENT", "", f"no label shows class {index} ({name})")
-        for index, name in names_of(dataset.labels, sorted(seen)).items()
+        for index, name in names.items()
         if index not in seen
     ]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from monai_semiseg.datasets.bids import is_bids, read_bids
 from monai_semiseg.datasets.case_folders import folders_of_cases, read_case_folders
 from monai_semiseg.datasets.case_names import has_image_suffix
-from monai_semiseg.datasets.description import NAME, read_description
+from monai_semiseg.datasets.description import NAME, describe, lists_cases, read_description
 from monai_semiseg.datasets.dicom_tree import holds_dicom, read_dicom_tree
 from monai_semiseg.datasets.folder_pairs import (
     image_folders,
@@ -107,7 +107,8 @@ def open_dataset(
     """Open a dataset: a folder, a table of cases or a single file.
 
     Layouts, in the order in which they are tried: ``dataset.json`` of the Decathlon (several
-    modalities are the channels of one file) or of nnU-Net v1 and v2 (``imagesTs`` is not used);
+    modalities are the channels of one file) or of nnU-Net v1 and v2 (``imagesTs`` is not used), or
+    of another layout, which it then only gives ``labels``, ``name`` and ``sides``;
     folders ``images`` and ``labels`` (or ``masks``, ``imagesTr`` and ``labelsTr``) with files of
     the same stem; BIDS; a tree of DICOM series; a folder for each case; masks beside images.
 
@@ -137,6 +138,11 @@ def open_dataset(
     return _dataset(root, layout, wanted)
 
 
+def folder_of(path: Path) -> Path:
+    """Return the folder that a dataset's paths are relative to: itself, or that of a table."""
+    return path.parent if path.is_file() else path
+
+
 def _layout_of_file(file: Path, wanted: Wanted) -> Layout:
     if file.suffix.lower() == ".csv":
         return read_table(file, file.parent)
@@ -146,15 +152,26 @@ def _layout_of_file(file: Path, wanted: Wanted) -> Layout:
 
 
 def _layout(root: Path, wanted: Wanted) -> Layout:
-    if (root / NAME).is_file():
+    if not (root / NAME).is_file():
+        return _layout_of_files(root, wanted)
+    if lists_cases(root):
+        _refuse_label(wanted, NAME)
         return read_description(root)
+    layout = _layout_of_files(root, wanted)
+    describe(layout, root)
+    return layout
+
+
+def _layout_of_files(root: Path, wanted: Wanted) -> Layout:
     if folders := image_folders(root, wanted):
         return pairs_of_folders(root, *folders)
     if is_bids(root):
         return read_bids(root, wanted)
     if holds_dicom(root):
+        _refuse_label(wanted, "a tree of DICOM series")
         return read_dicom_tree(root, wanted)
     if any(entry.is_file() and has_image_suffix(entry.name) for entry in root.iterdir()):
+        _refuse_label(wanted, "masks beside images")
         return pairs_in_one_folder(root)
     if cases := folders_of_cases(root):
         return read_case_folders(root, cases, wanted)
@@ -166,6 +183,15 @@ def _layout(root: Path, wanted: Wanted) -> Layout:
         "table: id,group,image,label",
         path=root,
     )
+
+
+def _refuse_label(wanted: Wanted, layout: str) -> None:
+    if wanted.label:
+        raise ConfigError(
+            f"--label {wanted.label}, and the layout is {layout}, which says what a label is",
+            expected="--label for BIDS, a folder for each case, or folders of images and labels",
+            remedy="leave --label out, or name the cases in a table: id,group,image,label",
+        )
 
 
 def _dataset(root: Path, layout: Layout, wanted: Wanted) -> ScanDataset:

@@ -35,12 +35,33 @@ def read_description(root: Path) -> Layout:
             '"labels": {"0": "background", ...}',
             path=root / NAME,
         ) from error
-    layout.labels, layout.colours = declared_in(content, root)
-    layout.name = str(content.get("name", ""))
-    layout.sides = declared_sides(content, root / NAME)
+    _describe(layout, content, root)
     _note_absent_files(layout, root)
     _check_count(layout, content)
     return layout
+
+
+def lists_cases(root: Path) -> bool:
+    """Return False if ``dataset.json`` names labels alone, beside images in another layout."""
+    content = read_content(root / NAME)
+    return "labels" not in content or any(
+        key in content for key in ("training", "channel_names", "file_ending", "numTraining")
+    )
+
+
+def describe(layout: Layout, root: Path) -> None:
+    """Give a layout the labels, the name and the sides that ``dataset.json`` declares.
+
+    Raises:
+        ConfigError: If labels are regions, or have neither numbers nor colours.
+    """
+    _describe(layout, read_content(root / NAME), root)
+
+
+def _describe(layout: Layout, content: Mapping[str, Any], root: Path) -> None:
+    layout.labels, layout.colours = declared_in(content, root)
+    layout.name = str(content.get("name", ""))
+    layout.sides = declared_sides(content, root / NAME)
 
 
 def read_content(file: Path) -> dict[str, Any]:

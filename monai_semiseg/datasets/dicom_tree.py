@@ -135,7 +135,7 @@ def _facts(file: Path) -> tuple[str, str]:
             patient = str(found.get("PatientID", "") or "").strip()
     except PARSING_ERRORS:
         return "", ""
-    return description, hashlib.sha256(patient.encode()).hexdigest() if patient else ""
+    return description, hashlib.sha256(patient.encode()).hexdigest()[:16] if patient else ""
 
 
 def _files(root: Path, case: Case) -> Files:

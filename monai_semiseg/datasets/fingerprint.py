@@ -15,21 +15,30 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_size
+from monai_semiseg.datasets.kinds import common_dims
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
     require_values,
+    split_ignored,
 )
 from monai_semiseg.datasets.label_colours import palette_fault
 from monai_semiseg.datasets.label_files import read_label
-from monai_semiseg.datasets.label_names import label_paths, label_text
+from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_sections import scans_per_label
-from monai_semiseg.datasets.label_values import background_of, foreground_of, names_of
+from monai_semiseg.datasets.label_values import (
+    background_of,
+    class_names,
+    foreground_of,
+    ignore_value,
+    names_of,
+)
+from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
-from monai_semiseg.images.grid import in_ras_order, onto_grid
+from monai_semiseg.images.grid import Unit, in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
-from monai_semiseg.images.volume import RGB, Unit, collect_warnings, spatial_dims_of
+from monai_semiseg.images.volume import RGB, collect_warnings, spatial_dims_of
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ class Fingerprint:
         label_scans: number in the label files -> labelled scans that show it.
         sides: whether left and right are different classes, if the dataset declares it.
         scans: kind of every scan, from which the modality is decided.
-        volumes_ml: label's name -> minimum and maximum volume in mL over the labelled scans; of
-            2-D images the area in ``unit`` squared.
+        volumes_ml: label's name -> minimum and maximum volume in mL over the labelled scans without
+            voxels to ignore; of 2-D images the area in ``unit`` squared.
         channel_names: names of the channels, in the order of the images.
         unit: ``mm``, or ``px`` if the files say no pixel size.
         mean: mean over all pixels and channels of colour images.
@@ -97,6 +106,7 @@ def extract_fingerprint(
 
     Raises:
         ConfigError: If no scan can be read.
+        DimensionError: If some images have one slice and others several.
         LabelError: If the labels cannot be trained, see
             :func:`~monai_semiseg.datasets.label_checks.invalid_label_files`.
     """
@@ -115,6 +125,12 @@ def extract_fingerprint(
     good = [row for row in rows if row.fault is None]
     if not good:
         raise _no_scan_error(dataset, unread)
+    shapes = {
+        case.id: row.shape.tolist()
+        for case, row in zip(cases, rows, strict=True)
+        if row.fault is None
+    }
+    common_dims(shapes, dataset.root)
     _require_one_kind(good, dataset)
     notes = dict.fromkeys(chain.from_iterable(row.notes for row in rows))
     return replace(_aggregate(good, dataset), unread=unread, notes=tuple(notes))
@@ -152,7 +168,7 @@ def _require_one_kind(rows: Sequence[_Measures], dataset: ScanDataset) -> None:
 
 def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
     scans = scans_per_label(row.labels for row in good)
-    labels = names_of(dataset.labels, list(scans))
+    labels = class_names(names_of(dataset.labels, list(scans)))
     # Of 2-D images the axis of one voxel, which may differ between files, is left out.
     kept = [row.shape > 1 if row.shape.min() == 1 else np.full(3, True) for row in good]
     mean, square = np.mean([row.moments for row in good], axis=0)
@@ -167,7 +183,9 @@ def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
         label_scans=scans,
         sides=dataset.sides,
         scans=tuple(row.kind for row in good),
-        volumes_ml=_volume_ranges([row.volumes for row in good if row.labels], labels),
+        volumes_ml=_volume_ranges(
+            [row.volumes for row in good if row.labels and not row.ignored], labels
+        ),
         channel_names=good[0].channels,
         unit=good[0].unit,
         mean=float(mean),
@@ -204,7 +222,7 @@ def _mark_invalid_labels(
     Raises:
         LabelError: If no valid label is left.
     """
-    labelled = [(label_text(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
+    labelled = [(files_text(c.label), row) for c, row in zip(cases, rows, strict=True) if c.label]
     if fault := palette_fault({name: row.palette for name, row in labelled}, dataset.root):
         raise fault
     counts = {name: row.labels for name, row in labelled if row.fault is None}
@@ -238,6 +256,7 @@ class _Measures:
     moments: tuple[float, float] = (0.0, 0.0)  # mean, and mean of the squares
     labels: dict[int, int] = field(default_factory=dict)
     palette: dict[int, str] = field(default_factory=dict)
+    ignored: int = 0
     volumes: dict[int, float] = field(default_factory=dict)
     kind: ScanKind = field(default_factory=lambda: ScanKind("", False))
 
@@ -266,6 +285,7 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
         measures.moments = _moments(voxels)
     modality = str(image.meta.get("modality", ""))
     measures.kind = ScanKind(modality, looks_like_hounsfield(voxels[..., 0]))
+    measures.foreground = np.zeros((0, voxels.shape[-1]), dtype=np.float32)
     if case.label is None:
         return
     paths = label_paths(dataset.root, case.label)
@@ -274,10 +294,14 @@ def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) 
     measures.labels = count_values(values)
     measures.palette = label.meta.get("palette", {})
     require_values(measures.labels, dataset.labels, paths[0])
+    measures.labels, measures.ignored = split_ignored(measures.labels, dataset.labels)
     size = voxel_size(image)
     measures.volumes = {value: count * size for value, count in measures.labels.items()}
     voxels, values = (in_ras_order(array, image.affine) for array in (voxels, values))
-    inside = voxels[values != background_of(dataset.labels)].astype(np.float32)
+    foreground = values != background_of(dataset.labels)
+    if measures.ignored:
+        foreground &= values != ignore_value(dataset.labels)
+    inside = voxels[foreground].astype(np.float32)
     measures.foreground = inside[:: max(1, len(inside) // 10_000)]
 
 

@@ -39,7 +39,7 @@ def voxel_ml(affine: NDArray[np.float64]) -> float:
 
 
 def voxel_size(image: Volume) -> float:
-    """Return the volume of a voxel in mL, or the area of a 2-D image's pixel in its unit squared."""
+    """Return the volume of a voxel in mL; of 2-D images a pixel's area in its unit squared."""
     if image.spatial_dims == 3:
         return voxel_ml(image.affine)
     return math.prod(

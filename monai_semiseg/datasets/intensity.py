@@ -29,7 +29,9 @@ def intensity(fingerprint: Fingerprint, modality: str) -> dict[str, Any]:
             "subtrahend": round(fingerprint.mean, 4),
             "divisor": round(fingerprint.std, 4),
         }
-    kinds = [dicom_modality(name) or modality for name in fingerprint.channel_names]
+    kinds = [modality]  # of the only channel, whatever its name: the user may know better
+    if len(fingerprint.channel_names) > 1:
+        kinds = [dicom_modality(name) or modality for name in fingerprint.channel_names]
     ct = [dicom_modality(kind) == "CT" for kind in kinds]
     if not any(ct):
         return z_score()

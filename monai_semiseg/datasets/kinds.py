@@ -9,7 +9,8 @@ from pathlib import Path
 from monai_semiseg.datasets.check_report import CaseFacts
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.errors import DimensionError
-from monai_semiseg.images.volume import Unit, spatial_dims_of
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import spatial_dims_of
 
 
 def common_dims(shapes: Mapping[str, Sequence[int]], path: Path) -> int | None:

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_values import (
+    DECLARE_IGNORE,
     MAX_VALUE,
-    NO_IGNORE,
     background_of,
+    ignore_value,
     is_background,
     names_of,
-    require_no_ignore,
+    require_one_ignore,
     shortened,
 )
 from monai_semiseg.errors import LabelError
@@ -58,6 +59,20 @@ def count_values(labels: NDArray[np.integer[Any]]) -> dict[int, int]:
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
+def split_ignored(
+    counts: Mapping[int, int], labels: Mapping[int, str]
+) -> tuple[dict[int, int], int]:
+    """Return number -> voxels without the number called ``ignore``, and its voxels.
+
+    Args:
+        counts: number -> voxels of one file.
+        labels: declared labels of the dataset.
+    """
+    ignore = ignore_value(labels)
+    known = {value: count for value, count in counts.items() if value != ignore}
+    return known, 0 if ignore is None else counts.get(ignore, 0)
+
+
 def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: str | Path) -> None:
     """Require declared values in a label file; if none are declared, values that can be classes.
 
@@ -70,7 +85,7 @@ def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: s
         LabelError: If there are other values; each is named with its count.
     """
     known = set(names_of(labels, ())) if labels else set()
-    lowest = background_of(labels)
+    lowest = min(background_of(labels), ignore_value(labels) or 0)
     undeclared = {
         value: count
         for value, count in counts.items()
@@ -81,7 +96,7 @@ def require_values(counts: Mapping[int, int], labels: Mapping[int, str], path: s
     if min(undeclared) > 0 and looks_grey(counts):
         raise grey_error(counts, path)
     declared = f"; declared are {shortened(sorted(known))}" if known else ""
-    hint = "255 often marks voxels to ignore: " + NO_IGNORE if 255 in undeclared else ""
+    hint = "255 often marks voxels to ignore: " + DECLARE_IGNORE if 255 in undeclared else ""
     raise LabelError(
         f"undeclared values {_counted(undeclared)}{declared}",
         expected=f"numbers from 0 to {MAX_VALUE}" if not known else "declared numbers only",
@@ -113,11 +128,12 @@ def grey_error(counts: Mapping[int, int], path: str | Path, where: str = "") -> 
         path: the file, or the dataset.
         where: name of the file if ``path`` is the dataset.
     """
-    levels = max(1, max(counts))
+    # Half of white in 8 or 16 bits, also if the mask's brightest voxel is a little darker.
+    white = next((full for full in (255, 65535) if full // 2 < max(counts) <= full), max(counts))
     return LabelError(
         f"{len(counts)} values{f', in {where}' * bool(where)}: {histogram(counts)}",
         expected="a few numbers, one for each class; these look like grey levels",
-        remedy=f"--label_threshold {levels // 2}: more is foreground; or declare classes in "
+        remedy=f"--label_threshold {white // 2}: more is foreground; or declare classes in "
         "dataset.json and save masks without smoothing or JPEG compression",
         path=path,
     )
@@ -138,28 +154,29 @@ def require_classes(
         path: the dataset.
 
     Raises:
-        LabelError: If a label is called ``ignore``, or undeclared values look like ignored voxels
+        LabelError: If label 0 is called ``ignore``, or undeclared values look like ignored voxels
             (255 beside 1, 2, ...) or like grey levels.
     """
-    require_no_ignore(labels, path)
+    require_one_ignore(labels, path)
     _require_background(labels, path)
     found = sorted(set().union(*counts.values()) - {background_of(labels)})
     if labels or not found:
         return
+    total = Counter[int]()
+    for of_file in counts.values():
+        total.update(of_file)
     run = [value for value in found if value != 255]
-    if 255 in found and run and run == list(range(1, len(run) + 1)):
+    grey = len(run) > _MANY and max(total[value] for value in run) < _RARE * total[255]
+    if 255 in found and run and run == list(range(1, len(run) + 1)) and not grey:
         files = [name for name, of_file in counts.items() if 255 in of_file]
         raise LabelError(
             f"value 255 beside {shortened([0, *run])} in {len(files)} label files, the first is "
             f"{files[0]}: it often marks voxels to ignore",
             expected='every number declared in dataset.json, "labels": {"0": "background", ...}',
-            remedy=f"declare 255 if it is a class; {NO_IGNORE}",
+            remedy=f"{DECLARE_IGNORE}, or 255 by its name if it is a class",
             path=path,
         )
-    total = Counter[int]()
-    for of_file in counts.values():
-        total.update(of_file)
-    if looks_grey(total):
+    if grey or looks_grey(total):
         worst = max(counts, key=lambda name: len(counts[name]))
         raise grey_error(counts[worst], path, worst)
 
@@ -175,7 +192,7 @@ def invalid_label_files(
         path: as in :func:`require_classes`.
 
     Raises:
-        LabelError: If no valid file is left, or the values of the valid files cannot be classes.
+        LabelError: If most files are invalid, or the values of the valid ones cannot be classes.
     """
     try:
         require_classes(labels, counts, path)
@@ -187,7 +204,7 @@ def invalid_label_files(
             except LabelError as cause:
                 invalid[name] = cause
         valid = {name: of_file for name, of_file in counts.items() if name not in invalid}
-        if not valid:
+        if len(valid) < len(invalid):  # a property of the dataset, not of some files
             raise error from None
         require_classes(labels, valid, path)
         return invalid

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_rules import COLOUR_EXAMPLE, LabelRule
 from monai_semiseg.errors import LabelError
-from monai_semiseg.images.palette import Palette
 
 _SHOWN = 3  # colours in a message
 
@@ -40,8 +39,23 @@ def numbers_of_colours(
     return lookup[places.reshape(codes.shape)]
 
 
-def numbers_of_palette(palette: Palette, rule: LabelRule, path: Path) -> NDArray[np.int64]:
-    """Return the indices of a palette picture as numbers.
+def used_colours(indices: NDArray[Any], colours: NDArray[np.uint8]) -> dict[int, str]:
+    """Return index -> ``#rrggbb`` of the indices that occur.
+
+    Args:
+        indices: index of every pixel.
+        colours: red, green and blue of every index, ``(entries, 3)``.
+    """
+    return {index: "#" + colours[index].tobytes().hex() for index in np.unique(indices).tolist()}
+
+
+def require_palette(used: Mapping[int, str], rule: LabelRule, path: Path) -> None:
+    """Require that the indices of a palette picture are numbers.
+
+    Args:
+        used: index -> colour of the indices that occur.
+        rule: with the palette of the other files, as far as known.
+        path: the file.
 
     Raises:
         LabelError: If an index has another colour than in the other files, or a threshold is set,
@@ -49,14 +63,13 @@ def numbers_of_palette(palette: Palette, rule: LabelRule, path: Path) -> NDArray
     """
     if rule.threshold is not None:
         raise LabelError(
-            f"a palette of colours ({_listed(palette.used)}), and a threshold for grey values",
+            f"a palette of colours ({_listed(used)}), and a threshold for grey values",
             expected="a grey picture",
             remedy=f"leave --label_threshold out, or declare the colours: {COLOUR_EXAMPLE}",
             path=path,
         )
-    if other := other_colours(palette.used, rule.palette):
+    if other := other_colours(used, rule.palette):
         raise palette_error(other, path)
-    return palette.indices.astype(np.int64)
 
 
 def other_colours(used: Mapping[int, str], shared: Mapping[int, str]) -> str:

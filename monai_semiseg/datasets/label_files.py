@@ -18,17 +18,23 @@ from monai_semiseg.datasets.label_checks import (
     looks_grey,
     whole_labels,
 )
-from monai_semiseg.datasets.label_colours import numbers_of_colours, numbers_of_palette, position
+from monai_semiseg.datasets.label_colours import (
+    numbers_of_colours,
+    position,
+    require_palette,
+    used_colours,
+)
 from monai_semiseg.datasets.label_names import number_in_file
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
+from monai_semiseg.datasets.label_segments import names_segments, read_segments_by_name
 from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
 from monai_semiseg.images.dicom_seg_label import is_segmentation_file, read_segmentation
 from monai_semiseg.images.grid import Grid, onto_grid
-from monai_semiseg.images.palette import read_palette
+from monai_semiseg.images.picture import read_palette_indices
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.images.scan import read_grid, read_scan
-from monai_semiseg.images.volume import Volume
+from monai_semiseg.images.volume import Volume, collect_warnings, warn
 
 LabelSource = str | Path | Sequence[str | Path]
 
@@ -97,22 +103,44 @@ class LabelReader(ScanReader):
 
 
 def _read_file(path: Path, rule: LabelRule) -> Volume:
-    """Read one file: grey values, or the numbers of colours and palettes."""
-    volume = read_segmentation(path) if is_segmentation_file(path) else read_scan(path)
+    """Read one file: grey values, or the numbers of colours, palettes and named segments."""
+    if names_segments(path):
+        return read_segments_by_name(path, rule.numbers)
+    if is_segmentation_file(path):
+        return read_segmentation(path)
+    volume = _read_mask(path)
     picture = volume.meta.get("picture")
-    palette = read_palette(path) if picture else None
     if rule.colours:
         array = numbers_of_colours(volume.array, bool(volume.channels), rule.colour_numbers, path)
         return replace(volume, array=array, channels=())
-    if palette is not None and not palette.grey:
-        array = numbers_of_palette(palette, rule, path)
-        meta = {**volume.meta, "palette": palette.used}
-        return replace(volume, array=array, channels=(), meta=meta)
+    if picture and volume.channels and (indices := _indices(path, rule)) is not None:
+        return indices
     if volume.channels:
         volume = replace(volume, array=_grey(volume, path), channels=())
     if picture == "JPEG" and rule.threshold is None:
         _require_two_values(volume.array, path)
     return volume
+
+
+def _read_mask(path: Path) -> Volume:
+    """Read a mask; that a colour occurs in no voxel is nothing to warn of."""
+    with collect_warnings() as texts:
+        volume = read_scan(path)
+    for code, _, text in (text.partition(" ") for text in texts):
+        if code != "W_CONSTANT" or not volume.channels:
+            warn(path, code, text.removeprefix(f"{path}: "))
+    return volume
+
+
+def _indices(path: Path, rule: LabelRule) -> Volume | None:
+    """Read the indices of a palette picture; None if it has no palette."""
+    entries = read_palette_indices(path)
+    if entries is None:
+        return None
+    indices, colours = entries
+    used = used_colours(indices.array, colours)
+    require_palette(used, rule, path)
+    return replace(indices, meta={**indices.meta, "palette": used})
 
 
 def _grey(volume: Volume, path: Path) -> NDArray[Any]:

@@ -26,6 +26,7 @@ _SHARES = re.compile(r"probseg|uncertainty", re.I)  # maps of values from 0 to 1
 FEW_VALUES = 2500  # FreeSurfer's atlases name labels up to 2035
 _PLAIN = 8  # with so few values, it is a label map without further tests
 _SAMPLE = 10_000
+_COLOUR_SAMPLE = 2_000
 
 
 def has_label_name(path: Path) -> bool:
@@ -53,8 +54,13 @@ def is_label_map(path: Path) -> bool:
 def looks_like_labels(array: NDArray[Any]) -> bool:
     """Return True if voxels have few, whole values in connected regions.
 
-    A scan has many values, and its neighbouring voxels differ by noise.
+    A scan has many values, and its neighbouring voxels differ by noise. An image with channels,
+    ``(i, j, k, channels)``, is a label map in colours if it has few of them.
     """
+    if array.ndim == 4:
+        colours = array.reshape(-1, array.shape[3])
+        some = colours[:: max(1, len(colours) // _COLOUR_SAMPLE)]
+        return _whole(some) and len(np.unique(some, axis=0)) <= _PLAIN
     sample = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
     if not _whole(sample):
         return False  # most scans end here or in the next lines, at low cost

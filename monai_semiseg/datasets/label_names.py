@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import without_suffix
 from monai_semiseg.datasets.label_values import foreground_of
+from monai_semiseg.datasets.layout import Files, files_of
 from monai_semiseg.errors import LabelError
 
 _BORDER = re.compile(r"[ _.\-()\[\]]+")
@@ -15,14 +16,9 @@ _NUMBER = re.compile(r"[ _.\-()\[\]]*\d*[ _.\-()\[\]]*$")  # the running number 
 _KIND = re.compile(r"masks?|segmentations?|segs?|labels?|gt|annotations?", re.I)
 
 
-def label_paths(root: Path, files: str | Sequence[str]) -> list[Path]:
+def label_paths(root: Path, files: Files) -> list[Path]:
     """Return the paths of the label files of a case below its dataset's folder."""
-    return [root / name for name in ([files] if isinstance(files, str) else files)]
-
-
-def label_text(files: str | Sequence[str]) -> str:
-    """Return the label files of a case as one text, for tables and messages."""
-    return files if isinstance(files, str) else ", ".join(files)
+    return [root / name for name in files_of(files)]
 
 
 def label_name(stem: str, case: str) -> str:

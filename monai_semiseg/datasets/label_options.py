@@ -11,7 +11,13 @@ from monai_semiseg.datasets.case_names import without_suffix
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_names import label_name, numbers_of_names, unnamed_error
 from monai_semiseg.datasets.label_rules import LabelRule, read_labels, recorded_rule
+from monai_semiseg.datasets.label_segments import (
+    names_segments,
+    numbers_of_segments,
+    segments_in,
+)
 from monai_semiseg.datasets.label_values import foreground_of
+from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import ConfigError
 
 
@@ -36,7 +42,7 @@ def with_label_rule(
     if datalist is not None:
         return _as_recorded(dataset, threshold, merge, datalist)
     if threshold is None and not merge:
-        return dataset
+        return _with_segments(dataset)
     foreground = foreground_of(dataset.labels)
     if threshold is not None and (
         dataset.label_rule.colours or (len(foreground) > 1 and not merge)
@@ -71,6 +77,17 @@ def _as_recorded(
     return replace(dataset, label_rule=rule, labels=labels or dataset.labels)
 
 
+def _with_segments(dataset: ScanDataset) -> ScanDataset:
+    """Number the segments that label files name; undeclared ones fail their case."""
+    paths = {file: dataset.root / file for _, file in _label_files(dataset.cases)}
+    found = {file: segments_in(path) for file, path in paths.items() if names_segments(path)}
+    if not found:
+        return dataset
+    numbers = numbers_of_segments(found.values(), dataset.labels)
+    labels = dataset.labels or {0: "background", **{n: name for name, n in numbers.items()}}
+    return replace(dataset, labels=labels, label_rule=replace(dataset.label_rule, numbers=numbers))
+
+
 def _with_names(dataset: ScanDataset, rule: LabelRule) -> ScanDataset:
     """Number the labels that binary files are named after."""
     names = {file: label_name(_stem(file), case.id) for case, file in _label_files(dataset.cases)}
@@ -96,8 +113,7 @@ def _with_names(dataset: ScanDataset, rule: LabelRule) -> ScanDataset:
 def _label_files(cases: Iterable[DatasetCase]) -> Iterable[tuple[DatasetCase, str]]:
     """Yield every label file with its case."""
     for case in cases:
-        files = case.label or ()
-        yield from ((case, file) for file in ([files] if isinstance(files, str) else files))
+        yield from ((case, file) for file in files_of(case.label or ()))
 
 
 def _stem(file: str) -> str:

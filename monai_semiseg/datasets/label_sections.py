@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monai_semiseg.datasets.label_names import label_text
 from monai_semiseg.datasets.label_values import background_of
+from monai_semiseg.datasets.layout import files_text
 
 LABELLED = ("training", "validation", "test")
 
@@ -31,7 +31,7 @@ def section_scans(
     """
     return {
         part: scans_per_label(
-            voxels.get(label_text(entry["label"]), {})
+            voxels.get(files_text(entry["label"]), {})
             for entry in datalist.get(part, [])
             if "label" in entry
         )

@@ -2,6 +2,10 @@
 
 ``label_names`` of plans and configs has all of it: number in the label files -> name. In ascending
 order the numbers are the classes 0, 1, 2, ... Masks are written with the numbers of the files.
+
+One more number may be called ``ignore`` in the ``labels`` of a dataset or datalist, as in nnU-Net:
+nobody knows what these voxels are. It is not a class and not in ``label_names``. In memory such
+voxels hold :data:`IGNORE`.
 """
 
 from __future__ import annotations
@@ -17,23 +21,24 @@ from monai_semiseg.errors import ConfigError, LabelError
 
 MAX_VALUE = 65_535  # largest value of a 16-bit mask
 MIN_VALUE = -(2**15)  # least value of a signed 16-bit mask, for a background
-NO_IGNORE = "ignored voxels are not supported yet: make them a class, or leave the label out"
+IGNORE = -1  # class of voxels that the label files call "ignore"
+DECLARE_IGNORE = 'declare them in dataset.json, "labels": {"0": "background", ..., "255": "ignore"}'
 
 
 def class_values(label_names: Mapping[Any, str], out_channels: int | None = None) -> list[int]:
     """Return the number of every class in the label files, for the bundles' configs.
 
     Args:
-        label_names: number in the label files (text in JSON) -> name, background included.
+        label_names: number in the label files (text in JSON) -> name, background included; a label
+            that is called ``ignore`` is left out.
         out_channels: number of classes of the network, to compare with; or None.
 
     Raises:
         ConfigError: If a number is not from 0 to 65535 (a background may be negative), the
             background is missing, or there are not ``out_channels`` of them.
-        LabelError: If a label is called ``ignore``.
     """
     try:
-        names = {int(value): name for value, name in label_names.items()}
+        names = class_names(label_names)
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"label_names {label_names}", expected="number in the label files -> name"
@@ -44,7 +49,6 @@ def class_values(label_names: Mapping[Any, str], out_channels: int | None = None
             f"label_names with the numbers {shortened(values)}",
             expected=f"0 for the background, and others up to {MAX_VALUE}",
         )
-    require_no_ignore(label_names)
     if out_channels is not None and len(values) != out_channels:
         raise ConfigError(
             f"out_channels is {out_channels}, label_names has {len(values)} labels: "
@@ -62,10 +66,9 @@ def matched_values(
 
     Raises:
         ConfigError: If names and numbers differ, or the numbers do not ascend from 0.
-        LabelError: If a label is called ``ignore``.
     """
     if label_values is None:
-        return tuple(range(max(label_names, default=0) + 1))
+        return tuple(range(max(class_names(label_names), default=0) + 1))
     if list(label_values) != class_values(label_names):
         raise ConfigError(
             f"label_values {list(label_values)}, label_names of {sorted(label_names)}",
@@ -91,12 +94,17 @@ def label_numbers(labels: Mapping[Any, Any], path: str | Path | None = None) -> 
     )
 
 
-def class_lookup(values: Sequence[int]) -> NDArray[np.int64]:
-    """Return the class of every number up to the largest of ``values``; -1 if it has none.
+def class_lookup(values: Sequence[int], ignore: int | None = None) -> NDArray[np.int64]:
+    """Return the class of every number up to the largest; ``IGNORE`` if it has none.
 
     A negative number counts from the end of the array, as everywhere in NumPy and PyTorch.
+
+    Args:
+        values: numbers of the classes.
+        ignore: number of voxels to ignore, or None.
     """
-    lookup = np.full(max(values) + 1 - min(0, *values), -1, dtype=np.int64)
+    known = [0, *values, ignore or 0]
+    lookup = np.full(max(known) + 1 - min(known), IGNORE, dtype=np.int64)
     lookup[list(values)] = np.arange(len(values))
     return lookup
 
@@ -105,19 +113,25 @@ def in_file_numbers(classes: NDArray[Any], values: Sequence[int]) -> NDArray[Any
     """Return a map of the network's classes with the numbers of the label files."""
     if list(values) == list(range(len(values))):
         return classes
-    return np.asarray(values, dtype=mask_dtype(values))[classes.astype(np.int64)]
+    return np.asarray(values, dtype=mask_dtype(values, min(values)))[classes.astype(np.int64)]
 
 
-def mask_dtype(values: Sequence[int]) -> type[np.integer[Any]]:
+def mask_dtype(values: Sequence[int], background: int = 0) -> type[np.integer[Any]]:
     """Return the smallest type for all numbers: 8 or 16 bits, signed for a negative background.
+
+    Args:
+        values: the numbers.
+        background: number of the background, the least one that is allowed; of formats without
+            negative numbers 0.
 
     Raises:
         ConfigError: If a number does not fit.
     """
     lowest, largest = min(values, default=0), max(values, default=0)
-    if lowest < MIN_VALUE or largest > MAX_VALUE:
+    if lowest < max(background, MIN_VALUE) or largest > MAX_VALUE:
         raise ConfigError(
-            f"label numbers {shortened(sorted(values))}", expected=f"numbers from 0 to {MAX_VALUE}"
+            f"label numbers {shortened(sorted(values))}",
+            expected=f"numbers from {background} to {MAX_VALUE}",
         )
     if lowest < 0:
         return np.int16 if largest < 2**15 else np.int32
@@ -142,30 +156,51 @@ def background_of(names: Mapping[int, str]) -> int:
 
 
 def foreground_of(names: Mapping[int, str]) -> dict[int, str]:
-    """Return number -> name without the background, in ascending order."""
-    background = background_of(names)
-    return {value: names[value] for value in sorted(names) if value != background}
+    """Return number -> name of the classes without the background, in ascending order."""
+    classes, background = class_names(names), background_of(names)
+    return {value: classes[value] for value in sorted(classes) if value != background}
 
 
-def require_no_ignore(labels: Mapping[Any, str], path: str | Path | None = None) -> None:
-    """Require that no label is called ``ignore``, nnU-Net's name for voxels without a loss.
+def ignore_value(labels: Mapping[Any, str]) -> int | None:
+    """Return the number of the label that is called ``ignore``, or None.
+
+    Args:
+        labels: number in the label files -> name; see :func:`require_one_ignore`.
+    """
+    return max(_ignored(labels), default=0) or None
+
+
+def class_names(labels: Mapping[Any, str]) -> dict[int, str]:
+    """Return number -> name of the labels that are classes: all but ``ignore``."""
+    ignored = _ignored(labels)
+    names = {int(value): name for value, name in labels.items()}
+    return {value: name for value, name in names.items() if value == 0 or value not in ignored}
+
+
+def require_one_ignore(labels: Mapping[Any, str], path: str | Path | None = None) -> None:
+    """Require that one label at most is called ``ignore``, and that it is not 0.
 
     Raises:
-        LabelError: If one is.
+        LabelError: If there are several, or it is 0, which is the background.
     """
-    for value, name in labels.items():
-        if str(name).strip().lower() == "ignore":
-            raise LabelError(
-                f"label {value} is called {name!r}",
-                expected="labels that are classes",
-                remedy=NO_IGNORE,
-                path=path,
-            )
+    numbers = _ignored(labels)
+    if len(numbers) > 1 or 0 in numbers:
+        raise LabelError(
+            f"the labels {shortened(numbers)} are called 'ignore'",
+            expected="one such label at most, and 0 for the background",
+            remedy="write the label maps with another number for voxels to ignore",
+            path=path,
+        )
+
+
+def _ignored(labels: Mapping[Any, str]) -> list[int]:
+    ignored = (str(name).strip().lower() == "ignore" for name in labels.values())
+    return sorted(int(value) for value, found in zip(labels, ignored, strict=True) if found)
 
 
 def mapping_line(names: Mapping[int, str]) -> str:
     """Describe in one line the class of each number; empty if they are equal."""
-    values = sorted(names)
+    values = sorted(class_names(names))
     if values == list(range(len(values))):
         return ""
     classes = shortened(range(len(values)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.datasets.label_values import label_numbers, require_no_ignore
+from monai_semiseg.datasets.label_values import label_numbers
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
@@ -268,7 +268,7 @@ def read_datalist(
     """Read one section of a datalist with absolute paths, for the bundles' configs.
 
     An image of several files (channels) is a list of paths. The group is left out, because it is no
-    path; :func:`case_groups` returns it.
+    path.
 
     Args:
         path: a datalist of ``monai-semiseg split``, or any MONAI decathlon datalist.
@@ -278,7 +278,6 @@ def read_datalist(
 
     Raises:
         ConfigError: If the file, the section or a scan does not exist.
-        LabelError: If the section has labels, and a declared label is ``ignore``.
     """
     content = load_datalist(path)
     if section not in content:
@@ -286,8 +285,6 @@ def read_datalist(
         raise ConfigError(
             f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
         )
-    if any("label" in entry for entry in content[section]):
-        require_no_ignore(declared_labels(content), path)
     root = Path(dataset_dir)
     entries = [
         {key: _absolute(root, files) for key, files in entry.items() if key != "group"}
@@ -318,22 +315,6 @@ def _absolute(root: Path, files: Any) -> str | list[str]:
 
 def _flat(files: str | list[str]) -> list[str]:
     return [files] if isinstance(files, str) else files
-
-
-def case_groups(datalist: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, str]:
-    """Return first image file -> group, of all entries of a datalist that declare one.
-
-    Args:
-        datalist: a whole datalist.
-        dataset_dir: the folder that its paths are relative to; keys are absolute, as those of
-            :func:`read_datalist`.
-    """
-    entries = (entry for part in datalist.values() if isinstance(part, list) for entry in part)
-    return {
-        _flat(_absolute(Path(dataset_dir), entry["image"]))[0]: str(entry["group"])
-        for entry in entries
-        if isinstance(entry, dict) and entry.get("group") and "image" in entry
-    }
 
 
 def read_labelled(

@@ -17,7 +17,8 @@ class ValidCases:
     """The valid part of a dataset.
 
     Attributes:
-        dataset: the dataset without the cases that ``check`` calls errors.
+        dataset: the dataset without the cases that ``check`` calls errors; cases whose label holds
+            nothing but voxels to ignore have no label.
         left_out: case or file -> reason why it is left out.
         notes: warnings about the valid cases.
         voxels: label file -> number -> voxels.
@@ -42,7 +43,7 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
 
     Raises:
         ConfigError: If nothing is left.
-        LabelError: If the labels as a whole cannot be classes (grey levels, ``ignore``).
+        LabelError: If the labels as a whole cannot be classes (grey levels, 255 beside 1, 2, ...).
     """
     report = check_dataset(dataset, progress=progress)
     if report.fault is not None:

@@ -18,8 +18,8 @@ class BidirectionalCopyPasteTrainer(TeacherTrainer):
     """Mix each labelled scan with an unlabelled one both ways, and labels with pseudo-labels.
 
     With box mask M (1 outside the box): inward ``x_in = M u + (1 - M) l`` and outward ``x_out = M l
-    + (1 - M) u``. In either, voxels of the labelled scan have weight 1 and voxels with a
-    pseudo-label ``pseudo_weight``::
+    + (1 - M) u``. In either, voxels of the labelled scan have weight 1 (0 if their label is
+    ``ignore``) and voxels with a pseudo-label ``pseudo_weight``::
 
         L_u = L(f(x_in), y_in) + L(f(x_out), y_out)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from monai.networks.utils import one_hot
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_semiseg.engines.mean_teacher import TeacherTrainer
 from monai_semiseg.engines.semisupervised import unlabelled
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.losses.ignoring import known_one_hot
 from monai_semiseg.losses.pseudo_label import weighted_cross_entropy
 from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
@@ -43,6 +43,9 @@ class DiffusionCoTrainer(TeacherTrainer):
     probability ``labelled_boxes``, otherwise from the next unlabelled scan. The alignment term (the
     last one) of each round needs a pass of its own through M, so each iteration computes it for one
     random round j: in expectation, this is the mean over rounds.
+
+    Where a label is ``ignore`` (-1), no loss counts: neither L nor L_G, nor a CE of a pasted box.
+    The noised label and G's mask have the same probability for all classes there.
 
     Ciampi et al. (arXiv 2504.01547), whose public code does not chain its rounds; cross pseudo
     supervision: Chen et al. (CVPR 2021); CutMix: French et al. (BMVC 2020); boxes of labelled scans
@@ -129,19 +132,24 @@ class DiffusionCoTrainer(TeacherTrainer):
         for_student = torch.lerp(target, own, self.own_share)
         for_teacher = torch.lerp(own, target, self.own_share)
         weight = agreement if self.agreement else torch.ones_like(agreement)
-        truth = one_hot(batch[Keys.LABEL], self.diffusion_teacher.classes)
+        label = batch[Keys.LABEL]
+        truth = known_one_hot(label, self.diffusion_teacher.classes)
+        known = (batch[Keys.IMAGE], truth, truth, (label >= 0).float())
         free = (strong, for_student, for_teacher, weight)
-        images, student_target, teacher_target, weight = self._mixed(batch[Keys.IMAGE], truth, free)
+        images, student_target, teacher_target, weight = self._mixed(known, free)
         supervised, student = self._student(batch, images, student_target, weight)
         examples = [(images, teacher_target, weight)]
         if seen:
             image = seen[int(torch.randint(len(seen), ()))]
             examples.append((image, for_teacher, torch.full_like(weight, self.alignment_weight)))
-        known, cross = self._teacher(batch, truth, examples)
-        supervised = supervised + known
+        from_labels, cross = self._teacher(batch, truth, examples)
+        supervised = supervised + from_labels
         if rebuilds:
             images = torch.cat([batch[Keys.IMAGE], weak])
-            rebuilt = self.diffusion_teacher.image_loss(images, torch.cat([truth, target]))
+            left_out = torch.cat([label < 0, torch.zeros_like(weak[:, :1], dtype=torch.bool)])
+            rebuilt = self.diffusion_teacher.image_loss(
+                images, torch.cat([truth, target]), left_out=left_out
+            )
             supervised = supervised + self.reconstruction_weight * rebuilt
         return supervised, student + cross
 
@@ -157,11 +165,10 @@ class DiffusionCoTrainer(TeacherTrainer):
         target, agreement = aggregated(masks)
         return target, agreement, seen
 
-    def _mixed(self, images: Tensor, truth: Tensor, free: Sequence[Tensor]) -> list[Tensor]:
+    def _mixed(self, known: Sequence[Tensor], free: Sequence[Tensor]) -> list[Tensor]:
         """Paste boxes of labelled or other unlabelled scans into images, targets and weights."""
         mask = box_masks(free[0], self.box[0], self.box[1], self.box_probability)
         given = (torch.rand(len(mask)) < self.labelled_boxes).to(mask.device)
-        known = (images, truth, truth, torch.ones_like(truth[:, :1]))
         return [
             paste_from_donors(batch, donors, mask, given)
             for batch, donors in zip(free, known, strict=True)

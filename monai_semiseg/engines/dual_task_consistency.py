@@ -9,14 +9,19 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer, unlabelled
-from monai_semiseg.losses.signed_distance import distance_to_probability, normalised_signed_distance
+from monai_semiseg.losses.signed_distance import (
+    distance_loss,
+    distance_to_probability,
+    normalised_signed_distance,
+)
 from monai_semiseg.networks.auxiliary import PyramidHeads
 
 
 class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
     """Dual-task consistency (DTC): a second head predicts signed distance maps ``z = tanh(h(x))``.
 
-    ``L_s = L(f(x), y) + b mean (z - sdf(y))^2`` on labelled scans, and on all scans
+    ``L_s = L(f(x), y) + b mean (z - sdf(y))^2`` on labelled scans (where the distance is known, if
+    labels hold ``ignore``), and on all scans
     ``L_u = mean (1 / (1 + exp(k z)) - softmax f(x))^2`` over the foreground. Luo et al.,
     Semi-supervised medical image segmentation through dual-task consistency (AAAI 2021). The
     network without the second head is evaluated and shipped.
@@ -49,9 +54,9 @@ class DualTaskConsistencyTrainer(SemiSupervisedTrainer):
         logits = logits.float()
         distance = torch.tanh(heads[0])
         target = normalised_signed_distance(label, logits.shape[1])
-        distance_loss = ((distance[: len(image)] - target) ** 2).mean()
+        of_distance = distance_loss(distance[: len(image)], target)
         supervised = self.loss_function(logits[: len(image)], label)
-        supervised = supervised + self.distance_weight * distance_loss
+        supervised = supervised + self.distance_weight * of_distance
         foreground = torch.softmax(logits, 1)[:, 1:]
         difference = distance_to_probability(distance, self.steepness) - foreground
         return supervised, (difference**2).mean()

@@ -23,6 +23,8 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
 
         q = (1 - r) p + r softmax t(weak),     r = teacher_share ramp(t)
 
+    Where p is NaN, because the labels are ``ignore`` there, q is the teacher's alone.
+
     A network trained on few labelled scans and its moving averages make the same errors;
     registration makes others, so their mean is better than either. The propagated labels are good
     from the first step, so only the teacher's part is ramped up: leave ``ramp_iterations`` of the
@@ -62,4 +64,5 @@ class LabelPropagationTrainer(WeakToStrongTrainer):
         """Return target probabilities of all classes, ``(B, C, spatial...)``."""
         propagated = with_background(unlabelled(batch, "propagated"))
         share = self.teacher_share * gaussian_ramp(self.state.iteration, self.teacher_ramp)
-        return torch.lerp(propagated, super().target(batch), share)
+        taught = super().target(batch)
+        return torch.where(propagated.isnan(), taught, torch.lerp(propagated, taught, share))

@@ -154,12 +154,25 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             )
             loss = supervised + weight * unsupervised
             output["unlabelled_loss"] = unsupervised.detach()
-        self._scaler().scale(loss / self.accumulation_steps).backward()
         last_of_epoch = index + 1 == engine.state.epoch_length
+        alone = not isinstance(self.network, nn.parallel.DistributedDataParallel)
+        if unsupervised is not None and last_of_epoch and alone:  # DDP has no autograd.grad
+            output["gradient_ratio"] = self._gradient_ratio(supervised, weight * unsupervised)
+        self._scaler().scale(loss / self.accumulation_steps).backward()
         if (index + 1) % self.accumulation_steps == 0 or last_of_epoch:
             self._step()
             self.after_step(engine.state.iteration)
         return StepOutput({Keys.LOSS: loss.detach(), **output})
+
+    def _gradient_ratio(self, supervised: Tensor, unsupervised: Tensor) -> Tensor:
+        """Return ``|grad w L_u| / |grad L_s|`` over the network; 0 where there is no gradient.
+
+        It is measured once an epoch: a weight at which the ratio is a few per cent does nothing.
+        """
+        parameters = [value for value in self.network.parameters() if value.requires_grad]
+        norms = [_gradient_norm(loss, parameters) for loss in (unsupervised, supervised)]
+        # A batch of nothing but voxels to ignore has no supervised gradient.
+        return torch.where(norms[1] > 0, norms[0] / norms[1], 0.0)
 
     def _scaler(self) -> torch.amp.GradScaler:
         return self.scaler or torch.amp.GradScaler(enabled=False)
@@ -184,6 +197,17 @@ class SemiSupervisedTrainer(SupervisedTrainer):
                 if id(parameter) not in inside and parameter.grad is not None:
                     dist.all_reduce(parameter.grad)
                     parameter.grad /= dist.get_world_size()
+
+
+def _gradient_norm(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Return the norm of a loss's gradient; its graph is kept for the step."""
+    if not loss.requires_grad:
+        return torch.zeros((), device=loss.device)
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    squares = [
+        gradient.detach().float().square().sum() for gradient in gradients if gradient is not None
+    ]
+    return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), device=loss.device)
 
 
 def _autocast_with_gradients(name: str | None, device: torch.device) -> torch.dtype | None:

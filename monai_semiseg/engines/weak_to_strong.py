@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 from torch.nn import functional
@@ -27,10 +28,11 @@ class WeakToStrongTrainer(TeacherTrainer):
 
     With ``soft`` targets the student learns ``q`` itself, by cross-entropy over all voxels: also
     the uncertain voxels at a structure's border count, and no decision there is treated as
-    certain.
+    certain. With ``dice`` a soft Dice term joins: the cross-entropy of small structures is small.
 
     Args:
         soft: learn probabilities instead of decisions.
+        dice: add the soft Dice term to the cross-entropy of soft targets.
         threshold: least confidence of a pseudo-label that counts.
         box: least and largest side of the pasted box, as a share of the patch's.
         box_probability: probability that a sample gets a box.
@@ -41,6 +43,7 @@ class WeakToStrongTrainer(TeacherTrainer):
         self,
         *,
         soft: bool = False,
+        dice: bool = False,
         threshold: float = 0.95,
         box: tuple[float, float] = (0.3, 0.8),
         box_probability: float = 1.0,
@@ -48,6 +51,7 @@ class WeakToStrongTrainer(TeacherTrainer):
     ) -> None:
         super().__init__(**settings)
         self.soft = soft
+        self.dice = dice
         self.threshold = threshold
         self.box = tuple(box)
         self.box_probability = box_probability
@@ -68,8 +72,11 @@ class WeakToStrongTrainer(TeacherTrainer):
 
     def agreement(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of the student's logits against the teacher's (mixed) probabilities."""
-        if self.soft:
+        if self.soft and not self.dice:
             return functional.cross_entropy(logits, target)
+        if self.soft:
+            soft: Tensor = self.pseudo_loss(logits, target, torch.ones_like(target[:, :1]))
+            return soft
         confidence, label = target.max(1, keepdim=True)
         loss: Tensor = self.pseudo_loss(logits, label, (confidence >= self.threshold).float())
         return loss

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_semiseg.datasets.label_sections import known_label_scans
-from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
+from monai_semiseg.datasets.label_values import (
+    background_of,
+    class_names,
+    foreground_of,
+    in_file_numbers,
+    matched_values,
+)
 from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.evaluation.case_ids import CaseIds
@@ -21,6 +27,7 @@ from monai_semiseg.evaluation.cases import FailedCase, failed_cases
 from monai_semiseg.evaluation.metrics import Scale, score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
 from monai_semiseg.export.preview import Preview, draw_previews
+from monai_semiseg.images.grid import unit_of
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.transforms.grids import on_image_grid
 
@@ -30,6 +37,10 @@ class CaseMetrics:
 
     The evaluator's output holds the label maps ``pred`` and ``label`` on the scan's own grid; its
     batch holds the scan as it was read under ``native``, for the picture.
+
+    Voxels of label -1 (``ignore``) are background in both maps, so they count in no score; every
+    row says their share of the scan. A case with no other voxels is not scored, but named under
+    ``nothing_known``.
 
     Distances are in mm, or in pixels if the images have no pixel size; then the columns say so. A
     case of another unit than the first one, or of other dimensions, fails by name.
@@ -70,17 +81,19 @@ class CaseMetrics:
         self.output_dir = Path(output_dir)
         self.show = show
         self.about = about or {}
-        names = {int(index): name for index, name in label_names.items()}
+        names = class_names(label_names)
         self.values = matched_values(label_values, names)
         content = {} if datalist is None else load_datalist(datalist)
         self.ids = CaseIds(content, dataset_dir)
-        self.names = {value: name for value, name in sorted(names.items()) if value > 0}
+        self.background = background_of(names)
+        self.names = foreground_of(names)
         self.classes = set(self.names)
         self.other_names = declared_labels(content)
         trained = known_label_scans(content).get("training")
         self.untrained = self.classes - set(trained) if trained else set()
         self.rows: list[ScoreRow] = []
         self.failed: list[FailedCase] = []
+        self.nothing_known: list[str] = []
         self._worst: list[tuple[float, Preview]] = []
         self._bar: Any = None
 
@@ -105,6 +118,7 @@ class CaseMetrics:
     def _start(self, engine: Engine) -> None:
         self.rows = []
         self.failed = []
+        self.nothing_known = []
         self._worst = []
         self._bar = tqdm(
             total=engine.state.epoch_length, desc="Evaluating", unit="scan", mininterval=1.0
@@ -127,13 +141,21 @@ class CaseMetrics:
             self.failed.append(FailedCase(self.ids.name_of(path), fault.code, fault.reason))
             return
         label = on_image_grid(item["label"], item["pred"])
-        pred = in_file_numbers(_whole_numbers(item["pred"]), self.values)
         truth = _whole_numbers(label)
-        spacing = [float(s) for s in label.pixdim]
-        scores = score_case(pred, truth, spacing, self._scored(truth), scale.unit)
         case, group = self.ids.name_of(path), self.ids.group_of(path)
+        ignored = truth < self.background
+        if ignored.all():
+            self.nothing_known.append(case)
+            return
+        truth[ignored] = self.background
+        pred = in_file_numbers(_whole_numbers(item["pred"]), self.values)
+        pred[ignored] = self.background
+        spacing = [float(s) for s in label.pixdim]
+        scored = self._scored(truth)
+        scores = score_case(pred, truth, spacing, scored, self.background, scale.unit)
+        share = float(ignored.mean())
         self.rows += [
-            ScoreRow(case, index, self.names[index], score, scale=scale, group=group)
+            ScoreRow(case, index, self.names[index], score, share, scale=scale, group=group)
             for index, score in scores.items()
         ]
         mean = float(np.mean([score.dice for score in scores.values()]))
@@ -158,7 +180,7 @@ class CaseMetrics:
 
     def _scored(self, label: NDArray[np.int64]) -> list[int]:
         """Return the labels to score: those of the network, and others in this reference."""
-        others = set(np.unique(label).tolist()) - {0, *self.classes}
+        others = set(np.unique(label).tolist()) - {self.background, *self.classes}
         for value in others:
             self.names[value] = self.other_names.get(value, f"label_{value}")
         self.untrained |= others
@@ -179,6 +201,8 @@ class CaseMetrics:
         about = dict(self.about)
         if self.untrained:
             about["never_trained"] = [self.names[value] for value in sorted(self.untrained)]
+        if self.nothing_known:
+            about["nothing_known"] = self.nothing_known
         engine.state.metrics["summary"] = write_scores(
             self.rows, self.output_dir, about, self.failed
         )
@@ -194,7 +218,7 @@ def _whole_numbers(label_map: Any) -> NDArray[np.int64]:
 
 def _scale_of(shape: Sequence[int], meta: Mapping[str, Any]) -> Scale:
     """Return what an image's scores are measured in, by its shape and its reader's metadata."""
-    return Scale(spatial_dims_of(shape), "px" if meta.get("unit") == "px" else "mm")
+    return Scale(spatial_dims_of(shape), unit_of(meta))
 
 
 def _channels_last(image: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,8 @@ from monai.metrics import (
 from numpy.typing import NDArray
 
 from monai_semiseg.export.sizes import size_kind
-from monai_semiseg.images.volume import Unit, spatial_dims_of
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import spatial_dims_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Scale:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the names of all fields of a score."""
-        size = size_kind(self.spatial_dims, self.unit).suffix
+        size = size_kind(self.spatial_dims, self.unit).column
         return (*self.metrics, f"label_{size}", f"pred_{size}")
 
 
@@ -134,13 +135,14 @@ def score_case(
     label: NDArray[np.integer],
     spacing: Sequence[float],
     classes: Sequence[int],
+    background: int = 0,
     unit: Unit = "mm",
 ) -> dict[int, CaseScore]:
     """Compare two label maps class by class; background is not a class to score."""
     return {
         index: score_class(pred == index, label == index, spacing, unit=unit)
         for index in classes
-        if index > 0
+        if index != background
     }
 
 

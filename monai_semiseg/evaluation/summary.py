@@ -22,15 +22,23 @@ from monai_semiseg.storage.tables import write_table
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The score of one class of one case, and the scale that it is measured in.
+    """The score of one class of one case.
 
-    Cases of one ``group``, such as a patient, are drawn together where intervals are computed.
+    Attributes:
+        case: its name.
+        index: number of the class in the label files.
+        name: of the class.
+        score: of the class over the voxels whose label is known.
+        ignored: share of the case's voxels that the label says to ignore, which are left out.
+        scale: in which it is measured.
+        group: such as a patient; its cases are drawn together where intervals are computed.
     """
 
     case: str
     index: int
     name: str
     score: CaseScore
+    ignored: float = 0.0
     scale: Scale = field(default_factory=Scale, kw_only=True)
     group: str = field(default="", kw_only=True)
 
@@ -38,7 +46,8 @@ class ScoreRow:
 def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     """Return mean and 95 % interval of every metric, per class and over the foreground.
 
-    The foreground is the mean over a case's classes.
+    The foreground is the mean over a case's classes. If labels hold voxels to ignore, ``ignored``
+    has the number of such cases and the mean share of these voxels over all cases.
     """
     by_class: dict[str, list[CaseScore]] = {}
     groups: dict[str, list[str]] = {}
@@ -58,7 +67,12 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
             classes[name][metric] = _mean(of_class, groups[name])
         means = [_mean_of(scores, measured.name) for scores in by_case.values()]
         foreground[metric] = _mean(means, list(group_of.values()))
-    return {"cases": len(by_case), "foreground": foreground, "classes": classes}
+    summary = {"cases": len(by_case), "foreground": foreground, "classes": classes}
+    ignored = {row.case: row.ignored for row in rows if row.ignored > 0}
+    if ignored:
+        share = sum(ignored.values()) / len(by_case)
+        summary["ignored"] = {"cases": len(ignored), "share": share}
+    return summary
 
 
 def _mean_of(scores: Sequence[CaseScore], measured: str) -> float:
@@ -83,7 +97,8 @@ def write_scores(
     """Write the scores and their summary; return the summary.
 
     ``metrics.csv`` has a row per case and class, with the group if there are groups;
-    ``metrics.json`` has the summary.
+    ``metrics.json`` has the summary. If labels hold voxels to ignore, their share of the case is
+    the last column.
 
     Raises:
         ConfigError: If there is nothing to summarise.
@@ -95,11 +110,14 @@ def write_scores(
             expected="at least one labelled scan and one foreground class",
         )
     grouped = any(row.group for row in rows)
+    partial = any(row.ignored > 0 for row in rows)
     table = []
     for row in rows:
-        values = [f"{value:.5f}" for value in asdict(row.score).values()]
+        numbers = [*asdict(row.score).values(), *([row.ignored] if partial else [])]
+        values = [f"{value:.5f}" for value in numbers]
         table.append([row.case, row.index, row.name, *([row.group] * grouped), *values])
     header = ["case", "class", "name", *(["group"] * grouped), *rows[0].scale.columns]
+    header += ["ignored_share"] if partial else []
     write_table(folder / "metrics.csv", header, table)
     summary = {**about, **summarise(rows), "failed": [asdict(case) for case in failed]}
     write_atomically(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
@@ -109,7 +127,8 @@ def write_scores(
 def as_table(summary: dict[str, Any]) -> str:
     """Return the summary as a Markdown table: mean and 95 % interval per class and metric.
 
-    Classes that were never trained are marked; they count as 0 wherever a reference holds them.
+    Classes that were never trained are marked; they count as 0 wherever a reference holds them. A
+    last line says how much of the labels was to be ignored, if any.
     """
     untrained = summary.get("never_trained", [])
     metrics = metrics_among(summary["foreground"])
@@ -120,6 +139,11 @@ def as_table(summary: dict[str, Any]) -> str:
         cells = [_cell(metric, scores[metric]) for metric in metrics]
         mark = " (never trained)" if name in untrained else ""
         lines.append(f"| {printable(name)}{mark} | " + " | ".join(cells) + " |")
+    if ignored := summary.get("ignored"):
+        lines.append(
+            f"\nleft out: voxels to ignore, {ignored['share']:.1%} of the voxels, in "
+            f"{ignored['cases']} of {summary['cases']} cases"
+        )
     return "\n".join(lines)
 
 

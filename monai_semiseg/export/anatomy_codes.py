@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from monai_semiseg.datasets.label_values import foreground_of
+
 # Context groups of DICOM PS3.16 and the category of what they list.
 _GROUPS = {
     7192: "AnatomicalStructure",
@@ -79,8 +81,8 @@ def without_code(names: Mapping[int, str], given: Mapping[int, Any]) -> list[str
     """Return the names of labels whose segments can only be called anatomical structures."""
     return [
         name
-        for index, name in names.items()
-        if index > 0 and index not in given and structure_code(name) is None
+        for index, name in foreground_of(names).items()
+        if index not in given and structure_code(name) is None
     ]
 
 

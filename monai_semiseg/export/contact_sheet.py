@@ -102,12 +102,12 @@ def _without_mask(results: Sequence[CaseResult]) -> str:
     return f"{head}<table><tr><th>scan</th><th>why</th></tr>{rows}</table>"
 
 
-def preview_of(output: str) -> str:
-    """Return the path of the picture of a mask."""
+def previews_of(output: str) -> tuple[str, str]:
+    """Return the paths that the picture of a mask may have: in greys, and in colour."""
+    stem = output
     for suffix in (".seg.nrrd", "_seg.nii.gz", "_seg.png", "_seg.dcm"):
-        if output.endswith(suffix):
-            return f"{output.removesuffix(suffix)}_preview.png"
-    return f"{output}_preview.png"
+        stem = stem.removesuffix(suffix)
+    return f"{stem}_preview.png", f"{stem}_preview.jpg"
 
 
 def _figure(result: CaseResult, folder: Path, names: Mapping[int, str]) -> str:
@@ -115,10 +115,10 @@ def _figure(result: CaseResult, folder: Path, names: Mapping[int, str]) -> str:
     listed = ", ".join(
         f"{name} {sizes.kind.text(sizes[name])}" for name in names.values() if name in sizes
     )
-    picture = preview_of(result.output)
     image = ""
-    if (folder / picture).is_file():
-        image = f'<img loading="lazy" src="{_link(picture)}" alt="">'
+    for picture in previews_of(result.output):
+        if (folder / picture).is_file():
+            image = f'<img loading="lazy" src="{_link(picture)}" alt="">'
     marked = ' class="flagged"' if result.flags else ""
     flags = f"<br><b>flagged: {as_html(', '.join(result.flags))}</b>" if result.flags else ""
     remark = f"<br><b>{as_html(result.reason)}</b>" if result.reason else ""

@@ -12,7 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from monai_semiseg import __version__
-from monai_semiseg.datasets.label_values import class_lookup, mask_dtype, shortened
+from monai_semiseg.datasets.label_values import background_of, class_lookup, mask_dtype, shortened
 from monai_semiseg.errors import ConfigError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import StructureCode, structure_code
 from monai_semiseg.export.dicom_planes import planes_on
@@ -59,9 +59,9 @@ def write_segmentation(
     Args:
         mask: label numbers ``(column, row, slice)``, as scans are read; all of them have names.
         affine: 4x4, voxel to mm in RAS, of the scan.
-        files: the files of the series.
+        files: the files of the series; those of other channels behind them are left out.
         path: the file to write.
-        names: number -> name; 0 is background and no segment. Segments are numbered in ascending
+        names: number -> name; the background is no segment. Segments are numbered in ascending
             order from 1, and their description holds the label's own number.
         codes: number -> ``{value, scheme, meaning}`` of the structure; for labels without one, what
             :func:`~monai_semiseg.export.anatomy_codes.structure_code` finds for their names, or
@@ -74,12 +74,14 @@ def write_segmentation(
         ConfigError: If a code is not complete.
     """
     sources = [_source(file, mask.shape[2] > 1) for file in files]
-    values = sorted({0, *names})
+    series = sources[0].SeriesInstanceUID  # the mask is on the grid of the first channel
+    sources = [source for source in sources if source.SeriesInstanceUID == series]
+    values = sorted({background_of(names), *names})
     colours = class_colours(values[1:])
     segments = [
         _segment(number, value, names[value], (codes or {}).get(value), model, colours[value])
         for number, value in enumerate(values)
-        if value > 0
+        if number > 0
     ]
     mask = _as_segment_numbers(mask, values, files[0].parent)
     try:
@@ -145,6 +147,9 @@ def _segmentation(
         content_creator_name="monai_semiseg^",  # a name of one part
         omit_empty_frames=bool(mask.any()),
     )
+    (shared,) = segmentation.SharedFunctionalGroupsSequence
+    if "PixelMeasuresSequence" in shared and not shared.PixelMeasuresSequence[0]:
+        del shared.PixelMeasuresSequence  # nobody knows the size of a pixel
     return segmentation
 
 
@@ -169,8 +174,23 @@ def _frame_of(sources: Sequence[pydicom.Dataset], mask: NDArray[Any]) -> NDArray
             remedy="use the other mask",
             path=getattr(source, "filename", None),
         )
-    source.NumberOfFrames = 1  # highdicom asks for it where there may be several
+    # highdicom asks for both where there may be several frames.
+    source.NumberOfFrames = 1
+    if "SharedFunctionalGroupsSequence" not in source:
+        shared = pydicom.Dataset()
+        shared.PixelMeasuresSequence = [_pixel_measures(source)]
+        source.SharedFunctionalGroupsSequence = [shared]
+    if "FrameOfReferenceUID" in source:
+        del source.FrameOfReferenceUID  # a position in it would have to follow
     return np.ascontiguousarray(mask.transpose(2, 1, 0))
+
+
+def _pixel_measures(source: pydicom.Dataset) -> pydicom.Dataset:
+    """Return the size of a pixel in DICOM's form; empty if it is not known."""
+    measures = pydicom.Dataset()
+    if spacing := source.get("PixelSpacing") or source.get("ImagerPixelSpacing"):
+        measures.PixelSpacing = list(spacing)
+    return measures
 
 
 def _description(flags: Sequence[str]) -> str:

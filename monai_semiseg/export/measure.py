@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from monai_semiseg.datasets.geometry_statistics import voxel_size
+from monai_semiseg.datasets.label_values import background_of, foreground_of
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.export.sizes import KINDS, LabelSizes, size_kind
-from monai_semiseg.images.volume import Unit, Volume
+from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.volume import Volume
 
 
 def label_sizes(
@@ -27,13 +29,20 @@ def label_sizes(
         names: number -> name; a label without a voxel has the size 0.
         unit: ``px`` if nobody knows the size of a pixel.
     """
-    counts = np.bincount(
-        mask.ravel().astype(np.int64, copy=False), minlength=max(names, default=0) + 1
-    )
+    first, last = background_of(names), max(names, default=0)
+    counts = np.bincount(_from_zero(mask, first).ravel(), minlength=last + 1 - first)
     image = Volume(mask, affine, unit=unit)
     each = 1.0 if unit == "px" else voxel_size(image)
-    sizes = {name: float(counts[index]) * each for index, name in names.items() if index > 0}
+    sizes = {
+        name: float(counts[index - first]) * each for index, name in foreground_of(names).items()
+    }
     return LabelSizes(size_kind(image.spatial_dims, unit), sizes)
+
+
+def _from_zero(mask: NDArray[Any], first: int) -> NDArray[np.int64]:
+    """Return label numbers counted from that of the background."""
+    numbers = mask.astype(np.int64, copy=False)
+    return numbers - first if first else numbers
 
 
 def measure_labels(
@@ -60,7 +69,9 @@ def measure_labels(
     """
     maps = {**_intensities(image, channels), "mean_uncertainty": uncertainty}
     found: dict[str, dict[str, Any]] = {}
-    for index, box in enumerate(ndimage.find_objects(mask.astype(np.int32, copy=False)), 1):
+    first = background_of(names)
+    boxes = ndimage.find_objects(_from_zero(mask, first).astype(np.int32, copy=False))
+    for index, box in enumerate(boxes, first + 1):
         if box is None or index not in names:
             continue
         inside = mask[box] == index

@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.label_values import mask_dtype
-from monai_semiseg.images.volume import Unit
+from monai_semiseg.datasets.label_values import background_of, mask_dtype
+from monai_semiseg.images.grid import Unit
 from monai_semiseg.storage.files import write_atomically
 
 # Of the 255 that file systems allow; suffixes and the temporary file's prefix need the rest.
@@ -58,16 +58,18 @@ def write_mask(
     """Write a label map atomically as .nii.gz.
 
     Args:
-        mask: label numbers, shape ``(i, j, k)``; stored as uint8, or uint16 if one is above 255.
+        mask: label numbers, shape ``(i, j, k)``; stored as uint8, or uint16 if one is above 255;
+            as int16 if the background is negative.
         affine: 4x4, voxel to mm in RAS, of the scan.
         path: the file to write.
         names: number -> name, kept as JSON in a header extension of the comment kind.
         space: what the header says of the scan's space.
 
     Raises:
-        ConfigError: If a number is not from 0 to 65535.
+        ConfigError: If a number is not from the background's to 65535.
     """
-    dtype = mask_dtype([*names, int(mask.min(initial=0)), int(mask.max(initial=0))])
+    numbers = [*names, int(mask.min(initial=0)), int(mask.max(initial=0))]
+    dtype = mask_dtype(numbers, background_of(names))
     text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
     image = nib.Nifti1Image(_with_axes(mask.astype(dtype), space.axes), affine)
     return _write(image, path, space, "label", "label map", text)

@@ -89,5 +89,5 @@ class ClassInk:
 
     def over(self, index: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return pixels ``(n, 3)`` with the class's colour laid lightly over them."""
-        mixed = _OPACITY * self.pure(index) + (1 - _OPACITY) * pixels
-        return np.asarray(mixed.astype(np.uint8))
+        table = _OPACITY * self.pure(index) + (1 - _OPACITY) * np.arange(256)[:, None]
+        return np.asarray(table.astype(np.uint8)[pixels, [0, 1, 2]])

@@ -30,7 +30,12 @@ from monai_semiseg.export.radiological import (
     spacing_of,
     views_of,
 )
-from monai_semiseg.export.shown_channels import ShownChannels, resized, select_channels
+from monai_semiseg.export.shown_channels import (
+    ShownChannels,
+    resized,
+    select_channels,
+    shows_colour,
+)
 from monai_semiseg.storage.files import atomic_path
 
 # Pixels.
@@ -66,6 +71,11 @@ class Preview:
     shown: tuple[str, ...] = ()
     is_picture: bool = False
 
+    @property
+    def in_colour(self) -> bool:
+        """Return True if the image is shown in colours."""
+        return self.image.ndim == 4 and shows_colour(self.channels, self.shown)
+
     @classmethod
     def of_image(
         cls,
@@ -91,6 +101,7 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
     the edges. Pictures are shown as they were taken. A segment is filled lightly within its
     outline, the reference is dashed, a colour per class.
 
+    A path that ends with ``.jpg`` gives a JPEG: for colours, a PNG takes ten times as long.
     Pillow draws it: for a folder of small scans, a plotting library would take longer than the
     network.
     """
@@ -114,7 +125,10 @@ def draw_previews(previews: Sequence[Preview], path: Path, names: Mapping[int, s
         for (left, down), picture in row.colour:
             sheet.paste(picture, (left, top + down))
     with atomic_path(path) as part:
-        sheet.save(part, format="png", compress_level=1)
+        if path.suffix == ".jpg":
+            sheet.convert("RGB").save(part, format="jpeg", quality=90, subsampling=0)
+        else:
+            sheet.save(part, format="png", compress_level=1)
     return path
 
 

@@ -52,7 +52,7 @@ AS_TAKEN = View("", 2, "", "", "", "", "", "", flipped=False)  # a photograph
 
 def is_picture(meta: Mapping[str, Any]) -> bool:
     """Return True for images with rows and columns of pixels, and no axes of a patient."""
-    return meta.get("format") == "picture"
+    return meta.get("format") == "picture" or meta.get("in_patient") is False
 
 
 def views_of(shape: Sequence[int], is_picture: bool = False) -> tuple[View, ...]:

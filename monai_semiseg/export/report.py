@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from monai_semiseg.datasets.label_values import foreground_of
 from monai_semiseg.export.sizes import KINDS, VOLUME_ML, LabelSizes, SizeKind
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import write_atomically
@@ -117,12 +118,12 @@ def _entry(result: CaseResult) -> dict[str, Any]:
 
 def _write_csv(results: Sequence[CaseResult], path: Path, names: Mapping[int, str]) -> None:
     """Write a row per input, with columns for the measurements of every label."""
-    labels = [name for index, name in names.items() if index > 0]
+    labels = list(foreground_of(names).values())
     kinds = _measured(results)
     measures = list(product(kinds, labels))
     columns = list(product(_size_kinds(results), labels))
     header = ["input", "status", "output", "reason"]
-    header += [f"{name}_{kind.suffix}" for kind, name in columns]
+    header += [f"{name}_{kind.column}" for kind, name in columns]
     header += ["seconds", "memory_mb", *(f"{name}_{kind}" for kind, name in measures), "flags"]
     rows = []
     for result in results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from monai_semiseg.images.volume import Unit
+from monai_semiseg.images.grid import Unit
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class SizeKind:
     Attributes:
         key: of the range over the training labels, in a plan; it has the unit beside it.
         field: of a result, and in the report's JSON.
-        suffix: of a column, after the label's name.
+        column: its name, after the label's name.
         unit: behind a number.
         digits: of a number in a text.
         column_digits: of a number in a column.
@@ -23,7 +23,7 @@ class SizeKind:
 
     key: str
     field: str
-    suffix: str
+    column: str
     unit: str
     digits: int
     column_digits: int

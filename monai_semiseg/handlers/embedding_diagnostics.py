@@ -142,8 +142,9 @@ def measures(embeddings: Tensor, labels: Tensor | None, sample: int) -> dict[str
     found = {"uniformity": uniformity(first[::step])}
     if labels is None:
         return {"alignment": alignment(first, second), **found}
-    classes = labels.chunk(2)[0].flatten().long()
-    return {**found, **class_similarity(first[::step], classes[::step])}
+    classes = labels.chunk(2)[0].flatten().long()[::step]
+    known = classes >= 0
+    return {**found, **class_similarity(first[::step][known], classes[known])}
 
 
 def _rows(view: Tensor) -> Tensor:

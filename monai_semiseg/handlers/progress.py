@@ -67,6 +67,9 @@ class TrainingProgress:
 class LearningCurve:
     """MONAI handler that writes ``learning_curve.csv`` and ``.png``, one row per epoch.
 
+    The column ``gradient_ratio`` compares the gradients of the unlabelled and the supervised loss,
+    for methods with both.
+
     Its rows are part of the checkpoint, so a resumed training continues them.
 
     Args:
@@ -79,7 +82,8 @@ class LearningCurve:
         self.folder = Path(folder)
         self.evaluator = evaluator
         self.write = write
-        self.rows: list[list[float]] = []  # iteration, mean loss of the epoch, validation metric
+        # Iteration, mean loss of the epoch, validation metric; with two losses their ratio.
+        self.rows: list[list[float]] = []
         self._sum: torch.Tensor | float = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -109,16 +113,19 @@ class LearningCurve:
                 expected="a finite loss",
                 remedy="lower learning_rate, or check the scans' intensities",
             )
-        self.rows.append([engine.state.iteration, mean, float("nan") if metric is None else metric])
+        ratio = engine.state.output.get("gradient_ratio")
+        row = [engine.state.iteration, mean, math.nan if metric is None else metric]
+        self.rows.append(row if ratio is None else [*row, float(ratio)])
         if self.write:
-            header = ["iteration", "loss", "validation"]
+            header = ["iteration", "loss", "validation", "gradient_ratio"][: len(self.rows[-1])]
             table = [_formatted(*row) for row in self.rows]
             write_table(self.folder / "learning_curve.csv", header, table)
             draw_curve(self.rows, self.folder / "learning_curve.png")
 
 
-def _formatted(iteration: float, loss: float, metric: float) -> list[Any]:
-    return [int(iteration), f"{loss:.6f}", "" if math.isnan(metric) else f"{metric:.6f}"]
+def _formatted(iteration: float, loss: float, *further: float) -> list[Any]:
+    cells = ["" if math.isnan(value) else f"{value:.6f}" for value in further]
+    return [int(iteration), f"{loss:.6f}", *cells]
 
 
 def last_metric(evaluator: Engine | None) -> float | None:

@@ -20,3 +20,7 @@ class StepOutput(list[dict[str, Tensor]]):
     def __getitem__(self, key: Any) -> Any:
         """Return an entry by its name, or the dictionary by its index."""
         return super().__getitem__(0)[key] if isinstance(key, str) else super().__getitem__(key)
+
+    def get(self, key: str) -> Tensor | None:
+        """Return an entry by its name, or None if there is none."""
+        return super().__getitem__(0).get(key)

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import DimensionError
-from monai_semiseg.images.volume import warn
-
-RGB = ("red", "green", "blue")
+from monai_semiseg.images.volume import RGB, warn
 
 
 def spatial_and_channels(

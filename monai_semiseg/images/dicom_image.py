@@ -9,7 +9,6 @@ import pydicom
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import DtypeError, InputError, UnsupportedError
-from monai_semiseg.images.axes import RGB
 from monai_semiseg.images.dicom_header import PARSING_ERRORS, DicomHeader, values_unquoted
 from monai_semiseg.images.dicom_pixels import (
     colour_values,
@@ -19,7 +18,7 @@ from monai_semiseg.images.dicom_pixels import (
     stored_values,
 )
 from monai_semiseg.images.grid import Grid, Unit
-from monai_semiseg.images.volume import Volume, check_size, warn
+from monai_semiseg.images.volume import RGB, Volume, check_size, warn
 
 
 def read_image(
@@ -65,7 +64,7 @@ def read_image(
     return Volume(
         np.ascontiguousarray(np.swapaxes(pixels[np.newaxis], 0, 2)),
         grid.affine,
-        {"format": "dicom", "modality": header.modality},
+        {"format": "dicom", "modality": header.modality, "in_patient": False},
         channels=RGB if colour else (),
         unit=grid.unit,
     )

@@ -95,7 +95,7 @@ def data_layout(path: Path) -> tuple[Path, int, str]:
         if name.upper() == "LOCAL":
             name = ""
     encoding = {"gz": "gzip", "gzip": "gzip", "raw": "raw"}.get(encoding, encoding)
-    if encoding not in ("raw", "gzip") or "%" in name or name.upper().startswith("LIST"):
+    if encoding not in ("raw", "gzip") or set("%\0") & set(name) or name.upper().startswith("LIST"):
         raise UnsupportedError(
             f"encoding {encoding!r}, data in {name or 'this file'!r}",
             expected="raw or gzip voxels in one file",

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from monai_semiseg.errors import DtypeError, FormatError, InputError
 from monai_semiseg.images.axes import component_names, spatial_and_channels
 from monai_semiseg.images.grid import Grid
-from monai_semiseg.images.itk_data import check_length, data_layout
+from monai_semiseg.images.itk_data import check_length, data_layout, is_nrrd
+from monai_semiseg.images.leftovers import content_of
 from monai_semiseg.images.volume import LPS_TO_RAS, Volume, check_affine, check_size
 from monai_semiseg.plain_text import printable
 
+_HEAD = 512
+_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 # SimpleITK's names of the types of voxels for which ITK's Python package has no images.
 _NOT_IN_ITK = ("8-bit signed integer", "64-bit signed integer")
 
@@ -86,7 +89,8 @@ def _read(path: Path, channels: Sequence[str]) -> Volume:
     check_length(path, math.prod(header.GetSize()) * parts * itemsize)
     reader = ITKReader(affine_lps_to_ras=True)
     try:
-        if kind in _NOT_IN_ITK or parts > 1 or header.GetDimension() < 3:
+        named = path.suffix.lower() in _SUFFIXES  # without one, ITK knows no format
+        if not named or kind in _NOT_IN_ITK or parts > 1 or header.GetDimension() < 3:
             array, matrix = _with_simple_itk(header)
         else:
             array, meta = reader.get_data(reader.read(str(path)))
@@ -124,16 +128,22 @@ def itk_metadata(path: Path) -> dict[str, str]:
 
 
 def _header(path: Path) -> Any:
-    """Return a SimpleITK reader that has read the header."""
+    """Return a SimpleITK reader that has read the header; the content decides about the format."""
     import SimpleITK as sitk
 
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
     header = sitk.ImageFileReader()
+    header.SetImageIO("NrrdImageIO" if is_nrrd(head) else "MetaImageIO")
     header.SetFileName(str(path))
     try:
         header.ReadImageInformation()
     except RuntimeError as error:
         raise FormatError(
-            "the header cannot be read", expected="a valid NRRD or MetaImage file", path=path
+            content_of(head) or "the header cannot be read",
+            expected="a valid NRRD or MetaImage file",
+            remedy="copy or download the file again",
+            path=path,
         ) from error
     return header
 

@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import FormatError, GeometryError, TruncatedError
-from monai_semiseg.images.axes import RGB, component_names, spatial_and_channels, without_alpha
+from monai_semiseg.images.axes import component_names, spatial_and_channels, without_alpha
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.gzipped import read_whole
 from monai_semiseg.images.nifti_header import (
@@ -28,7 +28,7 @@ from monai_semiseg.images.nifti_header import (
     nifti_version,
     require_nifti,
 )
-from monai_semiseg.images.volume import Volume, check_dtype
+from monai_semiseg.images.volume import RGB, Volume, check_dtype
 
 _VECTORS = (1007, 2003, 2004)  # intents: vector, RGB vector, RGBA vector
 _COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # parts of a voxel of RGB24 and RGBA32
@@ -55,7 +55,8 @@ def read_nifti(path: Path, channels: Sequence[str] = ()) -> Volume:
     shape, count = _axes(image, path, channels)
     affine = nifti_affine(image, path)
     try:
-        array = np.asanyarray(image.dataobj).reshape(*shape, *([count] if count else []))
+        stored = image.dataobj.get_unscaled() if dtype.names else image.dataobj
+        array = np.asanyarray(stored).reshape(*shape, *([count] if count else []))
     except (OSError, ValueError, EOFError) as error:
         raise TruncatedError(
             f"voxels cannot be read ({error})", expected="a whole file", path=path
@@ -69,7 +70,12 @@ def read_nifti(path: Path, channels: Sequence[str] = ()) -> Volume:
     return Volume(
         _native(array),
         affine,
-        {"qform_code": codes[0], "sform_code": codes[1], "format": "nifti"},
+        {
+            "qform_code": codes[0],
+            "sform_code": codes[1],
+            "format": "nifti",
+            "file_axes": len(image.shape),
+        },
         channels=names,
     )
 

@@ -59,7 +59,7 @@ def require_nifti(head: bytes, path: Path) -> bytes:
         NotNiftiError: If not, with what they are.
         UnsupportedError: If they are those of its forerunner, Analyze.
     """
-    if head[:4] in _SIZES and head[38:39] == b"r" and not nifti_version(head):
+    if head[:4] in _SIZES and not nifti_version(head):
         raise UnsupportedError(
             "an Analyze 7.5 header, which does not say left from right",
             expected="NIfTI-1 or NIfTI-2",

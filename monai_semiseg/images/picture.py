@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.errors import UnsupportedError
-from monai_semiseg.images.axes import RGB, note_alpha
+from monai_semiseg.images.axes import note_alpha
 from monai_semiseg.images.formats import picture_kind
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.leftovers import require_image
 from monai_semiseg.images.picture_file import Layout, Picture, pillow_layout, read_with_pillow
 from monai_semiseg.images.tiff import read_tiff, tiff_layout
-from monai_semiseg.images.volume import Volume, warn
+from monai_semiseg.images.volume import RGB, Volume, warn
 
 _READ = ("PNG", "JPEG", "BMP", "TIFF")
 _SUFFIXES = {
@@ -94,9 +94,9 @@ def picture_grid(path: Path, *, stack_pages: bool = False) -> Grid:
 
 
 def _require_kind(path: Path) -> str:
-    require_image(path, "a picture (PNG, JPEG, BMP, TIFF)")
     kind = picture_kind(path)
     if kind not in _READ:
+        require_image(path, "a picture (PNG, JPEG, BMP, TIFF)")
         found = f"a {kind} picture, which is not read" if kind else "no picture by its content"
         raise UnsupportedError(
             found, expected=", ".join(_READ), remedy="save it as PNG, or leave it out", path=path
@@ -130,9 +130,8 @@ def _volume(
     """Return values ``(rows, columns)``, with pages before and channels behind, as a volume."""
     if layout.pages == 1:
         values = values[np.newaxis]
-    array = np.swapaxes(values, 0, 2)
     return Volume(
-        np.ascontiguousarray(array),
+        np.array(np.swapaxes(values, 0, 2), order="K"),  # as in the file: no time to rearrange
         _affine(layout),
         {"format": "picture", "picture": kind},
         channels=names,

@@ -22,9 +22,14 @@ from monai_semiseg.errors import (
     InputError,
     TruncatedError,
 )
-from monai_semiseg.images.axes import RGB
-from monai_semiseg.images.png import deep_values, is_deep_colour, png_content, png_header
-from monai_semiseg.images.volume import check_size
+from monai_semiseg.images.png import (
+    deep_values,
+    has_alpha,
+    is_deep_colour,
+    png_content,
+    png_header,
+)
+from monai_semiseg.images.volume import RGB, check_size
 
 _ORIENTATION = 0x0112  # EXIF tag
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends the coded data of a JPEG scan
@@ -40,6 +45,7 @@ DECODING_ERRORS = (
     EOFError,
     ArithmeticError,
     AttributeError,
+    AssertionError,
     MemoryError,
     struct.error,
     zlib.error,
@@ -94,16 +100,15 @@ def read_with_pillow(path: Path, kind: str) -> Picture:
         DtypeError: If its colours are those of print (CMYK).
         FormatError: If it is damaged otherwise.
     """
-    layout = pillow_layout(path, kind)
     content = png_content(path) if kind == "PNG" else path.read_bytes()
     if kind == "JPEG":
         _require_end(content, path)
-    with decoding(path, kind):
+    with decoding(path, kind), _opened(io.BytesIO(content), kind) as image:
+        layout = _layout(image, kind, path)
         if kind == "PNG" and is_deep_colour(content):
-            return from_values(deep_values(content), layout, alpha=True)
-        with _opened(io.BytesIO(content), kind) as image:
-            image.load()
-            return from_pillow(image, layout, path)
+            return from_values(deep_values(content), layout, alpha=has_alpha(content))
+        image.load()
+        return from_pillow(image, layout, path)
 
 
 def pillow_layout(path: Path, kind: str) -> Layout:
@@ -114,11 +119,13 @@ def pillow_layout(path: Path, kind: str) -> Layout:
     """
     source = io.BytesIO(png_header(path)) if kind == "PNG" else path.open("rb")
     with source, decoding(path, kind), _opened(source, kind) as image:
-        columns, rows = image.size
-        depth = max(len(image.getbands()), 1)
-        orientation = _orientation(image)
-    check_picture_size((columns, rows), depth, 2 if kind == "PNG" else 1, path)
-    return Layout(columns, rows, orientation)
+        return _layout(image, kind, path)
+
+
+def _layout(image: Any, kind: str, path: Path) -> Layout:
+    columns, rows = image.size
+    check_picture_size((columns, rows), len(image.getbands()), 2 if kind == "PNG" else 1, path)
+    return Layout(columns, rows, _orientation(image))
 
 
 def check_picture_size(size: tuple[int, ...], values: int, itemsize: int, path: Path) -> None:

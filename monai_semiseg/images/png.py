@@ -52,6 +52,11 @@ def is_deep_colour(content: bytes) -> bool:
     return depth == 16 and colour in (2, _GREY_ALPHA, _RGBA)
 
 
+def has_alpha(content: bytes) -> bool:
+    """Return True if the last value of a pixel is its opacity."""
+    return content[25] in (_GREY_ALPHA, _RGBA)
+
+
 def deep_values(content: bytes) -> NDArray[np.uint16]:
     """Decode a picture of :func:`is_deep_colour` into ``(rows, columns, values)``.
 

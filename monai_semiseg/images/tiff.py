@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from monai_semiseg.errors import (
     CodecError,
     DimensionError,
     DtypeError,
+    FormatError,
     TruncatedError,
     UnsupportedError,
 )
@@ -33,6 +35,7 @@ _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
 _COLOURS = {5: "CMYK, for print", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "a raw camera"}
 _ALPHA = (1, 2)  # kinds of extra values: associated and unassociated
+_LACKING = "imagecodecs"  # what tifffile's error for a missing decoder names
 _TURNED_BACK = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"} | {
     6: "ROTATE_90",
     7: "TRANSVERSE",
@@ -58,9 +61,16 @@ def read_tiff(path: Path, *, stack_pages: bool = False) -> Picture:
         for one in pages:
             _require_all_data(one, path)
         with decoding(path, "TIFF"):
-            if layout.pages > 1 or _channels_in_pages(file, pages):
-                return _stacked(file, page, layout)
-            return _single(page, layout, path)
+            if layout.pages > 1 or (not stack_pages and _channels_in_pages(file, pages)):
+                picture = _stacked(file, page, layout, path)
+            else:
+                picture = _single(page, layout, path)
+    size = (layout.rows, layout.columns)
+    if picture.values.shape[1:3] != size and picture.values.shape[:2] != size:
+        raise FormatError(
+            f"pixels of shape {picture.values.shape}", expected=f"{size} by the tags", path=path
+        )
+    return picture
 
 
 def tiff_layout(path: Path, *, stack_pages: bool = False) -> Layout:
@@ -96,7 +106,7 @@ def _pages(file: Any, path: Path) -> list[Any]:
         page = whole[0]
         levels = max(len(series.levels) for series in file.series)
         kinds = sorted(_SLIDES & set(file.flags))
-    if kinds or levels > 1 or page.subifds or any(one.is_tiled for one in small):
+    if kinds or levels > 2 or page.subifds or any(one.is_tiled for one in small):
         raise UnsupportedError(
             f"a slide ({kinds[0]})" if kinds else "a pyramid: one picture in several sizes",
             expected="one picture of one size",
@@ -117,7 +127,7 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
         spacing = pixel_size(file, page, path)
         alike = all(one.shape == page.shape and one.dtype == page.dtype for one in pages)
         deep = int(getattr(page, "imagedepth", 1)) > 1
-    if _channels_in_pages(file, pages):
+    if not stack_pages and _channels_in_pages(file, pages):
         samples, count = samples * count, 1
     check_picture_size((*size, count), samples, itemsize, path)
     if deep or (count > 1 and not (stack_pages and alike)):
@@ -143,18 +153,26 @@ def _require_all_data(page: Any, path: Path) -> None:
     """Require every strip or tile within the file: tifffile fills absent ones with zeros."""
     size = path.stat().st_size
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    cut = sum(not count or start + count > size for start, count in places)
-    if cut or not places:
+    with decoding(path, "TIFF"):
+        expected = max(1, math.prod(page.chunked))
+    there = sum(bool(count) and start + count <= size for start, count in places)
+    if there < expected:
         raise TruncatedError(
-            f"{cut} of {len(places)} parts of the picture are missing or cut off",
+            f"{expected - there} of {expected} parts of the picture are missing or cut off",
             expected="a whole TIFF file",
             remedy="copy or download the file again",
             path=path,
         )
 
 
-def _stacked(file: Any, page: Any, layout: Layout) -> Picture:
-    values = file.series[0].asarray() if len(file.series) == 1 else file.asarray(key=slice(None))
+def _stacked(file: Any, page: Any, layout: Layout, path: Path) -> Picture:
+    source = file.series[0].asarray if len(file.series) == 1 else file.asarray
+    try:
+        values = source(key=slice(None))
+    except ValueError as error:
+        if _LACKING not in str(error):
+            raise
+        raise _codec_error(page, path) from error
     if layout.pages == 1:
         return from_values(np.moveaxis(values, 0, -1), layout, colour=False)
     values = values.reshape(layout.pages, *page.shape)
@@ -177,7 +195,7 @@ def _single(page: Any, layout: Layout, path: Path) -> Picture:
     try:
         values = page.asarray()
     except ValueError as error:
-        if "imagecodecs" not in str(error):
+        if _LACKING not in str(error):
             raise
         return _by_pillow(page, layout, path)
     if page.axes == "SYX":
@@ -223,8 +241,13 @@ def _by_pillow(page: Any, layout: Layout, path: Path) -> Picture:
         else:
             white = bits == 16 and int(page.photometric) == _WHITE_IS_ZERO
             return from_values(_grey_up(picture.values, page), layout) if white else picture
-    raise CodecError(
-        f"a compression that no installed package decodes ({page.compression.name}, {bits} bits)",
+    raise _codec_error(page, path)
+
+
+def _codec_error(page: Any, path: Path) -> CodecError:
+    kind = f"{page.compression.name}, {int(page.bitspersample)} bits"
+    return CodecError(
+        f"a compression that no installed package decodes ({kind})",
         expected="no compression, Deflate or PackBits",
         remedy="pip install imagecodecs, or save the picture without compression",
         path=path,

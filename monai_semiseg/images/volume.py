@@ -229,6 +229,12 @@ def check_constant(volume: Volume, path: Path) -> None:
     """Warn about a volume or a channel without any contrast."""
     channels = np.moveaxis(volume.array, 3, 0) if volume.channels else volume.array[np.newaxis]
     for name, array in zip(volume.channels or ("",), channels, strict=True):
-        if array.size > 1 and array.min() == array.max():
+        if array.size > 1 and _is_constant(array):
             which = f" of channel {name}" if name else ""
             warn(path, "W_CONSTANT", f"every voxel{which} is {array.flat[0]}")
+
+
+def _is_constant(array: NDArray[Any]) -> bool:
+    """Return True if all voxels are equal; most images show in their middle slice that not."""
+    first = array.flat[0]
+    return bool((array[len(array) // 2] == first).all() and (array == first).all())

@@ -19,6 +19,7 @@ class CasePaths:
         seg_nrrd: the mask as ``.seg.nrrd``.
         dicom_seg: the mask as DICOM SEG.
         preview: the picture of the mask on its image.
+        preview_jpg: the same if it is in colour.
         uncertainty: the map of uncertainty as NIfTI.
         uncertainty_png: the map of uncertainty as PNG.
     """
@@ -28,6 +29,7 @@ class CasePaths:
     seg_nrrd: Path
     dicom_seg: Path
     preview: Path
+    preview_jpg: Path
     uncertainty: Path
     uncertainty_png: Path
 
@@ -52,6 +54,7 @@ def paths_of(case: Case, folder: Path) -> CasePaths:
         seg_nrrd=parent / f"{name}.seg.nrrd",
         dicom_seg=parent / f"{name}_seg.dcm",
         preview=parent / f"{name}_preview.png",
+        preview_jpg=parent / f"{name}_preview.jpg",
         uncertainty=parent / f"{name}_uncertainty.nii.gz",
         uncertainty_png=parent / f"{name}_uncertainty.png",
     )

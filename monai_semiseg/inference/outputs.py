@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.cases import Case
+from monai_semiseg.datasets.label_values import foreground_of
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import without_code
 from monai_semiseg.export.nifti_mask import NiftiSpace, write_map, write_mask
@@ -18,7 +19,8 @@ from monai_semiseg.export.png_mask import exif_orientation, write_png_map, write
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.export.radiological import is_picture
 from monai_semiseg.export.sizes import LabelSizes
-from monai_semiseg.images.volume import Unit, spatial_dims_of
+from monai_semiseg.images.grid import Unit, unit_of
+from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 from monai_semiseg.inference.output_paths import CasePaths, paths_of
 from monai_semiseg.plain_text import printable
@@ -51,7 +53,7 @@ class Segmented:
     @property
     def unit(self) -> Unit:
         """Return ``px`` if nobody knows the size of a pixel, else ``mm``."""
-        return "px" if self.meta.get("unit") == "px" else "mm"
+        return unit_of(self.meta)
 
     @property
     def space(self) -> NiftiSpace:
@@ -132,7 +134,7 @@ class CaseOutputs:
         if found.uncertainty is not None:
             self._uncertainty(case, found, paths)
         if self.preview:
-            notes += self._draw(case, found, paths.preview)
+            notes += self._draw(case, found, paths)
         return written, notes
 
     def _masks(self, case: Case, found: Segmented, paths: CasePaths) -> tuple[Path, list[str]]:
@@ -206,11 +208,11 @@ class CaseOutputs:
         names = ", ".join(without_code(self.names, self.codes))
         return [f"no code known for {names}; coded as Anatomical Structure"] if names else []
 
-    def _draw(self, case: Case, found: Segmented, path: Path) -> list[str]:
+    def _draw(self, case: Case, found: Segmented, paths: CasePaths) -> list[str]:
         """Draw the preview; return a remark if that fails, since the mask is good without it."""
         if found.voxels is None:
             return ["no preview: the scan was not read by monai_semiseg's reader"]
-        names = {index: name for index, name in self.names.items() if index > 0}
+        names = foreground_of(self.names)
         try:
             preview = Preview.of_image(
                 f"{printable(case.id)}\n{found.sizes.text()}",
@@ -220,6 +222,7 @@ class CaseOutputs:
                 found.meta,
                 shown=tuple(self.preview_channels),
             )
+            path = paths.preview_jpg if preview.in_colour else paths.preview
             draw_previews([preview], path, names)
         except OutputError:
             raise

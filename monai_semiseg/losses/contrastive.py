@@ -107,7 +107,8 @@ def _rows(unit: Tensor, groups: Tensor, anchors: Tensor | None) -> _Rows:
 
 def _terms_out(rows: _Rows, temperature: float, tile: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return which anchors count, and the two terms of ``out``."""
-    sums = rows.everyone.new_zeros(int(rows.groups.max()) + 1, rows.anchors.shape[1])
+    groups = len(torch.bincount(rows.groups))
+    sums = rows.everyone.new_zeros(groups, rows.anchors.shape[1])
     sums = sums.index_add(0, rows.groups, rows.everyone)
     others = sums[rows.group] - rows.everyone[rows.own]
     positive = (rows.anchors * others).sum(1) / rows.positives.clamp_min(1) / temperature
@@ -170,7 +171,8 @@ class GlobalContrast(nn.Module):
 class LocalContrast(nn.Module):
     """Supervised contrast between voxels: those of one class are positives, in all scans and views.
 
-    Background voxels are negatives, but never anchors. Three settings bound the cost, and may be
+    Background voxels are negatives, but never anchors; voxels of label -1 (``ignore``) are left
+    out. Three settings bound the cost, and may be
     combined: ``stride`` takes every s-th voxel along each axis, from an origin drawn in every step
     (with a fixed grid, a network with transposed convolutions would learn the voxels of the grid
     only); ``block`` divides the map into cubes and contrasts within each, over all scans and views;
@@ -246,10 +248,12 @@ class LocalContrast(nn.Module):
         grid = strided(origin, self.stride)
         features = embeddings[grid]
         classes = labels[grid]
+        partial = bool((labels < 0).any())
         for box in blocks(features.shape[2:], self.block):
             index = (slice(None), slice(None), *box)
             rows = features[index].movedim(1, -1).flatten(0, -2)
-            yield rows, classes[index].flatten().long()
+            groups = classes[index].flatten().long()
+            yield (rows[groups >= 0], groups[groups >= 0]) if partial else (rows, groups)
 
     def _anchors(self, classes: Tensor) -> Tensor:
         """Return indices of foreground voxels, or of a sample of them from every class."""

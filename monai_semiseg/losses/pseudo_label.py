@@ -17,7 +17,12 @@ class WeightedDiceCELoss(nn.Module):
 
     The cross-entropy is averaged over all voxels, also those of weight 0: few confident voxels pull
     little, as in FixMatch (Sohn et al., NeurIPS 2020). With all weights 1 this is MONAI's
-    ``DiceCELoss(batch=True, include_background=False)``.
+    ``DiceCELoss(batch=True, include_background=False)``. Voxels of label -1 (``ignore``) have
+    weight 0.
+
+    A soft target ``q`` takes the place of ``y`` with ``min(p, q)`` in place of ``p y``, which is
+    the same for 0 and 1; the loss is then least where ``p = q`` (Wang et al., Dice semimetric
+    losses, MICCAI 2023).
 
     Args:
         smoothing: s above.
@@ -32,16 +37,23 @@ class WeightedDiceCELoss(nn.Module):
 
         Args:
             logits: ``(B, C, spatial...)``.
-            label: class indices, ``(B, 1, spatial...)``.
+            label: class indices, ``(B, 1, spatial...)``, or probabilities, ``(B, C, spatial...)``.
             weight: ``(B, 1, spatial...)``.
         """
-        index = label[:, 0].long()
-        cross_entropy = weighted_cross_entropy(logits, index, weight)
         probability = torch.softmax(logits, 1)
-        one_hot = torch.zeros_like(probability).scatter_(1, index[:, None], 1.0)
+        if label.shape[1] == 1:
+            weight = torch.where(label < 0, 0.0, weight)
+            index = label[:, 0].clamp_min(0).long()
+            cross_entropy = weighted_cross_entropy(logits, index, weight)
+            target = torch.zeros_like(probability).scatter_(1, index[:, None], 1.0)
+            common = probability * target
+        else:
+            cross_entropy = weighted_cross_entropy(logits, label, weight)
+            target = label
+            common = torch.minimum(probability, target)
         axes = [0, *range(2, logits.ndim)]
-        overlap = (weight * probability * one_hot).sum(axes)[1:]
-        size = (weight * (probability + one_hot)).sum(axes)[1:]
+        overlap = (weight * common).sum(axes)[1:]
+        size = (weight * (probability + target)).sum(axes)[1:]
         dice = 1 - (2 * overlap + self.smoothing) / (size + self.smoothing)
         return cross_entropy + dice.mean()
 

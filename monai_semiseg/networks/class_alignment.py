@@ -18,11 +18,12 @@ def confusion(probabilities: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         probabilities: ``(B, classes, spatial...)``.
-        labels: class indices, ``(B, 1, spatial...)``.
+        labels: class indices, ``(B, 1, spatial...)``; voxels of -1 are not counted.
     """
     classes = probabilities.shape[1]
-    pairs = probabilities.argmax(1) * classes + labels[:, 0].long()
-    counts = torch.bincount(pairs.flatten().cpu(), minlength=classes * classes)
+    index = labels[:, 0].long()
+    pairs = (probabilities.argmax(1) * classes + index)[index >= 0]
+    counts = torch.bincount(pairs.cpu(), minlength=classes * classes)
     return counts.reshape(classes, classes).double()
 
 

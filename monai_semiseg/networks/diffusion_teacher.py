@@ -101,17 +101,23 @@ class DiffusionTeacher(nn.Module):
         logits: Tensor = self.mask_network(torch.cat([noisy, images], 1), timesteps)
         return logits.float()
 
-    def image_loss(self, images: Tensor, masks: Tensor, lowest: float = 0.0) -> Tensor:
+    def image_loss(
+        self, images: Tensor, masks: Tensor, lowest: float = 0.0, left_out: Tensor | None = None
+    ) -> Tensor:
         """Return ``mean (G(x_t, p, t) - v)^2`` at one random t per sample.
 
-        t is at least the share ``lowest`` of the timesteps.
+        t is at least the share ``lowest`` of the timesteps. Voxels of ``left_out`` (bool, ``(B, 1,
+        spatial...)``) count as an error of 0.
         """
         noise = torch.randn_like(images)
         timesteps = self.random_timesteps(images, lowest)
         noisy = self.noised(images, timesteps, noise)
         velocity = self.image_network(torch.cat([noisy, masks.to(images.dtype)], 1), timesteps)
         target = self.schedule.get_velocity(images, noise, timesteps)
-        return functional.mse_loss(velocity.float(), target.float())
+        found, target = velocity.float(), target.float()
+        if left_out is not None:
+            found = torch.where(left_out, target, found)
+        return functional.mse_loss(found, target)
 
     def random_timesteps(self, images: Tensor, lowest: float = 0.0) -> Tensor:
         """Draw one timestep per image, uniform above the share ``lowest``."""

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from pathlib import Path
 import psutil
 
 from monai_semiseg.errors import OutputError
+
+_MANY_FILES = 200  # in one folder
+_next_listing: dict[Path, float] = {}  # by folder: when it may be listed again, monotonic seconds
 
 
 @contextmanager
@@ -57,11 +61,22 @@ def _part_of(target: Path) -> Path:
 
 
 def _remove_orphans(target: Path) -> None:
-    """Remove temporary files of a target that ended processes of this machine left behind."""
+    """Remove temporary files of a target that ended processes of this machine left behind.
+
+    A folder of many files is not listed for every one of them, which would take time with the
+    square of their number: the listings take at most a hundredth of the time.
+    """
+    begun = time.monotonic()
+    if begun < _next_listing.get(target.parent, 0.0):
+        return
     left = re.compile(rf"\.part-{_machine()}-(\d+)-\d+-{re.escape(target.name)}")
-    for name in os.listdir(target.parent):  # noqa: PTH208 - Path.iterdir takes ten times as long
+    names = os.listdir(target.parent)  # noqa: PTH208 - Path.iterdir takes ten times as long
+    for name in names:
         if (found := left.fullmatch(name)) and not psutil.pid_exists(int(found[1])):
             target.with_name(name).unlink(missing_ok=True)
+    if len(names) > _MANY_FILES:
+        now = time.monotonic()
+        _next_listing[target.parent] = now + 100 * (now - begun)
 
 
 def _machine() -> str:

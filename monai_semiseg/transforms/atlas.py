@@ -33,6 +33,7 @@ class Atlas(NamedTuple):
         label: class indices.
         image: ``voxels`` as a SimpleITK image.
         classes: one mask per foreground class as a SimpleITK image.
+        ignored: mask of the voxels of class -1 as a SimpleITK image; None if there are none.
     """
 
     voxels: Floats
@@ -40,6 +41,7 @@ class Atlas(NamedTuple):
     label: Floats
     image: sitk.Image
     classes: list[sitk.Image]
+    ignored: sitk.Image | None
 
 
 class MultiAtlas:
@@ -50,6 +52,9 @@ class MultiAtlas:
     weighted by the local similarity of each atlas::
 
         p_c = sum_a w_a 1[y_a = c](T_a) / sum_a w_a,     w_a = (G * (x_a(T_a) - x)^2 + e)^-2
+
+    An atlas has no weight where its label is ``ignore`` (-1); where no atlas has a weight, p is
+    NaN: unknown.
 
     Of more atlases than ``max_atlases``, those with the best affine registration are used.
 
@@ -111,7 +116,8 @@ class MultiAtlas:
         label = np.asarray(item[self.label_key][0][box], dtype=np.float32).round()
         label = label.reshape(voxels.shape)
         classes = [as_itk(label == value, spacing) for value in range(1, self.out_channels)]
-        return Atlas(voxels, spacing, label, as_itk(voxels, spacing), classes)
+        ignored = as_itk(label < 0, spacing) if (label < 0).any() else None
+        return Atlas(voxels, spacing, label, as_itk(voxels, spacing), classes, ignored)
 
     @cached_property
     def identity(self) -> bytes:
@@ -135,6 +141,8 @@ class MultiAtlas:
     ) -> Floats:
         """Return foreground probabilities ``(out_channels - 1, i, j[, k])`` of a scan.
 
+        They are NaN where no labelled scan says anything.
+
         Args:
             voxels: intensities ``(i, j[, k])``.
             spacing: voxel size in mm.
@@ -148,15 +156,19 @@ class MultiAtlas:
         ]
         best = sorted(aligned, key=lambda found: found[1])[: self.max_atlases]
         weighted = np.zeros((self.out_channels - 1, *voxels.shape))
-        weights = np.zeros(voxels.shape)
+        weights, asked = np.zeros(voxels.shape), np.zeros(voxels.shape)
         for affine, _, atlas in best:
             transform = self.registration.deformable(fixed, atlas.image, affine)
             difference = (warp(atlas.image, fixed, transform) - voxels) ** 2
             weight = (gaussian_filter(difference, self.window) + self.tolerance) ** -2
             weighted += weight * np.stack([warp(mask, fixed, transform) for mask in atlas.classes])
+            asked += weight
+            if atlas.ignored is not None:
+                weight = weight * (1 - warp(atlas.ignored, fixed, transform))
             weights += weight
-        soft: Floats = (weighted / weights).astype(np.float32)
-        return soft
+        known = weights > 1e-3 * asked  # less is what interpolation leaves beside ignored voxels
+        soft: Floats = np.where(known, weighted / np.where(known, weights, 1), np.nan)
+        return soft.astype(np.float32)
 
     def leave_one_out(self) -> list[float]:
         """Return the mean Dice per foreground class, each atlas labelled by the others.
@@ -170,7 +182,11 @@ class MultiAtlas:
             soft = torch.from_numpy(self.propagate(atlas.voxels, atlas.spacing, left_out=atlas))
             found = with_background(soft[None]).argmax(1, keepdim=True)
             label = torch.from_numpy(atlas.label)[None, None]
-            pair = (one_hot(labels, self.out_channels) for labels in (found, label))
+            unknown = (label < 0) | soft.isnan().any(0)
+            pair = (
+                one_hot(labels.masked_fill(unknown, 0), self.out_channels)
+                for labels in (found, label)
+            )
             scores.append(compute_dice(*pair, include_background=False, ignore_empty=False))
         return torch.cat(scores).mean(0).tolist()
 

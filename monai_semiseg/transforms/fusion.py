@@ -30,7 +30,8 @@ class FusedLabelOnScanGridd(LabelOnScanGridd):
 
     A network trained on few labels and a registration of the same labels make different errors, so
     their mean is better than either (DeepAtlas, Xu and Niethammer, MICCAI 2019, combines them in
-    training). If the two differ much, one of them has failed: the warning ``W_FUSION`` is issued.
+    training). Where p is NaN (unknown), q is the network's alone. If the two differ much, one of
+    them has failed: the warning ``W_FUSION`` is issued.
 
     Args:
         keys: logits ``(classes, i, j, k)``.
@@ -73,13 +74,15 @@ class FusedLabelOnScanGridd(LabelOnScanGridd):
             propagated = torch.as_tensor(out[self.propagated_key]).to(logits.device, logits.dtype)
             network = torch.softmax(logits[None], 1)
             registered = with_background(propagated[None])
-            self._compare(network, registered, out[self.orig_keys])
-            out[key] = torch.lerp(network, registered, self.share)[0].log()
+            unknown = registered.isnan().any(1, keepdim=True)
+            self._compare(network, registered, unknown, out[self.orig_keys])
+            mean = torch.lerp(network, registered, self.share)
+            out[key] = torch.where(unknown, network, mean)[0].log()
         return super().__call__(out)
 
-    def _compare(self, network: Tensor, registered: Tensor, image: Any) -> None:
+    def _compare(self, network: Tensor, registered: Tensor, unknown: Tensor, image: Any) -> None:
         pair = (
-            one_hot(found.argmax(1, keepdim=True), found.shape[1])
+            one_hot(found.argmax(1, keepdim=True).masked_fill(unknown, 0), found.shape[1])
             for found in (network, registered)
         )
         dice = float(compute_dice(*pair, include_background=False, ignore_empty=False).mean())

@@ -28,7 +28,8 @@ class PropagateLabelsd(MapTransform):
     """Add soft labels to a scan, propagated from labelled scans (atlases) by registration.
 
     See :class:`~monai_semiseg.transforms.atlas.MultiAtlas` for the method. Only the foreground
-    classes are stored, and the rest up to 1 is background, so zero padding is correct.
+    classes are stored, and the rest up to 1 is background, so zero padding is correct. NaN are
+    voxels for which every atlas has the label ``ignore``.
 
     Args:
         keys: image ``(channels, spatial...)`` of intensities with unit variance; one key.

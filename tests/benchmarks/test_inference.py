@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from monai_semiseg.benchmarks import inference
 from monai_semiseg.benchmarks.pseudo_labels import after_training, mean_dice, over_training, rows_of
@@ -23,8 +24,10 @@ BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 
 
 def test_every_way_sees_every_scan(tmp_path: Path) -> None:
+    inference.write_scans(tmp_path / "scans", 3, (34, 40, 36))
+    plain_settings = {"mirror_axes": [], "overlap": 0.25}
     rows = inference.compare(
-        BUNDLE, 3, (34, 40, 36), {"mirror_axes": [], "overlap": 0.25}, tmp_path, repeat=2
+        BUNDLE, tmp_path / "scans", inference.ways_of(), plain_settings, tmp_path, repeat=2
     )
     expected = ["network alone", "folder run", "folder run, no previews", "plain MONAI loop"]
     native = has_instructions(torch.bfloat16, torch.device("cpu"))
@@ -36,6 +39,20 @@ def test_every_way_sees_every_scan(tmp_path: Path) -> None:
     for a, b in zip(ours, plain, strict=True):  # the same masks, by both ways
         one, other = (np.asanyarray(nib.load(path).dataobj).squeeze() for path in (a, b))
         assert (one == other).mean() > 0.999
+
+
+def test_every_way_sees_every_photograph(tmp_path: Path) -> None:
+    inference.write_photographs(tmp_path / "scans", 3, (48, 40))
+    settings = {**inference.photograph_settings(tmp_path), "patch_size": [64, 64]}
+    ways = inference.photograph_ways()
+    rows = inference.compare(BUNDLE, tmp_path / "scans", ways, settings, tmp_path)
+    assert [row.name for row in rows] == list(ways) and all(row.seconds > 0 for row in rows)
+    for name, previews in (("folder_run", 3), ("folder_run,_no_previews", 0)):
+        folder = tmp_path / "0" / name
+        assert len(list(folder.glob("*_preview.jpg"))) == previews
+        for number in range(3):
+            mask = Image.open(folder / f"photo{number:05}_seg.png")
+            assert (mask.mode, mask.size) == ("L", (48, 40))
 
 
 def test_all_series_are_found(tmp_path: Path) -> None:

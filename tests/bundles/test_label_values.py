@@ -15,7 +15,7 @@ import yaml
 
 from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.cli.main import main
-from monai_semiseg.errors import ConfigError, LabelError, root_cause
+from monai_semiseg.errors import ConfigError, root_cause
 from monai_semiseg.export.nifti_mask import read_label_names
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
@@ -150,16 +150,16 @@ def test_an_output_without_a_label_is_refused_before_any_work(
     assert "out_channels is 5, label_names has 3 labels: 0, 1, 4" in str(cause)
 
 
-def test_ignore_is_refused_by_name(
+def test_a_class_for_ignored_voxels_is_refused(
     data: Path, tmp_path: Path, settings: Settings, bundle: Path
 ) -> None:
-    """Check that training refuses ``ignore``; check and plan are tested in tests/datasets."""
+    """The bundle's own label names, and a datalist that calls one of their numbers ``ignore``."""
     content = json.loads((data / "datalist.json").read_text())
     content["labels"] = {"0": "background", "1": "a", "2": "Ignore"}
     datalist = tmp_path / "datalist.json"
     datalist.write_text(json.dumps(content))
     asked = settings(bundle, "train", data, tmp_path / "x", datalist=str(datalist))
-    with pytest.raises((RuntimeError, LabelError)) as caught:
+    with pytest.raises((RuntimeError, ConfigError)) as caught:
         run_workflow(bundle, "train", asked)
     cause = root_cause(caught.value)
-    assert isinstance(cause, LabelError) and "label 2 is called 'Ignore'" in str(cause)
+    assert isinstance(cause, ConfigError) and "label 2 is called 'Ignore'" in str(cause)

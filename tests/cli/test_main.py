@@ -66,6 +66,7 @@ def test_verbs_are_the_promised_ones() -> None:
         "demo",
         "check",
         "split",
+        "convert",
         "plan",
         "pretrain",
         "train",
@@ -104,8 +105,8 @@ def test_split_and_plan_write_what_the_bundles_read(dataset: Path, tmp_path: Pat
     )
     content = json.loads(datalist.read_text())
     assert [len(content[key]) for key in ("training", "validation", "unlabeled", "test")] == [
-        3,
-        1,
+        4,
+        0,
         3,
         3,
     ]

@@ -196,23 +196,26 @@ def test_a_study_splits_the_sound_cases(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It reads headers, once; files that are no cases are named as well."""
-    for name, folder in (("flat", "images"), ("orphan", "labels"), ("flat", "labels")):
-        save(dataset / folder / f"{name}.nii.gz", np.zeros((20, 18, 1), np.uint8))
+    save(dataset / "labels" / "orphan.nii.gz", np.zeros((20, 18, 16), np.uint8))
     read = Counter[str]()
 
-    def counting(source: Path) -> Grid:
+    def counting(source: Any, **options: Any) -> Grid:
         read[str(source)] += 1
-        return read_grid(source)
+        return read_grid(source, **options)
 
     monkeypatch.setattr("monai_semiseg.datasets.grids.read_grid", counting)
+    monkeypatch.setattr("monai_semiseg.datasets.label_files.read_grid", counting)
     command = ["study", str(dataset), "--output", str(tmp_path / "study"), "--bundle", str(BUNDLE)]
-    command += ["--methods", "supervised", "--labelled", "all", "--seeds", "0", "--test", "2"]
+    command += ["--methods", "supervised", "--labelled", "all", "--splits", "0", "--test", "2"]
     main([*command, "--dry_run"])
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
     named = {line.split(": ")[1] for line in said}
-    assert named == {"labels/orphan.nii.gz", "flat", *BAD} - {"cut"}
+    assert named == {"labels/orphan.nii.gz", *BAD} - {"cut"}
     assert set(read.values()) == {1}
     (written,) = (tmp_path / "study" / "splits").glob("*/datalist.json")
     content = load_datalist(written)
     assert len(content["training"]) + len(content["validation"]) == len(SOUND) + 1 - 2
     assert len(content["test"]) == 2
+    save(dataset / "images" / "flat.nii.gz", np.zeros((20, 18, 1), np.uint8))
+    assert main([*command[:3], str(tmp_path / "mixed"), *command[4:], "--dry_run"]) == 2
+    assert "1 images of one slice (2-D, such as flat) and" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image
 
 from monai_semiseg.cli.main import main
+from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.split import load_datalist, read_datalist, split, write_datalist
 from monai_semiseg.errors import ConfigError
@@ -89,10 +90,8 @@ def test_nnunet_v2_counts(nnunet: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"channel_names": {"0": "FLAIR", "1": "T1"}}, r"2 channels \(FLAIR, T1\)"),
         ({"labels": {"background": 0, "whole": [1, 2], "core": 2}}, r"region labels \(whole\)"),
         ({"labels": {"background": "none"}}, r"dataset.json: labels \{"),
-        ({"dataset": {"c": {"images": ["a_0", "a_1"]}}}, r"2 images in one case \(a_0, a_1\)"),
     ],
 )
 def test_nnunet_v2_refused(nnunet: Path, change: dict[str, Any], words: str) -> None:
@@ -102,24 +101,22 @@ def test_nnunet_v2_refused(nnunet: Path, change: dict[str, Any], words: str) -> 
 
 
 def test_channels_that_the_decathlon_lists(scan: Any, tmp_path: Path) -> None:
-    """In one entry, as MONAI loads them, or in an entry each with the label of all."""
+    """In one entry they are one case; in an entry each with the label of all, they are left out."""
     for name in ("a_T1", "a_foo", "b", "c"):
         scan(f"i/{name}.nii")
         scan(f"l/{name[0]}.nii")
     label = {"label": "l/a.nii"}
     one = {"image": ["i/a_T1.nii", "i/a_foo.nii"], **label}
-    describe(tmp_path, {"training": [one]})
-    with pytest.raises(ConfigError, match="2 images in one case"):
-        open_dataset(tmp_path)
+    describe(tmp_path, {"modality": {"0": "T1", "1": "foo"}, "training": [one]})
+    dataset = open_dataset(tmp_path)
+    assert dataset.channel_names == ("T1", "foo") and dataset.problems == {}
+    assert pairs(tmp_path) == {"a": (("i/a_T1.nii", "i/a_foo.nii"), "l/a.nii")}
     each = [{"image": image, **label} for image in one["image"]]
-    describe(tmp_path, {"training": each})
-    with pytest.raises(ConfigError, match="2 x one of 2 channels"):
-        open_dataset(tmp_path)
     others = [{"image": ["i/b.nii"], "label": "l/b.nii"}, {"image": "i/c.nii"}]
     describe(tmp_path, {"training": [*each, *others]})
     assert {*pairs(tmp_path)} == {"b", "c"}
-    what = "one of 2 channels of a (a_T1.nii, a_foo.nii); not read yet"
-    assert open_dataset(tmp_path).problems == dict.fromkeys(one["image"], what)
+    what = "one of 2 channels of a (a_T1.nii, a_foo.nii), each in an entry; list them in one entry"
+    assert open_dataset(tmp_path).problems == dict.fromkeys(("a_T1", "a_foo"), what)
 
 
 def test_a_folder_without_a_scan_is_an_error(tmp_path: Path) -> None:
@@ -133,8 +130,9 @@ def test_nnunet_v1_leaves_the_channel_out(nnunet: Path) -> None:
     describe(nnunet, {"labels": {"0": "background"}, "training": [entry]})
     assert pairs(nnunet) == {"c0_0000": ("imagesTr/c0_0000.nii.gz", "labelsTr/c0.nii.gz")}
     (nnunet / "imagesTr/c1_0000.nii.gz").rename(nnunet / "imagesTr/c0_0001.nii.gz")
-    with pytest.raises(ConfigError, match="2 channels"):
-        open_dataset(nnunet)
+    assert pairs(nnunet) == {
+        "c0": (("imagesTr/c0_0000.nii.gz", "imagesTr/c0_0001.nii.gz"), "labelsTr/c0.nii.gz")
+    }
 
 
 def test_windows_paths(scan: Any, tmp_path: Path) -> None:
@@ -164,21 +162,37 @@ CHANNELS = [
 
 
 @pytest.mark.parametrize("names", CHANNELS)
-@pytest.mark.parametrize("verb", ["check", "split", "plan"])
-def test_a_folder_of_channels_is_refused(
-    scan: Any, tmp_path: Path, names: list[str], verb: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in names:
+def test_a_folder_of_channels(scan: Any, tmp_path: Path, names: list[str]) -> None:
+    """Files of one stem are the channels of one case, in the order of their names."""
+    for name in reversed(names):
         scan(f"images/{name}.nii.gz")
     for n in range(3):
         scan(f"labels/c{n}.nii.gz")
-    more = [] if verb == "check" else ["--output", str(tmp_path / "out")]
-    more += ["--labelled", "1"] if verb == "split" else []
-    assert main([verb, str(tmp_path), *more]) == 2
-    said = capsys.readouterr().err
-    assert f"{len(names)} x one of " in said or "c0-t1c" in names
-    assert "channels of c0" in said
-    assert not (tmp_path / "out").exists()
+    dataset = open_dataset(tmp_path)
+    words = sorted({re.sub(r"c\d[_-]", "", name) for name in names}, key=str.casefold)
+    assert dataset.channel_names == tuple(words)
+    whole = {n for n in range(3) if sum(f"c{n}" in name for name in names) == len(words)}
+    assert {case.id for case in dataset.cases} == {f"c{n}" for n in whole}
+    for case in dataset.cases:
+        assert case.label == f"labels/{case.id}.nii.gz"
+        assert [Path(file).name[3:-7] for file in case.image] == words
+    lacking = {key: text for key, text in dataset.problems.items() if text.startswith("lacks")}
+    assert lacking.keys() == {"c1"} - {f"c{n}" for n in whole}
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_case_without_one_of_four_channels_is_left_out_by_name(
+    scan: Any, tmp_path: Path, number: int
+) -> None:
+    for n, channel in itertools.product(range(3), range(4)):
+        if (n, channel) != (1, number):
+            scan(f"imagesTr/c{n}_{channel:04}.nii.gz")
+    names = {str(n): name for n, name in enumerate(("FLAIR", "T1", "T1ce", "T2"))}
+    describe(tmp_path, {**V2, "channel_names": names, "numTraining": 0})
+    dataset = open_dataset(tmp_path)
+    assert [case.id for case in dataset.cases] == ["c0", "c2"]
+    assert dataset.channel_names == tuple(names.values())
+    assert dataset.problems["c1"].startswith(f"lacks {names[str(number)]}: 3 channels of c1 (")
 
 
 def test_channels_beside_scans_are_left_out(scan: Any, tmp_path: Path) -> None:
@@ -186,8 +200,8 @@ def test_channels_beside_scans_are_left_out(scan: Any, tmp_path: Path) -> None:
         scan(f"images/{name}.nii.gz")
     dataset = open_dataset(tmp_path)
     assert [case.id for case in dataset.cases] == ["a", "b"]
-    what = "one of 2 channels of c (0000, 0001); not read yet"
-    assert dataset.problems == {f"images/c_000{n}.nii.gz": what for n in (0, 1)}
+    what = "2 channels of c (0000, 0001), the data set has one channel without a name"
+    assert dataset.problems == {"c": f"has 0000, 0001: {what}"}
 
 
 def test_one_contrast_is_a_scan(scan: Any, tmp_path: Path) -> None:
@@ -200,34 +214,26 @@ def test_one_contrast_is_a_scan(scan: Any, tmp_path: Path) -> None:
     assert open_dataset(tmp_path).problems == {}
 
 
-@pytest.mark.parametrize("ending", ["png", "jpg"])
-@pytest.mark.parametrize("verb", ["check", "split", "plan"])
-def test_pictures_are_refused_as_such(
-    tmp_path: Path, ending: str, verb: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for folder in ("images", "masks"):
-        (tmp_path / folder).mkdir()
-        for n in range(3):
-            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / folder / f"{n}.{ending}")
-    more = [] if verb == "check" else ["--output", str(tmp_path / "out")]
-    more += ["--labelled", "1"] if verb == "split" else []
-    assert main([verb, str(tmp_path), *more]) == 2
-    kind = {"png": "PNG", "jpg": "JPEG"}[ending]
-    assert f"3 x a {kind} picture (2-D)" in capsys.readouterr().err
-
-
-def test_one_slice_is_a_2d_image(
-    make: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("shape", [(9, 8, 1), (9, 1, 8)])
+def test_one_slice_is_a_2d_image(make: SimpleNamespace, tmp_path: Path, shape: Any) -> None:
     for n in range(3):
-        make.nifti(tmp_path / "images" / f"{n}.nii", shape=(9, 8, 1))
-    assert main(["check", str(tmp_path)]) == 2
-    assert capsys.readouterr().out.count("E_NDIM") == 3 * 2  # the column, and the message
-    out = ["--output", str(tmp_path / "out")]
-    assert main(["plan", str(tmp_path), *out]) == 2
-    assert "one slice (9x8x1): a 2-D image" in capsys.readouterr().err
-    assert main(["split", str(tmp_path), "--labelled", "1", *out]) == 2
-    assert not (tmp_path / "out").exists()
+        make.nifti(tmp_path / "images" / f"{n}.nii", shape=shape)
+    report = check_dataset(open_dataset(tmp_path), progress=False)
+    assert report.errors == [] and report.dataset.spatial_dims == 2
+
+
+@pytest.mark.parametrize("verb", ["check", "split", "plan", "convert"])
+def test_a_mixed_data_set_is_refused_with_both_counts(
+    make: SimpleNamespace, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(5):
+        make.nifti(tmp_path / "d" / "images" / f"{n}.nii", shape=(9, 8, 1 if n < 2 else 7))
+    more = {"split": ["--labelled", "1"], "convert": ["--to", "nnunet"]}.get(verb, [])
+    more += [] if verb == "check" else ["--output", str(tmp_path / "out")]
+    assert main([verb, str(tmp_path / "d"), *more]) == 2
+    said = "".join(capsys.readouterr())
+    assert "2 images of one slice (2-D, such as " in said
+    assert "and 3 of several (3-D, such as " in said and not (tmp_path / "out").exists()
 
 
 def test_names_that_are_no_text(make: SimpleNamespace, tmp_path: Path) -> None:

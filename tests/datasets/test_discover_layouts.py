@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from monai_semiseg.datasets.cases import FoundCases
 from monai_semiseg.datasets.discover import find_cases, read_case
-from monai_semiseg.errors import UnsupportedError
+from monai_semiseg.errors import InputError, UnsupportedError
 
 
 def ids(*inputs: str | Path) -> list[str]:
@@ -81,7 +82,7 @@ def test_sources_in_archives(make: SimpleNamespace, tmp_path: Path) -> None:
         assert found.cases[0].with_archive_path(text) == f"E_X {archive}/deep/s.nii: bad"
 
 
-@pytest.mark.parametrize("name", ["fs.mgz", "fs.MGH", "a.mnc", "s.nii.zst"])
+@pytest.mark.parametrize("name", ["a.mnc", "s.nii.zst"])
 def test_scans_in_formats_that_are_not_read_fail_by_name(tmp_path: Path, name: str) -> None:
     """They are not passed over: somebody wants them segmented."""
     (tmp_path / name).write_bytes(bytes(range(200)))
@@ -183,18 +184,20 @@ def test_names_that_are_no_text(make: SimpleNamespace, tmp_path: Path) -> None:
         make.assert_true(read_case(case))
 
 
-def test_pictures_are_named_as_such(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+def test_pictures_are_cases(tmp_path: Path) -> None:
+    """Those that cannot be read fail by name, and are not passed over."""
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.dat").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
     (tmp_path / "c.webp").write_bytes(b"RIFF\x64\0\0\0WEBP" + bytes(100))
     (tmp_path / "d.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100))
-    found = find_cases(tmp_path, progress=False)
-    assert skipped(found) == {
-        "a.png": "a PNG picture; 2-D images are not read yet",
-        "b.dat": "a JPEG picture; 2-D images are not read yet",
-        "c.webp": "a WebP picture; 2-D images are not read yet",
-        "d.jp2": "a JPEG 2000 picture; 2-D images are not read yet",
-    }
+    cases = find_cases(tmp_path, progress=False).cases
+    assert [(case.id, case.kind) for case in cases] == [
+        (name, "picture") for name in ("a", "b.dat", "c.webp", "d.jp2")
+    ]
+    assert read_case(cases[0]).shape == (8, 8, 1)
+    for case in cases[1:]:
+        with pytest.raises(InputError, match=case.id):
+            read_case(case)
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failed_case(

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from monai_semiseg.datasets.label_checks import require_classes, require_values
+from monai_semiseg.datasets.label_checks import (
+    invalid_label_files,
+    require_classes,
+    require_values,
+)
 from monai_semiseg.errors import LabelError
 
 
@@ -32,6 +36,40 @@ def test_numbers_that_nobody_declared(found: list[int], refused: bool) -> None:
     with pytest.raises(LabelError) as caught:
         require_classes({}, counts, Path("data"))
     assert len(str(caught.value).splitlines()) <= 4 and "a.nii" in str(caught.value)
+
+
+WHITE = {0: 5000, 255: 2000}
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        (WHITE | dict.fromkeys(range(1, 255), 5), "--label_threshold 127"),
+        (WHITE | {2: 3, 253: 4}, "--label_threshold 127"),
+        (WHITE | {1: 900, 2: 800}, "it often marks voxels to ignore"),
+        (WHITE | dict.fromkeys(range(1, 105), 900), "it often marks voxels to ignore"),
+        (dict.fromkeys(range(0, 60000, 1000), 9), "--label_threshold 32767"),
+    ],
+    ids=["every grey level", "compressed", "ignored", "many classes, ignored", "16 bits"],
+)
+def test_grey_levels_and_ignored_voxels(counts: dict[int, int], words: str) -> None:
+    """Rare levels between black and white are those of a border."""
+    with pytest.raises(LabelError, match=words):
+        require_classes({}, {"a.png": counts}, Path("data"))
+
+
+@pytest.mark.parametrize("between", [128, 85])
+def test_frequent_grey_is_a_class(between: int) -> None:
+    require_classes({}, {"a.png": WHITE | {between: 200}}, Path("data"))
+
+
+def test_grey_levels_of_most_files_are_a_fault_of_the_dataset() -> None:
+    grey = WHITE | dict.fromkeys(range(1, 255, 5), 5)
+    files = {f"{n}.png": grey if n else WHITE for n in range(5)}
+    with pytest.raises(LabelError, match="--label_threshold 127"):
+        invalid_label_files({}, files, "data")
+    one = {f"{n}.png": WHITE if n else grey for n in range(5)}
+    assert list(invalid_label_files({}, one, "data")) == ["0.png"]
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,14 @@ def test_maps_of_probabilities(tmp_path: Path, name: str, scale: float, answer: 
 def test_a_file_that_cannot_be_read_is_no_label_map(tmp_path: Path) -> None:
     (tmp_path / "seg.nii").write_bytes(b"nothing")
     assert not is_label_map(tmp_path / "seg.nii")
+
+
+def test_a_mask_in_colours_and_a_smooth_photograph() -> None:
+    """A photograph has few values a channel, in patches, and thousands of colours."""
+    i, j = np.indices((90, 70)) // 3
+    photograph = np.stack([2 * i, 2 * j, i + j], axis=-1).astype(np.uint8)[:, :, None]
+    assert not looks_like_labels(photograph)
+    palette = np.array([[0, 0, 0], [255, 0, 0], [0, 128, 255]], np.uint8)
+    mask = palette[(i > 10).astype(int) + (j > 9)][:, :, None]
+    assert looks_like_labels(mask)
+    assert not looks_like_labels(np.random.default_rng(0).normal(size=(9, 8, 7, 4)))

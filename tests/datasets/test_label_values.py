@@ -21,11 +21,14 @@ from monai_semiseg.datasets.label_sections import untrained_lines, untrained_war
 from monai_semiseg.datasets.label_values import (
     MAX_VALUE,
     class_lookup,
+    class_names,
     class_values,
+    ignore_value,
     in_file_numbers,
     label_numbers,
     mask_dtype,
     matched_values,
+    require_one_ignore,
 )
 from monai_semiseg.errors import ConfigError, LabelError
 from monai_semiseg.images.scan import read_scan
@@ -91,7 +94,7 @@ def test_classes_and_numbers_are_each_others_inverse(values: list[int]) -> None:
         ({"0": "background", "70000": "a"}, None, ConfigError, "up to 65535"),
         ({"background": 0}, None, ConfigError, "number in the label files -> name"),
         ({"0": "background", "4": "a"}, 5, ConfigError, "out_channels is 5, label_names has 2"),
-        ({"0": "background", "3": " IGNORE"}, 2, LabelError, "label 3 is called"),
+        ({"0": "background", "3": " IGNORE"}, 2, ConfigError, "label_names has 1 labels: 0"),
     ],
 )
 def test_names_that_no_network_can_have(
@@ -99,6 +102,16 @@ def test_names_that_no_network_can_have(
 ) -> None:
     with pytest.raises(kind, match=words):
         class_values(names, outputs)
+
+
+@pytest.mark.parametrize("labels", [{0: "ignore", 1: "a"}, {0: "b", 3: "ignore", 4: "Ignore"}])
+def test_one_label_may_be_called_ignore_but_not_the_background(labels: dict[int, str]) -> None:
+    with pytest.raises(LabelError, match="are called 'ignore'"):
+        require_one_ignore(labels, "x.json")
+    one = {0: "background", 255: " IGNORE", 1: "a"}
+    require_one_ignore(one)
+    assert ignore_value(one) == 255 and class_names(one) == {0: "background", 1: "a"}
+    assert ignore_value({0: "background", 2: "ignored region"}) is None
 
 
 def test_numbers_of_other_names_are_refused() -> None:
@@ -118,10 +131,10 @@ def test_labels_of_nnunets_second_version() -> None:
 
 REFUSED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, str] | None, str]] = {
     "border of 255": (with_255, None, "value 255 beside 0, 1, 2 in 5 label files"),
-    "declared ignore": (
+    "ignore instead of background": (
         lambda label: label,
-        {"0": "background", "1": "a", "2": "ignore"},
-        "label 2 is called 'ignore'",
+        {"0": "ignore", "1": "background", "2": "a"},
+        "the labels 0 are called 'ignore'",
     ),
     "background that is not 0": (
         lambda label: label + 1,

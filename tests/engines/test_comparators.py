@@ -300,6 +300,49 @@ def test_soft_targets_against_the_formula(batch: Batch) -> None:
     torch.testing.assert_close(loss, torch.as_tensor(slow).mean())
 
 
+def test_the_soft_dice_term_against_the_formula(batch: Batch) -> None:
+    """It is least where prediction and target agree, also where both are unsure."""
+    plain = started("weak_to_strong", soft=True, box_probability=0.0)
+    both = started("weak_to_strong", soft=True, dice=True, box_probability=0.0)
+    logits = torch.randn(2, CLASSES, 8, 8)
+    target = torch.softmax(torch.randn(2, CLASSES, 8, 8), 1)
+    p, slow = torch.softmax(logits, 1), 0.0
+    for c in range(1, CLASSES):
+        overlap = sum(
+            min(float(a), float(b))
+            for a, b in zip(p[:, c].flatten(), target[:, c].flatten(), strict=True)
+        )
+        slow += (1 - 2 * overlap / float((p[:, c] + target[:, c]).sum())) / (CLASSES - 1)
+    added = float(both.agreement(logits, target) - plain.agreement(logits, target))
+    assert added == pytest.approx(slow, rel=1e-4)
+    agreed = both.agreement(target.log(), target) - plain.agreement(target.log(), target)
+    assert float(agreed) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_gradient_ratio_is_that_of_two_backward_passes(batch: Batch) -> None:
+    trainer = build("entropy", batches=[batch()] * 2, unlabelled_weight=0.7, ramp_iterations=9)
+    seen: list[dict[str, Tensor]] = []
+    start = copy.deepcopy(trainer.network)
+
+    def look(engine: Any) -> None:
+        seen.append(dict(engine.state.output[0]))
+        if engine.state.iteration == 1:
+            start.load_state_dict(engine.network.state_dict())
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, look)
+    trainer.run()
+    assert "gradient_ratio" not in seen[0], "once an epoch"
+    norms = []
+    for number in (1, 0):
+        other = build("entropy", network=copy.deepcopy(start))
+        other.network.train()
+        other.losses(batch())[number].backward()
+        squares = [(v.grad**2).sum() for v in other.network.parameters() if v.grad is not None]
+        norms.append(float(torch.stack(squares).sum().sqrt()))
+    slow = 0.7 * gaussian_ramp(2, 9) * norms[0] / norms[1]
+    assert float(seen[1]["gradient_ratio"]) == pytest.approx(slow, rel=1e-4)
+
+
 @pytest.mark.parametrize("iteration", [1, 5, 10, 50])
 def test_label_propagation_against_the_formula(iteration: int, batch: Batch) -> None:
     """Check that the target starts as the propagated labels and ends with the teacher's share."""
@@ -443,3 +486,15 @@ def test_a_compiled_network_trains_and_its_state_has_plain_names(batch: Batch) -
     plain.run()
     for key, value in plain.teacher.state_dict().items():
         torch.testing.assert_close(value, trainer.teacher.state_dict()[key], atol=1e-4, rtol=1e-3)
+
+
+def test_where_nothing_was_propagated_the_target_is_the_teachers(batch: Batch) -> None:
+    trainer = started("label_propagation", teacher_share=0.4)
+    data = batch()
+    complete = trainer.target(data)
+    data["propagated"][:, :, :5] = torch.nan
+    with torch.no_grad():
+        taught = torch.softmax(trainer.teacher.eval()(data["weak"]), 1)
+    target = trainer.target(data)
+    torch.testing.assert_close(target[:, :, :5], taught[:, :, :5])
+    assert torch.equal(target[:, :, 5:], complete[:, :, 5:])

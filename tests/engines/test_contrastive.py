@@ -172,3 +172,12 @@ def test_picture(shape: tuple[int, ...]) -> None:
     picture = principal_picture(torch.randn(shape))
     assert picture.shape == (9, 7, 3) and picture.min() >= 0 and picture.max() <= 1
     assert torch.isfinite(principal_picture(torch.ones(shape))).all()
+
+
+def test_ignored_voxels_are_in_no_measure_of_classes() -> None:
+    embeddings = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(72).reshape(2, 1, 6, 6) % 3 - 1
+    found = measures(embeddings, labels, 36)
+    rows, classes = embeddings[:1].flatten(2).movedim(1, -1)[0], labels[0].flatten()
+    expected = class_similarity(rows[classes >= 0], classes[classes >= 0])
+    assert {key: found[key] for key in expected} == expected and "intra/-1" not in found

@@ -216,3 +216,106 @@ def test_a_class_that_no_training_scan_shows_is_named(tmp_path: Path) -> None:
     datalist.write_text(json.dumps({"training": [], "label_scans": scans}))
     evaluate(tmp_path, [item("case")], datalist=str(datalist))
     assert json.loads((tmp_path / "metrics.json").read_text())["never_trained"] == ["right"]
+
+
+def partial(name: str, hidden: Any, **settings: Any) -> dict[str, Any]:
+    """A case of which some voxels are to be ignored: there, the prediction is all class 1."""
+    case = item(name, **settings)
+    case["label"][(0, *hidden)] = -1
+    case["pred"][(0, *hidden)] = 1
+    return case
+
+
+def test_ignored_voxels_are_in_no_score(tmp_path: Path) -> None:
+    """Compare with the same scan, whose second half holds background in both maps."""
+    half = (slice(None), slice(None), slice(4, None))
+    cut = item("a", 1)
+    for kind in ("label", "pred"):
+        cut[kind][(0, *half)] = 0
+    rows = {}
+    for folder, cases in (("cut", [cut]), ("partial", [partial("a", half, offset=1), item("b")])):
+        evaluate(tmp_path / folder, cases)
+        rows[folder] = list(csv.DictReader((tmp_path / folder / "metrics.csv").open()))
+    assert [row.pop("ignored_share") for row in rows["partial"]] == ["0.50000"] * 2 + [
+        "0.00000"
+    ] * 2
+    assert rows["partial"][:2] == rows["cut"], "and no column where nothing is ignored"
+    assert 0 < float(rows["cut"][0]["dice"]) < 1
+    content = json.loads((tmp_path / "partial" / "metrics.json").read_text())
+    assert content["ignored"] == {"cases": 1, "share": 0.25} and content["cases"] == 2
+    assert "left out: voxels to ignore, 25.0% of the voxels, in 1 of 2 cases" in as_table(content)
+    assert "ignored" not in json.loads((tmp_path / "cut" / "metrics.json").read_text())
+
+
+def test_a_case_of_nothing_but_ignore_is_not_scored(tmp_path: Path) -> None:
+    nothing = partial("nothing", (slice(None),))
+    evaluate(tmp_path, [nothing, item("b", 2)])
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["nothing_known"] == ["nothing"] and content["cases"] == 1
+    assert content["failed"] == []
+    with pytest.raises(ConfigError, match="no case was scored"):
+        evaluate(tmp_path, [nothing])
+
+
+def photograph(name: str, offset: int, unit: str = "px") -> tuple[dict[str, Any], dict[str, Any]]:
+    """A 2-D colour case whose prediction is off by ``offset`` pixels, and its batch."""
+    label = np.zeros((1, 30, 20, 1))
+    label[:, 5:15, 5:15] = 1
+    pred = np.roll(label, offset, axis=1)
+    affine = torch.eye(4, dtype=torch.float64)
+    meta = {"filename_or_obj": f"/labels/{name}.png", "unit": "px"}
+    colours = np.random.default_rng(0).integers(0, 256, (3, 30, 20, 1))
+    native = MetaTensor(
+        torch.tensor(colours, dtype=torch.float32),
+        affine,
+        {"unit": unit, "channels": ["red", "green", "blue"], "format": "picture"},
+    )
+    item = {
+        "pred": MetaTensor(torch.tensor(pred), affine),
+        "label": MetaTensor(torch.tensor(label), affine, meta),
+    }
+    return item, {"native": native}
+
+
+def evaluate_photographs(folder: Path, cases: list[Any]) -> CaseMetrics:
+    metrics = CaseMetrics(str(folder), NAMES)
+    engine = Engine(lambda _, batch: [batch[0]["item"]])
+    metrics.attach(engine)
+    engine.run([[{**source, "item": item}] for item, source in cases])
+    return metrics
+
+
+def test_photographs_are_scored_in_pixels(tmp_path: Path) -> None:
+    cases = [photograph("good", 0), photograph("shifted", 3)]
+    evaluate_photographs(tmp_path, cases)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert list(rows[0])[3:9] == [
+        "dice",
+        "surface_dice_1px",
+        "hd95_px",
+        "asd_px",
+        "label_area_px",
+        "pred_area_px",
+    ]
+    by_case = {row["case"]: row for row in rows if row["class"] == "1"}
+    assert float(by_case["shifted"]["dice"]) == pytest.approx(0.7, abs=1e-5)
+    assert float(by_case["shifted"]["hd95_px"]) == 3.0
+    assert float(by_case["good"]["label_area_px"]) == 100
+    summary = json.loads((tmp_path / "metrics.json").read_text())
+    assert "hd95_px" in summary["foreground"] and "hd95_mm" not in json.dumps(summary)
+    table = as_table(summary)
+    assert "95HD (px)" in table and "mm" not in table
+    sheet = np.asarray(Image.open(tmp_path / "worst_cases.png").convert("RGB"), dtype=int)
+    assert np.ptp(sheet, axis=-1).max() > 200, "in colour"
+
+
+def test_a_case_of_another_unit_fails_by_name(tmp_path: Path) -> None:
+    cases = [photograph("a", 0), photograph("b", 1, "mm"), photograph("c", 1)]
+    metrics = evaluate_photographs(tmp_path, cases)
+    assert [failed.case for failed in metrics.failed] == ["b"]
+    assert "distances in mm" in metrics.failed[0].reason and "px" in metrics.failed[0].reason
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert {row["case"] for row in rows} == {"a", "c"}
+    with pytest.raises(SystemExit) as left:
+        metrics.finish()
+    assert left.value.code == 3

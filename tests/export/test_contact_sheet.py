@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import unicodedata
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from monai_semiseg.export.contact_sheet import preview_of, write_contact_sheet
+from monai_semiseg.export.contact_sheet import previews_of, write_contact_sheet
 from monai_semiseg.export.report import CaseResult
 
 
@@ -39,13 +40,13 @@ def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
         CaseResult("in/notes.txt", "skipped", reason="not a scan"),
     ]
     for output in ("c_seg.nii.gz", odd, os.fsdecode(b"caf\xe9_seg.nii.gz")):
-        (tmp_path / preview_of(output)).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / preview_of(output)).write_bytes(b"png")
+        (tmp_path / previews_of(output)[0]).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / previews_of(output)[0]).write_bytes(b"png")
     page = write_contact_sheet(results, tmp_path, {0: "background", 1: "left"}).read_text()
     links = Links()
     links.feed(page)
     assert links.images == [
-        preview_of(odd),
+        previews_of(odd)[0],
         "c_preview.png",
         os.fsdecode(b"caf\xe9_preview.png"),
     ]  # with a flag first; none has no picture
@@ -59,5 +60,30 @@ def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
     assert "ends too early" in page and "http" not in page
 
 
-def test_preview_of() -> None:
-    assert preview_of("a/b_seg.nii.gz") == "a/b_preview.png" == preview_of("a/b_seg.dcm")
+def test_previews_of() -> None:
+    for name in ("b_seg.nii.gz", "b_seg.dcm", "b_seg.png", "b.seg.nrrd"):
+        assert previews_of(f"a/{name}") == ("a/b_preview.png", "a/b_preview.jpg")
+
+
+def test_a_thousand_photographs_are_on_pages(tmp_path: Path) -> None:
+    results = [
+        CaseResult(f"in/{n:04}", "done", f"{n:04}_seg.png", area_px={"left": n})
+        for n in range(1101)
+    ]
+    results += [CaseResult(f"in/bad{n}", "failed", reason="ends too early") for n in range(501)]
+    for result in results[:1101]:
+        (tmp_path / previews_of(result.output)[1]).touch()
+    first = write_contact_sheet(results, tmp_path, {1: "left"})
+    pages = [first, tmp_path / "index_2.html", tmp_path / "index_3.html"]
+    shown = []
+    for page in pages:
+        links = Links()
+        links.feed(page.read_text())
+        shown.append(links.images)
+    assert [len(images) for images in shown] == [500, 500, 101]
+    assert list(itertools.chain(*shown)) == [f"{n:04}_preview.jpg" for n in range(1101)]
+    text = first.read_text()
+    assert '<a href="index_2.html">2</a>' in text and "patient's right" not in text
+    assert "and 1 more" in text and "499 px" in text
+    write_contact_sheet(results[:3], tmp_path, {1: "left"})
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["index.html"]

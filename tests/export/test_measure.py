@@ -57,3 +57,41 @@ def test_outliers_are_flagged_with_their_sentence() -> None:
     assert found.flags == ["voxel_size", "volume_outlier"]
     assert found.reason == "a remark; a 9.00 mL, the run's median 3.10 mL"
     assert far.flags == ["voxel_size"]
+
+
+SLICE = np.array([[0, 1, 1], [2, 1, 0]])
+TURNED = np.array([[0, -2.0, 0, 5], [0.5, 0, 0, 5], [0, 0, 7.0, 5], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(("across", "pixel"), [(0, 2.0 * 7.0), (1, 0.5 * 7.0), (2, 0.5 * 2.0)])
+def test_a_slice_has_areas_whatever_its_thickness(across: int, pixel: float) -> None:
+    sizes = label_sizes(np.expand_dims(SLICE, across), TURNED, NAMES)
+    assert sizes.kind.column == "area_mm2"
+    assert dict(sizes) == pytest.approx({"a": 3 * pixel, "b": pixel, "c": 0.0})
+
+
+def test_a_photograph_has_areas_in_pixels() -> None:
+    sizes = label_sizes(SLICE[:, :, None], np.eye(4), NAMES, "px")
+    assert (sizes.kind.column, dict(sizes)) == ("area_px", {"a": 3.0, "b": 1.0, "c": 0.0})
+    assert sizes.text() == "a 3 px, b 1 px, c 0 px"
+    stack = label_sizes(np.stack([SLICE, SLICE], -1), np.eye(4), NAMES, "px")
+    assert (stack.kind.column, stack["a"]) == ("voxels", 6.0)
+
+
+def test_the_mean_of_every_channel() -> None:
+    mask = SLICE[:, :, None]
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 1, 3)).astype(np.uint8)
+    found = measure_labels(mask, NAMES, image, channels=("red", "green", "blue"))
+    for at, name in enumerate(("red", "green", "blue")):
+        values = [int(image[i, j, 0, at]) for i, j in ((0, 1), (0, 2), (1, 1))]
+        assert found["a"][f"mean_intensity_{name}"] == pytest.approx(sum(values) / 3, abs=1e-4)
+    assert "mean_intensity" not in found["a"]
+
+
+def test_outliers_among_areas_of_one_unit() -> None:
+    photographs = [CaseResult(f"p{n}", "done", area_px={"a": 300.0 + n % 4}) for n in range(10)]
+    scans = [result(f"s{n}", 3.0 + 0.1 * (n % 4)) for n in range(10)]
+    large = CaseResult("large", "done", area_px={"a": 900.0})
+    assert outliers([*photographs, *scans, large]) == {
+        "large": ["a 900 px, the run's median 301 px"]
+    }

@@ -115,3 +115,22 @@ def test_hostile_names_stay_text_in_the_table_and_whole_in_the_json(tmp_path: Pa
     content = json.loads((tmp_path / "report.json").read_bytes())
     assert [case["input"] for case in content["cases"]] == names
     assert "\x1b" not in (tmp_path / "report.json").read_text()
+
+
+def test_areas_have_their_own_columns_and_nothing_is_called_mL(tmp_path: Path) -> None:
+    photograph = CaseResult("in/a.jpg", "done", "a_seg.png", area_px={"Anterior": 31.0})
+    radiograph = CaseResult("in/b.dcm", "done", "b_seg.png", area_mm2={"Anterior": 4.55555})
+    write_report([photograph, radiograph, RESULTS[1]], tmp_path, NAMES, {})
+    rows = list(csv.DictReader((tmp_path / "report.csv").open(newline="")))
+    assert list(rows[0])[4:8] == [
+        "Anterior_area_mm2",
+        "Posterior_area_mm2",
+        "Anterior_area_px",
+        "Posterior_area_px",
+    ]
+    assert [row["Anterior_area_px"] for row in rows] == ["31", "", ""]
+    assert [row["Anterior_area_mm2"] for row in rows] == ["", "4.5556", ""]
+    assert not [name for name in rows[0] if name.endswith("_ml")]
+    first, second, _ = json.loads((tmp_path / "report.json").read_text())["cases"]
+    assert (first["area_px"], second["area_mm2"]) == ({"Anterior": 31.0}, {"Anterior": 4.5556})
+    assert "volumes_ml" not in first and "volumes_ml" not in second

@@ -1,4 +1,4 @@
-"""DICOM objects that are no scan, or images that are not read yet, are named as what they are."""
+"""DICOM objects by their kind: scans, 2-D images, and what is neither, named as what it is."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pydicom.dataset import Dataset, FileDataset
 
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import InputError
+from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.volume import collect_warnings
 
 NO_IMAGES: dict[str, tuple[str, str, str]] = {  # SOP class, modality, words of the reason
     "structured report": (uid.ComprehensiveSRStorage, "SR", "structured report"),
@@ -117,12 +119,42 @@ def picture(
 US = uid.UltrasoundImageStorage
 US_CINE = uid.UltrasoundMultiFrameImageStorage
 MAMMOGRAM = uid.DigitalMammographyXRayImageStorageForPresentation
-PICTURES: dict[str, tuple[Any, str]] = {
-    "US, colour": (
-        picture(US, "US", colour=True),
-        "a single colour ultrasound image (US), 2-D images are not read yet",
-    ),
-    "US, grey": (picture(US, "US"), "a single grey ultrasound image (US)"),
+IMAGES: dict[str, Any] = {
+    "US, colour": picture(US, "US", colour=True),
+    "US, grey": picture(US, "US"),
+    "US, one frame": picture(US_CINE, "US"),
+    "CR": picture(uid.ComputedRadiographyImageStorage, "CR"),
+    "DX": picture(uid.DigitalXRayImageStorageForPresentation, "DX"),
+    "MG": picture(MAMMOGRAM, "MG"),
+    "IO": picture(uid.DigitalIntraOralXRayImageStorageForPresentation, "IO"),
+    "XA": picture(uid.XRayAngiographicImageStorage, "XA"),
+    "RF": picture(uid.XRayRadiofluoroscopicImageStorage, "RF"),
+    "XC": picture(uid.VLPhotographicImageStorage, "XC", colour=True),
+    "ES": picture(uid.VLEndoscopicImageStorage, "ES", colour=True),
+    "OP": picture(uid.OphthalmicPhotography8BitImageStorage, "OP", colour=True),
+    "dermoscopy": picture("1.2.840.10008.5.1.4.1.1.77.1.7", "XC", colour=True),
+    "SC, colour": picture(uid.SecondaryCaptureImageStorage, "OT", colour=True),
+    "SC, grey": picture(uid.SecondaryCaptureImageStorage, "OT"),
+}
+
+
+@pytest.mark.parametrize("row", IMAGES)
+def test_images_of_one_series_are_cases_of_their_own(
+    make: SimpleNamespace, tmp_path: Path, row: str
+) -> None:
+    """Thirty stills of one examination are thirty images, and no volume."""
+    make.series(tmp_path / "pictures", count=30, uid="1.2.3", edit=IMAGES[row])
+    found = find_cases(tmp_path, progress=False)
+    assert len(found.cases) == 30 and not found.skipped
+    for case in found.cases[:3]:
+        with collect_warnings():
+            volume = read_case(case)
+        assert volume.shape == (7, 6, 1) and volume.spatial_dims == 2
+        colour = "colour" in row or row in ("XC", "ES", "OP", "dermoscopy")
+        assert volume.channels == (("red", "green", "blue") if colour else ())
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
     "US cine": (
         picture(US_CINE, "US", frames=30),
         "30 frames over time, not a volume: ultrasound image (US)",
@@ -131,28 +163,10 @@ PICTURES: dict[str, tuple[Any, str]] = {
         picture(US_CINE, "US", colour=True, frames=30),
         "30 frames over time, not a volume: ultrasound image (US)",
     ),
-    "CR": (
-        picture(uid.ComputedRadiographyImageStorage, "CR"),
-        "a single grey radiograph (CR), 2-D images are not read yet",
-    ),
-    "DX": (picture(uid.DigitalXRayImageStorageForPresentation, "DX"), "grey radiograph (DX)"),
-    "MG": (picture(MAMMOGRAM, "MG"), "a single grey mammogram (MG)"),
-    "IO": (picture(uid.DigitalIntraOralXRayImageStorageForPresentation, "IO"), "dental radiograph"),
     "XA cine": (picture(uid.XRayAngiographicImageStorage, "XA", frames=12), "12 frames over time"),
-    "RF": (picture(uid.XRayRadiofluoroscopicImageStorage, "RF"), "fluoroscopy image (RF)"),
-    "XC": (picture(uid.VLPhotographicImageStorage, "XC", colour=True), "colour photograph (XC)"),
-    "ES": (picture(uid.VLEndoscopicImageStorage, "ES", colour=True), "endoscopy image (ES)"),
-    "OP": (
-        picture(uid.OphthalmicPhotography8BitImageStorage, "OP", colour=True),
-        "a single colour photograph (OP)",
-    ),
-    "dermoscopy": (
-        picture("1.2.840.10008.5.1.4.1.1.77.1.7", "XC", colour=True),
-        "colour photograph",
-    ),
     "slide": (
         picture(uid.VLWholeSlideMicroscopyImageStorage, "SM", colour=True, frames=9),
-        "a whole slide in tiles",
+        "cut into tiles",
     ),
     "video": (
         picture(
@@ -179,9 +193,9 @@ PICTURES: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("row", PICTURES)
-def test_an_image_that_is_not_read_yet(make: SimpleNamespace, tmp_path: Path, row: str) -> None:
-    edit, words = PICTURES[row]
+@pytest.mark.parametrize("row", REFUSED)
+def test_an_image_that_is_not_read(make: SimpleNamespace, tmp_path: Path, row: str) -> None:
+    edit, words = REFUSED[row]
     make.series(tmp_path / "picture", count=2, uid="1.2.3", edit=edit)
     make.series(tmp_path / "scan")
     found = find_cases(tmp_path, progress=False)
@@ -200,13 +214,16 @@ def test_an_image_that_is_not_read_yet(make: SimpleNamespace, tmp_path: Path, ro
 
 
 @pytest.mark.parametrize("colour", [True, False])
-def test_screenshots_are_passed_over(make: SimpleNamespace, tmp_path: Path, colour: bool) -> None:
+def test_screenshots_beside_scans_are_passed_over(
+    make: SimpleNamespace, tmp_path: Path, colour: bool
+) -> None:
     edit = picture(uid.SecondaryCaptureImageStorage, "OT", colour=colour)
     make.series(tmp_path, count=1, edit=edit, name="shot")
     make.series(tmp_path, name="CT{}")
     found = find_cases(tmp_path, progress=False)
     assert len(found.cases) == 1
     assert ("colour" if colour else "grey") + " secondary capture (OT)" in found.skipped[0].reason
+    make.assert_true(read_scan(tmp_path))
 
 
 def test_secondary_captures_that_say_where_they_lie_are_slices(
@@ -254,7 +271,6 @@ def test_pixels_that_cannot_be_decoded(make: SimpleNamespace, tmp_path: Path, ro
         ("test-SR.dcm", "structured report"),
         ("waveform_ecg.dcm", "waveform"),
         ("liver_1frame.dcm", "segmentation"),
-        ("SC_rgb_rle.dcm", "a single colour secondary capture (OT)"),
     ],
 )
 def test_objects_of_other_makers(tmp_path: Path, name: str, words: str) -> None:

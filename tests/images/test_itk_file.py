@@ -13,12 +13,9 @@ import pytest
 import SimpleITK as sitk
 
 from monai_semiseg.errors import InputError
-from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.scan import read_grid, read_scan
 
 VOXELS = np.random.default_rng(0).integers(0, 1000, (5, 6, 7)).astype(np.int16)
-
-
-COLOUR = sitk.GetImageFromArray(np.stack([VOXELS] * 3, -1), isVector=True)
 
 
 def write(path: Path, compress: bool, array: np.ndarray = VOXELS) -> Path:
@@ -122,24 +119,29 @@ def test_voxels_that_itk_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_scan(write(tmp_path / "a.nrrd", compress=False))
 
 
-COMPLEX = sitk.GetImageFromArray(VOXELS.astype(np.complex64))
+FLAT = sitk.GetImageFromArray(VOXELS)
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "detached data are gone": (
         lambda folder: (write(folder / "a.mhd", False), (folder / "a.raw").unlink()),
         "E_TRUNC",
     ),
-    "2-D": (lambda folder: write(folder / "a.mhd", False, VOXELS[0]), "E_NDIM"),
-    "colour": (
-        lambda folder: sitk.WriteImage(COLOUR, folder / "a.mhd"),
-        "E_DTYPE",
+    "4-D": (
+        lambda folder: sitk.WriteImage(sitk.JoinSeries([FLAT, FLAT]), folder / "a.mhd"),
+        "E_NDIM",
     ),
-    "complex numbers": (lambda folder: sitk.WriteImage(COMPLEX, folder / "a.mhd"), "E_DTYPE"),
     "a list of files": (
         lambda folder: (folder / "a.mhd").write_text(
             "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementType = MET_SHORT\n"
             "ElementDataFile = LIST\na.raw\nb.raw\n"
         ),
         "E_UNSUPPORTED",
+    ),
+    "a data file whose name cannot be": (
+        lambda folder: (folder / "a.mhd").write_text(
+            "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementType = MET_SHORT\n"
+            "ElementDataFile = a\0b.raw\n"
+        ),
+        "E_UNSUPPORTED|E_FORMAT",
     ),
     "header only": (
         lambda folder: (folder / "a.mhd").write_text("NDims = 3\nDimSize = 4 4\n"),
@@ -154,3 +156,61 @@ def test_faults(tmp_path: Path, fault: str) -> None:
     build(tmp_path)
     with pytest.raises(InputError, match=code):
         read_scan(tmp_path / "a.mhd")
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    """MetaImage files do not tell them from vectors of two."""
+    image = sitk.GetImageFromArray(VOXELS.astype(np.complex64))
+    sitk.WriteImage(image, tmp_path / "a.nrrd")
+    with pytest.raises(InputError, match="E_DTYPE"):
+        read_scan(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd"])
+@pytest.mark.parametrize(("count", "kind"), [(3, "uint8"), (2, "float32"), (4, "int16"), (3, "f4")])
+@pytest.mark.parametrize("flat", [False, True])
+def test_parts_of_vectors_are_channels(
+    tmp_path: Path, name: str, compress: bool, count: int, kind: str, flat: bool
+) -> None:
+    voxels = np.random.default_rng(0).integers(0, 100, (*((6, 7) if flat else (5, 6, 7)), count))
+    image = sitk.GetImageFromArray(voxels.astype(kind), isVector=True)
+    sitk.WriteImage(image, tmp_path / name, useCompression=compress)
+    volume = read_scan(tmp_path / name)
+    expected = voxels[np.newaxis] if flat else voxels
+    assert np.array_equal(volume.array, np.transpose(expected, (2, 1, 0, 3)))
+    colours = ("red", "green", "blue") if kind == "uint8" else tuple("0123"[:count])
+    assert volume.channels == colours and volume.spatial_dims == (2 if flat else 3)
+    for file in tmp_path.iterdir():
+        if file.suffix not in (".nhdr", ".mhd"):
+            file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match="E_TRUNCATED"):
+        read_scan(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_a_2d_image_lies_where_itk_puts_it(tmp_path: Path, name: str) -> None:
+    image = sitk.GetImageFromArray(VOXELS[0])
+    image.SetSpacing((0.7, 0.9))
+    image.SetOrigin((11.0, -4.0))
+    image.SetDirection((0.6, -0.8, 0.8, 0.6))
+    sitk.WriteImage(image, tmp_path / name)
+    volume = read_scan(tmp_path / name)
+    assert np.array_equal(volume.array[..., 0], VOXELS[0].T)
+    for index in ((0, 0), (5, 2), (1, 4)):
+        lps = [*image.TransformIndexToPhysicalPoint(index), 0.0]
+        ras = volume.affine @ [*index, 0, 1]
+        np.testing.assert_allclose(ras[:3] * (-1, -1, 1), lps, atol=1e-6)
+    grid = read_grid(tmp_path / name)
+    assert grid.shape == (7, 6, 1)
+    np.testing.assert_allclose(grid.affine, volume.affine, atol=1e-12)
+
+
+def test_a_fourth_axis_is_channels_only_where_they_are_declared(tmp_path: Path) -> None:
+    pair = [sitk.GetImageFromArray(VOXELS + n) for n in range(2)]
+    sitk.WriteImage(sitk.JoinSeries(pair), tmp_path / "a.nrrd")
+    volume = read_scan(tmp_path / "a.nrrd", channels=["T1", "T2"])
+    assert np.array_equal(volume.array, np.stack([VOXELS.T, VOXELS.T + 1], axis=-1))
+    for declared in ([], ["T1"], ["T1", "T2", "T3"]):
+        with pytest.raises(InputError, match=r"E_NDIM .*4-D, 2 volumes(.|\n)*channel_names"):
+            read_scan(tmp_path / "a.nrrd", channels=declared)

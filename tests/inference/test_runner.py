@@ -418,14 +418,14 @@ def test_no_network_is_used(
     assert any(result.status == "done" for result in make_runner(preview=True).run())
 
 
-@pytest.mark.parametrize("values", [[0, 205, 420], [0, 1, 4], [0, 8, 16]], ids=str)
+@pytest.mark.parametrize("values", [[0, 205, 420], [0, 1, 4], [0, 8, 16], [-1, 0, 1]], ids=str)
 def test_outputs_have_the_numbers_of_the_label_files(
     values: list[int], tmp_path: Path, make_runner: Make, kit: SimpleNamespace
 ) -> None:
     """Masks, names, volumes, measures, pictures and DICOM SEG agree on every label."""
     array = kit.values((16, 17, 15), 3)
     affine = kit.write_dicom(tmp_path / "in" / "series", array)
-    names = {"0": "background", str(values[1]): "left", str(values[2]): "right"}
+    names = dict(zip(map(str, values), ["background", "left", "right"], strict=True))
     runner = make_runner(
         label_names=names,
         label_values=values,
@@ -438,7 +438,8 @@ def test_outputs_have_the_numbers_of_the_label_files(
     expected = kit.expected(array, affine)
     image = nib.load(tmp_path / "out" / "series_seg.nii.gz")
     assert np.array_equal(np.asanyarray(image.dataobj), np.asarray(values)[expected])
-    assert image.get_data_dtype() == (np.uint16 if max(values) > 255 else np.uint8)
+    kind = np.int16 if min(values) < 0 else np.uint16 if max(values) > 255 else np.uint8
+    assert image.get_data_dtype() == kind
     assert read_label_names(tmp_path / "out" / "series_seg.nii.gz") == {
         int(value): name for value, name in names.items()
     }
@@ -505,30 +506,31 @@ def test_why_there_is_no_dicom_seg_is_in_the_report(
 def test_images_that_are_not_read_fail_by_name_and_the_scan_is_done(
     tmp_path: Path, make_runner: Make, kit: SimpleNamespace, make: SimpleNamespace
 ) -> None:
-    from pydicom.uid import ComputedRadiographyImageStorage, SecondaryCaptureImageStorage
+    from pydicom.uid import SecondaryCaptureImageStorage, UltrasoundMultiFrameImageStorage
 
-    def picture(sop_class: str, modality: str) -> Any:
+    def picture(sop_class: str, modality: str, frames: int = 1) -> Any:
         def edit(data: Any, k: int) -> None:
             data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = sop_class
             data.Modality = modality
+            data.NumberOfFrames = frames
+            data.PixelData = data.PixelData * frames
             del data.ImagePositionPatient, data.ImageOrientationPatient
 
         return edit
 
     root = tmp_path / "in"
     kit.write_dicom(root / "series", kit.values((6, 7, 5), 3))
-    edit = picture(ComputedRadiographyImageStorage, "CR")
-    make.series(root / "cr", count=1, edit=edit, name="x.dcm")
+    edit = picture(UltrasoundMultiFrameImageStorage, "US", frames=30)
+    make.series(root / "us", count=1, edit=edit, name="x.dcm")
     edit = picture(SecondaryCaptureImageStorage, "OT")
-    make.series(tmp_path / "sc", count=1, edit=edit, name="x.dcm")
+    make.series(root / "series", count=1, edit=edit, name="screenshot.dcm")
     runner = make_runner()
     rows = {result.status: result for result in runner.run()}
-    assert set(rows) == {"done", "failed"}
+    assert set(rows) == {"done", "failed", "skipped"}
+    assert "grey secondary capture (OT) beside scans" in rows["skipped"].reason
     assert Path(rows["done"].input).name == "series"
     assert runner.exit_code() == 3
-    radiograph = rows["failed"]
-    assert Path(radiograph.input).parent.name == "cr"
-    assert radiograph.code == "E_UNSUPPORTED"
-    assert "a single grey radiograph (CR), 2-D images are not read yet" in radiograph.reason
-    with pytest.raises(ConfigError, match=r"no scan found.*grey secondary capture \(OT\)"):
-        make_runner(inputs=str(tmp_path / "sc"), output_dir=str(tmp_path / "none")).run()
+    cine = rows["failed"]
+    assert Path(cine.input).parent.name == "us"
+    assert cine.code == "E_UNSUPPORTED"
+    assert "30 frames over time, not a volume: ultrasound image (US)" in cine.reason

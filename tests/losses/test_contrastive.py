@@ -382,3 +382,35 @@ def test_defaults() -> None:
         torch.manual_seed(3)
         losses.append(loss(f, f + 1))
     assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize("block", [None, 2])
+@pytest.mark.parametrize("form", ["out", "in"])
+def test_ignored_voxels_are_neither_anchors_nor_contrast(form: str, block: int | None) -> None:
+    """Compare with a loop over the known voxels; a block of nothing known does not count."""
+    torch.manual_seed(0)
+    embeddings = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 3, (2, 1, 4, 4))
+    labels[:, :, :2, :2] = -1
+    labels[1, :, 3] = -1
+    loss = LocalContrast(temperature=0.5, form=form, block=block)(embeddings, labels)
+    side = block or 4
+    parts = []
+    for a, b in product(range(0, 4, side), repeat=2):
+        rows = embeddings[..., a : a + side, b : b + side].movedim(1, -1).flatten(0, -2)
+        groups = labels[..., a : a + side, b : b + side].flatten()
+        rows, groups = rows[groups >= 0], groups[groups >= 0]
+        anchors = [i for i, group in enumerate(groups) if group > 0]
+        losses = slow(rows, groups.tolist(), anchors, 0.5, form)
+        parts += [torch.stack(losses).mean()] if losses else []
+    equal_with_gradient(loss.double(), torch.stack(parts).mean(), embeddings)
+    (gradient,) = torch.autograd.grad(
+        LocalContrast(form=form, block=block)(embeddings, labels), embeddings
+    )
+    assert not gradient[(labels < 0).expand_as(gradient)].any()
+
+
+def test_nothing_known_is_nothing_to_contrast() -> None:
+    embeddings = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = LocalContrast()(embeddings, -torch.ones(2, 1, 4, 4))
+    assert loss.item() == 0 and not torch.autograd.grad(loss, embeddings)[0].any()

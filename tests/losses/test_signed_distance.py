@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from monai_semiseg.losses.signed_distance import distance_to_probability, normalised_signed_distance
+from monai_semiseg.losses.signed_distance import (
+    distance_loss,
+    distance_to_probability,
+    normalised_signed_distance,
+)
 
 
 def slow(mask: np.ndarray) -> np.ndarray:
@@ -66,3 +70,47 @@ def test_distance_to_probability() -> None:
     z = torch.tensor([-1.0, -0.01, 0.0, 0.01, 1.0], dtype=torch.float64)
     expected = [1 / (1 + math.exp(min(700.0, 1500 * float(v)))) for v in z]
     assert distance_to_probability(z).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def raw(mask: np.ndarray) -> np.ndarray:
+    """Search for the signed distance, without the scale."""
+    places = list(itertools.product(*map(range, mask.shape)))
+    found = np.full(mask.shape, np.inf)
+    for place in places:
+        others = [math.dist(place, other) for other in places if mask[other] != mask[place]]
+        if others:
+            found[place] = 1 - min(others) if mask[place] else min(others)
+    return found
+
+
+def test_distances_that_ignored_voxels_could_change_are_unknown() -> None:
+    """Fill ignored voxels with classes: a known distance is the same for every filling."""
+    rng = np.random.default_rng(0)
+    label = np.zeros((9, 8), int)
+    label[2:6, 1:5] = 1
+    hole = np.zeros(label.shape, bool)
+    hole[4:7, 4:7] = True
+    marked = torch.from_numpy(np.where(hole, -1, label))[None, None]
+    found = normalised_signed_distance(marked, 3)[0].numpy()
+    known = ~np.isnan(found[0])
+    assert 5 < known.sum() < hole.size - hole.sum() and not known[hole].any()
+    assert np.isnan(found[1]).all(), "class 2 may be in the hole"
+    fillings = [rng.integers(0, 2, label.shape) for _ in range(20)] + [0 * label, 0 * label + 1]
+    distances = [raw(np.where(hole, filling, label) == 1) for filling in fillings]
+    for distance in distances:
+        outer = max(distances[0][known].max(), 1)
+        inner = max(-distances[0][known].min(), 1)
+        expected = np.where(distance > 0, distance / outer, distance / inner)
+        np.testing.assert_allclose(found[0][known], expected[known], atol=1e-6)
+    spread = np.ptp(np.stack(distances), axis=0)
+    assert (spread[~known & ~hole] > 0).all(), "and every other distance is in doubt"
+
+
+def test_the_distance_loss_counts_known_voxels() -> None:
+    target = torch.tensor([[[0.5, float("nan"), -1.0]]])
+    distance = torch.tensor([[[0.0, 0.3, 0.0]]], requires_grad=True)
+    loss = distance_loss(distance, target)
+    assert loss.item() == pytest.approx((0.25 + 1) / 2)
+    (gradient,) = torch.autograd.grad(loss, distance)
+    assert gradient.tolist() == [[[-0.5, 0.0, 1.0]]]
+    assert distance_loss(distance, torch.full_like(target, torch.nan)).item() == 0

@@ -264,3 +264,14 @@ def test_bad_settings(bad: dict[str, Any]) -> None:
         DiffusionTeacher(
             **{"mask_network": pathway(2, 3), "image_network": pathway(2, 1), "classes": 3, **bad}
         )
+
+
+def test_ignored_voxels_align_no_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    probability = torch.rand(2, 3, 5, 5, generator=generator)
+    label = torch.randint(-1, 3, (2, 1, 5, 5), generator=generator)
+    slow = torch.zeros(3, 3, dtype=torch.float64)
+    for found, true in zip(probability.argmax(1).flatten(), label.flatten(), strict=True):
+        if true >= 0:
+            slow[found, true] += 1
+    assert torch.equal(confusion(probability, label), slow)

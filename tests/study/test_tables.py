@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.evaluation.metrics import PIXEL_METRICS
 from monai_semiseg.study.arms import LONGER
 from monai_semiseg.study.results import Row, ranked, summarise
 from monai_semiseg.study.tables import as_markdown, write_pairs, write_rows, write_summary
@@ -153,3 +156,17 @@ def test_tables_name_groups_where_there_are_some(tmp_path: Path) -> None:
 def test_the_control_of_the_gates_is_in_no_ranking() -> None:
     rows = scores_of("supervised", {0: 0.8}) + scores_of(LONGER, {0: 0.9})
     assert [one.arm for one in summarise(ranked(rows))] == ["supervised"]
+
+
+def test_distances_in_pixels_are_called_so(rows: list[Row], tmp_path: Path) -> None:
+    pixels = [replace(row, metrics=PIXEL_METRICS) for row in rows]
+    write_rows(pixels, tmp_path / "results.csv")
+    write_summary(summarise(pixels), tmp_path)
+    for name in ("results.csv", "summary.csv"):
+        header = (tmp_path / name).read_text().splitlines()[0]
+        assert ",dice,surface_dice_1px,hd95_px,asd_px" in header and "_mm" not in header
+    text = (tmp_path / "summary.md").read_text()
+    assert "95HD px" in text and "mm" not in text
+    assert summarise(pixels)[0].means["hd95_px"] == summarise(rows)[0].means["hd95_mm"]
+    with pytest.raises(ConfigError, match="in mm, others in pixels"):
+        summarise([*rows, *pixels])

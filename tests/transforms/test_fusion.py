@@ -92,3 +92,21 @@ def test_a_scan_on_which_they_differ_is_marked() -> None:
 def test_share_out_of_range(share: float) -> None:
     with pytest.raises(ConfigError, match="0 to 1"):
         FusedLabelOnScanGridd("pred", share)
+
+
+def test_where_nothing_was_propagated_the_network_decides_alone() -> None:
+    """And its own voxels are no agreement in W_FUSION."""
+    data = item(seed=1)
+    data["propagated"][:, :3] = torch.nan
+    with collect_warnings():
+        out = FusedLabelOnScanGridd("pred", 1.0)(data)["pred"][0]
+    carried = data["propagated"]
+    registered = torch.cat([1 - carried.sum(0, keepdim=True), carried]).argmax(0)
+    assert torch.equal(out[:3].long(), data["pred"].argmax(0)[:3].long())
+    assert torch.equal(out[3:].long(), registered[3:])
+    agreeing = item(agree=True)
+    agreeing["propagated"][:, :3] = torch.nan
+    agreeing["pred"][:, 3:] = agreeing["pred"][:, 3:].roll(1, 0)  # of other classes
+    with collect_warnings() as texts:
+        FusedLabelOnScanGridd("pred")(agreeing)
+    assert any("W_FUSION" in text and "Dice of 0.00" in text for text in texts)

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.metrics import compute_dice
+from monai.transforms import AsDiscreted
 
 from monai_semiseg.errors import ConfigError, LabelError
-from monai_semiseg.transforms.labels import CheckLabeld, CheckReferenceLabeld
+from monai_semiseg.transforms.labels import (
+    CheckLabeld,
+    CheckReferenceLabeld,
+    IgnoredAsBackgroundd,
+)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +148,59 @@ def test_references_keep_their_numbers(
             check({"label": label})
         return
     assert check({"label": label})["label"].flatten().tolist() == values
+
+
+LABELS = {"background": 0, "gland": 1, "ignore": 2, "vessel": 3}
+
+
+@pytest.fixture
+def partial(tmp_path: Path) -> str:
+    """Write a datalist in which number 2 is ``ignore``, as nnU-Net declares it."""
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"labels": LABELS, "training": []}))
+    return str(file)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.int16])
+def test_ignored_voxels_become_class_minus_one(partial: str, kind: torch.dtype) -> None:
+    label = torch.tensor([[[0, 1, 2, 3, 2]]], dtype=kind)
+    classes = CheckLabeld("label", 3, [0, 1, 3], partial)({"label": label})["label"]
+    assert classes.tolist() == [[[0, 1, -1, 2, -1]]]
+    reference = CheckReferenceLabeld("label", [0, 1, 3], partial)({"label": label.float()})["label"]
+    assert reference.tolist() == [[[0, 1, -1, 3, -1]]]
+    assert label.tolist() == [[[0, 1, 2, 3, 2]]]
+
+
+def test_other_values_beside_ignored_voxels_are_refused(partial: str) -> None:
+    with pytest.raises(LabelError, match=r"\[4.0\] in \[1\] voxels") as caught:
+        CheckLabeld("label", 3, [0, 1, 3], partial)({"label": torch.tensor([[[0, 2, 4]]])})
+    assert "the label_values 0, 1, 3, 2" in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2], [0, 2]])
+def test_a_class_for_ignored_voxels_is_refused(partial: str, values: list[int]) -> None:
+    for build in (
+        lambda: CheckLabeld("label", len(values), values, partial),
+        lambda: CheckReferenceLabeld("label", values, partial),
+    ):
+        with pytest.raises(ConfigError, match="label 2 is called 'ignore'"):
+            build()
+
+
+def test_training_metrics_leave_ignored_voxels_out() -> None:
+    """Compare MONAI's Dice with the Dice of the known voxels alone."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn((3, 6, 6), generator=generator)
+    label = torch.randint(-1, 3, (1, 6, 6), generator=generator).float()
+    out = IgnoredAsBackgroundd("pred")({"pred": logits, "label": label})
+    out = AsDiscreted(["pred", "label"], argmax=[True, False], to_onehot=3)(out)
+    found = compute_dice(out["pred"][None], out["label"][None], include_background=False)[0]
+    known = label[0] >= 0
+    decided, truth = logits.argmax(0)[known], label[0][known]
+    for c in (1, 2):
+        overlap = ((decided == c) & (truth == c)).sum()
+        assert float(found[c - 1]) == pytest.approx(
+            float(2 * overlap / ((decided == c).sum() + (truth == c).sum()))
+        )
+    whole = {"pred": logits, "label": label.clamp_min(0)}
+    assert all(IgnoredAsBackgroundd("pred")(whole)[key] is whole[key] for key in whole)

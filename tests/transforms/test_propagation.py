@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,32 @@ def test_the_number_of_threads_does_not_matter() -> None:
         found.append(with_atlases((24, 28, 20))(data)["propagated"])
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
     assert torch.equal(*found)
+
+
+def test_an_atlas_gives_no_vote_where_its_label_is_ignored() -> None:
+    """One of two atlases ignores a half: there, labels are the other's; in doubt, they mix."""
+    shape = (20, 24, 18)
+    atlases = [item(*scene(shape, 4.0, seed)) for seed in (1, 2)]
+    image, _ = scene(shape, 4.0, 7)
+    alone = MultiAtlas(atlases[1:], "image", "label", 3, 5, 2.0, 0.02, DemonsRegistration())
+    both = MultiAtlas(atlases, "image", "label", 3, 5, 2.0, 0.02, DemonsRegistration())
+    second, complete = (model.propagate(image, [1.0] * 3) for model in (alone, both))
+    atlases[0]["label"] = atlases[0]["label"].clone()
+    atlases[0]["label"][:, :10] = -1
+    partial = MultiAtlas(atlases, "image", "label", 3, 5, 2.0, 0.02, DemonsRegistration())
+    found = partial.propagate(image, [1.0] * 3)
+    np.testing.assert_allclose(found[:, :5], second[:, :5], atol=1e-5)
+    np.testing.assert_array_equal(found[:, 15:], complete[:, 15:])
+    assert np.abs(complete[:, :5] - second[:, :5]).max() > 0.1
+    assert partial.identity != both.identity
+    assert all(math.isfinite(score) for score in partial.leave_one_out())
+
+
+def test_where_no_atlas_knows_a_label_nothing_is_propagated() -> None:
+    shape = (20, 24, 18)
+    image, label = scene(shape, 4.0, 1)
+    marked = label.copy()
+    marked[:10] = -1
+    soft = PropagateLabelsd("image", [item(image, marked)], 3)(item(image))["propagated"]
+    assert soft[:, :9].isnan().all() and not soft[:, 11:].isnan().any()
+    assert (decided(soft)[11:] == label[11:]).mean() > 0.99
