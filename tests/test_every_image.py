@@ -135,6 +135,21 @@ def test_every_method(
     check_scores(data, trained[-1], tmp_path / "scores")
 
 
+def test_weights_of_one_channel_start_a_training_on_four(
+    prepared: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = train(
+        prepared("grey_3d"), tmp_path / "one", *by("pretrain", HEBBIAN), settings=(NETWORK,)
+    )
+    data = prepared("channels_3d")
+    start = f"init_weights={one / 'model.pt'}"
+    caplog.set_level("INFO", logger="monai_semiseg.networks")
+    four = train(data, tmp_path / "four", *by("train", HEBBIAN), settings=(NETWORK, start))
+    assert "kernels of 1 channel repeated for 4 and divided by 4" in caplog.text
+    assert "missing" not in caplog.text
+    check_network(data, four)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_overlays_of_inference(kind: str, prepared: Data, tmp_path: Path) -> None:
     data = prepared(kind)
