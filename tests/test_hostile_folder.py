@@ -87,11 +87,6 @@ def nan(images: Path, labels: Path, name: str) -> None:
     save(images / f"{name}.nii", image), save(labels / f"{name}.nii", label)
 
 
-def one_slice(images: Path, labels: Path, name: str) -> None:
-    image, label = blob(4)
-    save(images / f"{name}.nii", image[..., 8:9]), save(labels / f"{name}.nii", label[..., 8:9])
-
-
 def colour_stack(images: Path, labels: Path, name: str) -> None:
     image, label = blob(4)
     save(images / f"{name}.nii", np.stack([image] * 3, -1)), save(labels / f"{name}.nii", label)
@@ -136,9 +131,8 @@ ROWS = (
     Row("cut", truncated, ("E_TRUNCATED",)),
     Row("foreign", foreign, ("E_NOT_NIFTI",)),
     Row("nan", nan, ("E_NONFINITE",)),
-    Row("flat", one_slice, ("E_NDIM",), sound_scan=True),
     Row("colours", colour_stack, ("E_NDIM",)),
-    Row("photo", picture, ("PNG picture",)),
+    Row("photo", picture, ("file_ending", "2-D", "one slice")),
     Row("link", dangling, ("broken link", "does not exist")),
     # A datalist that names channels one by one has its way: evaluate takes them.
     Row("many", channels("0000", "0001"), ("2 channels",), verbs=FOLDER_VERBS),

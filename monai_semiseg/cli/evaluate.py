@@ -24,11 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's evaluation workflow and show the table; return 3 if cases were left out."""
     from monai_semiseg.bundles.workflow import run_workflow
+    from monai_semiseg.datasets.dataset import folder_of
     from monai_semiseg.evaluation.summary import as_table
 
     model = model_of(args, "evaluate")
     settings = {
-        "dataset_dir": args.dataset,
+        "dataset_dir": str(folder_of(Path(args.dataset))),
         "datalist": args.datalist,
         "section": args.section,
         "output_dir": args.output,

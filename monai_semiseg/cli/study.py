@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.cli.arguments import (
+    add_dataset_arguments,
     add_label_arguments,
     dataset_of,
     labelled_dataset,
@@ -95,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="store_true", help="write the results of what is finished; start nothing"
     )
+    add_dataset_arguments(parser)
     add_label_arguments(parser)
 
 

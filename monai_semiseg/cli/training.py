@@ -85,8 +85,10 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
 
 
 def _settings(args: argparse.Namespace, datalist: Path) -> dict[str, Any]:
+    from monai_semiseg.datasets.dataset import folder_of
+
     asked: dict[str, Any] = {
-        "dataset_dir": str(args.dataset),
+        "dataset_dir": str(folder_of(args.dataset)),
         "datalist": str(datalist),
         "ckpt_dir": str(args.output),
         "output_dir": str(args.output),

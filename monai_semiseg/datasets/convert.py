@@ -28,7 +28,7 @@ from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_rules import PLAIN
 from monai_semiseg.datasets.label_values import mask_dtype
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.images.scan import read_grid, read_scan
 from monai_semiseg.images.volume import Volume
 
@@ -80,7 +80,8 @@ def convert(
 
     Raises:
         ConfigError: If the folder exists, or lies inside the data set.
-        InputError: If an image cannot be read or written.
+        InputError: If an image cannot be read, or the layout cannot hold it.
+        OutputError: If the disk is full.
     """
     target = Path(output)
     require_new_folder(dataset, target)
@@ -90,9 +91,15 @@ def convert(
         part.chmod(0o755)
         _write(dataset, to, part, progress)
         part.rename(target)
-    except BaseException:
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            expected="a folder that can be written, with room",
+            remedy="free disk space or choose another output folder, then run again",
+            path=target,
+        ) from error
+    finally:
         shutil.rmtree(part, ignore_errors=True)
-        raise
     return target
 
 

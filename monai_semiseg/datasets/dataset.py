@@ -138,6 +138,11 @@ def open_dataset(
     return _dataset(root, layout, wanted)
 
 
+def folder_of(path: Path) -> Path:
+    """Return the folder that a dataset's paths are relative to: itself, or that of a table."""
+    return path.parent if path.is_file() else path
+
+
 def _layout_of_file(file: Path, wanted: Wanted) -> Layout:
     if file.suffix.lower() == ".csv":
         return read_table(file, file.parent)
@@ -150,6 +155,7 @@ def _layout(root: Path, wanted: Wanted) -> Layout:
     if not (root / NAME).is_file():
         return _layout_of_files(root, wanted)
     if lists_cases(root):
+        _refuse_label(wanted, NAME)
         return read_description(root)
     layout = _layout_of_files(root, wanted)
     describe(layout, root)
@@ -162,8 +168,10 @@ def _layout_of_files(root: Path, wanted: Wanted) -> Layout:
     if is_bids(root):
         return read_bids(root, wanted)
     if holds_dicom(root):
+        _refuse_label(wanted, "a tree of DICOM series")
         return read_dicom_tree(root, wanted)
     if any(entry.is_file() and has_image_suffix(entry.name) for entry in root.iterdir()):
+        _refuse_label(wanted, "masks beside images")
         return pairs_in_one_folder(root)
     if cases := folders_of_cases(root):
         return read_case_folders(root, cases, wanted)
@@ -175,6 +183,15 @@ def _layout_of_files(root: Path, wanted: Wanted) -> Layout:
         "table: id,group,image,label",
         path=root,
     )
+
+
+def _refuse_label(wanted: Wanted, layout: str) -> None:
+    if wanted.label:
+        raise ConfigError(
+            f"--label {wanted.label}, and the layout is {layout}, which says what a label is",
+            expected="--label for BIDS, a folder for each case, or folders of images and labels",
+            remedy="leave --label out, or name the cases in a table: id,group,image,label",
+        )
 
 
 def _dataset(root: Path, layout: Layout, wanted: Wanted) -> ScanDataset:

@@ -268,7 +268,7 @@ def read_datalist(
     """Read one section of a datalist with absolute paths, for the bundles' configs.
 
     An image of several files (channels) is a list of paths. The group is left out, because it is no
-    path; :func:`case_groups` returns it.
+    path.
 
     Args:
         path: a datalist of ``monai-semiseg split``, or any MONAI decathlon datalist.
@@ -285,7 +285,7 @@ def read_datalist(
         raise ConfigError(
             f"no section {section!r}; it has {known}", expected=f"{section!r}", path=Path(path)
         )
-    root = folder_of(dataset_dir)
+    root = Path(dataset_dir)
     entries = [
         {key: _absolute(root, files) for key, files in entry.items() if key != "group"}
         for entry in content[section]
@@ -307,12 +307,6 @@ def read_datalist(
     return entries
 
 
-def folder_of(dataset_dir: str | Path) -> Path:
-    """Return the folder that paths are relative to; a data set may be a table or one file, too."""
-    path = Path(dataset_dir)
-    return path.parent if path.is_file() else path
-
-
 def _absolute(root: Path, files: Any) -> str | list[str]:
     if isinstance(files, list | tuple):
         return [str(root / name) for name in files]
@@ -321,22 +315,6 @@ def _absolute(root: Path, files: Any) -> str | list[str]:
 
 def _flat(files: str | list[str]) -> list[str]:
     return [files] if isinstance(files, str) else files
-
-
-def case_groups(datalist: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, str]:
-    """Return first image file -> group, of all entries of a datalist that declare one.
-
-    Args:
-        datalist: a whole datalist.
-        dataset_dir: the folder that its paths are relative to; keys are absolute, as those of
-            :func:`read_datalist`.
-    """
-    entries = (entry for part in datalist.values() if isinstance(part, list) for entry in part)
-    return {
-        _flat(_absolute(folder_of(dataset_dir), entry["image"]))[0]: str(entry["group"])
-        for entry in entries
-        if isinstance(entry, dict) and entry.get("group") and "image" in entry
-    }
 
 
 def read_labelled(

@@ -206,7 +206,7 @@ def test_a_study_splits_the_sound_cases(
     monkeypatch.setattr("monai_semiseg.datasets.grids.read_grid", counting)
     monkeypatch.setattr("monai_semiseg.datasets.label_files.read_grid", counting)
     command = ["study", str(dataset), "--output", str(tmp_path / "study"), "--bundle", str(BUNDLE)]
-    command += ["--methods", "supervised", "--labelled", "all", "--seeds", "0", "--test", "2"]
+    command += ["--methods", "supervised", "--labelled", "all", "--splits", "0", "--test", "2"]
     main([*command, "--dry_run"])
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
     named = {line.split(": ")[1] for line in said}

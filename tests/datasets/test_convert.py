@@ -17,7 +17,7 @@ from monai_semiseg.datasets.convert import convert
 from monai_semiseg.datasets.dataset import ScanDataset, open_dataset
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.valid_cases import valid_cases
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.images.scan import read_scan
 from tests.layout_builders import (
     NAMES,
@@ -156,7 +156,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "write_image", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match="No space"):
         convert(dataset, "decathlon", tmp_path / "new", progress=False)
     assert [file.name for file in tmp_path.iterdir()] == ["from"]
 

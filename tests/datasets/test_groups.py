@@ -14,7 +14,7 @@ from PIL import Image
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, open_dataset
-from monai_semiseg.datasets.split import SECTIONS, SIDE, case_groups, read_datalist, split
+from monai_semiseg.datasets.split import SECTIONS, SIDE, read_datalist, split
 from monai_semiseg.errors import ConfigError
 
 SIZES = (1, 3, 2, 5, 1, 4, 2, 2, 6, 1, 3, 2)  # images of each patient
@@ -103,12 +103,9 @@ def test_the_group_of_an_expression(tmp_path: Path) -> None:
     content = json.loads(out.read_text())
     assert all(len(on) == 1 for on in sides(content).values())
     assert {len(content[section]) for section in ("training", "test")} == {2}
-    # The group reaches no transform, and is known for the intervals.
+    # The group reaches no transform.
     entries = read_datalist(out, root, "training")
     assert [set(entry) for entry in entries] == [{"image", "label"}] * 2
-    groups = case_groups(content, root)
-    assert {groups[entry["image"]] for entry in entries} == {content["training"][0]["group"]}
-    assert len(groups) == 8 and set(groups.values()) == {f"patient{n}" for n in range(4)}
 
 
 @pytest.mark.parametrize("group", ["(", "patient", r"(nobody\d)"])

@@ -128,6 +128,12 @@ def test_names_that_repeat_the_folder(tmp_path: Path) -> None:
     assert dataset.cases[1].label == "B_1/B_1_seg.nii.gz"
 
 
+@pytest.mark.parametrize("layout", [nnunet, decathlon, in_one_folder])
+def test_a_label_that_the_layout_says_by_itself(layout: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--label lesions, and the layout is"):
+        open_dataset(layout(tmp_path), label="lesions")
+
+
 @pytest.mark.parametrize("channels", ["T1,,T2", "T1,t1", "T1=("])
 def test_channels_that_cannot_be_read(tmp_path: Path, channels: str) -> None:
     with pytest.raises(ConfigError, match="--channels"):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 import psutil
 import pytest
@@ -24,7 +24,7 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.study import runner
 from monai_semiseg.study.answer import answer
-from monai_semiseg.study.arms import Arm
+from monai_semiseg.study.arms import LONGER, Arm
 from monai_semiseg.study.cell import CellSpec, prepare_cells
 from monai_semiseg.study.grid import Grid, make_grid
 from monai_semiseg.study.outcome import CellOutcome, seconds_left
@@ -32,6 +32,7 @@ from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
 from monai_semiseg.study.results import read_rows, summarise
 from monai_semiseg.study.runner import RunOutcome, run_cells
+from tests.study.cell_builders import finish, make_dataset
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 # Stands for a training: resumable, its scores a function of arm, budget and split. Where a file
@@ -91,33 +92,19 @@ def is_done(spec: CellSpec) -> bool:
     return CellOutcome(spec).done
 
 
-def make_dataset(folder: Path) -> Path:
-    """Sixteen labelled scans of a few voxels."""
-    rng = np.random.default_rng(0)
-    label = np.eye(4, dtype=np.uint8)[None].repeat(4, 0)
-    for n in range(16):
-        for name, array in (
-            ("images", rng.normal(size=(4, 4, 4)).astype(np.float32)),
-            ("labels", label),
-        ):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            nib.save(nib.Nifti1Image(array, np.eye(4)), folder / name / f"{n}.nii")
-    return folder
-
-
 def make_specs(
-    dataset: Path, output: Path, names: tuple[str, ...] = ("supervised", "other")
+    dataset: Path, output: Path, names: tuple[str, ...] = ("supervised", "other"), **changed: Any
 ) -> tuple[Grid, list[CellSpec]]:
-    grid = make_grid(
-        open_dataset(dataset),
-        output,
-        [Arm(name, BUNDLE) for name in names],
-        labelled=["2", "4", "all"],
-        splits=[0, 1],
-        seeds=[0],
-        test=4,
-        iterations=8,
-    )
+    asked = {
+        "labelled": ["2", "4", "all"],
+        "splits": [0, 1],
+        "seeds": [0],
+        "test": 4,
+        "iterations": 8,
+        **changed,
+    }
+    arms = [Arm(name, BUNDLE) for name in names]
+    grid = make_grid(open_dataset(dataset), output, arms, **asked)
     return grid, prepare_cells(grid, grid.cells)
 
 
@@ -204,6 +191,69 @@ def test_finished_cells_are_kept(
     monkeypatch.setattr(runner, "subprocess", None)  # nothing is started any more
     run(specs, 4)
     assert [(spec.folder / "model.pt").stat().st_mtime_ns for spec in specs] == times
+
+
+def test_a_table_is_extended_without_the_old_cells(dataset: Path, tmp_path: Path) -> None:
+    """By a split, a training seed, a budget, an arm and the gates, one after the other."""
+    larger: dict[str, Any] = {"names": ("supervised",), "labelled": ["4"], "splits": [0]}
+    finished: set[str] = set()
+    for change in (
+        {},
+        {"splits": [0, 1]},
+        {"seeds": [0, 1]},
+        {"labelled": ["4", "6"]},
+        {"names": ("supervised", "other")},
+        {"gates": True},
+    ):
+        larger |= change
+        grid, specs = make_specs(dataset, tmp_path / "study", **larger)
+        assert {spec.name for spec in specs if is_done(spec)} == finished
+        for spec in specs:
+            CellOutcome(spec).claim()  # refused if it is another cell than the one that is there
+            if not is_done(spec):
+                finish(spec, 0.7 + 0.01 * spec.cell.labelled)
+        finished = {spec.name for spec in specs}
+    write_results(grid, specs)
+    assert len(finished) == 2 * 2 * 2 * 2 + 2 * 2
+    told = (grid.output / "answer.txt").read_text().splitlines()
+    summary = (grid.output / "summary.md").read_text()
+    assert (
+        told[0].startswith("Headroom: all 12 labels against 4: +0.0") and "Headroom" not in summary
+    )
+    assert LONGER in (grid.output / "results.csv").read_text() and LONGER not in summary
+    assert "| 2 x 2 |" in summary and "| 1 x 2 |" in summary
+
+
+def test_a_table_without_headroom_says_so_first(whole: Path) -> None:
+    """In the answer, the summary and the page; nothing told how long the training should be."""
+    words = (
+        "no headroom: this table can't rank methods: twice the iterations with 2 labels: not run"
+    )
+    assert (whole / "answer.txt").read_text().startswith(words)
+    assert (whole / "summary.md").read_text().startswith(words)
+    page = (whole / "report.html").read_text()
+    assert page.index("twice the iterations with 2 labels") < page.index("the best mean Dice is")
+
+
+@pytest.mark.parametrize("changed", [{"validation": 0.3}, {"test": "1*"}, {"test": 5}], ids=str)
+def test_other_splits_are_not_mixed_in(
+    changed: dict[str, Any], dataset: Path, tmp_path: Path
+) -> None:
+    asked = {"labelled": ["4"], "splits": [0], **changed}
+    make_specs(dataset, tmp_path / "other", **asked)
+    make_specs(dataset, tmp_path / "study", labelled=["4"], splits=[0])
+    with pytest.raises(ConfigError, match="split the scans in another way"):
+        make_specs(dataset, tmp_path / "study", **asked)
+
+
+def test_validation_and_test_scans_are_as_asked(dataset: Path, tmp_path: Path) -> None:
+    found = []
+    for number, changed in enumerate(({}, {"validation": 0.3}, {"test": "1*"})):
+        asked = {"labelled": ["4"], "splits": [0], **changed}
+        _, (spec, _) = make_specs(dataset, tmp_path / str(number), **asked)
+        content = json.loads(spec.datalist.read_text())
+        found.append([len(content[part]) for part in ("training", "validation", "test")])
+    assert found == [[4, 0, 4], [3, 1, 4], [4, 0, 7]]
 
 
 def test_a_failing_cell_fails_alone(dataset: Path, tmp_path: Path) -> None:
