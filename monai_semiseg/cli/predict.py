@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the results of an earlier run"
     )
-    parser.add_argument("--no_preview", action="store_true", help="write no picture beside the masks")
+    parser.add_argument("--no_preview", action="store_true", help="write no pictures")
     parser.add_argument(
         "--uncertainty",
         action="store_true",

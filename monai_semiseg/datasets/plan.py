@@ -103,9 +103,16 @@ def _turns(patches: Patches, sided: bool, upright: bool) -> dict[str, Any]:
     return {
         "flip_left_right": left_right,
         "flip_front_back": front_back,
-        "mirror_axes": [0] if left_right else [],
+        "mirror_axes": _mirrored(patches, left_right, upright),
         "rotation": angle,
     }
+
+
+def _mirrored(patches: Patches, left_right: float, upright: bool) -> list[int]:
+    """Return the axes whose mirror images are averaged: both of 2-D images without an up."""
+    if not left_right:
+        return []
+    return [0] if upright or patches.slices else [0, 1]
 
 
 def decide_upright(fingerprint: Fingerprint, asked: bool | None) -> tuple[bool, str]:

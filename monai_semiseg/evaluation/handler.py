@@ -27,6 +27,7 @@ from monai_semiseg.evaluation.cases import FailedCase, failed_cases
 from monai_semiseg.evaluation.metrics import Scale, score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
 from monai_semiseg.export.preview import Preview, draw_previews
+from monai_semiseg.images.grid import unit_of
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.transforms.grids import on_image_grid
 
@@ -217,7 +218,7 @@ def _whole_numbers(label_map: Any) -> NDArray[np.int64]:
 
 def _scale_of(shape: Sequence[int], meta: Mapping[str, Any]) -> Scale:
     """Return what an image's scores are measured in, by its shape and its reader's metadata."""
-    return Scale(spatial_dims_of(shape), "px" if meta.get("unit") == "px" else "mm")
+    return Scale(spatial_dims_of(shape), unit_of(meta))
 
 
 def _channels_last(image: NDArray[Any]) -> NDArray[Any]:

@@ -59,7 +59,7 @@ def write_segmentation(
     Args:
         mask: label numbers ``(column, row, slice)``, as scans are read; all of them have names.
         affine: 4x4, voxel to mm in RAS, of the scan.
-        files: the files of the series.
+        files: the files of the series; those of other channels behind them are left out.
         path: the file to write.
         names: number -> name; the background is no segment. Segments are numbered in ascending
             order from 1, and their description holds the label's own number.
@@ -74,6 +74,8 @@ def write_segmentation(
         ConfigError: If a code is not complete.
     """
     sources = [_source(file, mask.shape[2] > 1) for file in files]
+    series = sources[0].SeriesInstanceUID  # the mask is on the grid of the first channel
+    sources = [source for source in sources if source.SeriesInstanceUID == series]
     values = sorted({background_of(names), *names})
     colours = class_colours(values[1:])
     segments = [

@@ -94,14 +94,23 @@ def select_channels(
         volumes = tuple(image[..., at] for at in range(3))
         return ShownChannels(volumes, ((0, _white(image)),) * 3)
     chosen = list(wanted) or list(names[:1])
-    if len(chosen) not in (0, 1, 3) or set(chosen) - set(names):
-        raise ConfigError(
-            f"preview_channels {chosen}",
-            expected=f"one or three of the channels {', '.join(names)}",
-        )
+    require_channels(chosen, names)
     places = [list(names).index(name) for name in chosen] or [0]
     volumes = tuple(image[..., at] for at in places)
     return ShownChannels(volumes, tuple(grey_window(volume, mask) for volume in volumes))
+
+
+def require_channels(wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Require that wanted channels are one or three of those that the images have.
+
+    Raises:
+        ConfigError: If they are not.
+    """
+    if len(wanted) not in (0, 1, 3) or set(wanted) - set(names):
+        raise ConfigError(
+            f"preview_channels {list(wanted)}",
+            expected=f"one or three of the channels {', '.join(names)}",
+        )
 
 
 def _white(image: NDArray[Any]) -> float:

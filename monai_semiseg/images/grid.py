@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,11 @@ from monai_semiseg.errors import GeometryError
 
 TOLERANCE = 1e-3  # of a voxel, at every corner
 Unit = Literal["mm", "px"]
+
+
+def unit_of(meta: Mapping[str, Any]) -> Unit:
+    """Return the unit of lengths that metadata of an image or a plan say; mm if none."""
+    return "px" if meta.get("unit") == "px" else "mm"
 
 
 class Grid(NamedTuple):

@@ -17,7 +17,7 @@ from monai_semiseg.datasets.geometry_statistics import (
 )
 from monai_semiseg.errors import ConfigError, ModalityError
 from monai_semiseg.export.sizes import LabelSizes, size_kind
-from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.grid import Unit, unit_of
 from monai_semiseg.images.volume import spatial_dims_of
 
 ON_FLAG = ("keep", "skip", "fail")
@@ -50,7 +50,7 @@ class TrainingDomain:
     @property
     def unit(self) -> Unit:
         """Return the unit of the training scans."""
-        return "px" if self.training.get("unit") == "px" else "mm"
+        return unit_of(self.training)
 
     def scan_flags(
         self,

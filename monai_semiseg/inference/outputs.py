@@ -19,7 +19,7 @@ from monai_semiseg.export.png_mask import exif_orientation, write_png_map, write
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.export.radiological import is_picture
 from monai_semiseg.export.sizes import LabelSizes
-from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.grid import Unit, unit_of
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 from monai_semiseg.inference.output_paths import CasePaths, paths_of
@@ -53,7 +53,7 @@ class Segmented:
     @property
     def unit(self) -> Unit:
         """Return ``px`` if nobody knows the size of a pixel, else ``mm``."""
-        return "px" if self.meta.get("unit") == "px" else "mm"
+        return unit_of(self.meta)
 
     @property
     def space(self) -> NiftiSpace:

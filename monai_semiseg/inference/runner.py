@@ -18,10 +18,11 @@ from monai_semiseg import __version__
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.datasets.label_values import class_names, matched_values
-from monai_semiseg.errors import ConfigError, OutputError
+from monai_semiseg.errors import OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import flag_outliers
 from monai_semiseg.export.report import CaseResult, write_report
+from monai_semiseg.export.shown_channels import require_channels
 from monai_semiseg.handlers.precision import autocast_type
 from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.interrupt import stop_requests
@@ -141,7 +142,8 @@ class BatchRunner:
         self.expected = ExpectedImage(in_channels, channel_names or ())
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
-        shown = _shown_channels(preview_channels, channel_names or ())
+        shown = [preview_channels] if isinstance(preview_channels, str) else preview_channels or ()
+        require_channels(shown, channel_names or shown)
         self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview, shown)
         self.results: list[CaseResult] = []
         self._weights_sha256: str | None = None
@@ -277,7 +279,11 @@ class BatchRunner:
             "on_flag": self.domain.on_flag,
             "preview": self.outputs.preview,
             "output": self.outputs.kinds,
-            **({"preview_channels": shown} if (shown := self.outputs.preview_channels) else {}),
+            **(
+                {"preview_channels": shown}
+                if (shown := list(self.outputs.preview_channels))
+                else {}
+            ),
             **self.about,
         }
 
@@ -299,21 +305,6 @@ class BatchRunner:
         write_report(self.results, self.output_dir, self.names, about)
         if self.outputs.preview:
             write_contact_sheet(self.results, self.output_dir, self.names)
-
-
-def _shown_channels(wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """Return the names of the channels that previews show.
-
-    Raises:
-        ConfigError: If the images do not have them.
-    """
-    shown = [wanted] if isinstance(wanted, str) else list(wanted or ())
-    if len(shown) in (0, 1, 3) and (not known or set(shown) <= set(known)):
-        return shown
-    raise ConfigError(
-        f"preview_channels {shown}",
-        expected=f"one or three of the channels {', '.join(known)}",
-    )
 
 
 def _steps_of(transform: Any) -> Sequence[Any]:

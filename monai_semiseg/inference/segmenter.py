@@ -28,7 +28,7 @@ from monai_semiseg.errors import (
 from monai_semiseg.export.measure import label_sizes, measure_labels
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.handlers.precision import autocast
-from monai_semiseg.images.grid import Unit
+from monai_semiseg.images.grid import unit_of
 from monai_semiseg.images.reader import collect_voxels
 from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
@@ -193,7 +193,7 @@ class CaseSegmenter:
             np.asarray(meta["original_affine"], dtype=np.float64),
             str(meta.get("modality", "")),
             work.case.source,
-            "px" if meta.get("unit") == "px" else "mm",
+            unit_of(meta),
         )
         self._flag(work, "unlike the training scans", found)
 
@@ -249,8 +249,7 @@ class CaseSegmenter:
                 expected=f"shape {tuple(native['spatial_shape'])}",
                 path=work.case.source,
             )
-        unit: Unit = "px" if native.get("unit") == "px" else "mm"
-        sizes = label_sizes(mask, affine, self.names, unit)
+        sizes = label_sizes(mask, affine, self.names, unit_of(native))
         self._flag(work, "unlikely mask", self.domain.mask_flags(sizes))
         uncertainty = None
         if "uncertainty" in item:

@@ -412,3 +412,13 @@ def test_segments_have_the_previews_colours(tmp_path: Path) -> None:
         for segment in pydicom.dcmread(path).SegmentSequence
     ]
     assert [colour.to_rgb() for colour in colours] == [(255, 176, 0), (0, 208, 255)]
+
+
+def test_the_files_of_other_channels_are_left_out(tmp_path: Path) -> None:
+    first = series(tmp_path / "T1", [1.0, 0, 0, 0, 1.0, 0])
+    second = series(tmp_path / "T2", [1.0, 0, 0, 0, 1.0, 0])
+    affine = read_scan(first).affine
+    path = write_segmentation(random_mask(), affine, [*first, *second], tmp_path / "s.dcm", NAMES)
+    (referenced,) = pydicom.dcmread(path).ReferencedSeriesSequence
+    assert referenced.SeriesInstanceUID == pydicom.dcmread(first[0]).SeriesInstanceUID
+    assert len(referenced.ReferencedInstanceSequence) == 5
