@@ -286,7 +286,8 @@ def small(words: list[str]) -> list[str]:
     trains = bundle_run and re.search(r"/(train|pretrain)\w*\.json", " ".join(words))
     trains = trains or words[1] in ("train", "pretrain")
     study = words[:2] == ["monai-semiseg", "study"]
-    fewer = {"--labelled": "4", "--seeds": "0", "--budget": "2"} if study else {"--iterations": "2"}
+    few = {"--labelled": "4", "--splits": "0", "--seeds": "0", "--budget": "2"}
+    fewer = few if study else {"--iterations": "2"}
     words = [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     if trains and "--iterations" not in words:
         words += ["--iterations", "2"]
