@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         nargs="+",
-        help="images (NIfTI, NRRD, MetaImage, MGH, DICOM, PNG, JPEG, TIFF, BMP), folders (searched to "
-        "any depth) or .zip archives",
+        help="images (NIfTI, NRRD, MetaImage, MGH, DICOM, PNG, JPEG, TIFF, BMP), folders (searched "
+        "to any depth) or .zip archives",
     )
     parser.add_argument("--output", required=True, help="folder for masks, previews and the report")
     parser.add_argument(
