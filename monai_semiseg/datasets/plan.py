@@ -153,10 +153,17 @@ def decisions(fingerprint: Fingerprint, wishes: Wishes | None = None) -> list[st
     patches = choose_patches(fingerprint, None, wishes.spatial_dims)
     return [
         patches.reason,
-        decide_modality(fingerprint.modality, fingerprint.scans, wishes.modality)[1],
+        _scale_line(fingerprint, wishes),
         decide_sides(fingerprint.labels, fingerprint.sides, wishes.sides)[1],
         decide_upright(fingerprint, wishes.upright)[1],
     ]
+
+
+def _scale_line(fingerprint: Fingerprint, wishes: Wishes) -> str:
+    """Return one line that says how values are scaled, and why."""
+    if fingerprint.channel_names == RGB:
+        return "intensity: colours, by one mean and deviation of the training images"
+    return decide_modality(fingerprint.modality, fingerprint.scans, wishes.modality)[1]
 
 
 def write_plan(

@@ -183,6 +183,8 @@ def test_photographs_get_a_2d_network_and_are_turned_freely() -> None:
         "subtrahend": 120.0,
         "divisor": 40.0,
     }
+    said = decisions(found)
+    assert not any("CT" in line for line in said) and any("colours" in line for line in said)
     upright = plan(found, Wishes(upright=True), memory=8 << 30)
     assert upright["rotation"] == 0.35 and upright["flip_front_back"] == 0.15
     with pytest.raises(ConfigError, match="3 for 2-D images"):
