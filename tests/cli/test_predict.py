@@ -21,20 +21,8 @@ def predict(output: Path, *configs: Path) -> int:
     more = []
     for file in configs:
         more += ["--config", str(file)]
-    return main(
-        [
-            "predict",
-            str(scan),
-            "--output",
-            str(output),
-            "--bundle",
-            str(BUNDLE),
-            "--device",
-            "cpu",
-            "--no_preview",
-            *more,
-        ]
-    )
+    where = ["--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu"]
+    return main(["predict", str(scan), *where, "--no_preview", *more])
 
 
 def test_configs_are_merged_last(tmp_path: Path) -> None:
