@@ -148,7 +148,7 @@ def load_config(file: str | Path) -> Config:
     return content
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=64)  # by the bytes, too: a file that was changed is parsed again
 def _parsed(file: str, written: bytes) -> Any:
     return ConfigParser.load_config_file(file)
 

@@ -58,13 +58,8 @@ def test_each_file_is_parsed_once(
     where = ["--output", str(tmp_path / "out"), "--bundle", str(BUNDLE), "--device", "cpu"]
     assert main(["predict", str(tmp_path / "in"), *where, *more]) in (0, 5)
     assert configs.pop("inference.json") == configs.pop("mine.yaml") == 2
-    assert configs.keys() == {
-        "metadata.json",
-        "train.json",
-        "evaluate.json",
-        "multi_gpu_train.json",
-    }
-    assert set(configs.values()) == {1}
+    others = ("metadata.json", "train.json", "evaluate.json", "multi_gpu_train.json")
+    assert configs == dict.fromkeys(others, 1)
     headers = 2 if kind == "both" else 1  # DICOM SEG takes patient and study from the slices
     names = [f"{k:03}.dcm" for k in range(5)]
     assert slices == {(name, h): headers if h else 1 for name in names for h in (True, False)}
