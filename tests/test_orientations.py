@@ -153,8 +153,15 @@ def test_every_order_gives_one_plan(dataset: Path) -> None:
     assert len(set(plans)) == 1, set(plans)
 
 
-def test_every_order_gives_one_training_item(dataset: Path) -> None:
-    settings = {"dataset_dir": str(dataset), "spacing": SPACING, "padded_size": [16, 16, 16]}
+def test_every_order_gives_one_training_item(dataset: Path, tmp_path: Path) -> None:
+    datalist = tmp_path / "datalist.json"
+    datalist.write_text(json.dumps({"training": []}))
+    settings = {
+        "dataset_dir": str(dataset),
+        "datalist": str(datalist),
+        "spacing": SPACING,
+        "padded_size": [16, 16, 16],
+    }
     workflow = open_workflow(BUNDLE, "train", settings)
     workflow.parser["train#dataset#data"] = []
     preprocess = workflow.parser.get_parsed_content("train#preprocessing")

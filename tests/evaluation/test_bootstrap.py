@@ -60,6 +60,7 @@ def test_one_split_without_groups_is_scipys_bootstrap(count: int) -> None:
 def test_interval_is_the_same_every_time_and_follows_the_seed() -> None:
     values = np.random.default_rng(0).normal(size=(1, 11))
     assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert np.array_equal(bootstrap_means(values), bootstrap_means(values, seed=0))
     assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
 
 

@@ -144,3 +144,15 @@ def test_so_much_larger_than_the_archive_and_no_more(
     path = packed(tmp_path, [2**20 + beyond])
     with pytest.raises(ArchiveError, match="at most 0 times") if refused else nullcontext():
         Archives().unpack(path)
+
+
+def test_the_larger_the_archive_the_more_it_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed(tmp_path, [2**20 + 3000])
+    assert 600 < path.stat().st_size < 3000
+    monkeypatch.setattr("monai_semiseg.images.archive.MAX_RATIO", 5)
+    Archives().unpack(path)
+    monkeypatch.setattr("monai_semiseg.images.archive.MAX_RATIO", 1)
+    with pytest.raises(ArchiveError, match="at most 1 times"):
+        Archives().unpack(path)
