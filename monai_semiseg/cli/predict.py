@@ -1,4 +1,4 @@
-"""Segment every scan in files, folders and .zip archives (NIfTI, NRRD, MetaImage, DICOM)."""
+"""Segment every scan and picture in files, folders and .zip archives, of any known format."""
 
 from __future__ import annotations
 

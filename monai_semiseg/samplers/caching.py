@@ -26,6 +26,9 @@ class FittingCacheDataset(CacheDataset):
         **kwargs: as for ``CacheDataset``.
     """
 
+    cache_num: int
+    _hash_keys: list[Any]
+
     def __init__(self, *args: Any, share: float = 0.5, **kwargs: Any) -> None:
         self.share = share
         super().__init__(*args, **kwargs)
