@@ -171,8 +171,8 @@ class ModalityError(InputError):
     code = "E_MODALITY"
 
 
-class ChannelError(InputError):
-    """An image with other channels than the network was trained on."""
+class ChannelError(DimensionError):
+    """An image with other channels than declared, or than the network was trained on."""
 
     code = "E_CHANNELS"
 

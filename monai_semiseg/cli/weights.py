@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the bundle's network, in place of its own",
     )
     parser.add_argument(
+        "--in_channels", type=int, help="of the bundle's network, in place of its own"
+    )
+    parser.add_argument(
         "--rename",
         action="append",
         default=[],
@@ -114,7 +117,7 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     if args.bundle is not None:
         network = _network(args)
         state = named_alike(network, state)
-        before, state = len(state), fitted(state, network)
+        before, state = len(state), fitted(state, network, args.weights)
         total = len(network.state_dict())
         say(f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out")
     if args.half:
@@ -128,10 +131,11 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
 
 def _match(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
+    from monai_semiseg.networks.inflation import adapted
     from monai_semiseg.networks.weights import match_weights, named_alike
 
     network = _network(args)
-    match = match_weights(network, named_alike(network, state))
+    match = match_weights(network, adapted(named_alike(network, state), network, args.weights))
     say(str(match))
     return 0 if match.loaded else 3
 
@@ -141,7 +145,8 @@ def _network(args: argparse.Namespace) -> nn.Module:
 
     if args.bundle is None:
         raise ConfigError("no network to compare with", expected="--bundle, a bundle folder")
-    settings = {} if args.spatial_dims is None else {"spatial_dims": args.spatial_dims}
+    asked = {name: getattr(args, name) for name in ("spatial_dims", "in_channels")}
+    settings = {name: value for name, value in asked.items() if value is not None}
     network: nn.Module = open_workflow(
         args.bundle, "inference", settings
     ).parser.get_parsed_content("network_def")

@@ -198,9 +198,15 @@ def _of_same_stem(file: Path, series: Sequence[_Series]) -> list[_Series]:
     """Return the series whose folder or file has the name of a mask; the nearest if several do."""
     stem = without_suffix(file).name
     names = {stem, mask_stem(stem)}
-    owners = [one for one in series if without_suffix(one.case.source).name in names]
-    beside = [one for one in owners if one.case.source.parent == file.parent]
+    owners = [one for one in series if names & {path.name for path in _places(one)}]
+    beside = [one for one in owners if any(path.parent == file.parent for path in _places(one))]
     return beside or owners
+
+
+def _places(series: _Series) -> list[Path]:
+    """Return a series' folder, and its file without suffix if it is one file."""
+    source = series.case.source
+    return [without_suffix(source), source.parent] if len(series.case.files) == 1 else [source]
 
 
 def _assign(

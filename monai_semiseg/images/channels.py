@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
-from monai_semiseg.errors import DimensionError, GeometryError
+from monai_semiseg.errors import ChannelError, DimensionError, GeometryError
 from monai_semiseg.images.grid import Grid, corner_distance, onto_grid
 from monai_semiseg.images.volume import LPS_TO_RAS, Volume, warn
 
@@ -33,11 +33,12 @@ def as_channels(
         names: names of the channels; numbers by default.
 
     Raises:
-        DimensionError: If one of them has several channels itself, or not every one has a name.
+        ChannelError: If not every one has a name.
+        DimensionError: If one of them has several channels itself.
         GeometryError: If one lies elsewhere, or overlaps less than half of the first.
     """
     if names and len(names) != len(volumes):
-        raise DimensionError(
+        raise ChannelError(
             f"{len(volumes)} files for {len(names)} channels ({', '.join(names)})",
             expected="one file for each channel",
             path=paths[0],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from monai_semiseg.errors import DimensionError, UnsupportedError
+from monai_semiseg.errors import ChannelError, UnsupportedError
 from monai_semiseg.images.channels import as_channels
 from monai_semiseg.images.dicom_objects import DicomPart
 from monai_semiseg.images.grid import Grid
@@ -94,16 +94,16 @@ def _named(volume: Volume, channels: Sequence[str], path: Path) -> Volume:
     """Give a volume the declared names of its channels.
 
     Raises:
-        DimensionError: If it has another number of channels.
+        ChannelError: If it has another number of channels.
     """
     count = len(volume.channels) or 1
     if not channels or (count == len(channels) and not volume.channels):
         return volume
     if count == len(channels):
         return replace(volume, channels=tuple(channels))
-    raise DimensionError(
-        f"{count} channels ({', '.join(volume.channels)})" if volume.channels else "one channel",
-        expected=f"{len(channels)}, as the data set declares: {', '.join(channels)}",
+    raise ChannelError(
+        f"{count} channels ({', '.join(volume.channels)})" if volume.channels else "1 channel",
+        expected=f"{len(channels)}, as declared for data set and network: {', '.join(channels)}",
         remedy="give the image all its channels, or leave it out",
         path=path,
     )

@@ -1,8 +1,10 @@
-"""Inflation of 2-D weights to 3-D networks of the same design, and deflation back."""
+"""Weights for a network of the same design with other axes (2-D, 3-D) or input channels."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,42 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from monai_semiseg.errors import CheckpointError
 
+logger = logging.getLogger(__name__)
 
-def fitted(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Bring weights into the number of axes that a network has.
+
+def fitted(
+    state: Mapping[str, Tensor], network: nn.Module, source: str | Path = "weights"
+) -> dict[str, Tensor]:
+    """Return the weights that :func:`adapted` brings to the shapes of a network.
+
+    Args:
+        state: a state dict.
+        network: the network to fit.
+        source: where the weights are from, for the log.
+
+    Returns:
+        A state dict for ``network``; tensors that cannot be brought to its shape are left out.
+
+    Raises:
+        CheckpointError: If nothing fits.
+    """
+    own = network.state_dict()
+    found = {
+        name: value.to(own[name].dtype)
+        for name, value in adapted(state, network, source).items()
+        if name in own and value.shape == own[name].shape
+    }
+    if not found:
+        raise CheckpointError(
+            "no tensor fits the network", expected="weights of the same design in 2-D or 3-D"
+        )
+    return found
+
+
+def adapted(
+    state: Mapping[str, Tensor], network: nn.Module, source: str | Path = "weights"
+) -> dict[str, Tensor]:
+    """Bring weights to the number of axes and of input channels that a network has.
 
     *Inflation*, 2-D to 3-D: every kernel is repeated along a new first spatial axis, and divided by
     how many of its slices meet in one output voxel (the kernel's depth; for a transposed
@@ -22,39 +57,66 @@ def fitted(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]
 
     *Deflation*, 3-D to 2-D, is its inverse: the sum over the kernel's depth, scaled likewise.
 
+    *Channels*, 1 to C: kernels that see the image are repeated for every channel, and divided by C.
+    C to 1: they are summed. On C equal channels, the network of C channels gives the output of the
+    network of one channel.
+
     Args:
         state: a state dict; tensors that have the network's shape already are kept as they are.
         network: the network to fit.
+        source: where the weights are from, for the line of the log that says what was changed.
 
     Returns:
-        A state dict for ``network``; tensors that cannot be brought to its shape are left out.
-
-    Raises:
-        CheckpointError: If nothing fits.
+        All tensors of ``state``; those that cannot be brought to the network's shape are unchanged.
     """
-    own = network.state_dict()
     layers = {
         f"{name}.weight": module
         for name, module in network.named_modules()
-        if isinstance(module, _ConvNd)
+        if isinstance(module, _ConvNd) and f"{name}.weight" in state
     }
-    found: dict[str, Tensor] = {}
-    for name in [name for name in state if name in own]:
-        new = _with_axes(state[name], own[name].ndim, layers.get(name))
-        if new.shape == own[name].shape:
-            found[name] = new.to(own[name].dtype)
-    if not found:
-        raise CheckpointError(
-            "no tensor fits the network", expected="weights of the same design in 2-D or 3-D"
+    found = {**state, **{name: _with_axes(state[name], layer) for name, layer in layers.items()}}
+    remarks = {
+        f"{state[name].ndim - 2}-D kernels for {layer.weight.ndim - 2}-D"
+        for name, layer in layers.items()
+        if found[name].shape != state[name].shape
+    }
+    others = [name for name, layer in layers.items() if _other_inputs(found[name], layer)]
+    counts = {(found[name].shape[1], layers[name].weight.shape[1]) for name in others}
+    if len(counts) == 1:
+        ((before, now),) = counts
+        remarks.add(
+            f"kernels of 1 channel repeated for {now} and divided by {now}"
+            if before == 1
+            else f"kernels of {before} channels summed for 1"
         )
+        found |= {name: _with_inputs(found[name], now) for name in others}
+    if remarks:
+        logger.warning("%s: fitted to the network: %s", source, "; ".join(sorted(remarks)))
     return found
 
 
-def _with_axes(value: Tensor, axes: int, layer: _ConvNd | None) -> Tensor:
-    """Inflate or deflate a convolution's weight; return any other tensor as it is."""
-    if layer is None or abs(value.ndim - axes) != 1:
+def _with_axes(value: Tensor, layer: _ConvNd) -> Tensor:
+    """Inflate or deflate a convolution's weight to its layer's axes; others stay."""
+    axes = layer.weight.ndim
+    if abs(value.ndim - axes) != 1:
         return value
     return _inflated(value, layer) if value.ndim < axes else _deflated(value, layer)
+
+
+def _other_inputs(kernel: Tensor, layer: _ConvNd) -> bool:
+    """Return True if only the input channels differ, and one of the two numbers is 1."""
+    own = layer.weight
+    if isinstance(layer, _ConvTransposeNd) or layer.groups != 1 or kernel.ndim != own.ndim:
+        return False
+    others_agree = kernel.shape[:1] + kernel.shape[2:] == own.shape[:1] + own.shape[2:]
+    counts = (kernel.shape[1], own.shape[1])
+    return others_agree and counts[0] != counts[1] and 1 in counts
+
+
+def _with_inputs(kernel: Tensor, channels: int) -> Tensor:
+    if channels == 1:
+        return kernel.sum(1, keepdim=True)
+    return kernel.repeat_interleave(channels, 1) / channels
 
 
 def _inflated(kernel: Tensor, layer: _ConvNd) -> Tensor:

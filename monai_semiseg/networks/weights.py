@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_semiseg.errors import CheckpointError
-from monai_semiseg.networks.input_channels import with_input_channels
+from monai_semiseg.networks.inflation import adapted
 from monai_semiseg.storage.files import atomic_path, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -160,8 +160,8 @@ def _plain(name: str) -> str:
 def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) -> Match:
     """Load all tensors that agree in name and shape, and log how many.
 
-    Without ``strict``, weights for one channel fit a network for several, see
-    :func:`~monai_semiseg.networks.input_channels.with_input_channels`.
+    Without ``strict``, weights for other axes (2-D, 3-D) or input channels are fitted first, as
+    :func:`~monai_semiseg.networks.inflation.adapted` describes.
 
     Args:
         network: any network; a wrapper (DDP, compiled) is looked through.
@@ -176,7 +176,7 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
     target = unwrapped(network)
     state = named_alike(target, read_state_dict(path))
     if not strict:
-        state = with_input_channels(state, target)
+        state = adapted(state, target, path)
     match = match_weights(target, state)
     if not match.loaded or (strict and (match.missing or match.unused)):
         raise CheckpointError(

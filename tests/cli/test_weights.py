@@ -72,6 +72,19 @@ def test_convert_to_two_axes_and_half_precision(
     assert out.stat().st_size < file.stat().st_size / 4
 
 
+def test_convert_to_more_channels(
+    file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "four.pt"
+    more = ["--bundle", str(BUNDLE), "--in_channels", "4"]
+    assert main(["weights", "match", str(file), *more]) == 0
+    assert main(["weights", "convert", str(file), "--output", str(out), *more]) == 0
+    kernels = [torch.load(path, weights_only=True) for path in (file, out)]
+    first, four = (next(iter(state.values())) for state in kernels)
+    assert torch.equal(four, torch.cat([first / 4] * 4, 1))
+    assert caplog.text.count("kernels of 1 channel repeated for 4 and divided by 4") == 2
+
+
 def test_an_encoder_alone(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "encoder.pt"
     assert (

@@ -199,7 +199,7 @@ def test_two_volumes_of_one_series_are_no_channels(make: SimpleNamespace, tmp_pa
 @pytest.mark.parametrize("names", [["T1"], ["T1", "T2", "FLAIR"]])
 def test_every_channel_has_a_file(tmp_path: Path, names: list[str]) -> None:
     paths = [save(tmp_path / f"{n}.nii", noise(n)) for n in range(2)]
-    with pytest.raises(InputError, match=rf"E_NDIM .*2 files for {len(names)} channels"):
+    with pytest.raises(InputError, match=rf"E_CHANNELS .*2 files for {len(names)} channels"):
         read_scan(paths, channels=names)
 
 

@@ -173,7 +173,7 @@ def test_bytes_behind_the_voxels(tmp_path: Path) -> None:
 def test_declared_channels_must_be_there(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii", VOXELS[..., 0])
     assert read_scan(path, channels=["T1"]).channels == ()
-    with pytest.raises(InputError, match=r"E_NDIM .*one channel(.|\n)*2, .*: T1, T2"):
+    with pytest.raises(InputError, match=r"E_CHANNELS .*1 channel(.|\n)*2, .*: T1, T2"):
         read_scan(path, channels=["T1", "T2"])
     colours = save(tmp_path / "b.nii", np.ascontiguousarray(VOXELS).view(RGB24)[..., 0])
     with pytest.raises(InputError, match=r"3 channels \(red, green, blue\)(.|\n)*1, .*: T1"):

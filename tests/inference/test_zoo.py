@@ -158,6 +158,7 @@ def test_the_known_expressions_are_our_bundles() -> None:
     for file in (
         *BUNDLES.glob("*/configs/inference.json"),
         *BUNDLES.glob("*/configs/label_fusion.yaml"),
+        *BUNDLES.glob("*/configs/teacher.yaml"),
     ):
         walk(ConfigParser.load_config_file(str(file)))
     assert found == known_expressions()

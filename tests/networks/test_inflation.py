@@ -1,10 +1,10 @@
-"""Inflated weights: a 3-D network gives the 2-D output in every slice of a constant volume."""
+"""Weights for other axes and channels give the same output where slices or channels are alike."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from monai.networks.nets import BasicUNet
+from monai.networks.nets import BasicUNet, UNet
 from torch import nn
 
 from monai_semiseg.errors import CheckpointError
@@ -59,3 +59,66 @@ def test_the_same_number_of_axes_changes_nothing_and_other_heads_are_left_out() 
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in state.items())
     with pytest.raises(CheckpointError, match="no tensor fits"):
         fitted({"other": torch.zeros(3)}, target)
+
+
+# Channels
+
+FEATURES = (4, 4, 8, 8, 8, 4)
+
+
+def kernel(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    return state["conv_0.conv_0.conv.weight"]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_equal_channels_give_the_output_of_one(dims: int, count: int) -> None:
+    torch.manual_seed(0)
+    one, many = (BasicUNet(dims, n, 3, FEATURES).eval() for n in (1, count))
+    many.load_state_dict(fitted(one.state_dict(), many))
+    expected = torch.cat([kernel(one.state_dict()) / count] * count, 1)
+    assert torch.equal(kernel(many.state_dict()), expected)
+    image = torch.randn(2, 1, *[32] * dims)
+    with torch.no_grad():
+        found = many(torch.cat([image] * count, 1))
+        torch.testing.assert_close(found, one(image), atol=1e-5, rtol=1e-4)
+
+
+def test_colours_are_summed_for_grey_images() -> None:
+    torch.manual_seed(0)
+    colour, grey = (BasicUNet(2, n, 3, FEATURES).eval() for n in (3, 1))
+    grey.load_state_dict(fitted(colour.state_dict(), grey))
+    red, green, blue = kernel(colour.state_dict()).unbind(1)
+    assert torch.equal(kernel(grey.state_dict()), (red + green + blue)[:, None])
+    image = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        expected = colour(image.repeat(1, 3, 1, 1))
+        torch.testing.assert_close(grey(image), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_every_convolution_that_sees_the_image_gets_its_channels() -> None:
+    """MONAI's residual UNet has two."""
+    torch.manual_seed(0)
+    settings = {"out_channels": 2, "channels": (4, 8), "strides": (2,), "num_res_units": 1}
+    one, many = (UNet(2, in_channels=n, **settings).eval() for n in (1, 4))  # type: ignore[arg-type]
+    many.load_state_dict(fitted(one.state_dict(), many))
+    image = torch.randn(1, 1, 16, 16)
+    with torch.no_grad():
+        found = many(image.repeat(1, 4, 1, 1))
+        torch.testing.assert_close(found, one(image), atol=1e-5, rtol=1e-4)
+
+
+def test_axes_and_channels_at_once() -> None:
+    torch.manual_seed(0)
+    flat, deep = BasicUNet(2, 1, 3, FEATURES), BasicUNet(3, 4, 3, FEATURES)
+    state = fitted(flat.state_dict(), deep)
+    assert set(state) == set(deep.state_dict())
+    repeated = kernel(flat.state_dict())[:, :, None].expand(-1, 4, 3, -1, -1) / 3 / 4
+    torch.testing.assert_close(kernel(state), repeated)
+
+
+@pytest.mark.parametrize("counts", [(4, 3), (2, 4)])
+def test_other_numbers_of_channels_mean_nothing(counts: tuple[int, int]) -> None:
+    source, target = (BasicUNet(2, n, 3, FEATURES) for n in counts)
+    left_out = set(target.state_dict()) - set(fitted(source.state_dict(), target))
+    assert left_out == {"conv_0.conv_0.conv.weight"}

@@ -342,3 +342,35 @@ def test_a_checkpoint_without_a_network_names_what_it_holds(tmp_path: Path) -> N
     torch.save({"student": {"a": torch.ones(1)}, "epoch": 4}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match="no tensors under its keys student, epoch"):
         read_state_dict(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "line"),
+    [
+        ((3, 1), (3, 4), "kernels of 1 channel repeated for 4 and divided by 4"),
+        ((2, 3), (2, 1), "kernels of 3 channels summed for 1"),
+        ((2, 1), (3, 1), "2-D kernels for 3-D"),
+        (
+            (3, 1),
+            (2, 3),
+            "3-D kernels for 2-D; kernels of 1 channel repeated for 3 and divided by 3",
+        ),
+    ],
+    ids=str,
+)
+def test_a_start_is_fitted_in_one_line_and_an_evaluation_is_not(
+    tmp_path: Path,
+    before: tuple[int, int],
+    now: tuple[int, int],
+    line: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, target = (BasicUNet(*kind, 3, (4, 4, 4, 4, 4, 4)) for kind in (before, now))
+    file = tmp_path / "weights.pt"
+    torch.save(source.state_dict(), file)
+    match = load_weights(target, file)
+    assert not match.missing and not match.unused
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.message == f"{file}: fitted to the network: {line}"
+    with pytest.raises(CheckpointError, match="do not fit the network"):
+        load_weights(target, file, strict=True)
