@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from monai.networks.nets import UNet
+from monai.networks.nets import BasicUNet, UNet
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
