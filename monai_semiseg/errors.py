@@ -106,13 +106,13 @@ class NonFiniteError(InputError):
 
 
 class DimensionError(InputError):
-    """Voxels that are not one 3-D volume."""
+    """Voxels that are not one image, or one of other dimensions than the network wants."""
 
     code = "E_NDIM"
 
 
 class DtypeError(InputError):
-    """Voxels that are not real numbers (colour, complex)."""
+    """Voxels that are neither real numbers nor red, green and blue (complex, CMYK)."""
 
     code = "E_DTYPE"
 

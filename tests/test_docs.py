@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 from PIL import Image
@@ -43,6 +44,10 @@ THINGS = {
     "SCANS...": "sample_data/scans",
     "dicom_studies": "sample_data/scans/dicom",
     "YOURS.pt": "bundles/hebbian_initializer/models/model.pt",
+    "GLANDS": "glands",
+    "LESIONS": "lesions",
+    "PHOTOGRAPHS": "sample_data/photographs/scans",
+    "CONTRASTS": "sample_data/contrasts",
 }
 
 
@@ -286,7 +291,8 @@ def small(words: list[str]) -> list[str]:
     trains = bundle_run and re.search(r"/(train|pretrain)\w*\.json", " ".join(words))
     trains = trains or words[1] in ("train", "pretrain")
     study = words[:2] == ["monai-semiseg", "study"]
-    fewer = {"--labelled": "4", "--seeds": "0", "--budget": "2"} if study else {"--iterations": "2"}
+    few = {"--labelled": "4", "--splits": "0", "--seeds": "0", "--budget": "2"}
+    fewer = few if study else {"--iterations": "2"}
     words = [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     if trains and "--iterations" not in words:
         words += ["--iterations", "2"]
@@ -313,6 +319,19 @@ def run(words: list[str], folder: Path) -> None:
     assert done.returncode in ((0, 5) if masks else (0,)), said
 
 
+def write_photographs(folder: Path, names: list[str], edge: int) -> None:
+    """Write colour photographs of a box, with masks of 0 and 255 whose last row is another."""
+    rng = np.random.default_rng(0)
+    for name in names:
+        mask = np.zeros((24, 32), np.uint8)
+        mask[6:16, 8:20] = 255
+        mask[15, 8:20] = edge
+        photograph = rng.integers(0, 80, (24, 32, 3), np.uint8) + mask[..., None] // 2
+        for kind, pixels in (("images", photograph), ("labels", mask)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / kind / f"{name}.png")
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
     """Make a folder with bundles, sample data, a dataset, a datalist and a plan."""
@@ -321,6 +340,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., 
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
     (folder / "tests").symlink_to(ROOT / "tests")
     write_dataset(folder / "dataset", scans=64, shape=(26, 32, 24))
+    glands = [*(f"train_{n}" for n in range(20)), *(f"testA_{n}" for n in range(3))]
+    write_photographs(folder / "glands", glands, edge=255)
+    write_photographs(folder / "lesions", [f"lesion_{n}" for n in range(52)], edge=100)
     run(
         ["monai-semiseg", "split", "DATASET", "--labelled", "20", "--output", "datalist.json"],
         folder,

@@ -1,4 +1,4 @@
-"""Segment every scan and picture in files, folders and .zip archives, of any known format."""
+"""Segment every scan and photograph in files, folders and .zip archives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "input", nargs="+", help="scans, folders (searched to any depth) or .zip archives"
+        "input",
+        nargs="+",
+        help="images (NIfTI, NRRD, MetaImage, MGH, DICOM, PNG, JPEG, TIFF, BMP), folders (searched "
+        "to any depth) or .zip archives",
     )
     parser.add_argument("--output", required=True, help="folder for masks, previews and the report")
     parser.add_argument(

@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("--bundle", required=True, help="name or folder of a bundle")
     parser.add_argument(
-        "--stage", help="global or local, for a bundle with two (default: the one without labels)"
+        "--stage",
+        help="global, local or denoising, for a bundle with several (default: the first that needs "
+        "no labels)",
     )
     add_training_arguments(parser)
 

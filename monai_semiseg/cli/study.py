@@ -5,28 +5,22 @@ from __future__ import annotations
 import argparse
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import (
     add_dataset_arguments,
     add_label_arguments,
     dataset_of,
     labelled_dataset,
-    number_or_text,
 )
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.study_settings import grid_of, settings_of_study
 from monai_semiseg.cli.terminal import say, say_aside
-from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.study.cell import CellSpec
-    from monai_semiseg.study.grid import Grid
     from monai_semiseg.study.learning_rates import RateSearch
     from monai_semiseg.study.runner import RunOutcome
-
-# Settings of a YAML that say how the dataset is read.
-_DATASET = ("channels", "label", "group", "table", "label_threshold", "merge_masks")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,14 +101,15 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.storage.shard import parse_shard
     from monai_semiseg.study.cell import prepare_cells
     from monai_semiseg.study.learning_rates import rate_searches, share_of, with_chosen_rates
+    from monai_semiseg.study.outcome import CellOutcome
     from monai_semiseg.study.report import write_results
     from monai_semiseg.study.runner import RunOutcome
 
-    asked = _settings(args)
+    asked = settings_of_study(args)
     found = labelled_dataset(args, dataset_of(args, table=args.table))
     dataset, left_out = without_grid_mismatches(found)
     code = report_left_out(left_out)
-    grid = _grid(args, asked, dataset)
+    grid = grid_of(args, asked, dataset)
     shard = parse_shard(args.shard)
     specs = prepare_cells(grid, grid.cells, device=args.device, dataset=dataset)
     searches = rate_searches(grid, specs)
@@ -127,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.report:
             outcome = _run(args, mine, searches)
         known, waiting = with_chosen_rates(specs, searches)
-        say(write_results(grid, [*known, *waiting], searches).rstrip("\n"))
+        unfinished = [spec for spec in waiting if not CellOutcome(spec).done]
+        say(write_results(grid, [*known, *unfinished], searches).rstrip("\n"))
     for cell in outcome.elsewhere:
         say_aside(f"another process works on {cell}")
     for spec in waiting:
@@ -165,106 +161,6 @@ def _import_completed(
             say_aside(f"{chosen} choices of learning rates imported from {source}")
         imported = import_completed_runs(with_chosen_rates(specs, searches)[0], source)
         say_aside(f"results of {imported} cells imported from {source}")
-
-
-def _grid(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDataset) -> Grid:
-    from monai_semiseg.study.arms import arms_from, arms_of_file
-    from monai_semiseg.study.grid import Rates, make_grid, whole
-
-    arms = (
-        arms_from(_items(asked["methods"]), _items(asked["initialisations"]), args.bundle)
-        if asked["methods"]
-        else []
-    )
-    arms += arms_of_file(asked["arms"], args.bundle)
-    return make_grid(
-        dataset,
-        args.output,
-        arms,
-        labelled=_items(asked["labelled"]),
-        splits=_items(asked["splits"]),
-        seeds=_items(asked["seeds"]),
-        test=number_or_text(str(asked["test"])),
-        iterations=whole(asked["budget"]),
-        validation=number_or_text(str(asked["validation"])),
-        rates=Rates(_rates(asked["learning_rates"]), whole(asked["folds"])),
-        gates=_flag(asked["gates"]),
-        also=_further(asked["also"]),
-    )
-
-
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Defaults, the YAML over them, the command line over both.
-
-    What a YAML says about the layout of the dataset and its label files goes into ``args``.
-    """
-    import yaml
-
-    asked: dict[str, Any] = {
-        "methods": "",
-        "initialisations": "random",
-        "labelled": "",
-        "splits": "0,1,2",
-        "seeds": "0",
-        "test": 0.2,
-        "validation": "auto",
-        "budget": 1500,
-        "learning_rates": "",
-        "folds": 3,
-        "gates": False,
-        "arms": {},
-        "also": [],
-    }
-    if args.config is not None:
-        if not args.config.is_file():
-            raise ConfigError(
-                "no such file", expected="a YAML with the study's settings", path=args.config
-            )
-        content = yaml.safe_load(args.config.read_text())
-        known = [*asked, *_DATASET]
-        unknown = set(content) - set(known) if isinstance(content, dict) else {"no mapping"}
-        if unknown:
-            raise ConfigError(
-                f"unknown settings {sorted(unknown)}", expected=", ".join(known), path=args.config
-            )
-        for key in set(content) & set(_DATASET):
-            if getattr(args, key) in (None, False):
-                setattr(args, key, Path(content[key]) if key == "table" else content[key])
-            del content[key]
-        asked.update(content)
-    asked.update({key: value for key in asked if (value := getattr(args, key, None)) is not None})
-    return asked
-
-
-def _further(given: Any) -> list[dict[str, list[str]]]:
-    if not isinstance(given, list) or not all(isinstance(more, dict) for more in given):
-        raise ConfigError(f"also: {given!r}", expected="a list of {arms, labelled, splits, seeds}")
-    return [{key: _items(value) for key, value in more.items()} for more in given]
-
-
-def _items(value: Any) -> list[str]:
-    """``a,b`` or a YAML list as strings."""
-    parts = (
-        value.split(",")
-        if isinstance(value, str)
-        else value
-        if isinstance(value, list)
-        else [value]
-    )
-    return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def _rates(value: Any) -> tuple[float, ...]:
-    try:
-        return tuple(float(item) for item in _items(value))
-    except ValueError as error:
-        raise ConfigError(f"learning_rates {value!r}", expected="numbers") from error
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"gates: {value!r}", expected="true or false")
-    return value
 
 
 def _list(specs: list[CellSpec], searches: dict[str, RateSearch]) -> int:

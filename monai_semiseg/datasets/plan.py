@@ -153,16 +153,17 @@ def decisions(fingerprint: Fingerprint, wishes: Wishes | None = None) -> list[st
     patches = choose_patches(fingerprint, None, wishes.spatial_dims)
     return [
         patches.reason,
-        _intensity_line(fingerprint, wishes.modality),
+        _scale_line(fingerprint, wishes),
         decide_sides(fingerprint.labels, fingerprint.sides, wishes.sides)[1],
         decide_upright(fingerprint, wishes.upright)[1],
     ]
 
 
-def _intensity_line(fingerprint: Fingerprint, asked: str | None) -> str:
+def _scale_line(fingerprint: Fingerprint, wishes: Wishes) -> str:
+    """Return one line that says how values are scaled, and why."""
     if fingerprint.channel_names == RGB:
-        return "intensity: mean and deviation of the data set, one for all three colours"
-    return decide_modality(fingerprint.modality, fingerprint.scans, asked)[1]
+        return "intensity: colours, by one mean and deviation of the training images"
+    return decide_modality(fingerprint.modality, fingerprint.scans, wishes.modality)[1]
 
 
 def write_plan(

@@ -87,7 +87,9 @@ def claimed_bytes(head: bytes, path: Path) -> int:
             f"header: {error}", expected="a voxel type of the NIfTI standard", path=path
         ) from error
     if not shape or min(shape) < 1:
-        raise DimensionError(f"header claims shape {shape}", expected="one 3-D volume", path=path)
+        raise DimensionError(
+            f"header claims shape {shape}", expected="one 2-D or 3-D image", path=path
+        )
     if dtype.itemsize == 0:
         raise DtypeError(
             "voxels of an unknown type", expected="a voxel type of the NIfTI standard", path=path

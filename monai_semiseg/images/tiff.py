@@ -133,8 +133,9 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
     if deep or (count > 1 and not (stack_pages and alike)):
         raise DimensionError(
             f"{count} pages" + ("" if alike else " of several kinds"),
-            expected="one page, or a data set that declares its pages a stack of slices",
-            remedy="save the page that you need in a file of its own, or set stack_pages",
+            expected="one page, or pages of one kind that are a stack",
+            remedy="save the page that you need in a file of its own, or slices as one NIfTI "
+            "volume; in Python, read_scan(..., stack_pages=True)",
             path=path,
         )
     if count > 1 and spacing and not spacing[2]:

@@ -33,10 +33,7 @@ def answer(rows: Sequence[Row], summaries: Sequence[Summary], full: int) -> list
     for labelled in sorted({one.labelled for one in summaries}):
         arms = [one for one in summaries if one.labelled == labelled]
         sentences.append(_best(labelled, arms, table))
-    sentences += _saved([*dict.fromkeys(row.arm for row in rows)], table, full)
-    if table.left_out:
-        sentences.append(f"{table.left_out} test cases that some cells lack are left out.")
-    return sentences
+    return sentences + _saved(sorted({row.arm for row in rows}), table, full)
 
 
 def _best(labelled: int, arms: Sequence[Summary], table: ScoreTable) -> str:
@@ -97,7 +94,7 @@ def _saved(arms: Sequence[str], table: ScoreTable, full: int) -> list[str]:
             f"with all {full} labels was not run."
         ]
     whole = table.by_split(REFERENCE, full, table.runs_of(REFERENCE, full))
-    return _needed(sorted(arms), table, 0.95 * float(whole.mean()))
+    return _needed(arms, table, 0.95 * float(whole.mean()))
 
 
 def _needed(arms: Sequence[str], table: ScoreTable, target: float) -> list[str]:

@@ -71,7 +71,7 @@ class RateSearch:
             known: dict[str, Any] = json.loads(self.file.read_text())
             if known["digest"] == self.digest:
                 return known
-        if not all(CellOutcome(one).done for trials in self.trials.values() for one in trials):
+        if not all(_finished(one) for trials in self.trials.values() for one in trials):
             return None
         scores = {f"{rate:g}": _dice(trials) for rate, trials in self.trials.items() if trials}
         best = max(self.trials, key=lambda rate: scores.get(f"{rate:g}", 0.0))
@@ -82,6 +82,12 @@ class RateSearch:
         choice = {**content, "digest": self.digest}
         write_atomically(self.file, json.dumps(choice, indent=1) + "\n")
         return choice
+
+
+def _finished(trial: CellSpec) -> bool:
+    """Return True if a trial is finished, and was run as it would be now."""
+    outcome = CellOutcome(trial)
+    return outcome.done and outcome.read()["digest"] == trial.digest()
 
 
 def _dice(trials: Sequence[CellSpec]) -> float:

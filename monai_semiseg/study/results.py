@@ -138,8 +138,7 @@ class ScoreTable:
     Attributes:
         scores: (arm, budget) -> (split, seed) -> case -> one value per metric.
         metrics: their names.
-        cases: those that every cell has, sorted.
-        left_out: number of the others.
+        cases: test cases, sorted; every finished cell has scored all of them.
         groups: group of every case.
     """
 
@@ -153,10 +152,8 @@ class ScoreTable:
         for (arm, labelled, run, case), values in grouped.items():
             runs = self.scores.setdefault((arm, labelled), {})
             runs.setdefault(run, {})[case] = np.mean(values, axis=0)
-        cells = [set(cases) for runs in self.scores.values() for cases in runs.values()]
-        self.cases = sorted(set.intersection(*cells)) if cells else []
-        self.left_out = len(set().union(*cells)) - len(self.cases)
         group_of = {row.case: group_key(row.case, row.group) for row in rows}
+        self.cases = sorted(group_of)
         self.groups = [group_of[case] for case in self.cases]
 
     def runs_of(self, arm: str, labelled: int) -> list[Run]:

@@ -16,6 +16,7 @@ from monai_semiseg.study import runner
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.report import versions
 from monai_semiseg.study.runner import RunOutcome
+from tests.study.cell_builders import finish
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASET = ROOT / "sample_data" / "dataset"
@@ -54,7 +55,7 @@ def test_a_study_from_end_to_end(
         "settings": SMALL,
     }
     arms = {"supervised": {"settings": SMALL}, "teacher": teacher}
-    config = {"arms": arms, "labelled": [4], "seeds": [0], "budget": 2, "test": 2}
+    config = {"arms": arms, "labelled": [4], "splits": [0], "budget": 2, "test": 2}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
     options = ("--config", str(tmp_path / "study.yaml"), "--jobs", "2")
     assert ask(tmp_path / "out", *options, "--dry_run") == 0
@@ -77,7 +78,7 @@ def test_a_study_from_end_to_end(
     assert [cell["status"] for cell in cells.values()] == ["finished", "finished"]
     assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
     (tmp_path / "study.yaml").write_text(
-        yaml.safe_dump({**config, "also": [{"arms": "supervised", "seeds": 1}]})
+        yaml.safe_dump({**config, "also": [{"arms": "supervised", "splits": 1}]})
     )
     capsys.readouterr()
     assert ask(tmp_path / "again", *options, "--completed", str(tmp_path / "out"), "--dry_run") == 0
@@ -87,7 +88,7 @@ def test_a_study_from_end_to_end(
     assert (tmp_path / "again" / "results.csv").read_bytes() == (
         tmp_path / "out" / "results.csv"
     ).read_bytes()
-    assert not (tmp_path / "again" / "cells" / "supervised__4_labelled__seed_1").exists()
+    assert not (tmp_path / "again" / "cells" / "supervised__4_labelled__split_1__seed_0").exists()
 
 
 def test_both_names_of_completed_studies() -> None:
@@ -113,9 +114,52 @@ def test_completed_studies_leave_the_shard_as_it_is(
     earlier.mkdir()
     (earlier / "protocol.json").write_text(json.dumps({"versions": versions(), "cells": {}}))
     (earlier / "results.csv").touch()
-    words = ("--methods", "supervised", "--labelled", "4", "--seeds", "0,1", "--test", "2")
+    words = ("--methods", "supervised", "--labelled", "4", "--splits", "0,1", "--test", "2")
     assert ask(tmp_path / "out", *words, "--shard", "2/2", "--completed", str(earlier)) == 0
-    assert started == ["supervised__4_labelled__seed_1"]
+    assert started == ["supervised__4_labelled__split_1__seed_0"]
+
+
+def test_settings_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rates are compared first, then the cells run; what both will take is listed before."""
+    ran: list[list[CellSpec]] = []
+
+    def run_cells(specs: list[CellSpec], **_: int) -> RunOutcome:
+        ran.append(specs)
+        for spec in specs:
+            finish(spec, 0.8 - spec.cell.arm.settings["learning_rate"])
+        return RunOutcome()
+
+    monkeypatch.setattr(runner, "run_cells", run_cells)
+    config = {
+        "methods": "supervised",
+        "labelled": 4,
+        "splits": "0,1",
+        "seeds": [0, 1],
+        "test": "sample_01*",
+        "validation": 0.3,
+        "learning_rates": [0.002, 0.0005],
+        "folds": 2,
+        "gates": True,
+        "group": r"sample_(.*)",
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
+    words = ("--config", str(tmp_path / "study.yaml"), "--budget", "3", "--splits", "2")
+    assert ask(tmp_path / "out", *words, "--dry_run") == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("8 trainings that compare learning rates, then 6 of 6 cells to do;")
+    assert ask(tmp_path / "out", *words) == 0
+    trials, cells = ran
+    assert [len(trials), len(cells)] == [8, 6] and {spec.iterations for spec in cells} == {3, 6}
+    assert {spec.cell.arm.settings["learning_rate"] for spec in cells} == {0.0005}
+    datalist = json.loads(cells[0].datalist.read_text())
+    assert datalist["split"] == {**datalist["split"], "test": "sample_01*", "validation_share": 0.3}
+    assert all(entry["image"].endswith(f"{entry['group']}.nii.gz") for entry in datalist["test"])
+    told = capsys.readouterr().out
+    assert "Headroom" in told or "no headroom" in told
+    assert (tmp_path / "out" / "learning_rates.csv").is_file()
+    assert ask(tmp_path / "out", *words, "--report") == 0 and len(ran) == 2
 
 
 @pytest.mark.parametrize(
@@ -124,6 +168,11 @@ def test_completed_studies_leave_the_shard_as_it_is(
         ("--methods", "mean_techer", "--labelled", "4"),
         ("--methods", "supervised", "--labelled", "99"),
         ("--methods", "supervised", "--labelled", "4", "--seeds", "x"),
+        ("--methods", "supervised", "--labelled", "4", "--splits", "x"),
+        ("--methods", "supervised", "--labelled", "4", "--validation", "1"),
+        ("--methods", "supervised", "--labelled", "4", "--test", "nobody*"),
+        ("--methods", "supervised", "--labelled", "4", "--learning_rates", "fast"),
+        ("--methods", "mean_teacher", "--labelled", "4", "--gates"),
         ("--methods", "supervised", "--labelled", "4", "--shard", "3/2"),
         ("--methods", "supervised", "--labelled", "4", "--config", "gone.yaml"),
         ("--labelled", "4"),
@@ -144,6 +193,9 @@ def test_refused_before_any_work(
         ("method: supervised\n", "unknown settings ['method']"),
         ("{methods: supervised, labelled: 4, also: {labelled: 5}}", "also: {'labelled': 5}"),
         ("{methods: supervised, labelled: 4, also: [{arms: other}]}", "also names ['other']"),
+        ("{methods: supervised, labelled: 4, gates: 1}", "gates: 1"),
+        ("{methods: supervised, labelled: 4, folds: 1}", "in 1 folds"),
+        ("{methods: supervised, labelled: 4, group: '('}", "--group"),
     ],
 )
 def test_unknown_keys_of_a_config(

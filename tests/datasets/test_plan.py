@@ -172,7 +172,7 @@ def test_photographs_get_a_2d_network_and_are_turned_freely() -> None:
     settings = plan(found, memory=8 << 30)
     assert settings["spatial_dims"] == 2 and not settings["slices"]
     assert settings["in_channels"] == 3 and settings["channel_names"] == list(RGB)
-    assert any("mean and deviation of the data set" in line for line in decisions(found))
+    assert any("one mean and deviation" in line for line in decisions(found))
     assert settings["spacing"] == [1.0, 1.0] and settings["patch_size"] == [200, 152]
     assert settings["batch_size"] == 8
     assert settings["rotation"] == pytest.approx(np.pi, abs=1e-3)
@@ -184,6 +184,8 @@ def test_photographs_get_a_2d_network_and_are_turned_freely() -> None:
         "subtrahend": 120.0,
         "divisor": 40.0,
     }
+    said = decisions(found)
+    assert not any("CT" in line for line in said) and any("colours" in line for line in said)
     upright = plan(found, Wishes(upright=True), memory=8 << 30)
     assert upright["rotation"] == 0.35 and upright["flip_front_back"] == 0.15
     with pytest.raises(ConfigError, match="3 for 2-D images"):

@@ -80,6 +80,31 @@ def test_scores_are_in_mm_and_per_case(tmp_path: Path) -> None:
     assert (content["section"], content["cases"]) == ("test", 3)
 
 
+def test_cases_and_patients_are_those_of_the_datalist(tmp_path: Path) -> None:
+    """Cases with label files of the same name stay apart; intervals are over the patients."""
+    entries = [
+        {"image": f"{case}/scan.nii.gz", "label": f"{case}/mask.nii.gz", "group": case[:2]}
+        for case in ("p1a", "p1b", "p2a", "p2b")
+    ]
+    content = {"training": [], "test": entries, "labels": NAMES}
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    items = [item("mask", n) for n in range(4)]
+    for one, entry in zip(items, entries, strict=True):
+        one["label"].meta["filename_or_obj"] = f"/somewhere/{entry['label']}"
+    settings = {"datalist": str(tmp_path / "datalist.json"), "dataset_dir": "/somewhere"}
+    intervals = []
+    for name, more in (("alone", {}), ("together", {"dataset_dir": "/somewhere"})):
+        evaluate(tmp_path / name, items, **{**settings, "dataset_dir": "/elsewhere", **more})
+        rows = list(csv.DictReader((tmp_path / name / "metrics.csv").open()))
+        summary = json.loads((tmp_path / name / "metrics.json").read_text())
+        intervals.append(summary["classes"]["left"]["dice"]["interval_95"])
+    assert [row["case"] for row in rows[::2]] == [f"{e['image'][:3]}/mask" for e in entries]
+    assert [row["group"] for row in rows[::2]] == ["p1", "p1", "p2", "p2"]
+    dice = [float(row["dice"]) for row in rows[::2]]
+    assert intervals[1] == pytest.approx([np.mean(dice[2:]), np.mean(dice[:2])], abs=1e-5)
+    assert intervals[0] is None  # unknown, they are one case by name
+
+
 def test_an_absent_class_counts_as_the_scans_diagonal(tmp_path: Path) -> None:
     missed = item("missed")
     missed["pred"][missed["pred"] == 2] = 0

@@ -292,6 +292,23 @@ def test_resume_without_a_checkpoint_starts_fresh(tmp_path: Path, whole: Any) ->
     assert_same_end(tmp_path, whole, trace)
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_without_validation_the_last_weights_are_kept(tmp_path: Path, epochs: int) -> None:
+    """Those of the network that is shipped: here a moving average, beside the one that learns."""
+    student, average = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+
+    def step(engine: Engine, _: Any) -> None:
+        with torch.no_grad():
+            student.weight.fill_(engine.state.iteration)
+            average.weight.fill_(engine.state.iteration / 2)
+
+    trainer = Engine(step)
+    TrainingCheckpoint(str(tmp_path), average, {"student": student}).attach(trainer)
+    trainer.run([0] * EPOCH_ITERATIONS, max_epochs=epochs)
+    kept = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert float(kept["weight"]) == epochs * EPOCH_ITERATIONS / 2
+
+
 def test_without_resume_a_checkpoint_is_not_looked_at(tmp_path: Path, whole: Any) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"not even a checkpoint")
     trainer, _, trace = build(tmp_path)

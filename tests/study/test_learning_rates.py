@@ -157,6 +157,18 @@ def test_a_choice_needs_its_trials_once(dataset: Path, tmp_path: Path) -> None:
     assert list(chosen(specs, searches).values()) == [0.0005]
 
 
+def test_trials_of_another_budget_choose_nothing(dataset: Path, tmp_path: Path) -> None:
+    """The choice that was made stays as it is, and running the trials again is refused."""
+    _, specs, searches = study(dataset, tmp_path / "study", arms=ARMS[:1])
+    finish_trials(open_trials(specs, searches))
+    before = chosen(specs, searches)
+    _, longer, other = study(dataset, tmp_path / "study", arms=ARMS[:1], iterations=9)
+    assert chosen(longer, other) == {}
+    with pytest.raises(ConfigError, match="other configs, data or settings"):
+        CellOutcome(open_trials(longer, other)[0]).claim()
+    assert chosen(specs, searches) == before
+
+
 def test_arms_that_train_alike_share_trials(dataset: Path, tmp_path: Path) -> None:
     """Of the same fold and rate; another fold trains on other scans."""
     _, specs, searches = study(dataset, tmp_path / "study")
