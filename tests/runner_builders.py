@@ -10,7 +10,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
 import torch
 from monai.inferers import SimpleInferer
@@ -25,11 +24,12 @@ from monai.transforms import (
     Spacingd,
 )
 from numpy.typing import NDArray
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import generate_uid
 from torch import nn
 
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.inference.runner import BatchRunner
+from tests.scan_builders import empty_slice
 
 NAMES = {"0": "background", "1": "left", "2": "right"}
 PATIENT = {
@@ -109,18 +109,10 @@ def write_dicom(
     Returns its affine in RAS.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    series_uid = generate_uid()
-    study_uid = generate_uid()
-    frame_uid = generate_uid()
+    uids = ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+    shared = {name: generate_uid() for name in uids}
     for k in range(array.shape[2]):
-        dataset = pydicom.Dataset()
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
-        dataset.SeriesInstanceUID = series_uid
-        dataset.StudyInstanceUID = study_uid
-        dataset.FrameOfReferenceUID = frame_uid
+        dataset = empty_slice(**shared)
         dataset.Modality = "MR"
         dataset.SeriesNumber = 1
         dataset.InstanceNumber = array.shape[2] - k
@@ -154,6 +146,29 @@ def orientations() -> list[NDArray[np.float64]]:
     return turns
 
 
+def rotation(k: float, i: float) -> NDArray[np.float64]:
+    """Return a rotation about the last axis after one about the first, angles in radians."""
+    about_k = np.array([[np.cos(k), -np.sin(k), 0], [np.sin(k), np.cos(k), 0], [0, 0, 1]])
+    about_i = np.array([[1, 0, 0], [0, np.cos(i), -np.sin(i)], [0, np.sin(i), np.cos(i)]])
+    return about_k @ about_i
+
+
+def preprocessing_to(spacing: Sequence[float] | None, **settings: Any) -> Compose:
+    """Load a scan, turn it to RAS and, if there is a spacing, resample it."""
+    steps: list[Any] = [
+        LoadImaged("image", **settings),
+        EnsureChannelFirstd("image"),
+        Orientationd("image", axcodes="RAS", labels=None),
+    ]
+    return Compose(steps + ([Spacingd("image", pixdim=spacing)] if spacing else []))
+
+
+def usual_postprocessing(preprocessing: Compose) -> Compose:
+    """Bring probabilities back to the scan's grid and take the label there, by MONAI alone."""
+    back = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
+    return Compose([Activationsd("pred", softmax=True), back, AsDiscreted("pred", argmax=True)])
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     torch.save(Sides().state_dict(), tmp_path / "weights.pt")
@@ -165,24 +180,13 @@ def make_runner(tmp_path: Path, weights: Path) -> Callable[..., BatchRunner]:
     """Runner from ``tmp_path/in`` to ``tmp_path/out``, built as in the bundles' inference.json."""
 
     def make(spacing: Sequence[float] | None = None, **settings: Any) -> BatchRunner:
-        steps: list[Any] = [
-            LoadImaged("image", reader=ScanReader),
-            EnsureChannelFirstd("image"),
-            Orientationd("image", axcodes="RAS", labels=None),
-        ]
-        steps += [Spacingd("image", pixdim=spacing)] if spacing else []
-        preprocessing = Compose(steps)
-        back = Invertd(
-            "pred", preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True
-        )
+        preprocessing = preprocessing_to(spacing, reader=ScanReader)
         defaults: dict[str, Any] = {
             "network": Sides(),
             "weights": str(weights),
             "preprocessing": preprocessing,
             "inferer": SimpleInferer(),
-            "postprocessing": Compose(
-                [Activationsd("pred", softmax=True), back, AsDiscreted("pred", argmax=True)]
-            ),
+            "postprocessing": usual_postprocessing(preprocessing),
             "inputs": str(tmp_path / "in"),
             "output_dir": str(tmp_path / "out"),
             "label_names": NAMES,
@@ -196,11 +200,5 @@ def make_runner(tmp_path: Path, weights: Path) -> Callable[..., BatchRunner]:
 @pytest.fixture(scope="session")
 def kit() -> SimpleNamespace:
     """The functions above; test modules cannot import from each other (import mode importlib)."""
-    return SimpleNamespace(
-        expected=expected,
-        values=values,
-        write_nifti=write_nifti,
-        write_dicom=write_dicom,
-        orientations=orientations,
-        Sides=Sides,
-    )
+    builders = (expected, values, write_nifti, write_dicom, orientations, Sides)
+    return SimpleNamespace(**{one.__name__: one for one in builders})

@@ -21,11 +21,14 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from monai_semiseg.datasets.cases import Case
+from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.images.volume import Volume
 
 GRADIENT = np.array([3.0, -5.0, 7.0])  # per mm, in RAS
 LPS = np.array([-1.0, -1.0, 1.0])
 Edit = Callable[[Dataset, int], None]
+Build = Callable[[SimpleNamespace, Path], Any]
 
 
 def at(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,6 +65,18 @@ def write_nifti(
     return path
 
 
+def empty_slice(sop_class: str = MRImageStorage, **tags: Any) -> Dataset:
+    """Return an image with identifiers of its own and some tags, as yet without pixels."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = sop_class
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    for name, value in tags.items():
+        setattr(data, name, value)
+    return data
+
+
 def slice_dataset(
     series: str,
     orientation: Sequence[float],
@@ -71,16 +86,12 @@ def slice_dataset(
     sop_class: str = CTImageStorage,
 ) -> Dataset:
     """Return one image; position and orientation are in LPS, size is rows and columns."""
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID = sop_class
-    data.SOPInstanceUID = generate_uid()
-    data.file_meta.MediaStorageSOPClassUID = sop_class
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    data.SeriesInstanceUID = series
-    data.StudyInstanceUID = generate_uid(entropy_srcs=["study"])
-    data.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame"])
+    data = empty_slice(
+        sop_class,
+        SeriesInstanceUID=series,
+        StudyInstanceUID=generate_uid(entropy_srcs=["study"]),
+        FrameOfReferenceUID=generate_uid(entropy_srcs=["frame"]),
+    )
     data.Modality = "CT"
     data.SeriesNumber = 1
     data.SeriesDate = "20200101"
@@ -220,16 +231,26 @@ def no_image(
     return path
 
 
+def built_cases(row: tuple[Build, int], make: SimpleNamespace, folder: Path) -> list[Case]:
+    """Write the scans of a table's row, and find as many as it says."""
+    build, count = row
+    build(make, folder)
+    cases = find_cases(folder, progress=False).cases
+    assert len(cases) == count
+    return cases
+
+
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     """Return the builders of this module."""
-    return SimpleNamespace(
-        nifti=write_nifti,
-        series=series,
-        enhanced=enhanced,
-        no_image=no_image,
-        at=at,
-        coordinates=voxel_coordinates,
-        assert_true=assert_true,
-        slice=slice_dataset,
-    )
+    builders = {
+        "nifti": write_nifti,
+        "series": series,
+        "enhanced": enhanced,
+        "no_image": no_image,
+        "at": at,
+        "coordinates": voxel_coordinates,
+        "assert_true": assert_true,
+        "slice": slice_dataset,
+    }
+    return SimpleNamespace(**builders)

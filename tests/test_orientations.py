@@ -7,7 +7,6 @@ as NIfTI or as a DICOM series.
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -32,24 +31,17 @@ from monai_semiseg.datasets.plan import Wishes, plan
 from monai_semiseg.export.dicom_seg import write_segmentation
 from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_scan
+from tests.runner_builders import orientations, rotation
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "semisupervised_baselines"
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SPACING = [1.0, 1.2, 1.6]
-ORDERS = [
-    np.array(list(zip(order, signs, strict=True)), dtype=float)
-    for order, signs in itertools.product(
-        itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)
-    )
-]
+ORDERS = orientations()
 
 
 def affine() -> NDArray[np.float64]:
     """Return a slightly oblique affine."""
-    a = 0.2
-    b = 0.1
-    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    turn = rotation(0.2, 0.1)
     return np.asarray(nib.affines.from_matvec(turn @ np.diag(SPACING), [-31.0, 12.0, 55.0]))
 
 

@@ -28,6 +28,20 @@ from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.storage.tables import write_table
 
 Files = dict[str, bytes]
+_SLICE = {
+    "Modality": "MR",
+    "Rows": 5,
+    "Columns": 6,
+    "PixelSpacing": [1.0, 1.0],
+    "SliceThickness": 2.0,
+    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 16,
+    "BitsStored": 12,
+    "HighBit": 11,
+    "PixelRepresentation": 0,
+}
 
 
 class Hang(BaseException):
@@ -71,20 +85,10 @@ def _slice(number: int, syntax: str) -> pydicom.Dataset:
     slice_.file_meta = meta
     slice_.SOPClassUID = meta.MediaStorageSOPClassUID
     slice_.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    slice_.Modality = "MR"
     slice_.InstanceNumber = number + 1
-    slice_.Rows = 5
-    slice_.Columns = 6
-    slice_.PixelSpacing = [1.0, 1.0]
-    slice_.SliceThickness = 2.0
-    slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     slice_.ImagePositionPatient = [0.0, 0.0, 2.0 * number]
-    slice_.SamplesPerPixel = 1
-    slice_.PhotometricInterpretation = "MONOCHROME2"
-    slice_.BitsAllocated = 16
-    slice_.BitsStored = 12
-    slice_.HighBit = 11
-    slice_.PixelRepresentation = 0
+    for name, value in _SLICE.items():
+        setattr(slice_, name, value)
     return slice_
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import inspect
@@ -127,11 +128,14 @@ def _raise(problem: _Problem, path: str | Path | None) -> None:
 def load_config(file: str | Path) -> Config:
     """Read a YAML or JSON of keys and values; no tag in it builds anything.
 
+    A file is parsed once, and again if its bytes have changed.
+
     Raises:
         ConfigError: If it cannot be read, or holds something else.
     """
+    written = Path(file).read_bytes() if Path(file).is_file() else b""
     try:
-        content: Any = ConfigParser.load_config_file(str(file))
+        content = copy.deepcopy(_parsed(str(file), written))
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"cannot be read ({str(error).splitlines()[0]})",
@@ -142,6 +146,11 @@ def load_config(file: str | Path) -> Config:
         found = "is empty" if content is None else f"holds a {type(content).__name__}"
         raise ConfigError(found, expected="YAML or JSON with keys and values", path=file)
     return content
+
+
+@functools.lru_cache(maxsize=64)  # by the bytes, too: a file that was changed is parsed again
+def _parsed(file: str, written: bytes) -> Any:
+    return ConfigParser.load_config_file(file)
 
 
 def _put(parser: ConfigParser, key: str, value: Any, file: str | Path | None) -> None:

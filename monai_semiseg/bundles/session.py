@@ -50,6 +50,6 @@ def _check_keys(workflow: ConfigWorkflow, bundle_root: str | Path | None) -> Non
         folders.add(Path(bundle_root).resolve() / "configs")
     files: list[Path] = []
     for folder in sorted(folders):
-        files += sorted(folder.glob("*.json"))
+        files += sorted(set(folder.glob("*.json")) - {folder / "metadata.json"})
     entries = (workflow.init_id, workflow.run_id, workflow.final_id)
     refuse_unknown_keys(workflow.parser.get(), files, entries)

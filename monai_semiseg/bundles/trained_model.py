@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_semiseg.bundles.keys import load_config
 from monai_semiseg.bundles.locate import bundle_folder
 from monai_semiseg.bundles.record import read_record
 from monai_semiseg.errors import ConfigError
@@ -52,7 +52,7 @@ def open_trained_model(path: Path, config: str) -> TrainedModel:
         return TrainedModel(weights)
     bundle = bundle_folder(record["bundle"])
     trained: dict[str, Any] = record["settings"]
-    known = json.loads((bundle / "configs" / f"{config}.json").read_text())
+    known = load_config(bundle / "configs" / f"{config}.json")
     overlays = [bundle / "configs" / name for name in trained.get("inference_overlays", [])]
     settings = {key: value for key, value in trained.items() if key in known}
     return TrainedModel(weights, bundle, tuple(overlays), settings)

@@ -58,13 +58,17 @@ def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser, *, table: bool = True) -> None:
-    """Declare what the layout of a dataset does not say by itself, for :func:`dataset_of`.
+def add_dataset_arguments(
+    parser: argparse.ArgumentParser, *, what: str = "dataset folder", table: bool = True
+) -> None:
+    """Declare the dataset, and what neither its layout nor its label files say by themselves.
 
     Args:
         parser: of the verb.
+        what: what the dataset may be.
         table: declare ``--table`` as a table that is read.
     """
+    parser.add_argument("dataset", type=Path, help=what)
     group = parser.add_argument_group("layout of the dataset")
     group.add_argument(
         "--channels",
@@ -87,6 +91,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, *, table: bool = True
             metavar="FILE",
             help="table of the cases (id,group,image,label) with paths relative to the dataset",
         )
+    _add_label_arguments(parser)
 
 
 def dataset_of(args: argparse.Namespace, *, table: Path | None = None) -> ScanDataset:
@@ -102,8 +107,7 @@ def dataset_of(args: argparse.Namespace, *, table: Path | None = None) -> ScanDa
     )
 
 
-def add_label_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how label files are read."""
+def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("label files")
     group.add_argument(
         "--label_threshold",
@@ -119,7 +123,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def label_options(args: argparse.Namespace) -> list[str]:
-    """Return the options of :func:`add_label_arguments` as they were given, for another verb."""
+    """Return the options of the label files as they were given, for another verb."""
     threshold = args.label_threshold
     given = [] if threshold is None else ["--label_threshold", str(threshold)]
     return given + ["--merge_masks"] * args.merge_masks

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from monai_semiseg.cli.arguments import (
     add_dataset_arguments,
-    add_label_arguments,
     dataset_of,
     labelled_dataset,
 )
@@ -20,11 +19,6 @@ _MOST_ROWS = 128  # label values on the screen
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "dataset",
-        type=Path,
-        help="folder of a data set in any layout, a table of cases (.csv), or one file",
-    )
-    parser.add_argument(
         "--datalist",
         type=Path,
         help="a split of the dataset; doubles across its sections are leaks",
@@ -33,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="write a table of the cases that were found"
     )
-    add_dataset_arguments(parser, table=False)
-    add_label_arguments(parser)
+    what = "folder of a data set in any layout, a table of cases (.csv), or one file"
+    add_dataset_arguments(parser, what=what, table=False)
     parser.add_argument("--workers", type=int, default=4, help="threads (default 4)")
 
 

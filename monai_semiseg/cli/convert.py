@@ -6,25 +6,18 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from monai_semiseg.cli.arguments import (
-    add_dataset_arguments,
-    add_label_arguments,
-    dataset_of,
-    labelled_dataset,
-)
+from monai_semiseg.cli.arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("dataset", type=Path, help="dataset folder, or a table of cases (.csv)")
     parser.add_argument(
         "--to", choices=("nnunet", "decathlon"), required=True, help="layout to write"
     )
     parser.add_argument("--output", type=Path, required=True, help="new folder")
-    add_dataset_arguments(parser)
-    add_label_arguments(parser)
+    add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from monai_semiseg.cli.arguments import (
     add_dataset_arguments,
-    add_label_arguments,
     add_plan_arguments,
     dataset_of,
     labelled_dataset,
@@ -19,7 +18,6 @@ from monai_semiseg.cli.terminal import say, say_aside
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("dataset", type=Path, help="dataset folder")
     parser.add_argument(
         "--datalist", type=Path, help="measure its training scans only; do this where results count"
     )
@@ -31,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
     )
     add_dataset_arguments(parser)
-    add_label_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from monai_semiseg.cli.arguments import (
     add_dataset_arguments,
-    add_label_arguments,
     dataset_of,
     labelled_dataset,
     number_or_text,
@@ -20,7 +19,6 @@ _AUTO = "auto"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("dataset", type=Path, help="dataset folder, or a table of cases (.csv)")
     parser.add_argument(
         "--labelled",
         type=labelled_budget,
@@ -47,8 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("datalist.json"), help="file (default datalist.json)"
     )
-    add_dataset_arguments(parser)
-    add_label_arguments(parser)
+    add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
 
 
 def labelled_budget(text: str) -> float | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import (
     add_dataset_arguments,
-    add_label_arguments,
     dataset_of,
     labelled_dataset,
 )
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("dataset", type=Path, help="dataset folder")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the study; run again to go on"
     )
@@ -91,7 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report", action="store_true", help="write the results of what is finished; start nothing"
     )
     add_dataset_arguments(parser)
-    add_label_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

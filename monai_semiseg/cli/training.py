@@ -13,7 +13,6 @@ from monai_semiseg.cli.arguments import (
     LAYOUT_ARGUMENTS,
     PLAN_ARGUMENTS,
     add_dataset_arguments,
-    add_label_arguments,
     add_plan_arguments,
     add_setting_arguments,
     label_options,
@@ -27,7 +26,6 @@ from monai_semiseg.errors import ConfigError
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare data, starting point, budget and output."""
-    parser.add_argument("dataset", type=Path, help="dataset folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--datalist", type=Path, help="who is labelled (default: split here)")
     parser.add_argument("--plan", type=Path, help="settings that fit (default: measured here)")
@@ -48,7 +46,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML or JSON merged over everything else; may be repeated",
     )
     add_dataset_arguments(parser)
-    add_label_arguments(parser)
     add_plan_arguments(parser)
     add_setting_arguments(parser)
 

@@ -28,9 +28,10 @@ from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_rules import PLAIN
 from monai_semiseg.datasets.label_values import mask_dtype
-from monai_semiseg.errors import ConfigError, OutputError
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.scan import read_grid, read_scan
 from monai_semiseg.images.volume import Volume
+from monai_semiseg.storage.files import output_errors
 
 LAYOUTS = ("nnunet", "decathlon")
 RECORD = "conversion.json"
@@ -88,16 +89,10 @@ def convert(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name[:50]}-", dir=target.parent))
     try:
-        part.chmod(0o755)
-        _write(dataset, to, part, progress)
-        part.rename(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror or error})",
-            expected="a folder that can be written, with room",
-            remedy="free disk space or choose another output folder, then run again",
-            path=target,
-        ) from error
+        with output_errors(target):
+            part.chmod(0o755)
+            _write(dataset, to, part, progress)
+            part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target

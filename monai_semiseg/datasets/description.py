@@ -73,11 +73,8 @@ def read_content(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes().decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:
-        raise ConfigError(
-            f"not a Decathlon or nnU-Net description ({type(error).__name__}: {error})",
-            expected="JSON",
-            path=file,
-        ) from error
+        found = f"not a Decathlon or nnU-Net description ({type(error).__name__}: {error})"
+        raise ConfigError(found, expected="JSON", path=file) from error
     if not isinstance(content, dict):
         raise ConfigError("no JSON object", expected='{"labels": ..., "training": ...}', path=file)
     return content

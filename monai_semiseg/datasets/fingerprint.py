@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_size
-from monai_semiseg.datasets.kinds import common_dims
+from monai_semiseg.datasets.kinds import common_dims, no_scan_error
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
@@ -124,7 +124,7 @@ def extract_fingerprint(
     }
     good = [row for row in rows if row.fault is None]
     if not good:
-        raise _no_scan_error(dataset, unread)
+        raise no_scan_error(dataset, unread, "no scan can be read")
     shapes = {
         case.id: row.shape.tolist()
         for case, row in zip(cases, rows, strict=True)
@@ -134,16 +134,6 @@ def extract_fingerprint(
     _require_one_kind(good, dataset)
     notes = dict.fromkeys(chain.from_iterable(row.notes for row in rows))
     return replace(_aggregate(good, dataset), unread=unread, notes=tuple(notes))
-
-
-def _no_scan_error(dataset: ScanDataset, unread: Mapping[str, str]) -> ConfigError:
-    case, reason = next(iter(unread.items()), ("", ""))
-    return ConfigError(
-        f"no scan can be read; {case}: {reason}" if case else "no scan",
-        expected="at least one",
-        remedy="run monai-semiseg check",
-        path=dataset.root,
-    )
 
 
 def _require_one_kind(rows: Sequence[_Measures], dataset: ScanDataset) -> None:

@@ -1,4 +1,4 @@
-"""One kind of images in a data set: 2-D or 3-D, the same channels, one unit."""
+"""One kind of images in a data set: some, 2-D or 3-D, the same channels, one unit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,26 @@ from pathlib import Path
 
 from monai_semiseg.datasets.check_report import CaseFacts
 from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.errors import DimensionError
+from monai_semiseg.errors import ConfigError, DimensionError
 from monai_semiseg.images.grid import Unit
 from monai_semiseg.images.volume import spatial_dims_of
+
+
+def no_scan_error(dataset: ScanDataset, left_out: Mapping[str, str], found: str) -> ConfigError:
+    """Return the error of a data set of which no scan is left, with one of the reasons.
+
+    Args:
+        dataset: the data set.
+        left_out: case or file -> reason why it is left out; empty for a data set without scans.
+        found: the first words.
+    """
+    case, reason = next(iter(left_out.items()), ("", ""))
+    return ConfigError(
+        f"{found}; {case}: {reason}" if case else "no scan",
+        expected="at least one scan that can be read",
+        remedy="run monai-semiseg check",
+        path=dataset.root,
+    )
 
 
 def common_dims(shapes: Mapping[str, Sequence[int]], path: Path) -> int | None:

@@ -143,6 +143,13 @@ def _indices(path: Path, rule: LabelRule) -> Volume | None:
     return replace(indices, meta={**indices.meta, "palette": used})
 
 
+def _require_two_values(values: NDArray[Any], path: Path) -> None:
+    """Refuse a JPEG file with more than black and white: it keeps no exact numbers."""
+    counts = count_values(whole_labels(values, path))
+    if len({*counts, 0}) > 2:
+        raise grey_error(counts, path)
+
+
 def _grey(volume: Volume, path: Path) -> NDArray[Any]:
     """Return the one channel that an RGB file of equal channels holds."""
     first = volume.array[..., :1]
@@ -156,13 +163,6 @@ def _grey(volume: Volume, path: Path) -> NDArray[Any]:
         remedy="write the label of every voxel as one number",
         path=path,
     )
-
-
-def _require_two_values(values: NDArray[Any], path: Path) -> None:
-    """Refuse a JPEG file with more than black and white: it keeps no exact numbers."""
-    counts = count_values(whole_labels(values, path))
-    if len({*counts, 0}) > 2:
-        raise grey_error(counts, path)
 
 
 def _above(values: NDArray[Any], rule: LabelRule) -> NDArray[np.bool_]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import ScanDataset
+from monai_semiseg.datasets.kinds import no_scan_error
 from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import names_of
-from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 
 
@@ -61,13 +61,7 @@ def valid_cases(dataset: ScanDataset, *, progress: bool = True) -> ValidCases:
             valid.append(facts.case)
             notes += [f"{finding.code} {finding.message}" for finding in facts.findings]
     if not valid:
-        first, reason = next(iter(left_out.items()), ("", ""))
-        raise ConfigError(
-            f"no valid scan; {first}: {reason}" if first else "no scan",
-            expected="at least one scan that can be read",
-            remedy="run monai-semiseg check",
-            path=dataset.root,
-        )
+        raise no_scan_error(dataset, left_out, "no valid scan")
     rule = replace(dataset.label_rule, palette=report.palette)
     sound = replace(report.dataset, cases=valid, label_rule=rule)
     return ValidCases(sound, left_out, notes, report.voxels)

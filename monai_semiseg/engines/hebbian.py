@@ -35,10 +35,10 @@ class HebbianTrainer(Trainer):
 
     Args:
         device: where the forward pass runs.
-        max_epochs, epoch_length: the budget, as in every trainer.
-        train_data_loader: batches as above.
         network: the network.
         learner: attached to this network; None only calibrates, as a control experiment.
+        train_data_loader: batches as above.
+        max_epochs, epoch_length: the budget, as in every trainer.
         rate: of the first step.
         calibrated: whether to calibrate at the end.
         calibration_scans: number of samples for calibration.
@@ -52,11 +52,11 @@ class HebbianTrainer(Trainer):
     def __init__(
         self,
         device: torch.device,
-        max_epochs: int,
-        epoch_length: int,
-        train_data_loader: Iterable[Any],
         network: nn.Module,
         learner: HebbianLearner | None,
+        train_data_loader: Iterable[Any],
+        max_epochs: int,
+        epoch_length: int,
         rate: float = 0.1,
         calibrated: bool = True,
         calibration_scans: int = 8,
@@ -64,9 +64,8 @@ class HebbianTrainer(Trainer):
         train_handlers: Sequence[Any] | None = None,
     ) -> None:
         if rate <= 0 or calibration_scans < 1:
-            raise ConfigError(
-                f"rate {rate}, calibration_scans {calibration_scans}", expected="both more than 0"
-            )
+            found = f"rate {rate}, calibration_scans {calibration_scans}"
+            raise ConfigError(found, expected="both more than 0")
         self.network = network
         self.learner = learner
         self.rate = rate

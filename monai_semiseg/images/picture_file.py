@@ -27,7 +27,6 @@ from monai_semiseg.images.png import (
     has_alpha,
     is_deep_colour,
     png_content,
-    png_header,
 )
 from monai_semiseg.images.volume import RGB, check_size
 
@@ -117,7 +116,8 @@ def pillow_layout(path: Path, kind: str) -> Layout:
     Raises:
         InputError: If the header is damaged, or memory cannot hold the picture.
     """
-    source = io.BytesIO(png_header(path)) if kind == "PNG" else path.open("rb")
+    header = io.BytesIO(png_content(path, pixels=False)) if kind == "PNG" else None
+    source = header or path.open("rb")
     with source, decoding(path, kind), _opened(source, kind) as image:
         return _layout(image, kind, path)
 

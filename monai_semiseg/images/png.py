@@ -24,26 +24,19 @@ _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 _GREY_ALPHA, _RGBA = 4, 6  # colour types
 
 
-def png_header(path: Path) -> bytes:
-    """Return the chunks without pixels as a PNG file, to learn size, kind and orientation.
-
-    Raises:
-        TruncatedError: If the file ends before its last chunk.
-        ChecksumError: If a chunk does not match its checksum.
-    """
-    with path.open("rb") as stream:
-        return _assembled(_chunks(stream, path, pixels=False))
-
-
-def png_content(path: Path) -> bytes:
+def png_content(path: Path, *, pixels: bool = True) -> bytes:
     """Return the chunks that the picture depends on as a PNG file, all of them checked.
 
+    Args:
+        path: the file.
+        pixels: with the chunks of the pixels; size, kind and orientation need none.
+
     Raises:
         TruncatedError: If the file ends before its last chunk.
         ChecksumError: If a chunk does not match its checksum.
     """
     with path.open("rb") as stream:
-        return _assembled(_chunks(stream, path, pixels=True))
+        return _assembled(_chunks(stream, path, pixels=pixels))
 
 
 def is_deep_colour(content: bytes) -> bool:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.cases import Case
-from monai_semiseg.errors import ConfigError, OutputError
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.report import CaseResult
-from monai_semiseg.storage.files import sha256_of, write_atomically
+from monai_semiseg.storage.files import output_errors, sha256_of, write_atomically
 from monai_semiseg.storage.lock import WorkLock
 
 
@@ -114,19 +114,12 @@ class RunManifest:
         digest = sha256_of(self.output / result.output) if result.status == "done" else ""
         entry = {"case": case.id, "stamp": stamp(case), "sha256": digest, "result": asdict(result)}
         path = self.folder / f"{self.shard[0]}-of-{self.shard[1]}.jsonl"
-        try:
-            with path.open("a") as stream:
-                # The line break comes first: it ends a line that a kill has cut.
-                stream.write("\n" + json.dumps(entry))
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise OutputError(
-                f"cannot be written ({error.strerror or error})",
-                expected="a folder that can be written, with room",
-                remedy="free disk space, then run again to go on",
-                path=path,
-            ) from error
+        remedy = "free disk space, then run again to go on"
+        with output_errors(path, remedy), path.open("a") as stream:
+            # The line break comes first: it ends a line that a kill has cut.
+            stream.write("\n" + json.dumps(entry))
+            stream.flush()
+            os.fsync(stream.fileno())
         self.lock.touch()
 
     def _note(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_semiseg.bundles.keys import merge_configs
+from monai_semiseg.bundles.keys import load_config, merge_configs
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.runner import BatchRunner
 
@@ -18,7 +18,7 @@ _READER = "monai_semiseg.images.reader.ScanReader"
 def has_runner(bundle: Path) -> bool:
     """Return True if the bundle's config has a runner of this package."""
     file = bundle / "configs" / "inference.json"
-    return not file.is_file() or "runner" in ConfigParser.load_config_file(str(file))
+    return not file.is_file() or "runner" in load_config(file)
 
 
 def open_zoo_bundle(

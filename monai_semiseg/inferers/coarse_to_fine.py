@@ -47,16 +47,16 @@ class CoarseToFineInferer(Inferer):
         most: float = 0.5,
     ) -> None:
         super().__init__()
-        if factor < 1 or not 0 <= most <= 1:
-            raise ConfigError(
-                f"coarse factor {factor}, box of at most {most} of the image",
-                expected="a factor of at least 1, a share from 0 to 1",
-            )
         self.inferer = inferer
         self.coarse = coarse
         self.factor = factor
         self.margin = margin
         self.most = most
+        if factor < 1 or not 0 <= most <= 1:
+            raise ConfigError(
+                f"coarse factor {factor}, box of at most {most} of the image",
+                expected="a factor of at least 1, a share from 0 to 1",
+            )
 
     def __call__(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any

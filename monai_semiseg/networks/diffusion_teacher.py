@@ -65,10 +65,8 @@ class DiffusionTeacher(nn.Module):
                 expected=f"2 or more classes, 1 to {timesteps} steps, 1 or more samples",
             )
         if not 0 < round_level <= 0.6:
-            raise ConfigError(
-                f"round_level {round_level}",
-                expected="more than 0, at most 0.6: above, too little of the scan is kept",
-            )
+            most = "at most 0.6: above, too little of the scan is kept"
+            raise ConfigError(f"round_level {round_level}", expected=f"more than 0, {most}")
         self.mask_network = mask_network
         self.image_network = image_network
         self.classes = classes

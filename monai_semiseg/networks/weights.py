@@ -74,12 +74,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     if not file.is_file():
-        raise CheckpointError(
-            "no weights there",
-            expected="a .pt or .safetensors file",
-            remedy="train first, or name the file that holds them",
-            path=file,
-        )
+        wanted = "a .pt or .safetensors file"
+        remedy = "train first, or name the file that holds them"
+        raise CheckpointError("no weights there", expected=wanted, remedy=remedy, path=file)
     try:
         content = _read(file)
     except Exception as error:  # a damaged stream makes torch's unpickler raise nearly anything

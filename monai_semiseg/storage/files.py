@@ -21,6 +21,24 @@ _next_listing: dict[Path, float] = {}  # by folder: when it may be listed again,
 
 
 @contextmanager
+def output_errors(path: Path, remedy: str = "") -> Iterator[None]:
+    """Turn what the system raises while ``path`` is written into an error that names it.
+
+    Raises:
+        OutputError: If the disk is full or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            expected="a folder that can be written, with room",
+            remedy=remedy or "free disk space or choose another output folder, then run again",
+            path=path,
+        ) from error
+
+
+@contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
 
@@ -36,19 +54,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     part = _part_of(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_orphans(target)
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror or error})",
-            expected="a folder that can be written, with room",
-            remedy="free disk space or choose another output folder, then run again",
-            path=target,
-        ) from error
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _remove_orphans(target)
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(target)
     finally:
         with suppress(OSError):  # it is not there, or its folder could not be made
             part.unlink()

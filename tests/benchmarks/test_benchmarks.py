@@ -58,22 +58,15 @@ def test_the_textbook_form_is_the_same_update() -> None:
     torch.testing.assert_close((correlation - decay).flatten(1), slow, rtol=0, atol=1e-12)
 
 
+def once_on_the_cpu(output: Path) -> list[str]:
+    return ["--output", str(output), "--repeat", "1", "--device", "cpu"]
+
+
 def test_tables_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [
-        "--output",
-        str(tmp_path),
-        "--size",
-        "8",
-        "--network_size",
-        "32",
-        "--repeat",
-        "1",
-        "--device",
-        "cpu",
-    ]
-    monkeypatch.setattr(sys, "argv", ["hebbian", *arguments])
+    sizes = ["--size", "8", "--network_size", "32"]
+    monkeypatch.setattr(sys, "argv", ["hebbian", *sizes, *once_on_the_cpu(tmp_path)])
     hebbian.main()
     assert "| SoftHebb |" in capsys.readouterr().out
     for name, ways in (("hebbian_update", 4), ("hebbian_step", 3)):
@@ -89,19 +82,8 @@ def test_the_dense_contrast_is_the_same_loss(
 ) -> None:
     value, gradient = contrastive.agreement(60, 8)
     assert value < 1e-10 and gradient < 1e-10
-    arguments = [
-        "--output",
-        str(tmp_path),
-        "--size",
-        "64",
-        "--sizes",
-        "32",
-        "--repeat",
-        "1",
-        "--device",
-        "cpu",
-    ]
-    monkeypatch.setattr(sys, "argv", ["contrastive", *arguments])
+    sizes = ["--size", "64", "--sizes", "32"]
+    monkeypatch.setattr(sys, "argv", ["contrastive", *sizes, *once_on_the_cpu(tmp_path)])
     contrastive.main()
     assert "| streamed |" in capsys.readouterr().out
     assert (tmp_path / "contrastive.csv").is_file() and (

@@ -14,6 +14,7 @@ import torch
 from monai.utils import set_determinism
 
 from monai_semiseg.bundles.workflow import run_workflow
+from monai_semiseg.errors import SemisegError, root_cause
 
 BUNDLES = sorted(
     path.parent for path in (Path(__file__).resolve().parents[2] / "bundles").glob("*/configs")
@@ -44,6 +45,19 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def raw() -> Callable[[Path, str], dict[str, Any]]:
     """Return a function: bundle, name of a config -> its content."""
     return lambda bundle, name: json.loads((bundle / "configs" / f"{name}.json").read_text())
+
+
+THREE_STEPS = {"iterations": 3, "epoch_iterations": 1, "batch_size": 2}
+
+
+def require_refused(bundle: Path, stage: str, asked: dict[str, Any], words: str) -> None:
+    """Require that a typed error with these words stops a training before it has weights."""
+    with pytest.raises(RuntimeError) as caught:
+        run_workflow(bundle, stage, asked)
+    cause = root_cause(caught.value)
+    assert isinstance(cause, SemisegError)
+    assert words in str(cause)
+    assert not (Path(asked["ckpt_dir"]) / "model.pt").exists()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
 
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
-from monai_semiseg.errors import SemisegError, root_cause
+
+from .conftest import THREE_STEPS, require_refused
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = ROOT / "contrastive_pretrainer"
@@ -37,9 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Write) -> Path
 def settings(settings: Settings) -> Settings:
     """Return the settings of a small network and head by stage, data and folder."""
     small = {
-        "iterations": 3,
-        "epoch_iterations": 1,
-        "batch_size": 2,
+        **THREE_STEPS,
         "init_weights": None,
         "dimension": 8,
         "network_def#features": FEATURES,
@@ -159,12 +158,7 @@ def test_bad_settings(
         empty = tmp_path / "empty.json"
         empty.write_text(json.dumps({"training": [], "unlabeled": []}))
         more = {"datalist": str(empty)}
-    with pytest.raises(RuntimeError) as caught:
-        run_workflow(BUNDLE, stage, settings(stage, data, tmp_path / "run", **more))
-    cause = root_cause(caught.value)
-    assert isinstance(cause, SemisegError)
-    assert words in str(cause)
-    assert not (tmp_path / "run" / "model.pt").exists()
+    require_refused(BUNDLE, stage, settings(stage, data, tmp_path / "run", **more), words)
 
 
 def test_training_is_the_baselines(raw: Raw) -> None:

@@ -14,7 +14,8 @@ from ignite.engine import Engine, Events
 from monai.networks.nets import BasicUNet
 
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
-from monai_semiseg.errors import SemisegError, root_cause
+
+from .conftest import THREE_STEPS, require_refused
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = ROOT / "diffusion_cotrainer"
@@ -28,9 +29,7 @@ Settings = Callable[..., dict[str, Any]]
 def settings(settings: Settings) -> Settings:
     """Return the settings of small student and teacher networks by stage, data and folder."""
     small = {
-        "iterations": 3,
-        "epoch_iterations": 1,
-        "batch_size": 2,
+        **THREE_STEPS,
         "rounds_every": 1,
         "teacher_features": FEATURES,
         "network_def#features": FEATURES,
@@ -193,12 +192,7 @@ def test_bad_settings(
         }
         (tmp_path / "list.json").write_text(json.dumps({**content, "validation": [], "test": []}))
         more = {"datalist": str(tmp_path / "list.json")}
-    with pytest.raises(RuntimeError) as caught:
-        run_workflow(BUNDLE, stage, settings(stage, data, tmp_path / "run", **more))
-    cause = root_cause(caught.value)
-    assert isinstance(cause, SemisegError)
-    assert words in str(cause)
-    assert not (tmp_path / "run" / "model.pt").exists()
+    require_refused(BUNDLE, stage, settings(stage, data, tmp_path / "run", **more), words)
 
 
 def test_training_differs_from_the_baselines_in_what_the_method_needs(raw: Raw) -> None:

@@ -52,19 +52,14 @@ def test_what_is_measured_is_not_looked_up(
     }
 
 
+def command_of(scans: Path, output: Path) -> list[str]:
+    where = ["--output", str(output), "--bundle", str(FUSION.parents[1]), "--device", "cpu"]
+    return ["predict", str(scans / "images"), *where]
+
+
 def test_predict(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Predict a folder on the CLI; a run without fusion must not resume this one."""
-    command = [
-        "predict",
-        str(scans / "images"),
-        "--output",
-        str(tmp_path / "out"),
-        "--bundle",
-        str(FUSION.parents[1]),
-        "--device",
-        "cpu",
-        "--no_preview",
-    ]
+    command = [*command_of(scans, tmp_path / "out"), "--no_preview"]
     fused = [
         "--config",
         str(FUSION),
@@ -87,13 +82,5 @@ def test_predict(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_predict_without_the_labelled_scans(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [
-        "predict",
-        str(scans / "images"),
-        "--output",
-        str(tmp_path / "out"),
-        "--bundle",
-        str(FUSION.parents[1]),
-    ]
-    assert main([*command, "--device", "cpu", "--config", str(FUSION)]) == 2
+    assert main([*command_of(scans, tmp_path / "out"), "--config", str(FUSION)]) == 2
     assert "no datalist there" in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -16,7 +16,7 @@ from monai.bundle.properties import MetaProperties
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ("train", "evaluate", "inference")
-SHARED = (
+MODEL = (
     "spatial_dims",
     "in_channels",
     "out_channels",
@@ -25,6 +25,9 @@ SHARED = (
     "patch_size",
     "intensity",
     "network_def",
+)
+SHARED = (
+    *MODEL,
     "network",
     "inferer",
     "overlap",
@@ -155,17 +158,7 @@ def test_what_the_workflows_share_is_equal(bundle: Path, raw: Raw) -> None:
         if key == "postprocessing":  # inference may keep the uncertainty, too
             values = [[step["_target_"] for step in value["transforms"]] for value in values]
         assert all(value == values[0] for value in values), key
-    common = {
-        "spatial_dims",
-        "in_channels",
-        "out_channels",
-        "label_names",
-        "spacing",
-        "patch_size",
-        "intensity",
-        "network_def",
-    }
-    assert all(common <= set(config) for config in configs)
+    assert all(set(MODEL) <= set(config) for config in configs)
     assert {"inferer", "postprocessing"} <= set(configs[1]) & set(configs[2])
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+from monai.bundle import ConfigParser
 
+from monai_semiseg.bundles import keys
 from monai_semiseg.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,20 +27,42 @@ def predict(output: Path, *configs: Path) -> int:
     more = []
     for file in configs:
         more += ["--config", str(file)]
-    return main(
-        [
-            "predict",
-            str(scan),
-            "--output",
-            str(output),
-            "--bundle",
-            str(BUNDLE),
-            "--device",
-            "cpu",
-            "--no_preview",
-            *more,
-        ]
-    )
+    where = ["--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu"]
+    return main(["predict", str(scan), *where, "--no_preview", *more])
+
+
+@pytest.mark.parametrize("kind", ["native", "both"])
+def test_each_file_is_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kit: SimpleNamespace, kind: str
+) -> None:
+    """A config once by us and once by MONAI's workflow; a DICOM file once to list, once to read."""
+    configs: Counter[str] = Counter()
+    slices: Counter[tuple[str, bool]] = Counter()
+    load, read = ConfigParser.load_config_file, pydicom.dcmread
+
+    def counted_load(file: Any, **settings: Any) -> Any:
+        configs[Path(file).name] += 1
+        return load(file, **settings)
+
+    def counted_read(file: Any, **settings: Any) -> pydicom.FileDataset:
+        slices[Path(file).name, settings.get("stop_before_pixels", False)] += 1
+        return read(file, **settings)
+
+    monkeypatch.setattr(ConfigParser, "load_config_file", counted_load)
+    monkeypatch.setattr(pydicom, "dcmread", counted_read)
+    keys._parsed.cache_clear()
+    kit.write_dicom(tmp_path / "in", kit.values((20, 18, 5)))
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("overlap: 0.0\n")
+    more = ["--config", str(overlay), "--output_type", kind]
+    where = ["--output", str(tmp_path / "out"), "--bundle", str(BUNDLE), "--device", "cpu"]
+    assert main(["predict", str(tmp_path / "in"), *where, *more]) in (0, 5)
+    assert configs.pop("inference.json") == configs.pop("mine.yaml") == 2
+    others = ("metadata.json", "train.json", "evaluate.json", "multi_gpu_train.json")
+    assert configs == dict.fromkeys(others, 1)
+    headers = 2 if kind == "both" else 1  # DICOM SEG takes patient and study from the slices
+    names = [f"{k:03}.dcm" for k in range(5)]
+    assert slices == {(name, h): headers if h else 1 for name in names for h in (True, False)}
 
 
 def test_configs_are_merged_last(tmp_path: Path) -> None:

@@ -30,19 +30,8 @@ SMALL = {
 
 
 def ask(output: Path, *more: str) -> int:
-    return main(
-        [
-            "study",
-            str(DATASET),
-            "--output",
-            str(output),
-            "--bundle",
-            str(BUNDLE),
-            "--device",
-            "cpu",
-            *more,
-        ]
-    )
+    where = ["--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu"]
+    return main(["study", str(DATASET), *where, *more])
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ from monai_semiseg.datasets.label_files import LabelReader, read_label
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule
 from monai_semiseg.errors import GeometryError, LabelError
 
+READER = "monai_semiseg.datasets.label_files.LabelReader"
+
 COLOURS = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [10, 20, 30]], np.uint8)
 RULE = LabelRule(colours={"gland": "#ff0000", "lumen": "#00ff00", "fat": "#0a141e"})
 SIZES = st.tuples(st.integers(2, 7), st.integers(2, 7))
@@ -272,11 +274,7 @@ def test_training_reads_by_the_rule_of_the_datalist(tmp_path: Path) -> None:
     datalist.write_text(json.dumps({"training": [], "label_rule": rule.record()}))
     load = Compose(
         [
-            LoadImaged(
-                "label",
-                reader="monai_semiseg.datasets.label_files.LabelReader",
-                datalist=str(datalist),
-            ),
+            LoadImaged("label", reader=READER, datalist=str(datalist)),
             EnsureChannelFirstd("label"),
         ]
     )

@@ -18,6 +18,8 @@ from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.datasets.label_maps import is_label_map
 from monai_semiseg.transforms.labels import CheckLabeld
 
+READER = "monai_semiseg.datasets.label_files.LabelReader"
+
 COLOURS = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
 Write = Callable[[Path, np.ndarray, int], object]
 
@@ -114,11 +116,7 @@ def test_the_road(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert planned["label_names"] == {"0": "background", "1": "gland", "2": "vessel"}
     load = Compose(
         [
-            LoadImaged(
-                "label",
-                reader="monai_semiseg.datasets.label_files.LabelReader",
-                datalist=str(datalist),
-            ),
+            LoadImaged("label", reader=READER, datalist=str(datalist)),
             EnsureChannelFirstd("label"),
             CheckLabeld("label", len(values), values, str(datalist)),
         ]

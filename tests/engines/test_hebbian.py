@@ -42,11 +42,11 @@ def trainer(
     checkpoint = TrainingCheckpoint(str(folder), net, {}, samplers=[sampler], resume=resume)
     return HebbianTrainer(
         torch.device("cpu"),
-        EPOCHS,
-        LENGTH,
-        DataLoader(Scans(), 2, sampler=sampler),
         net,
         HebbianLearner(net, HebbianPCA()) if learner else None,
+        DataLoader(Scans(), 2, sampler=sampler),
+        EPOCHS,
+        LENGTH,
         calibration_scans=4,
         train_handlers=[HebbianDiagnostics(str(folder), str(folder / "events")), checkpoint],
         **settings,

@@ -65,6 +65,10 @@ def test_interval_is_the_same_every_time_and_follows_the_seed() -> None:
 
 def test_equal_values_and_too_few() -> None:
     assert bootstrap_interval(np.full((1, 3), 0.5)) == (0.5, 0.5)
+    # The sum of seven equal scores, divided by seven, may differ from them in the last bit.
+    assert bootstrap_interval(np.full((3, 7), 0.1)) == (0.1, 0.1)
+    low, high = bootstrap_interval(np.array([[0.0, 1.0, 0.0, 1.0]]))
+    assert low == 0.0 and high == 1.0
     for few in (np.full((1, 1), 0.5), np.empty((1, 0)), np.array([[0.5], [0.6]])):
         assert all(math.isnan(bound) for bound in bootstrap_interval(few))
     assert all(math.isnan(bound) for bound in bootstrap_interval(np.array([[0.5, 0.6]]), ["a"] * 2))

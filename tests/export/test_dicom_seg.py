@@ -16,7 +16,6 @@ from pydicom.uid import (
     DigitalMammographyXRayImageStorageForPresentation,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
-    MRImageStorage,
     OphthalmicPhotography8BitImageStorage,
     SecondaryCaptureImageStorage,
     UltrasoundImageStorage,
@@ -29,6 +28,7 @@ from pydicom.uid import (
 from monai_semiseg.errors import ConfigError, UnsupportedError
 from monai_semiseg.export.dicom_seg import write_segmentation
 from monai_semiseg.images.scan import read_scan
+from tests.scan_builders import empty_slice
 
 NAMES = {0: "background", 1: "Anterior", 2: "Posterior"}
 CODES = {1: {"value": "5366008", "scheme": "SCT", "meaning": "Hippocampus"}}
@@ -61,21 +61,11 @@ TILTED = [0.8, 0.6, 0.0, -0.36, 0.48, 0.8]
 def series(folder: Path, orientation: list[float], missing: str = "") -> list[Path]:
     """Five slices of 6 rows and 7 columns, files in no order."""
     folder.mkdir(parents=True)
-    study_uid = generate_uid()
-    series_uid = generate_uid()
-    frame_uid = generate_uid()
+    uids = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+    shared = {name: generate_uid() for name in uids}
     normal = np.cross(orientation[:3], orientation[3:])
     for k in range(5):
-        d = pydicom.Dataset()
-        d.file_meta = pydicom.dataset.FileMetaDataset()
-        d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = MRImageStorage
-        d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = generate_uid()
-        d.SeriesInstanceUID = series_uid
-        d.StudyInstanceUID = study_uid
-        d.FrameOfReferenceUID = frame_uid
-        for name, value in TAGS.items():
-            setattr(d, name, value)
+        d = empty_slice(**shared, **TAGS)
         d.InstanceNumber = 5 - k
         d.ImageOrientationPatient = orientation
         d.ImagePositionPatient = [float(v) for v in np.array([-3.0, 4.0, 5.0]) + 2.0 * k * normal]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from monai_semiseg.errors import ConfigError
@@ -17,6 +16,7 @@ from monai_semiseg.hebbian.calibration import calibrate
 from monai_semiseg.hebbian.diagnostics import collapse_warning, draw_filters, mean_cosine, scalars
 from monai_semiseg.hebbian.learner import HebbianLearner
 from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTakeAll
+from tests.two_processes import in_two_processes
 
 from .test_layers import NETWORKS
 
@@ -195,13 +195,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     alone = network()
     learner = HebbianLearner(alone, SoftWinnerTakeAll())
     _steps(learner, alone, images(count=4))
-    context = mp.get_context("spawn")
-    children = [context.Process(target=_rank, args=(rank, str(tmp_path))) for rank in range(2)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-        assert child.exitcode == 0
+    in_two_processes(_rank, tmp_path)
     for rank in range(2):
         weights = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for key, value in alone.state_dict().items():

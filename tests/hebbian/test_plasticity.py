@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +59,25 @@ def test_winners_against_a_loop(dims: int) -> None:
     sums = observe(HebbianPCA(), geometry, images, output, centre=False, standardise=False)
     assert sums.wins.tolist() == wins
     assert sum(wins) > 4 * 3**dims
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize("centre", [True, False])
+def test_processes_add_up_to_one(rule: Rule, centre: bool) -> None:
+    """Two with the same scans: what each adds up is twice its own."""
+
+    def twice(parts: Any) -> None:
+        for part in parts:
+            part.mul_(2)
+
+    geometry, images, output = seen()
+    found = observe(rule, geometry, images, output, centre=centre, reduce=twice)
+    both = (images.repeat(2, 1, 1, 1), output.repeat(2, 1, 1, 1))
+    right = observe(rule, geometry, *both, centre=centre)
+    for field in fields(Sums):
+        torch.testing.assert_close(
+            getattr(found, field.name), getattr(right, field.name), rtol=0, atol=1e-10
+        )
 
 
 def test_variance_is_the_mean_over_the_filters() -> None:

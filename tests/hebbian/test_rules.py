@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.hebbian.forms import form_of
+from monai_semiseg.hebbian.forms import Form, form_of
 from monai_semiseg.hebbian.plasticity import observe
 from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTakeAll
 
@@ -66,6 +66,32 @@ def slow_update(
     return gain[:, None] * hebbian, gain[:, None] * decay
 
 
+def updated(
+    form: Form, rule: Rule, images: Tensor, output: Tensor, weight: Tensor, **settings: bool
+) -> Tensor:
+    """Return the update of a layer by one batch."""
+    sums = [observe(rule, *view, **settings) for view in form.views(images, output)]
+    return form.update(rule, sums, weight)
+
+
+def assert_slow(fast: Tensor, rule: Rule, seen: Tensor, v: Tensor, layer: nn.Module) -> None:
+    """Require that an update ``(C, P)`` is the loop's, in every group of the layer.
+
+    seen: patches ``(N, channels, taps)``; v: responses ``(N, C)``.
+    """
+    filters = layer.weight.detach().flatten(1).chunk(layer.groups)
+    parts = zip(
+        fast.chunk(layer.groups),
+        seen.chunk(layer.groups, 1),
+        v.chunk(layer.groups, 1),
+        filters,
+        strict=True,
+    )
+    for update, x, response, w in parts:
+        hebbian, decay = slow_update(rule, x.flatten(1), response, w)
+        torch.testing.assert_close(update, hebbian - decay, rtol=0, atol=1e-10)
+
+
 def standardised(x: Tensor, v: Tensor, centre: bool, standardise: bool) -> tuple[Tensor, Tensor]:
     if centre:
         x, v = x - x.mean(0), v - v.mean(0)
@@ -81,22 +107,13 @@ def standardised(x: Tensor, v: Tensor, centre: bool, standardise: bool) -> tuple
 def test_convolutions(setting: tuple, rule: Rule, centre: bool, standardise: bool) -> None:
     layer, images, output = make(setting)
     form = form_of(layer, "swap")
-    sums = [
-        observe(rule, *view, centre=centre, standardise=standardise)
-        for view in form.views(images, output)
-    ]
-    fast = form.update(rule, sums, layer.weight.detach()).flatten(1)
+    weight = layer.weight.detach()
+    settings = {"centre": centre, "standardise": standardise}
+    fast = updated(form, rule, images, output, weight, **settings).flatten(1)
     x, v = standardised(
         patches(images, tuple(output.shape[2:]), layer), rows(output), centre, standardise
     )
-    w = layer.weight.detach().flatten(1)
-    groups = layer.groups
-    per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
-    for g in range(groups):
-        ours = slice(g * per_out, (g + 1) * per_out)
-        seen = x[:, g * per_in : (g + 1) * per_in].flatten(1)
-        hebbian, decay = slow_update(rule, seen, v[:, ours], w[ours])
-        torch.testing.assert_close(fast[ours], hebbian - decay, rtol=0, atol=1e-10)
+    assert_slow(fast, rule, x, v, layer)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -105,17 +122,9 @@ def test_convolutions(setting: tuple, rule: Rule, centre: bool, standardise: boo
 def test_swap(case: tuple, rule: Rule, output_padding: int) -> None:
     layer, images, output = make(case, transposed=True, output_padding=output_padding)
     form = form_of(layer, "swap")
-    sums = [observe(rule, *view) for view in form.views(images, output)]
-    fast = form.update(rule, sums, layer.weight.detach()).flatten(1)
+    fast = updated(form, rule, images, output, layer.weight.detach()).flatten(1)
     y, x = standardised(patches(output, tuple(images.shape[2:]), layer), rows(images), True, True)
-    w = layer.weight.detach().flatten(1)
-    groups = layer.groups
-    per_in, per_out = images.shape[1] // groups, output.shape[1] // groups
-    for g in range(groups):
-        ours = slice(g * per_in, (g + 1) * per_in)
-        written = y[:, g * per_out : (g + 1) * per_out].flatten(1)
-        hebbian, decay = slow_update(rule, written, x[:, ours], w[ours])
-        torch.testing.assert_close(fast[ours], hebbian - decay, rtol=0, atol=1e-10)
+    assert_slow(fast, rule, y, x, layer)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -124,11 +133,9 @@ def test_swap(case: tuple, rule: Rule, output_padding: int) -> None:
 def test_per_tap(case: tuple, rule: Rule, summed: bool) -> None:
     layer, images, output = make(case, transposed=True)
     form = form_of(layer, "per_tap_summed" if summed else "per_tap")
-    sums = [
-        observe(rule, *view, centre=False, standardise=False) for view in form.views(images, output)
-    ]
     weight = layer.weight.detach()
-    fast = form.update(rule, sums, weight).flatten(2)
+    plain = {"centre": False, "standardise": False}
+    fast = updated(form, rule, images, output, weight, **plain).flatten(2)
     sites = tuple(images.shape[2:])
     groups = layer.groups
     y = patches(output, sites, layer)
@@ -159,17 +166,12 @@ def test_per_tap(case: tuple, rule: Rule, summed: bool) -> None:
 def test_swap_is_the_convolution_rule_on_space_to_depth(rule: Rule) -> None:
     layer, images, output = make((3, 4, 3, 2, 2, 0, 1, 1), transposed=True)
     form = form_of(layer, "swap")
-    swap = form.update(
-        rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
-    )
+    weight = layer.weight.detach()
+    swap = updated(form, rule, images, output, weight)
     blocks = output.unfold(2, 2, 2).unfold(3, 2, 2).unfold(4, 2, 2)  # B, C, sites..., 2, 2, 2
     depth = blocks.permute(0, 1, 5, 6, 7, 2, 3, 4).flatten(1, 4)
     point = form_of(nn.Conv3d(depth.shape[1], 4, 1).double(), "swap")
-    plain = point.update(
-        rule,
-        [observe(rule, *v) for v in point.views(depth, images)],
-        layer.weight.detach().reshape(4, -1, 1, 1, 1),
-    )
+    plain = updated(point, rule, depth, images, weight.reshape(4, -1, 1, 1, 1))
     torch.testing.assert_close(swap.flatten(), plain.flatten(), rtol=0, atol=1e-10)
 
 
@@ -177,15 +179,12 @@ def test_swap_is_the_convolution_rule_on_space_to_depth(rule: Rule) -> None:
 def test_per_tap_is_independent_pointwise_layers(rule: Rule) -> None:
     layer, images, output = make((2, 3, 4, 2, 2, 0, 1, 1), transposed=True)
     form = form_of(layer, "per_tap")
-    together = form.update(
-        rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
-    )
+    together = updated(form, rule, images, output, layer.weight.detach())
     for t, (i, j) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         point = nn.Conv2d(3, 4, 1).double()
         bank = layer.weight.detach()[:, :, i, j].T.reshape(4, 3, 1, 1)
         alone = form_of(point, "swap")
-        views = alone.views(images, output[:, :, i::2, j::2])
-        update = alone.update(rule, [observe(rule, *v) for v in views], bank)
+        update = updated(alone, rule, images, output[:, :, i::2, j::2], bank)
         torch.testing.assert_close(
             together.flatten(2)[:, :, t].T, update[:, :, 0, 0], rtol=0, atol=1e-10
         )
@@ -203,21 +202,20 @@ def test_soft_winner_take_all_equals_autograd() -> None:
     )
     expected = (gradient - r.sum((0, 2, 3, 4)).reshape(-1, 1, 1, 1, 1) * weight.detach()) / count
     form = form_of(layer, "swap")
-    sums = [observe(rule, *v, centre=False, standardise=False) for v in form.views(images, output)]
-    torch.testing.assert_close(
-        form.update(rule, sums, layer.weight.detach()), expected, rtol=0, atol=1e-10
+    found = updated(
+        form, rule, images, output, layer.weight.detach(), centre=False, standardise=False
     )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 def test_size_does_not_depend_on_batch() -> None:
     layer, images, output = make((2, 3, 4, 3, 1, 1, 1, 1))
     for rule in RULES:
         form = form_of(layer, "swap")
-        once = form.update(
-            rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
-        )
-        views = form.views(images.repeat(3, 1, 1, 1), output.repeat(3, 1, 1, 1))
-        thrice = form.update(rule, [observe(rule, *v) for v in views], layer.weight.detach())
+        weight = layer.weight.detach()
+        once = updated(form, rule, images, output, weight)
+        three = (images.repeat(3, 1, 1, 1), output.repeat(3, 1, 1, 1))
+        thrice = updated(form, rule, *three, weight)
         torch.testing.assert_close(once, thrice, rtol=0, atol=1e-10)
 
 
@@ -225,12 +223,10 @@ def test_half_precision_is_summed_in_float32() -> None:
     layer, images, output = make((2, 3, 4, 3, 1, 1, 1, 1))
     rule = HebbianPCA()
     form = form_of(layer, "swap")
-    exact = form.update(
-        rule, [observe(rule, *v) for v in form.views(images, output)], layer.weight.detach()
-    )
+    weight = layer.weight.detach()
+    exact = updated(form, rule, images, output, weight)
     with torch.autocast("cpu", torch.bfloat16):
-        views = form.views(images.bfloat16().float(), output.bfloat16())
-        half = form.update(rule, [observe(rule, *v) for v in views], layer.weight.detach())
+        half = updated(form, rule, images.bfloat16().float(), output.bfloat16(), weight)
     assert torch.nn.functional.cosine_similarity(exact.flatten(), half.flatten(), 0) > 0.999
 
 
@@ -245,8 +241,7 @@ def test_principal_components_are_found_in_order() -> None:
     form = form_of(layer, "swap")
     with torch.no_grad():
         for _ in range(600):
-            sums = [observe(rule, *v) for v in form.views(images, layer(images))]
-            layer.weight += 0.1 * form.update(rule, sums, layer.weight)
+            layer.weight += 0.1 * updated(form, rule, images, layer(images), layer.weight)
     centred = data - data.mean(0)
     leading = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :3]
     found = layer.weight.detach().flatten(1)
@@ -265,8 +260,7 @@ def test_soft_winner_take_all_finds_clusters() -> None:
     with torch.no_grad():
         for _ in range(200):
             layer.weight /= layer.weight.norm(dim=1, keepdim=True)
-            sums = [observe(rule, *v) for v in form.views(images, layer(images))]
-            layer.weight += 0.2 * form.update(rule, sums, layer.weight)
+            layer.weight += 0.2 * updated(form, rule, images, layer(images), layer.weight)
     towards = centres - centres.mean(0)
     cosine = functional.cosine_similarity(layer.weight.flatten(1)[:, None], towards[None], dim=2)
     assert sorted(cosine.argmax(1).tolist()) == [0, 1, 2] and cosine.amax(1).min() > 0.98

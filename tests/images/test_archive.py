@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import warnings
 import zipfile
@@ -68,7 +69,7 @@ def test_encrypted(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "a.zip").read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ArchiveError, match="encrypted"):
+    with pytest.raises(ArchiveError, match="an encrypted entry"):
         Archives().unpack(tmp_path / "a.zip")
 
 
@@ -105,6 +106,14 @@ def test_an_unpacked_folder_is_ours_alone_until_it_is_closed(tmp_path: Path) -> 
     archives.close()
     assert not any(folder.exists() for folder in folders)
     assert not archives.holds(folders[0] / "in" / "0")
+
+
+def test_a_folder_that_is_gone_does_not_keep_the_others(tmp_path: Path) -> None:
+    archives = Archives()
+    gone, left = (archives.unpack(packed(tmp_path, [5])) for _ in range(2))
+    shutil.rmtree(gone)
+    archives.close()
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(("most", "refused"), [(3, False), (2, True)])

@@ -17,6 +17,7 @@ from pydicom.uid import generate_uid
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.scan import read_scan
+from tests.scan_builders import built_cases
 
 OBLIQUE = (0.9396926, 0.3420201, 0.0, -0.2962, 0.8138, 0.5)
 Build = Callable[[SimpleNamespace, Path], Any]
@@ -208,11 +209,7 @@ READ: dict[str, tuple[Build, int]] = {  # kind -> builder, number of volumes
 
 @pytest.mark.parametrize("kind", READ)
 def test_read_right(make: SimpleNamespace, tmp_path: Path, kind: str) -> None:
-    build, volumes = READ[kind]
-    build(make, tmp_path / "scans")
-    found = find_cases(tmp_path / "scans", progress=False)
-    assert len(found.cases) == volumes
-    for case in found.cases:
+    for case in built_cases(READ[kind], make, tmp_path / "scans"):
         volume = read_case(case)
         tolerance = 1.5 if "slope" in kind else 0.51  # stored values are rounded, then multiplied
         make.assert_true(volume, tolerance=tolerance)

@@ -102,11 +102,11 @@ def test_bits_that_are_no_values_are_masked(
     assert np.array_equal(stored_values(data), values)
 
 
-def test_values_that_a_stream_of_fewer_bits_holds_are_not_shifted_again() -> None:
+def of_twelve_bits() -> tuple[np.ndarray[Any, Any], bytes, Dataset]:
+    """Values, their JPEG-LS stream of 12 bits, and an image that claims that 16 are in use."""
     import jpeg_ls
 
     values = np.random.default_rng(0).integers(0, 2**12, (16, 17)).astype(np.uint16)
-    data = image(values, JPEGLSLossless, stored=12, high=15, signed=0)
     stream = jpeg_ls.encode_pixel_data(
         values.tobytes(),
         rows=16,
@@ -116,27 +116,18 @@ def test_values_that_a_stream_of_fewer_bits_holds_are_not_shifted_again() -> Non
         interleave_mode=0,
         lossy_error=0,
     )
-    data.PixelData = encapsulate([bytes(stream)])
+    return values, bytes(stream), image(values, JPEGLSLossless, stored=12, high=15, signed=0)
+
+
+def test_values_that_a_stream_of_fewer_bits_holds_are_not_shifted_again() -> None:
+    values, stream, data = of_twelve_bits()
+    data.PixelData = encapsulate([stream])
     assert np.array_equal(stored_values(data), values)
 
 
 def test_the_bits_of_a_stream_are_found_behind_other_segments() -> None:
     """A comment comes before the frame's header, and looks like one that says 16 bits."""
-    import jpeg_ls
-
-    values = np.random.default_rng(0).integers(0, 2**12, (16, 17)).astype(np.uint16)
-    data = image(values, JPEGLSLossless, stored=12, high=15, signed=0)
-    stream = bytes(
-        jpeg_ls.encode_pixel_data(
-            values.tobytes(),
-            rows=16,
-            columns=17,
-            samples_per_pixel=1,
-            bits_stored=12,
-            interleave_mode=0,
-            lossy_error=0,
-        )
-    )
+    values, stream, data = of_twelve_bits()
     comment = b"\xff\xf7\x00\x0b\x10" * 60
     segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
     data.PixelData = encapsulate([stream[:2] + segment + stream[2:]])

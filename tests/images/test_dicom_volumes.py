@@ -19,6 +19,7 @@ from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import InputError, SemisegError
 from monai_semiseg.images.dicom_header import SPLITTING_TAGS
 from monai_semiseg.images.dicom_volumes import split_volumes
+from tests.scan_builders import built_cases
 
 Tags = Callable[[int], dict[str, Any]]  # number of the slice -> tags
 
@@ -36,6 +37,16 @@ def volume(
                 data.add_new(tag[0], tag[1], value)
 
     return list(make.series(folder, uid="1.2.3", name=name + "_{}", edit=edit, **shape))
+
+
+def half_a_step_apart(tag: str) -> Callable[[SimpleNamespace, Path], None]:
+    """Write two volumes that differ in one tag, the second between the slices of the first."""
+
+    def build(make: SimpleNamespace, folder: Path) -> None:
+        volume(make, folder, "A", {tag: 1})
+        volume(make, folder, "B", {tag: 2}, origin=(-10.0, 4.0, 31.0))
+
+    return build
 
 
 def several(*tags: Tags | dict[str, Any], **shape: Any) -> Callable[[SimpleNamespace, Path], None]:
@@ -162,19 +173,16 @@ SPLIT: dict[str, tuple[Callable[[SimpleNamespace, Path], None], int]] = {
 
 @pytest.mark.parametrize("row", SPLIT)
 def test_volumes_come_apart_whole(make: SimpleNamespace, tmp_path: Path, row: str) -> None:
-    build, volumes = SPLIT[row]
-    build(make, tmp_path / "scans")
-    found = find_cases(tmp_path / "scans", progress=False)
-    assert len(found.cases) == volumes
-    files = set().union(*(case.files for case in found.cases))
+    cases = built_cases(SPLIT[row], make, tmp_path / "scans")
+    files = set().union(*(case.files for case in cases))
     assert len(files) == len(list((tmp_path / "scans").iterdir()))
     sizes = set()
-    for case in found.cases:
+    for case in cases:
         scan = read_case(case)
         make.assert_true(scan, tolerance=0.6)
         sizes.add(scan.array.shape)
     assert len(sizes) == 1
-    names = {file.name.split("_")[0] for file in found.cases[0].files}
+    names = {file.name.split("_")[0] for file in cases[0].files}
     assert len(names) == 1  # slices of one volume only
 
 
@@ -264,18 +272,12 @@ REFUSED: dict[str, tuple[Callable[..., Any], str, str]] = {
         "ImageType is M and P",
     ),
     "echoes half a step apart": (
-        lambda make, f: (
-            volume(make, f, "A", {"EchoNumbers": 1}),
-            volume(make, f, "B", {"EchoNumbers": 2}, origin=(-10.0, 4.0, 31.0)),
-        ),
+        half_a_step_apart("EchoNumbers"),
         "E_MIXED",
         "EchoNumbers is 1 and 2",
     ),
     "time points half a step apart": (
-        lambda make, f: (
-            volume(make, f, "A", {"TemporalPositionIdentifier": 1}),
-            volume(make, f, "B", {"TemporalPositionIdentifier": 2}, origin=(-10.0, 4.0, 31.0)),
-        ),
+        half_a_step_apart("TemporalPositionIdentifier"),
         "E_MIXED",
         "TemporalPositionIdentifier is 1 and 2",
     ),

@@ -15,22 +15,15 @@ from numpy.typing import NDArray
 from monai_semiseg.errors import GeometryError, InputError
 from monai_semiseg.images.grid import Grid, axes_onto, in_ras_order, onto_grid
 from monai_semiseg.images.scan import read_grid, read_scan
+from tests.runner_builders import orientations, rotation
 
 SHAPE = (5, 6, 7)
-ORDERS = [
-    np.array(list(zip(order, signs, strict=True)), dtype=float)
-    for order, signs in itertools.product(
-        itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)
-    )
-]
+ORDERS = orientations()
 
 
 def oblique() -> NDArray[np.float64]:
     """Return an anisotropic affine, rotated about two axes, far from the origin."""
-    a = 0.4
-    b = -0.3
-    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    turn = rotation(0.4, -0.3)
     return nib.affines.from_matvec(turn @ np.diag([0.8, 1.0, 2.5]), [-90.0, 120.0, 33.0])
 
 

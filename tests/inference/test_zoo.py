@@ -110,6 +110,11 @@ def zoo(tmp_path: Path) -> Path:
     return write(tmp_path / "spleen_ct_segmentation")
 
 
+@pytest.fixture
+def scan(tmp_path: Path, kit: SimpleNamespace) -> Path:
+    return Path(kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7))))
+
+
 def write(root: Path, channels: Sequence[str] = (), **more: Any) -> Path:
     (root / "configs").mkdir(parents=True)
     (root / "models").mkdir()
@@ -127,19 +132,8 @@ def write(root: Path, channels: Sequence[str] = (), **more: Any) -> Path:
 
 
 def predict(bundle: Path, scans: Path, out: Path, *more: str) -> int:
-    return main(
-        [
-            "predict",
-            str(scans),
-            "--output",
-            str(out),
-            "--bundle",
-            str(bundle),
-            "--device",
-            "cpu",
-            *more,
-        ]
-    )
+    where = ["--output", str(out), "--bundle", str(bundle), "--device", "cpu"]
+    return main(["predict", str(scans), *where, *more])
 
 
 def test_our_bundles_need_no_trust() -> None:
@@ -188,15 +182,14 @@ def test_foreign_code_is_listed_and_refused_before_it_runs(
     more: dict[str, Any],
     words: str,
     tmp_path: Path,
-    kit: SimpleNamespace,
+    scan: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     bundle = write(tmp_path / "bundle", **more)
-    kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
     assert any(words in line for line in foreign_code([bundle / "configs" / "inference.json"]))
-    assert predict(bundle, tmp_path / "in", tmp_path / "out") == 2
+    assert predict(bundle, scan, tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert words in error and "--trust" in error
     assert not (tmp_path / "proof").exists() and not (tmp_path / "out").exists()
@@ -269,15 +262,10 @@ def plain(bundle: Path, scan: Path, out: Path) -> Any:
     ],
 )
 def test_bundles_that_follow_no_convention(
-    more: dict[str, Any],
-    words: str,
-    tmp_path: Path,
-    kit: SimpleNamespace,
-    capsys: pytest.CaptureFixture[str],
+    more: dict[str, Any], words: str, tmp_path: Path, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7)))
     bundle = write(tmp_path / "b", **more)
-    assert predict(bundle, tmp_path / "in", tmp_path / "out", "--trust") == 2
+    assert predict(bundle, scan, tmp_path / "out", "--trust") == 2
     assert words in capsys.readouterr().err
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from monai_semiseg.errors import ConfigError
@@ -22,6 +21,7 @@ from monai_semiseg.losses.contrastive import (
 )
 from monai_semiseg.losses.gathered import gather_rows
 from monai_semiseg.losses.streamed import pair_logsumexp
+from tests.two_processes import in_two_processes
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -337,13 +337,7 @@ def _small() -> tuple[Tensor, Tensor]:
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     f, y = _whole()
-    context = mp.get_context("spawn")
-    children = [context.Process(target=_rank, args=(rank, str(tmp_path))) for rank in range(2)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-        assert child.exitcode == 0
+    in_two_processes(_rank, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     # Both processes' gradients of a row, 1 and 2 times its place, come back to its owner.
     both = [result.pop("uneven") for result in results]

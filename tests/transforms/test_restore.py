@@ -11,20 +11,11 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import (
-    Activationsd,
-    AsDiscreted,
-    Compose,
-    EnsureChannelFirstd,
-    Invertd,
-    LoadImaged,
-    Orientationd,
-    Spacingd,
-)
 from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.errors import DimensionError
 from monai_semiseg.transforms.restore import LabelOnScanGridd, restore
+from tests.runner_builders import preprocessing_to, usual_postprocessing
 
 CLASSES = 3
 
@@ -66,19 +57,10 @@ AFFINES = {
 @pytest.mark.parametrize("name", AFFINES)
 @pytest.mark.parametrize("spacing", [None, 1.0])
 def test_labels_are_invertds(name: str, spacing: float | None, tmp_path: Path) -> None:
-    steps: list[Any] = [
-        LoadImaged("image"),
-        EnsureChannelFirstd("image"),
-        Orientationd("image", "RAS", labels=None),
-    ]
-    steps += [Spacingd("image", [spacing] * 3)] if spacing else []
-    preprocessing = Compose(steps)
+    preprocessing = preprocessing_to([spacing] * 3 if spacing else None)
     item = preprocessing({"image": scan(tmp_path, (17, 14, 11), AFFINES[name])})
     item["pred"] = MetaTensor(logits_for(item["image"]), meta=item["image"].meta)
-    invert = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
-    usual = Compose([Activationsd("pred", softmax=True), invert, AsDiscreted("pred", argmax=True)])(
-        dict(item)
-    )
+    usual = usual_postprocessing(preprocessing)(dict(item))
     ours = LabelOnScanGridd("pred", slab_mb=0.01)(item)
     same = (ours["pred"].as_tensor() == usual["pred"].as_tensor()).float().mean()
     assert ours["pred"].shape == (1, 17, 14, 11) and ours["pred"].dtype == torch.uint8
