@@ -48,9 +48,9 @@ def noisy(label: Array, channel: int, seed: int) -> Array:
 
 
 def as_pixels(*channels: Array) -> Array:
-    return np.clip(np.stack(channels, -1).squeeze(-1 if len(channels) == 1 else ()), 0, 255).astype(
-        np.uint8
-    )
+    """Return an array as pillow takes it: grey, or three colours."""
+    stacked = np.clip(np.stack(channels, -1), 0, 255).astype(np.uint8)
+    return stacked[..., 0] if len(channels) == 1 else stacked
 
 
 def write_nifti(file: Path, array: Array, affine: Array = AFFINE) -> None:

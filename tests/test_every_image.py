@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from monai_semiseg.cli.main import main
 from tests.image_kinds import (
     FEATURES,
     KINDS,
@@ -133,6 +135,18 @@ def test_every_method(
     check_network(data, trained[-1])
     check_masks(data, trained[-1], tmp_path / "masks")
     check_scores(data, trained[-1], tmp_path / "scores")
+
+
+def test_a_split_with_other_channels_in_the_plans_place_is_refused(
+    prepared: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = prepared("channels_3d")
+    content = json.loads(data.datalist.read_text())
+    content["channel_names"] = content["channel_names"][::-1]
+    (tmp_path / "turned.json").write_text(json.dumps(content))
+    asked = ["train", str(data.root), "--datalist", str(tmp_path / "turned.json")]
+    assert main([*asked, "--plan", str(data.plan), "--output", str(tmp_path / "run")]) == 2
+    assert "split with --channels FLAIR,T1,T1post,T2" in capsys.readouterr().err
 
 
 def test_weights_of_one_channel_start_a_training_on_four(

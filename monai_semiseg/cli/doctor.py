@@ -29,6 +29,7 @@ PACKAGES = (
     "pyyaml",
     "tqdm",
     "pillow",
+    "tifffile",
     "psutil",
 )
 WORKFLOWS = ("train", "evaluate", "inference")

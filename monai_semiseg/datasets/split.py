@@ -263,7 +263,12 @@ def declared_labels(datalist: Mapping[str, Any]) -> dict[int, str]:
 
 
 def read_datalist(
-    path: str | Path, dataset_dir: str | Path, section: str, *, some_absent: bool = False
+    path: str | Path,
+    dataset_dir: str | Path,
+    section: str,
+    *,
+    some_absent: bool = False,
+    channel_names: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Read one section of a datalist with absolute paths, for the bundles' configs.
 
@@ -275,11 +280,14 @@ def read_datalist(
         dataset_dir: the folder that the datalist's paths are relative to.
         section: ``training``, ``unlabeled``, ``validation`` or ``test``.
         some_absent: True if some of the scans may be absent, which the caller then reports.
+        channel_names: channels of the network, in its order.
 
     Raises:
-        ConfigError: If the file, the section or a scan does not exist.
+        ConfigError: If the file, the section or a scan does not exist, or the datalist has the
+            channels in another order.
     """
     content = load_datalist(path)
+    _require_order(content.get("channel_names") or (), channel_names, Path(path))
     if section not in content:
         known = ", ".join(key for key, value in content.items() if isinstance(value, list))
         raise ConfigError(
@@ -307,6 +315,17 @@ def read_datalist(
     return entries
 
 
+def _require_order(found: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    """Refuse the network's channels in another order; other names are for the reader to count."""
+    if list(found) != list(wanted) and sorted(found) == sorted(wanted):
+        raise ConfigError(
+            f"channels {', '.join(found)}",
+            expected=f"{', '.join(wanted)}: the order that the network takes",
+            remedy=f"split with --channels {','.join(wanted)}",
+            path=path,
+        )
+
+
 def _absolute(root: Path, files: Any) -> str | list[str]:
     if isinstance(files, list | tuple):
         return [str(root / name) for name in files]
@@ -318,7 +337,11 @@ def _flat(files: str | list[str]) -> list[str]:
 
 
 def read_labelled(
-    path: str | Path, dataset_dir: str | Path, measured: str = "test"
+    path: str | Path,
+    dataset_dir: str | Path,
+    measured: str = "test",
+    *,
+    channel_names: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Read all labelled scans of the budget, for training and for validation.
 
@@ -326,6 +349,7 @@ def read_labelled(
         path: as in :func:`read_datalist`.
         dataset_dir: as in :func:`read_datalist`.
         measured: section to leave out, because results are measured on it.
+        channel_names: as in :func:`read_datalist`.
 
     Raises:
         ConfigError: If the file or a scan does not exist, or no labelled scan is left.
@@ -334,7 +358,7 @@ def read_labelled(
     found: list[dict[str, Any]] = []
     for section in ("training", "validation"):
         if section in content and section != measured:
-            entries = read_datalist(path, dataset_dir, section)
+            entries = read_datalist(path, dataset_dir, section, channel_names=channel_names)
             found += [entry for entry in entries if "label" in entry]
     if not found:
         raise ConfigError(
@@ -346,7 +370,11 @@ def read_labelled(
 
 
 def read_images(
-    path: str | Path, dataset_dir: str | Path, sections: Sequence[str] = ("training", "unlabeled")
+    path: str | Path,
+    dataset_dir: str | Path,
+    sections: Sequence[str] = ("training", "unlabeled"),
+    *,
+    channel_names: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Read the images of several sections of a datalist, for training without labels.
 
@@ -354,6 +382,7 @@ def read_images(
         path: as in :func:`read_datalist`; no entry needs a label.
         dataset_dir: as in :func:`read_datalist`.
         sections: sections to read, by default all but validation and test; absent ones are skipped.
+        channel_names: as in :func:`read_datalist`.
 
     Raises:
         ConfigError: If the file or a scan does not exist, or there is no image.
@@ -362,7 +391,7 @@ def read_images(
     images: list[dict[str, Any]] = []
     for section in sections:
         if section in content:
-            entries = read_datalist(path, dataset_dir, section)
+            entries = read_datalist(path, dataset_dir, section, channel_names=channel_names)
             images += [{"image": entry["image"]} for entry in entries]
     if not images:
         raise ConfigError(

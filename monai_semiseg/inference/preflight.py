@@ -77,7 +77,7 @@ def check_found(found: FoundCases, inputs: Sequence[str | Path]) -> None:
     if not found.cases:
         raise ConfigError(
             f"no scan found {_skipped_files(found)}",
-            expected="NIfTI, NRRD, MetaImage or DICOM files",
+            expected="NIfTI, NRRD, MetaImage, MGH, DICOM, PNG, JPEG, TIFF or BMP files",
             path=Path(inputs[0]),
         )
 

@@ -33,9 +33,9 @@ def open_zoo_bundle(
     """Build a runner from ``configs/inference.json`` and ``metadata.json``.
 
     Used are ``network`` (or ``network_def``), ``preprocessing``, ``inferer``, ``postprocessing``
-    and ``device``; label names come from the metadata's ``channel_def``. Scans are read by this
-    package's reader. It also writes masks, report and pictures: the bundle's own savers are left
-    out.
+    and ``device``; names of labels, and of channels if there are several, come from the metadata's
+    ``channel_def``. Scans are read by this package's reader. It also writes masks, report and
+    pictures: the bundle's own savers are left out.
 
     Args:
         bundle: bundle folder.
@@ -64,6 +64,7 @@ def open_zoo_bundle(
         output_dir=output,
         device=device,
         label_names=_names(parser, bundle),
+        channel_names=_channels(parser),
         **options,
     )
 
@@ -85,7 +86,7 @@ def _parser(bundle: Path, settings: dict[str, Any], overlays: Sequence[Path]) ->
                 expected="a bundle as in the Model Zoo",
                 path=bundle,
             )
-    parser["preprocessing"] = _with_reader(parser["preprocessing"], bundle)
+    parser["preprocessing"] = _with_reader(parser["preprocessing"], _channels(parser), bundle)
     parser["postprocessing"] = _without_savers(parser["postprocessing"])
     return parser
 
@@ -102,7 +103,15 @@ def _names(parser: ConfigParser, bundle: Path) -> dict[str, str]:
     return names
 
 
-def _with_reader(preprocessing: dict[str, Any], bundle: Path) -> dict[str, Any]:
+def _channels(parser: ConfigParser) -> list[str]:
+    """Return the names of the image's channels; none if the metadata names fewer than two."""
+    named = parser.get("_meta_#network_data_format#inputs#image#channel_def") or {}
+    return [str(name) for name in named.values()] if len(named) > 1 else []
+
+
+def _with_reader(
+    preprocessing: dict[str, Any], channels: Sequence[str], bundle: Path
+) -> dict[str, Any]:
     steps = [dict(step) for step in preprocessing.get("transforms", [])]
     loaders = [
         step for step in steps if str(step.get("_target_", "")).rsplit(".", 1)[-1] == "LoadImaged"
@@ -113,7 +122,7 @@ def _with_reader(preprocessing: dict[str, Any], bundle: Path) -> dict[str, Any]:
             expected="one LoadImaged with keys 'image'",
             path=bundle,
         )
-    loaders[0]["reader"] = _READER
+    loaders[0] |= {"reader": _READER, "channels": list(channels)}
     return {**preprocessing, "transforms": steps}
 
 

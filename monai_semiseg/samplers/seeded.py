@@ -23,7 +23,8 @@ class SeededSamples(Dataset[Any]):
     with exactly the samples of an uninterrupted one, with any number of loader workers.
 
     Args:
-        dataset: scans after the deterministic transforms, usually a MONAI ``CacheDataset``.
+        dataset: scans after the deterministic transforms, usually a
+            :class:`~monai_semiseg.samplers.caching.FittingCacheDataset`.
         transform: random transforms.
         seed: seed of the whole stream.
         section: section of the datalist that the scans are from, for the error if there are none.

@@ -29,7 +29,7 @@ class Atlas(NamedTuple):
 
     Attributes:
         voxels: intensities, without padding.
-        spacing: voxel size along their axes, mm.
+        spacing: voxel size along their axes, mm or pixels.
         label: class indices.
         image: ``voxels`` as a SimpleITK image.
         classes: one mask per foreground class as a SimpleITK image.
@@ -145,7 +145,7 @@ class MultiAtlas:
 
         Args:
             voxels: intensities ``(i, j[, k])``.
-            spacing: voxel size in mm.
+            spacing: voxel size in mm, or in pixels.
             left_out: atlas that is not used.
         """
         fixed = as_itk(voxels, spacing)

@@ -46,7 +46,7 @@ class PropagateLabelsd(MapTransform):
             :class:`~monai_semiseg.transforms.registration.DemonsRegistration`.
         min_dice: a warning is issued if labels propagated between the labelled scans have a lower
             mean Dice.
-        max_volume_ratio: a scan with a larger volume in mm^3, relative to the largest atlas, is
+        max_volume_ratio: a scan with a larger volume (2-D: area), relative to the largest atlas, is
             refused: most of it has no counterpart in an atlas (such as a whole head and crops of
             the hippocampus), and registration would take much longer.
 
@@ -111,14 +111,15 @@ class PropagateLabelsd(MapTransform):
         )
         if np.prod(extent) <= self.max_volume_ratio * np.prod(largest):
             return
+        meta = image.meta if isinstance(image, MetaTensor) else {}
+        unit = str(meta.get("unit", "mm"))
         raise GeometryError(
-            f"a scan of {_in_mm(extent)}, labelled scans of at most {_in_mm(largest)}: labels "
-            "cannot be propagated",
-            expected=f"at most {self.max_volume_ratio:g} times their volume",
+            f"a scan of {_extent(extent, unit)}, labelled scans of at most "
+            f"{_extent(largest, unit)}: labels cannot be propagated",
+            expected=f"at most {self.max_volume_ratio:g} times their "
+            + ("area" if len(extent) == 2 else "volume"),
             remedy="crop the scan as the labelled ones, or use a method without registration",
-            path=str(image.meta.get("filename_or_obj", ""))
-            if isinstance(image, MetaTensor)
-            else None,
+            path=str(meta["filename_or_obj"]) if "filename_or_obj" in meta else None,
         )
 
     @property
@@ -165,8 +166,8 @@ class PropagateLabelsd(MapTransform):
             )
 
 
-def _in_mm(extent: Iterable[float]) -> str:
-    return " x ".join(f"{length:.0f}" for length in extent) + " mm"
+def _extent(lengths: Iterable[float], unit: str) -> str:
+    return " x ".join(f"{length:.0f}" for length in lengths) + f" {unit}"
 
 
 def _read(file: Path) -> torch.Tensor | None:

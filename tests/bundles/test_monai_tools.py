@@ -104,6 +104,88 @@ def test_verify_metadata(bundle: Path, tmp_path: Path) -> None:
             )
 
 
+COLOURS = {1: ["image"], 3: ["red", "green", "blue"]}
+
+
+def described(meta: dict[str, Any], dims: int, channels: list[str]) -> dict[str, Any]:
+    """Metadata of a bundle for a network of other dimensions and channels."""
+    described = copy.deepcopy(meta)
+    form = described["network_data_format"]
+    names = {str(number): name for number, name in enumerate(channels)}
+    form["inputs"]["image"] |= {"num_channels": len(channels), "channel_def": names}
+    for tensor in (form["inputs"]["image"], form["outputs"]["pred"]):
+        tensor["spatial_shape"] = ["32*n"] * dims
+    return described
+
+
+@pytest.mark.parametrize("config", ["train", "inference", "evaluate"])
+def test_metadata_describes_channels_classes_and_dimensions(
+    bundle: Path, config: str, raw: Raw
+) -> None:
+    content = ConfigParser(raw(bundle, config))
+    form = raw(bundle, "metadata")["network_data_format"]
+    image, pred = form["inputs"]["image"], form["outputs"]["pred"]
+    for tensor, names in ((image, content["channel_names"]), (pred, content["label_names"])):
+        known = names.values() if isinstance(names, dict) else names
+        assert list(tensor["channel_def"].values()) == list(known)
+        assert tensor["num_channels"] == len(known)
+        assert len(tensor["spatial_shape"]) == content["spatial_dims"]
+    assert image["num_channels"] == content["in_channels"]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("count", COLOURS)
+def test_verify_other_dimensions_and_channels(
+    bundle: Path, dims: int, count: int, tmp_path: Path, raw: Raw
+) -> None:
+    """Verify metadata and network as MONAI does, and that both would find a wrong one."""
+    meta = described(raw(bundle, "metadata"), dims, COLOURS[count])
+    file, schema = tmp_path / "metadata.json", shutil.copy(SCHEMA, tmp_path / "schema.json")
+    file.write_text(json.dumps(meta))
+    monai.bundle.verify_metadata(meta_file=str(file), filepath=str(schema))
+    for config in ("train", "inference", "evaluate"):
+        asked: dict[str, Any] = {
+            "meta_file": str(file),
+            "config_file": str(bundle / "configs" / f"{config}.json"),
+            "device": "cpu",
+            "spatial_dims": dims,
+            "in_channels": count,
+        }
+        monai.bundle.verify_net_in_out("network_def", **asked)
+    with pytest.raises(RuntimeError, match="expected input"):
+        monai.bundle.verify_net_in_out("network_def", **{**asked, "in_channels": count + 1})
+    with pytest.raises(ValueError, match="output channel number"):
+        monai.bundle.verify_net_in_out("network_def", **asked, out_channels=7)
+
+
+@pytest.mark.parametrize(("dims", "count"), [(2, 3), (3, 4)])
+def test_export_of_other_dimensions_and_channels(
+    bundle: Path, dims: int, count: int, tmp_path: Path, raw: Raw
+) -> None:
+    asked = {"spatial_dims": dims, "in_channels": count, "network_def#features": [4] * 6}
+    parser = ConfigParser(raw(bundle, "inference"))
+    parser.update(asked)
+    network = parser.get_parsed_content("network_def").eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    names = [str(number) for number in range(count)]
+    meta = described(raw(bundle, "metadata"), dims, names)
+    (tmp_path / "metadata.json").write_text(json.dumps(meta))
+    monai.bundle.ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=str(tmp_path / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.json"),
+        bundle_root=str(bundle),
+        input_shape=[1, count, *[32] * dims],
+        **asked,
+    )
+    image = torch.randn(1, count, *[32] * dims)
+    with torch.no_grad():
+        exported = torch.jit.load(tmp_path / "model.ts")
+        torch.testing.assert_close(exported(image), network(image))
+
+
 def test_export_to_torchscript(bundle: Path, tmp_path: Path, raw: Raw) -> None:
     """Export the shipped weights with the arguments of the Model Zoo's CI."""
     network = ConfigParser(raw(bundle, "inference")).get_parsed_content("network_def").eval()

@@ -172,6 +172,7 @@ def test_photographs_get_a_2d_network_and_are_turned_freely() -> None:
     settings = plan(found, memory=8 << 30)
     assert settings["spatial_dims"] == 2 and not settings["slices"]
     assert settings["in_channels"] == 3 and settings["channel_names"] == list(RGB)
+    assert any("one mean and deviation" in line for line in decisions(found))
     assert settings["spacing"] == [1.0, 1.0] and settings["patch_size"] == [200, 152]
     assert settings["batch_size"] == 8
     assert settings["rotation"] == pytest.approx(np.pi, abs=1e-3)

@@ -7,6 +7,7 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.split import (
     load_datalist,
     read_datalist,
+    read_images,
     read_labelled,
     split,
     write_datalist,
@@ -224,3 +226,16 @@ def test_some_scans_may_be_absent_when_asked(tmp_path: Path) -> None:
     assert len(read_datalist(file, tmp_path, "test", some_absent=True)) == 2
     with pytest.raises(ConfigError, match="set --dataset_dir"):
         read_datalist(file, tmp_path / "elsewhere", "test", some_absent=True)
+
+
+def test_channels_in_another_order_than_the_networks_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").touch()
+    file = tmp_path / "datalist.json"
+    content = {"channel_names": ["T1", "FLAIR"], "training": [{"image": "a.nii.gz"}]}
+    file.write_text(json.dumps(content))
+    for names in (("T1", "FLAIR"), ("other", "names"), ("image",), ()):
+        assert len(read_datalist(file, tmp_path, "training", channel_names=names)) == 1
+    for read in (read_datalist, read_images):
+        with pytest.raises(ConfigError, match=r"(?s)channels T1, FLAIR.*--channels FLAIR,T1"):
+            section: Any = "training" if read is read_datalist else ("training",)
+            read(file, tmp_path, section, channel_names=["FLAIR", "T1"])

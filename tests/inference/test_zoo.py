@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,15 +115,19 @@ def scan(tmp_path: Path, kit: SimpleNamespace) -> Path:
     return Path(kit.write_nifti(tmp_path / "in" / "a.nii.gz", kit.values((9, 8, 7))))
 
 
-def write(root: Path, **more: Any) -> Path:
+def write(root: Path, channels: Sequence[str] = (), **more: Any) -> Path:
     (root / "configs").mkdir(parents=True)
     (root / "models").mkdir()
     (root / "configs" / "inference.json").write_text(json.dumps(spleen(**more)))
     pred = {"channel_def": {"0": "background", "1": "spleen"}}
-    meta = {"version": "0.5.9", "network_data_format": {"inputs": {}, "outputs": {"pred": pred}}}
+    image = {"num_channels": len(channels), "channel_def": dict(enumerate(channels))}
+    inputs = {"image": image} if channels else {}
+    form = {"inputs": inputs, "outputs": {"pred": pred}}
+    meta = {"version": "0.5.9", "network_data_format": form}
     (root / "configs" / "metadata.json").write_text(json.dumps(meta))
     torch.manual_seed(0)
-    torch.save(UNet(**UNET).state_dict(), root / "models" / "model.pt")
+    unet = {**UNET, "in_channels": len(channels) or 1}
+    torch.save(UNet(**unet).state_dict(), root / "models" / "model.pt")
     return root
 
 
@@ -211,6 +216,24 @@ def test_a_model_zoo_bundle_runs_like_ours(tmp_path: Path, zoo: Path, kit: Simpl
     assert not (zoo / "eval").exists()  # what the bundle would have saved itself
     expected = plain(zoo, tmp_path / "in" / "a.nii.gz", tmp_path / "plain")
     assert np.array_equal(np.asanyarray(mask.dataobj), expected)
+
+
+def test_a_model_zoo_bundle_with_channels(tmp_path: Path, kit: SimpleNamespace) -> None:
+    """In a file each, and on the fourth axis of one; a scan that lacks one fails."""
+    network = step("UNet", **{**UNET, "in_channels": 2})
+    bundle = write(tmp_path / "brats", ("T1", "FLAIR"), network_def=network)
+    voxels = [100 * kit.values((30, 28, 20), seed) for seed in range(2)]
+    folder = tmp_path / "in"
+    for name, array in zip(("T1", "FLAIR"), voxels, strict=True):
+        kit.write_nifti(folder / "split" / f"a_{name}.nii.gz", array)
+    kit.write_nifti(folder / "whole" / "b.nii.gz", np.stack(voxels, -1))
+    kit.write_nifti(folder / "half" / "c.nii.gz", voxels[0])
+    assert predict(bundle, folder, tmp_path / "out", "--trust") == 3
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["cases"]
+    status = {Path(row["input"]).name.split(".")[0]: row["status"] for row in rows}
+    assert status == {"a_T1": "done", "b": "done", "c": "failed"}
+    first, second = sorted((tmp_path / "out").rglob("*_seg.nii.gz"))
+    assert np.array_equal(nib.load(first).get_fdata(), nib.load(second).get_fdata())
 
 
 def plain(bundle: Path, scan: Path, out: Path) -> Any:

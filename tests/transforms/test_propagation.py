@@ -160,6 +160,9 @@ def test_a_scan_too_large_for_the_atlases_is_refused() -> None:
     ) as caught:
         transform(large)
     assert "head.nii" in str(caught.value)
+    large["image"].meta["unit"] = "px"
+    with pytest.raises(GeometryError, match="45 x 45 x 32 px, labelled scans of at most 20 x"):
+        transform(large)
     assert transform(small)["propagated"].shape == (2, 45, 45, 32)
     padded = SpatialPad((64, 64, 64))(item(scene((20, 20, 20))[0])["image"])
     assert transform({"image": padded})["propagated"].shape == (2, 64, 64, 64)
