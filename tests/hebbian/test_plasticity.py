@@ -103,6 +103,16 @@ def test_a_millionth_of_the_mean_is_rounding(spread: float, kept: bool) -> None:
     assert bool(sums.finite)
 
 
+def test_sums_are_not_in_half_precision() -> None:
+    geometry, images, output = seen()
+    exact = observe(HebbianPCA(), geometry, images, output)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = observe(HebbianPCA(), geometry, images.float(), output.float())
+    for field in fields(Sums):
+        ours, right = getattr(found, field.name), getattr(exact, field.name)
+        torch.testing.assert_close(ours, right, rtol=1e-4, atol=1e-4)
+
+
 def test_one_filter() -> None:
     geometry, images, output = seen(filters=1)
     sums = observe(HebbianPCA(), geometry, images, output, centre=False, standardise=False)
