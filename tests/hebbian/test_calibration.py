@@ -55,6 +55,20 @@ def test_a_layer_alone(groups: int, transposed: bool) -> None:
     torch.testing.assert_close(layer(batch), expected, rtol=0, atol=1e-10)
 
 
+def test_a_layer_that_runs_twice_is_calibrated_on_its_first_run() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 3, 1).double()
+    batch = torch.randn(2, 3, 8, 8, dtype=torch.float64) * 7 + 2
+    before = layer(batch)
+    network = nn.Sequential(layer, nn.Softplus(), layer)
+    found = calibrate(network, batch, layers={"layer": layer})
+    first = layer(batch)
+    torch.testing.assert_close(first.mean((0, 2, 3)), torch.zeros(3).double(), rtol=0, atol=1e-10)
+    spread = first.std((0, 2, 3), correction=0)
+    torch.testing.assert_close(spread, torch.ones(3).double(), rtol=0, atol=1e-10)
+    assert found["layer"][0] == pytest.approx(float(before.mean((0, 2, 3)).abs().mean()))
+
+
 def test_modes_hooks_and_the_head_stay() -> None:
     net = network("SegResNet").eval()
     head = net.conv_final[2].conv.weight.clone()
