@@ -66,6 +66,7 @@ def test_a_layers_report_against_loops() -> None:
         ([5.0], 0.0, 1.0),
         ([4.0, 4.0], 0.0, 1.0),
         ([8.0, 0.0], 0.5, 0.0),
+        ([1.0, 0.0], 0.5, 0.0),
         ([61.0, 3.0], 0.5, None),
         ([60.0, 4.0], 0.0, None),  # a tenth of an equal share is 3.2 of 64
     ],

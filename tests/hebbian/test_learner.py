@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.hebbian.calibration import calibrate
 from monai_semiseg.hebbian.diagnostics import collapse_warning, draw_filters, mean_cosine, scalars
+from monai_semiseg.hebbian.geometry import Geometry
 from monai_semiseg.hebbian.learner import HebbianLearner
+from monai_semiseg.hebbian.plasticity import observe
 from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTakeAll
 from tests.two_processes import in_two_processes
 
 from .test_layers import NETWORKS
 
+PREPARED = {"centre": True, "standardise": True}
 SIZE = {"SwinUNETR": 64, "UNETR": 32, "BasicUNet": 32}
 
 
@@ -94,6 +97,22 @@ def test_filters_stay_on_the_sphere(rule: Rule, transposed: str) -> None:
                 bank.flatten(1).norm(dim=1), torch.ones(len(bank)), rtol=0, atol=1e-5
             )
         assert layer.bias is None or not layer.bias.any()
+
+
+def test_patches_are_centred_and_responses_standardised_unless_asked_otherwise() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.Conv2d(4, 1, 1))
+    batch = torch.rand(2, 1, 9, 9) + 3
+    geometry = Geometry.of(net[0])
+    rule = HebbianPCA()
+    for asked in ({}, {"centre": False}, {"standardise": False}):
+        learner = HebbianLearner(net, rule, include=("0",), **asked)
+        learner.attach()
+        with torch.no_grad():
+            output = net[0](batch)
+        (found,) = learner.sums["0"]
+        learner.detach()
+        right = observe(rule, geometry, batch, output, **{**PREPARED, **asked})
+        torch.testing.assert_close(found.correlation, right.correlation)
 
 
 def test_soft_hebb_comes_to_length_one_by_itself() -> None:
