@@ -132,9 +132,7 @@ LAYOUTS = {
     "two_folders_of_scans": Layout(made(scans), GREY_3D),
     "suffix_pairs": Layout(suffix_pairs, RGB_2D),
     "nnunet_pictures": Layout(nnunet_pictures, Kind(2, ("white", "blue"), "px", (40, 32), ".png")),
-    "tiff_stacks": Layout(
-        tiff_stacks, Kind(3, ("image",), "px", (18, 20, 16)), ("--stack_pages",)
-    ),
+    "tiff_stacks": Layout(tiff_stacks, Kind(3, ("image",), "px", (18, 20, 16)), ("--stack_pages",)),
     "nnunet_v1": Layout(nnunet_v1, CHANNELS_3D),
     "dicom_studies": Layout(
         dicom, Kind(3, ("FLAIR", "T1"), "mm", (24, 20, 8)), ("--channels", "FLAIR,T1=^ax T1")
