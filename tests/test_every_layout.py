@@ -9,14 +9,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+from pydicom.uid import UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
 
+from monai_semiseg.cli.main import main
 from monai_semiseg.images.scan import read_scan
 from tests import layout_builders
 from tests.image_kinds import (
     CHANNELS_3D,
     CONTRASTS,
+    FLAGGED,
     GREY_3D,
     NETWORK,
     RGB_2D,
@@ -37,6 +42,7 @@ from tests.image_kinds import (
     write_picture,
 )
 
+OK = (0, FLAGGED)
 Build = Callable[[Path, SimpleNamespace], Path]
 
 
@@ -150,3 +156,40 @@ def test_every_layout(name: str, make: SimpleNamespace, tmp_path: Path) -> None:
     check_network(data, weights)
     check_masks(data, weights, tmp_path / "masks")
     check_scores(data, weights, tmp_path / "scores")
+
+
+def test_each_frame_of_a_cine_is_an_image(make: SimpleNamespace, tmp_path: Path) -> None:
+    """The mask of a frame is that of the same pixels in a file of their own."""
+    root = single_dicom(tmp_path / "data", make)
+    kind = LAYOUTS["single_dicom"].kind
+    weights = train(
+        prepare(kind, root, tmp_path, labelled=2), tmp_path / "run", "train", settings=(NETWORK,)
+    )
+    frames = [noisy(squares(n, (24, 20)), 0, n).astype("<u2").tobytes() for n in range(3)]
+
+    def ultrasound(pixels: list[bytes]) -> Callable[[Any, int], None]:
+        def edit(image: Any, _: int) -> None:
+            single, several = UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
+            image.SOPClassUID = single if len(pixels) == 1 else several
+            del image.ImagePositionPatient, image.ImageOrientationPatient
+            if len(pixels) > 1:
+                image.NumberOfFrames = len(pixels)
+            image.PixelData = b"".join(pixels)
+
+        return edit
+
+    cine = tmp_path / "cine"
+    make.series(cine, count=1, size=(24, 20), edit=ultrasound(frames), name="clip.dcm")
+    for number, frame in enumerate(frames):
+        single = tmp_path / "single" / f"{number}"
+        make.series(single, count=1, size=(24, 20), edit=ultrasound([frame]), name="one.dcm")
+    asked = ["--weights", str(weights), "--device", "cpu", "--no_preview"]
+    assert main(["predict", str(cine), *asked, "--output", str(tmp_path / "none")]) == 3
+    masks = tmp_path / "masks"
+    assert main(["predict", str(cine), *asked, "--frames", "each", "--output", str(masks)]) in OK
+    alone = tmp_path / "alone"
+    assert main(["predict", str(tmp_path / "single"), *asked, "--output", str(alone)]) in OK
+    found = sorted(masks.rglob("*_seg.png"))
+    assert [file.name for file in found] == [f"frame_{n:04}_seg.png" for n in (1, 2, 3)]
+    for file, other in zip(found, sorted(alone.rglob("*_seg.png")), strict=True):
+        assert np.array_equal(Image.open(file), Image.open(other))

@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)"
     )
+    parser.add_argument(
+        "--frames",
+        choices=["each"],
+        help="each: every frame of a DICOM cine (ultrasound, angiography) is an image; by default "
+        "a cine fails by name",
+    )
     add_bundle_arguments(parser)
 
 
@@ -98,6 +104,7 @@ def _own(args: argparse.Namespace, model: Model) -> BatchRunner:
         "on_flag": args.on_flag,
         "output_type": _kinds(args),
         "shard": args.shard,
+        "frames": args.frames,
         **model.settings,
     }
     workflow = run_workflow(model.bundle, "inference", settings, model.overlays)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.archive import Archives
 from monai_semiseg.images.formats import Kind
+from monai_semiseg.images.reader import frame_name
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Case:
         archive: archive that holds the files, or None.
         unpacked: temporary folder with the files of the archive, or None.
         channel_names: names of the channels if there is a file for each; else empty.
+        frame: number of the frame of a DICOM cine, from 0; None for all other images.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Case:
     archive: Path | None = None
     unpacked: Path | None = None
     channel_names: tuple[str, ...] = ()
+    frame: int | None = None
 
     def with_archive_path(self, text: str) -> str:
         """Return a message with the path of the archive in place of the temporary folder."""
@@ -48,6 +51,8 @@ class Case:
     @property
     def image(self) -> str | list[str]:
         """Return the value for the ``image`` key of a MONAI data dictionary."""
+        if self.frame is not None:
+            return frame_name(self.files[0], self.frame)
         return str(self.files[0]) if len(self.files) == 1 else [str(file) for file in self.files]
 
 
@@ -73,6 +78,7 @@ class FoundCases:
     cases: list[Case] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     archives: Archives = field(default_factory=Archives)
+    each_frame: bool = False  # whether frames of a cine are images of their own
 
     def __enter__(self) -> FoundCases:
         return self

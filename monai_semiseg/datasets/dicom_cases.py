@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import without_suffix
@@ -10,6 +11,7 @@ from monai_semiseg.datasets.cases import Case, Row, Skipped
 from monai_semiseg.errors import DicomError, InputError, UnsupportedError
 from monai_semiseg.images.dicom_header import DicomHeader
 from monai_semiseg.images.dicom_kinds import beside_scans
+from monai_semiseg.images.dicom_objects import has_frames
 from monai_semiseg.images.dicom_series import Series, group_series
 
 
@@ -19,6 +21,8 @@ def dicom_rows(
     title: str,
     headers: Sequence[DicomHeader],
     damaged: Mapping[Path, DicomError],
+    *,
+    each_frame: bool = False,
 ) -> list[Row]:
     """Return one row for each series, and one for each damaged file in a folder without series.
 
@@ -28,6 +32,7 @@ def dicom_rows(
         title: name for series in ``base`` itself.
         headers: headers of all files that may be part of a scan.
         damaged: file -> error, of files with a damaged header.
+        each_frame: take every frame of a cine for a 2-D image.
     """
     by_folder: dict[Path, list[Series]] = {}
     screenshots = beside_scans(headers)
@@ -41,12 +46,24 @@ def dicom_rows(
             used |= parents
             error = _error_nearby(parents, damaged)
             name = _series_name(base, title, folder, series, number if len(members) > 1 else 0)
-            rows.append((root, name, _series_case(folder, series, error)))
+            case = _series_case(folder, series, error)
+            if each_frame and has_frames(series.headers[0]):
+                rows += _frame_rows(root, name, case, series.headers[0].frames)
+            else:
+                rows.append((root, name, case))
     for file, error in damaged.items():
         if file.parent not in used:
             case = Case("", (file,), file, "dicom", fault=error)
             rows.append((root, without_suffix(file), case))
     return rows
+
+
+def _frame_rows(root: Path, name: Path, case: Case, count: int) -> list[Row]:
+    """Return a row for every frame of a cine."""
+    return [
+        (root, name / f"frame_{frame + 1:04}", replace(case, fault=None, frame=frame))
+        for frame in range(count)
+    ]
 
 
 def _error_nearby(folders: set[Path], damaged: Mapping[Path, DicomError]) -> DicomError | None:

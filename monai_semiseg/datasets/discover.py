@@ -52,6 +52,7 @@ def find_cases(
     inputs: str | Path | Sequence[str | Path],
     channel_names: Sequence[str] | None = None,
     *,
+    each_frame: bool = False,
     progress: bool = True,
 ) -> FoundCases:
     """List every scan under ``inputs`` in one pass, without reading pixel data.
@@ -61,6 +62,7 @@ def find_cases(
         channel_names: channels of the network, in their order. With several, files of one folder
             that are named after them (``p_FLAIR``, ``p_0000``, or ``FLAIR`` in the folder ``p``)
             are the channels of one case.
+        each_frame: take every frame of a DICOM cine for a 2-D image; a cine fails if not.
         progress: show a progress bar.
 
     Returns:
@@ -76,7 +78,7 @@ def find_cases(
             raise ConfigError(
                 "does not exist", expected="a scan, a folder of scans or a .zip", path=root
             )
-    found = FoundCases()
+    found = FoundCases(each_frame=each_frame)
     files = [list(files_under(root)) for root in roots]
     rows: list[Row] = []
     bar: Bar = tqdm(
@@ -119,7 +121,7 @@ def _inspect_files(
             rows.append(_unreadable(root, file, f"cannot be opened ({error.strerror})"))
         bar.update()
     title = "series" if found.archives.holds(base) else root.resolve().name
-    return rows + dicom_rows(root, base, title, headers, damaged)
+    return rows + dicom_rows(root, base, title, headers, damaged, each_frame=found.each_frame)
 
 
 def _inspect_file(

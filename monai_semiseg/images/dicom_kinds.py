@@ -105,7 +105,7 @@ def unsupported_error(header: DicomHeader) -> InputError | None:
     return UnsupportedError(
         _frames_of(header, picture),
         expected="one 2-D image, or the slices of a 3-D scan with positions",
-        remedy="export the frames that you need as images of their own",
+        remedy="predict --frames each takes every frame for an image of its own",
         path=header.path,
     )
 

@@ -12,7 +12,7 @@ from monai_semiseg.errors import DicomError, FormatError
 from monai_semiseg.images.dicom_header import DicomHeader, read_header, read_object
 from monai_semiseg.images.dicom_image import read_image
 from monai_semiseg.images.dicom_kinds import beside_scans, is_single, skip_reason, unsupported_error
-from monai_semiseg.images.dicom_series import Series, group_series
+from monai_semiseg.images.dicom_series import group_series
 from monai_semiseg.images.dicom_volume import read_series, series_grid
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.volume import Volume
@@ -85,7 +85,7 @@ def dicom_parts(
     screenshots = beside_scans(scans)
     series = group_series(header for header in scans if header.path not in screenshots)
     if frames:
-        series = [replace(one, fault=None) if _has_frames(one) else one for one in series]
+        series = [replace(one, fault=None) if has_frames(one.headers[0]) else one for one in series]
     faults = [one.fault for one in series if one.fault is not None]
     if faults and (len(faults) == len(series) or not path.is_dir()):
         raise faults[0]
@@ -148,7 +148,6 @@ def _objects(
     return headers, parsed
 
 
-def _has_frames(series: Series) -> bool:
+def has_frames(header: DicomHeader) -> bool:
     """Return True if nothing but the number of its frames keeps an object from being read."""
-    first = series.headers[0]
-    return first.frames > 1 and unsupported_error(replace(first, frames=1)) is None
+    return header.frames > 1 and unsupported_error(replace(header, frames=1)) is None

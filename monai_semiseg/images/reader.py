@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from monai.utils import MetaKeys, SpaceKeys
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
 
+_FRAME = re.compile(r"(?P<file>.+)::frame=(?P<frame>\d+)")
 _kept: ContextVar[list[np.ndarray[Any, Any]] | None] = ContextVar("kept", default=None)
 
 
@@ -32,8 +34,15 @@ def collect_voxels() -> Iterator[list[np.ndarray[Any, Any]]]:
         _kept.reset(token)
 
 
+def frame_name(file: str | Path, frame: int) -> str:
+    """Return the name by which :class:`ScanReader` reads one frame of a DICOM cine, from 0."""
+    return f"{file}::frame={frame}"
+
+
 class ScanReader(ImageReader):
     """Reader of every format for ``LoadImaged``, see :func:`read_scan`.
+
+    One frame of a DICOM cine is named as :func:`frame_name` says.
 
     In a config: ``{"_target_": "LoadImaged", "keys": "image", "reader":
     "monai_semiseg.images.reader.ScanReader"}``. The item may be a file, a folder with one DICOM
@@ -97,9 +106,14 @@ class ScanReader(ImageReader):
 
     def read_volume(self, paths: list[Path]) -> Volume:
         """Read the volume from a file or folder, or from several files."""
+        frame = None
+        if len(paths) == 1 and (one := _FRAME.fullmatch(str(paths[0]))):
+            paths = [Path(one["file"])]
+            frame = int(one["frame"])
         return read_scan(
             paths,
             nonfinite=self.nonfinite,
             channels=self.channels,
             stack_pages=self.stack_pages,
+            frame=frame,
         )

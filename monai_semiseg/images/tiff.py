@@ -135,7 +135,7 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
             f"{count} pages" + ("" if alike else " of several kinds"),
             expected="one page, or pages of one kind that are a stack",
             remedy="save the page that you need in a file of its own, or slices as one NIfTI "
-            "volume; in Python, read_scan(..., stack_pages=True)",
+            "volume; --stack_pages says that they are slices",
             path=path,
         )
     if count > 1 and spacing and not spacing[2]:

@@ -91,3 +91,14 @@ def _skipped_files(found: FoundCases) -> str:
     more = sum(count for _, count in reasons[5:])
     others = f", {more} others" if more else ""
     return f"among {len(found.skipped)} files: {listed}{others}"
+
+
+def takes_each_frame(frames: str | None) -> bool:
+    """Return whether every frame of a DICOM cine is an image.
+
+    Raises:
+        ConfigError: If ``frames`` is neither ``each`` nor None.
+    """
+    if frames in (None, "each"):
+        return frames == "each"
+    raise ConfigError(f"frames {frames!r}", expected="each, or null")

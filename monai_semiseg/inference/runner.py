@@ -34,6 +34,7 @@ from monai_semiseg.inference.preflight import (
     check_output_folder,
     refuse_masks,
     refuse_other_run,
+    takes_each_frame,
 )
 from monai_semiseg.inference.run_manifest import RunManifest
 from monai_semiseg.inference.segmenter import CaseSegmenter, Work
@@ -91,6 +92,7 @@ class BatchRunner:
         channel_names: names of these channels, in their order.
         preview_channels: name of the channel that previews show, or of three for red, green and
             blue; by default the first, and colour images as they look.
+        frames: ``each``: every frame of a DICOM cine is a 2-D image; None: a cine fails by name.
 
     Raises:
         ConfigError: If names and numbers of labels do not match, or previews are to show channels
@@ -122,6 +124,7 @@ class BatchRunner:
         in_channels: int | None = None,
         channel_names: Sequence[str] | None = None,
         preview_channels: str | Sequence[str] | None = None,
+        frames: str | None = None,
     ) -> None:
         self.network = network
         self.weights = weights
@@ -145,6 +148,7 @@ class BatchRunner:
         shown = [preview_channels] if isinstance(preview_channels, str) else preview_channels or ()
         require_channels(shown, channel_names or shown)
         self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview, shown)
+        self.each_frame = takes_each_frame(frames)
         self.results: list[CaseResult] = []
         self._weights_sha256: str | None = None
 
@@ -180,7 +184,9 @@ class BatchRunner:
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
         segmenter = self._segmenter()
-        with find_cases(self.inputs, self.expected.channel_names) as found:
+        with find_cases(
+            self.inputs, self.expected.channel_names, each_frame=self.each_frame
+        ) as found:
             check_found(found, self.inputs)
             if not self._may_replace(manifest):
                 for case in found.cases:
