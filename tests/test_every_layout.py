@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tifffile
 
 from monai_semiseg.images.scan import read_scan
 from tests import layout_builders
@@ -98,6 +99,18 @@ def single_dicom(root: Path, make: SimpleNamespace) -> Path:
     return root
 
 
+def tiff_stacks(root: Path, _: SimpleNamespace) -> Path:
+    """TIFF files whose pages are slices, in images and in labels."""
+    for number in range(3):
+        label = squares(number, (18, 20, 16))
+        pages = as_pixels(noisy(label, 0, number))
+        for folder, array in (("images", pages), ("labels", label)):
+            file = root / folder / f"p{number}.tif"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(file, array.transpose(2, 1, 0), photometric="minisblack")
+    return root
+
+
 def made(build: Callable[[Path], Any]) -> Build:
     """Return a builder that needs no DICOM."""
     return lambda root, _: Path(build(root) or root)
@@ -119,6 +132,7 @@ LAYOUTS = {
     "two_folders_of_scans": Layout(made(scans), GREY_3D),
     "suffix_pairs": Layout(suffix_pairs, RGB_2D),
     "nnunet_pictures": Layout(nnunet_pictures, Kind(2, ("white", "blue"), "px", (40, 32), ".png")),
+    "tiff_stacks": Layout(tiff_stacks, Kind(3, ("image",), "px", (18, 20, 16)), ("--stack_pages",)),
     "nnunet_v1": Layout(nnunet_v1, CHANNELS_3D),
     "dicom_studies": Layout(
         dicom, Kind(3, ("FLAIR", "T1"), "mm", (24, 20, 8)), ("--channels", "FLAIR,T1=^ax T1")

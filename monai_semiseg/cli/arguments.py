@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.datasets.plan import Wishes
 
-LAYOUT_ARGUMENTS = ("channels", "label", "group", "table")
+LAYOUT_ARGUMENTS = ("channels", "label", "group", "table", "stack_pages")
 PLAN_ARGUMENTS = ("modality", "sides", "spatial_dims", "upright")
 _CHOICES = {"auto": None, "true": True, "false": False}
 
@@ -84,6 +84,11 @@ def add_dataset_arguments(
         metavar="REGEX",
         help="expression for the id of a case; its first group in parentheses is the patient",
     )
+    group.add_argument(
+        "--stack_pages",
+        action="store_true",
+        help="the pages of a TIFF are the slices of a 3-D scan",
+    )
     if table:
         group.add_argument(
             "--table",
@@ -103,7 +108,12 @@ def dataset_of(args: argparse.Namespace, *, table: Path | None = None) -> ScanDa
     from monai_semiseg.datasets.dataset import open_dataset
 
     return open_dataset(
-        args.dataset, channels=args.channels, label=args.label, group=args.group, table=table
+        args.dataset,
+        channels=args.channels,
+        label=args.label,
+        group=args.group,
+        table=table,
+        stack_pages=args.stack_pages,
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_semiseg.cli.arguments import number_or_text
+from monai_semiseg.cli.arguments import LAYOUT_ARGUMENTS, number_or_text
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from monai_semiseg.study.grid import Grid
 
 # Settings of a YAML that say how the dataset is read.
-_DATASET = ("channels", "label", "group", "table", "label_threshold", "merge_masks")
+_DATASET = (*LAYOUT_ARGUMENTS, "label_threshold", "merge_masks")
 
 
 def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDataset) -> Grid:

@@ -32,7 +32,6 @@ from monai_semiseg.datasets.label_values import background_of
 from monai_semiseg.datasets.layout import Files, files_text
 from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
-from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume, collect_warnings
 
 
@@ -95,7 +94,7 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
         with _warnings_noted(facts):
-            image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
+            image = dataset.read_image(case)
         facts.shape = image.shape
         facts.spacing = tuple(round(s, 4) for s in image.spacing)
         facts.size = size_in_ras(image.shape, image.affine)

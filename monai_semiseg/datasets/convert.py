@@ -221,7 +221,11 @@ def _decathlon_case(case: DatasetCase, work: _Conversion) -> dict[str, Any]:
 
 def _read(case: DatasetCase, work: _Conversion) -> Volume:
     names = work.dataset.channel_names
-    return read_scan(case.image_paths(work.dataset.root), channels=names)
+    return read_scan(
+        case.image_paths(work.dataset.root),
+        channels=names,
+        stack_pages=work.dataset.stack_pages,
+    )
 
 
 def _label(case: DatasetCase, work: _Conversion, target: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ from monai_semiseg.datasets.layout import (
 )
 from monai_semiseg.datasets.table import read_table, write_table
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,23 @@ class ScanDataset:
     unit: Literal["mm", "px"] | None = None
     label_rule: LabelRule = PLAIN
 
+    @property
+    def stack_pages(self) -> bool:
+        """Return whether the pages of a TIFF are the slices of a 3-D scan."""
+        return self.label_rule.stack_pages
+
+    def read_image(self, case: DatasetCase) -> Volume:
+        """Read the image of a case.
+
+        Raises:
+            InputError: If it cannot be read correctly.
+        """
+        return read_scan(
+            case.image_paths(self.root),
+            channels=self.channel_names,
+            stack_pages=self.stack_pages,
+        )
+
 
 def open_dataset(
     path: str | Path,
@@ -103,6 +122,7 @@ def open_dataset(
     label: str | None = None,
     group: str | None = None,
     table: str | Path | None = None,
+    stack_pages: bool = False,
 ) -> ScanDataset:
     """Open a dataset: a folder, a table of cases or a single file.
 
@@ -122,6 +142,7 @@ def open_dataset(
         label: name of the label files, or of their folder, where the layout does not say it.
         group: regular expression; its first group, found in the id of a case, is the patient.
         table: table of cases with paths relative to the folder ``path``.
+        stack_pages: whether the pages of a TIFF are the slices of a 3-D scan.
 
     Raises:
         ConfigError: If there is no such folder or layout, or the options do not fit it.
@@ -135,7 +156,9 @@ def open_dataset(
         layout = _layout_of_file(Path(path), wanted)
     else:
         raise ConfigError("no such folder", expected="a dataset folder", path=root)
-    return _dataset(root, layout, wanted)
+    found = _dataset(root, layout, wanted)
+    rule = replace(found.label_rule, stack_pages=stack_pages)
+    return replace(found, label_rule=rule)
 
 
 def folder_of(path: Path) -> Path:

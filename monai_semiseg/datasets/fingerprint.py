@@ -37,7 +37,6 @@ from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
 from monai_semiseg.errors import ConfigError, InputError, LabelError
 from monai_semiseg.images.grid import Unit, in_ras_order, onto_grid
-from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import RGB, collect_warnings, spatial_dims_of
 
 
@@ -65,6 +64,7 @@ class Fingerprint:
             voxels to ignore; of 2-D images the area in ``unit`` squared.
         channel_names: names of the channels, in the order of the images.
         unit: ``mm``, or ``px`` if the files say no pixel size.
+        stack_pages: whether the pages of a TIFF are the slices of a 3-D scan.
         mean: mean over all pixels and channels of colour images.
         std: standard deviation likewise.
     """
@@ -83,6 +83,7 @@ class Fingerprint:
     volumes_ml: dict[str, tuple[float, float]] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ("image",)
     unit: Unit = "mm"
+    stack_pages: bool = False
     mean: float = 0.0
     std: float = 1.0
 
@@ -178,6 +179,7 @@ def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:
         ),
         channel_names=good[0].channels,
         unit=good[0].unit,
+        stack_pages=dataset.stack_pages,
         mean=float(mean),
         std=float(np.sqrt(max(square - mean**2, 1e-12))),
     )
@@ -262,7 +264,7 @@ def _measure_case(case: DatasetCase, dataset: ScanDataset) -> _Measures:
 
 
 def _measure_into(measures: _Measures, case: DatasetCase, dataset: ScanDataset) -> None:
-    image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
+    image = dataset.read_image(case)
     voxels = image.array if image.channels else image.array[..., None]
     measures.channels = dataset.channel_names or image.channels or ("image",)
     measures.unit = image.unit

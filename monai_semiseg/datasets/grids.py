@@ -44,7 +44,11 @@ def _shape(case: DatasetCase, dataset: ScanDataset) -> tuple[int, ...]:
     Raises:
         InputError: If image or label cannot be read, or the label lies elsewhere.
     """
-    image = read_grid(case.image_paths(dataset.root), channels=dataset.channel_names)
+    image = read_grid(
+        case.image_paths(dataset.root),
+        channels=dataset.channel_names,
+        stack_pages=dataset.stack_pages,
+    )
     for path in label_paths(dataset.root, case.label or ()):
-        axes_onto(read_label_grid(path), image, path)
+        axes_onto(read_label_grid(path, dataset.label_rule), image, path)
     return image.shape

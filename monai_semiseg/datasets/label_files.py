@@ -67,13 +67,15 @@ def read_label(source: LabelSource, rule: LabelRule = PLAIN) -> Volume:
     return replace(volume, array=whole_labels(volume.array, paths[0]))
 
 
-def read_label_grid(path: Path) -> Grid:
+def read_label_grid(path: Path, rule: LabelRule = PLAIN) -> Grid:
     """Read the grid of a label file; of most formats, the header alone is read.
 
     Raises:
         InputError: If the header shows that the file cannot be read.
     """
-    return read_segmentation(path).grid if is_segmentation_file(path) else read_grid(path)
+    if is_segmentation_file(path):
+        return read_segmentation(path).grid
+    return read_grid(path, stack_pages=rule.stack_pages)
 
 
 class LabelReader(ScanReader):
@@ -108,7 +110,7 @@ def _read_file(path: Path, rule: LabelRule) -> Volume:
         return read_segments_by_name(path, rule.numbers)
     if is_segmentation_file(path):
         return read_segmentation(path)
-    volume = _read_mask(path)
+    volume = _read_mask(path, rule)
     picture = volume.meta.get("picture")
     if rule.colours:
         array = numbers_of_colours(volume.array, bool(volume.channels), rule.colour_numbers, path)
@@ -122,10 +124,10 @@ def _read_file(path: Path, rule: LabelRule) -> Volume:
     return volume
 
 
-def _read_mask(path: Path) -> Volume:
+def _read_mask(path: Path, rule: LabelRule) -> Volume:
     """Read a mask; that a colour occurs in no voxel is nothing to warn of."""
     with collect_warnings() as texts:
-        volume = read_scan(path)
+        volume = read_scan(path, stack_pages=rule.stack_pages)
     for code, _, text in (text.partition(" ") for text in texts):
         if code != "W_CONSTANT" or not volume.channels:
             warn(path, code, text.removeprefix(f"{path}: "))

@@ -29,6 +29,7 @@ class LabelRule:
         numbers: name -> number, for files and segments that are known by name. The name ``""``
             stands for the foreground of a binary file without one; it is 1 by default.
         palette: index -> ``#rrggbb`` that all palette files share; empty if not known.
+        stack_pages: whether the pages of a TIFF are slices of a 3-D label, as those of the image.
     """
 
     threshold: float | None = None
@@ -36,6 +37,7 @@ class LabelRule:
     colours: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
     palette: Mapping[int, str] = field(default_factory=dict)
+    stack_pages: bool = False
 
     @property
     def foreground(self) -> int:
@@ -88,6 +90,7 @@ def recorded_rule(datalist: Mapping[str, Any], path: str | Path | None = None) -
             checked_colours(rule.colours),
             {str(name): int(number) for name, number in rule.numbers.items()},
             {int(index): str(colour) for index, colour in rule.palette.items()},
+            bool(rule.stack_pages),
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(

@@ -76,6 +76,7 @@ def plan(
         "slices": patches.slices,
         "slice_axis": patches.slice_axis,
         "channel_names": list(fingerprint.channel_names),
+        "stack_pages": fingerprint.stack_pages,
         "in_channels": len(fingerprint.channel_names),
         "spacing": patches.spacing,
         "patch_size": patches.patch_size,
