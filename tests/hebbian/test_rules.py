@@ -273,10 +273,18 @@ def test_competition_needs_two() -> None:
     observe(HebbianPCA(), *form_of(layer, "swap").views(images, output)[0])
 
 
+def test_a_filter_that_wins_nothing_does_not_move() -> None:
+    count = torch.tensor(100.0, dtype=torch.float64)
+    shares = torch.tensor([60.0, 2e-8, 0.0], dtype=torch.float64)
+    gain = SoftWinnerTakeAll().gain(shares, count, torch.ones(3, 2))
+    assert gain.tolist() == [100 / 60, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0])
 @pytest.mark.parametrize("kind", [SoftWinnerTakeAll, SoftHebb])
-def test_settings_are_checked(kind: type) -> None:
-    with pytest.raises(ConfigError, match="inverse_temperature -1"):
-        kind(inverse_temperature=-1.0)
+def test_settings_are_checked(kind: type, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"inverse_temperature {value}"):
+        kind(inverse_temperature=value)
 
 
 def test_unknown_form() -> None:

@@ -7,7 +7,7 @@ import stat
 import warnings
 import zipfile
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -151,8 +151,9 @@ def test_the_larger_the_archive_the_more_it_may_hold(
 ) -> None:
     path = packed(tmp_path, [2**20 + 3000])
     assert 600 < path.stat().st_size < 3000
-    monkeypatch.setattr("monai_semiseg.images.archive.MAX_RATIO", 5)
-    Archives().unpack(path)
-    monkeypatch.setattr("monai_semiseg.images.archive.MAX_RATIO", 1)
-    with pytest.raises(ArchiveError, match="at most 1 times"):
-        Archives().unpack(path)
+    with closing(Archives()) as archives:
+        monkeypatch.setattr("monai_semiseg.images.archive.MAX_RATIO", 5)
+        archives.unpack(path)
+        monkeypatch.setattr("monai_semiseg.images.archive.MAX_RATIO", 1)
+        with pytest.raises(ArchiveError, match="at most 1 times"):
+            archives.unpack(path)
