@@ -29,7 +29,7 @@ from monai_semiseg.datasets.layout import (
     files_text,
     read_wanted,
 )
-from monai_semiseg.datasets.table import read_table, write_table
+from monai_semiseg.datasets.table import read_table, write_cases
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
@@ -357,4 +357,4 @@ def save_table(dataset: ScanDataset, file: str | Path) -> Path:
         ListedCase(case.id, by_channel(case, names), case.label, case.group)
         for case in dataset.cases
     ]
-    return write_table(Path(file), dataset.root, rows, names)
+    return write_cases(Path(file), dataset.root, rows, names)

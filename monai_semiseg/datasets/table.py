@@ -12,7 +12,7 @@ from monai_semiseg.datasets.description import NAME, declared_in, read_content
 from monai_semiseg.datasets.layout import Files, Layout, ListedCase, case_stem, files_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
-from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import cell_text, write_table
 
 _COLUMNS = "id,group,image,label; with several channels image.FLAIR,image.T1"
 _SLICES = "|"
@@ -60,7 +60,7 @@ def _rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
     head = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
     rows = [
-        {str(key).strip(): (value or "").strip() for key, value in row.items() if key}
+        {str(key).strip(): cell_text((value or "").strip()) for key, value in row.items() if key}
         for row in reader
     ]
     return rows, [str(name).strip() for name in reader.fieldnames or []]
@@ -94,7 +94,7 @@ def _flat(several: Iterable[Files]) -> list[str]:
     return [name for files in several for name in files_of(files)]
 
 
-def write_table(
+def write_cases(
     file: Path, root: Path, cases: Sequence[ListedCase], channel_names: Sequence[str]
 ) -> Path:
     """Write a table of cases with paths relative to its folder.
@@ -111,19 +111,17 @@ def write_table(
     columns = [f"image.{name}" for name in channel_names] or ["image"]
     several = max((len(files_of(case.label or ())) for case in cases), default=1)
     labels = ["label", *(f"label.{number}" for number in range(2, several + 1))]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "group", *columns, *labels])
+    if file.exists():
+        raise ConfigError("exists", expected="a new file", remedy="choose another name", path=file)
+    rows = []
     for case in cases:
         images = [_cell(case.images.get(name, ""), file, root) for name in channel_names or [""]]
         if "" in case.images and channel_names:
             images = [_cell(case.images[""], file, root)] * len(channel_names)
         of_label = [_cell(name, file, root) for name in files_of(case.label or ())]
         blank = [""] * (len(labels) - len(of_label))
-        writer.writerow([case.id, case.group, *images, *of_label, *blank])
-    if file.exists():
-        raise ConfigError("exists", expected="a new file", remedy="choose another name", path=file)
-    return write_atomically(file, text.getvalue().encode("utf-8", "surrogateescape"))
+        rows.append([case.id, case.group, *images, *of_label, *blank])
+    return write_table(file, ["id", "group", *columns, *labels], rows, exact=True)
 
 
 def _cell(files: Files, file: Path, root: Path) -> str:

@@ -14,18 +14,43 @@ from monai_semiseg.storage.files import write_atomically
 _FORMULA = "=+-@＝＋－＠"
 
 
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+def write_table(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], *, exact: bool = False
+) -> Path:
     """Write a CSV file atomically, UTF-8, comma-separated; return its path.
 
     Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@``, and file names and label
     names are not trusted: such text gets an apostrophe before it. Numbers stay numbers. Characters
     that are not printable, except line ends, are written as their numbers.
+
+    Args:
+        path: the file.
+        header: names of the columns.
+        rows: cells.
+        exact: keep such characters, and bytes of file names that are not UTF-8, so that
+            :func:`cell_text` gives every text back.
     """
-    text = io.StringIO()
+    as_cell = quoted_cell if exact else safe_cell
+    text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(safe_cell(name) for name in header)
-    writer.writerows([safe_cell(cell) for cell in row] for row in rows)
-    return write_atomically(path, text.getvalue())
+    writer.writerow(as_cell(name) for name in header)
+    writer.writerows([as_cell(cell) for cell in row] for row in rows)
+    return write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def quoted_cell(cell: Any) -> Any:
+    """Return a cell that a spreadsheet shows as text, and :func:`cell_text` gives back."""
+    if not isinstance(cell, str):
+        return cell
+    is_formula = cell.lstrip().startswith((*_FORMULA, "'")) and not _is_numeric(cell)
+    return f"'{cell}" if is_formula else cell
+
+
+def cell_text(cell: str) -> str:
+    """Return the text of a cell without the apostrophe that keeps it from being a formula."""
+    text = cell[1:]
+    is_quoted = cell.startswith("'") and text.lstrip().startswith((*_FORMULA, "'"))
+    return text if is_quoted else cell
 
 
 def safe_cell(cell: Any) -> Any:

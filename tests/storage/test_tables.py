@@ -6,8 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from monai_semiseg.storage.tables import safe_cell, write_table
+from monai_semiseg.plain_text import printable
+from monai_semiseg.storage.tables import cell_text, quoted_cell, safe_cell, write_table
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,21 @@ def test_control_characters_are_shown(start: str) -> None:
 )
 def test_numbers_and_plain_text_stay(cell: object) -> None:
     assert safe_cell(cell) == cell
+
+
+@given(st.text())
+def test_an_exact_cell_is_no_formula_and_comes_back(text: str) -> None:
+    cell = quoted_cell(text)
+    assert safe_cell(cell) == printable(cell, keep="\n"), "a spreadsheet takes it for text"
+    assert cell_text(cell) == text
+
+
+def test_an_exact_table_keeps_names_that_are_not_utf8(tmp_path: Path) -> None:
+    names = ["=a.nii", "b\udcff.nii", "'c", "tab\t"]
+    path = write_table(tmp_path / "t.csv", ["image"], [[name] for name in names], exact=True)
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    rows = list(csv.reader(text.splitlines()))[1:]
+    assert [cell_text(row[0]) for row in rows] == names
 
 
 def test_header_and_rows(tmp_path: Path) -> None:
