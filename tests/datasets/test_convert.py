@@ -117,7 +117,8 @@ def test_pictures_for_the_decathlon_stay(tmp_path: Path) -> None:
     before = open_dataset(source)
     for one, other in zip(voxels(before), voxels(dataset), strict=True):
         assert np.array_equal(one[0], other[0])
-        assert (one[2] is None and other[2] is None) or one[2].sum() == other[2].sum()  # type: ignore[union-attr]
+        sums = [None if case[2] is None else case[2].sum() for case in (one, other)]
+        assert sums[0] == sums[1]
     assert all(file.is_symlink() for file in (tmp_path / "d" / "imagesTr").iterdir())
 
 

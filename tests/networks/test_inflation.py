@@ -100,7 +100,8 @@ def test_every_convolution_that_sees_the_image_gets_its_channels() -> None:
     """MONAI's residual UNet has two."""
     torch.manual_seed(0)
     settings = {"out_channels": 2, "channels": (4, 8), "strides": (2,), "num_res_units": 1}
-    one, many = (UNet(2, in_channels=n, **settings).eval() for n in (1, 4))  # type: ignore[arg-type]
+    one = UNet(2, in_channels=1, **settings).eval()  # type: ignore[arg-type]
+    many = UNet(2, in_channels=4, **settings).eval()  # type: ignore[arg-type]
     many.load_state_dict(fitted(one.state_dict(), many))
     image = torch.randn(1, 1, 16, 16)
     with torch.no_grad():
