@@ -18,7 +18,10 @@ ALONE = {
     "diffusion": (["--size", *["32"] * 3, "--repeat", "1", "--teacher_features", *FEATURES], 2),
     "fuzz": (["--count", "6"], 1),
     "hebbian": (["--size", "8", "--network_size", "32", "--repeat", "1"], 2),
-    "inference": (["--small", "2", "--large", "0", "--files", "8", "--repeat", "1"], 2),
+    "inference": (
+        ["--small", "2", "--large", "0", "--files", "8", "--photographs", "2", "--repeat", "1"],
+        3,
+    ),
 }
 WITH_DATA = {
     "propagation": (["--scans", "1"], 1),

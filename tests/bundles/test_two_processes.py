@@ -93,12 +93,13 @@ def jobs() -> list[dict[str, str]]:
     ]
     for file in sorted(BUNDLES.glob("*/configs/pretrain*.json")):
         bundle = file.parents[1]
+        own = file.with_name(f"multi_gpu_{file.name}")
         found.append(
             {
                 "name": f"{bundle.name}_{file.stem}",
                 "bundle": str(bundle),
                 "stage": file.stem,
-                "several": "multi_gpu_pretrain.json",
+                "several": own.name if own.is_file() else "multi_gpu_pretrain.json",
                 "method": "",
             }
         )
