@@ -286,12 +286,10 @@ def write_slice(
     dataset.SliceThickness, dataset.SpacingBetweenSlices = _decimals([spacing[2], spacing[2]])
     dataset.Columns, dataset.Rows = pixels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = (
-        16,
-        16,
-        15,
-        1,
-    )
+    dataset.BitsAllocated = 16
+    dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelRepresentation = 1
     dataset.PixelData = pixels.T.astype("<i2").tobytes()
     dataset.save_as(path, enforce_file_format=True)
 
@@ -306,20 +304,20 @@ def _identify(dataset: Dataset, series: int, instance: int) -> None:
     dataset.FrameOfReferenceUID = _uid(f"frame {series // 4}")
     dataset.PatientName, dataset.PatientID = "Sample^Synthetic", f"SAMPLE{series // 4}"
     dataset.PatientBirthDate, dataset.PatientSex = "", "O"
-    dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = (
-        "20000101",
-        "120000",
-        "1",
-        "",
-    )
-    dataset.ReferringPhysicianName, dataset.Manufacturer, dataset.PositionReferenceIndicator = (
-        "",
-        "Synthetic",
-        "",
-    )
-    dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "MR", series, instance
+    dataset.StudyDate = "20000101"
+    dataset.StudyTime = "120000"
+    dataset.StudyID = "1"
+    dataset.AccessionNumber = ""
+    dataset.ReferringPhysicianName = ""
+    dataset.Manufacturer = "Synthetic"
+    dataset.PositionReferenceIndicator = ""
+    dataset.Modality = "MR"
+    dataset.SeriesNumber = series
+    dataset.InstanceNumber = instance
     dataset.SeriesDescription = "localizer" if series == 1 else f"synthetic {series}"
-    dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
+    dataset.ScanningSequence = "RM"
+    dataset.SequenceVariant = "NONE"
+    dataset.ScanOptions = ""
     dataset.MRAcquisitionType, dataset.EchoTrainLength = "2D", None
     dataset.RepetitionTime, dataset.EchoTime = "2000", "30"
 

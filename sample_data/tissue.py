@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 LABELS = {0: "background", 255: "gland"}
 SIZE = (128, 96)  # columns, rows
-STROMA, NUCLEI, LUMEN = (0.91, 0.68, 0.80), (0.46, 0.30, 0.58), (0.95, 0.91, 0.95)
+STROMA = (0.91, 0.68, 0.80)
+NUCLEI = (0.46, 0.30, 0.58)
+LUMEN = (0.95, 0.91, 0.95)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from monai_semiseg.errors import ConfigError
 
 @dataclass(frozen=True)
 class SampleData:
-    """What a demonstration runs on, and how long it trains.
+    """Name what a demonstration runs on, and how long it trains.
 
     Attributes:
         dataset: folder of the dataset below ``sample_data``.

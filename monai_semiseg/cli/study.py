@@ -33,37 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("bundles/semisupervised_baselines"),
         help="bundle folder",
     )
-    parser.add_argument(
-        "--methods", help="comma-separated: supervised, and names of configs/methods/*.yaml"
-    )
-    parser.add_argument(
-        "--initialisations", help="comma-separated: random, NAME=WEIGHTS (default random)"
-    )
-    parser.add_argument("--labelled", help="comma-separated counts, fractions below 1, or all")
-    parser.add_argument(
-        "--splits", help="comma-separated seeds that select the labelled scans (default 0,1,2)"
-    )
-    parser.add_argument("--seeds", help="comma-separated seeds of the trainings (default 0)")
-    parser.add_argument(
-        "--test", help="test scans: count, fraction, or pattern such as 'testA_*' (default 0.2)"
-    )
-    parser.add_argument(
-        "--validation",
-        help="share of the labelled scans for validation (default auto: 0 below 10, else 0.1)",
-    )
-    parser.add_argument("--budget", type=int, help="iterations of every training (default 1500)")
-    parser.add_argument(
-        "--learning_rates",
-        help="comma-separated: each arm takes the best in cross-validation among the labelled "
-        "(default: the bundle's)",
-    )
-    parser.add_argument("--folds", help="of this cross-validation (default 3)")
-    parser.add_argument(
-        "--gates",
-        action="store_true",
-        default=None,
-        help="add what tells whether the table can rank methods: all labels, twice the iterations",
-    )
+    _add_arms(parser)
+    _add_scans(parser)
+    _add_trainings(parser)
     parser.add_argument(
         "--config",
         type=Path,
@@ -77,6 +49,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="folder of an earlier study: import the results of equal cells; repeatable",
     )
+    _add_running(parser)
+    add_dataset_arguments(parser)
+
+
+def _add_arms(parser: argparse.ArgumentParser) -> None:
+    """Declare what is compared."""
+    parser.add_argument(
+        "--methods", help="comma-separated: supervised, and names of configs/methods/*.yaml"
+    )
+    parser.add_argument(
+        "--initialisations", help="comma-separated: random, NAME=WEIGHTS (default random)"
+    )
+
+
+def _add_scans(parser: argparse.ArgumentParser) -> None:
+    """Declare which scans are labelled, validate and test."""
+    parser.add_argument("--labelled", help="comma-separated counts, fractions below 1, or all")
+    parser.add_argument(
+        "--splits", help="comma-separated seeds that select the labelled scans (default 0,1,2)"
+    )
+    parser.add_argument(
+        "--test", help="test scans: count, fraction, or pattern such as 'testA_*' (default 0.2)"
+    )
+    parser.add_argument(
+        "--validation",
+        help="share of the labelled scans for validation (default auto: 0 below 10, else 0.1)",
+    )
+
+
+def _add_trainings(parser: argparse.ArgumentParser) -> None:
+    """Declare how long and at which rate every cell is trained, and the gates."""
+    parser.add_argument("--seeds", help="comma-separated seeds of the trainings (default 0)")
+    parser.add_argument("--budget", type=int, help="iterations of every training (default 1500)")
+    parser.add_argument(
+        "--learning_rates",
+        help="comma-separated: each arm takes the best in cross-validation among the labelled "
+        "(default: the bundle's)",
+    )
+    parser.add_argument("--folds", help="of this cross-validation (default 3)")
+    parser.add_argument(
+        "--gates",
+        action="store_true",
+        default=None,
+        help="add what tells whether the table can rank methods: all labels, twice the iterations",
+    )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    """Declare where the cells run, and whether they do."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
     parser.add_argument(
@@ -88,7 +109,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="store_true", help="write the results of what is finished; start nothing"
     )
-    add_dataset_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -40,7 +40,7 @@ _DECATHLON_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 @dataclass(frozen=True)
 class _Conversion:
-    """What all cases of a conversion share.
+    """Hold what all cases of a conversion share.
 
     Attributes:
         dataset: valid cases, whose labels are declared.

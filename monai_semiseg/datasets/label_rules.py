@@ -18,7 +18,7 @@ _BLACK = "#000000"
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How the label files of a dataset are read. The datalist holds it as ``label_rule``.
+    """Say how the label files of a dataset are read. The datalist holds it as ``label_rule``.
 
     Without any of it, a label file holds one whole number per voxel.
 

@@ -60,7 +60,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user says about a data set.
+    """Hold what the user says about a data set.
 
     Attributes:
         channels: name of each channel, in order -> pattern of its series' description, for DICOM;

@@ -20,7 +20,7 @@ LARGEST_IMAGE = 512 * 512  # pixels; larger 2-D images are made smaller
 
 @dataclass(frozen=True)
 class Patches:
-    """What a network sees of an image.
+    """Describe what a network sees of an image.
 
     Attributes:
         spatial_dims: of the network.

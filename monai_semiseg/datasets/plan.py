@@ -23,7 +23,7 @@ from monai_semiseg.storage.files import available_memory, write_atomically
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a user asks a plan for; None leaves it to the dataset.
+    """Hold what a user asks a plan for; None leaves it to the dataset.
 
     Attributes:
         modality: modality of the scans.

@@ -23,7 +23,7 @@ from monai_semiseg.images.volume import spatial_dims_of
 
 @dataclass(frozen=True)
 class Scale:
-    """What the numbers of a score are measured in.
+    """Say what the numbers of a score are measured in.
 
     Attributes:
         spatial_dims: 3 for scans, whose labels have volumes; 2 for images, whose labels have areas.

@@ -24,7 +24,7 @@ _NAME_BYTES = 200
 
 @dataclass(frozen=True)
 class NiftiSpace:
-    """What a header says of the space of its voxels, beside the affine.
+    """Hold what a header says of the space of its voxels, beside the affine.
 
     Attributes:
         codes: qform and sform codes of the scan; a code of 0 stays 0.

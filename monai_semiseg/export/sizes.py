@@ -10,7 +10,7 @@ from monai_semiseg.images.grid import Unit
 
 @dataclass(frozen=True)
 class SizeKind:
-    """What a size is, and how it is written.
+    """Say what a size is, and how it is written.
 
     Attributes:
         key: of the range over the training labels, in a plan; it has the unit beside it.

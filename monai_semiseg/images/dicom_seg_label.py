@@ -23,7 +23,7 @@ _LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # newer than pydicom's list
 
 @dataclass(frozen=True)
 class Segments:
-    """What a DICOM SEG says about itself.
+    """Hold what a DICOM SEG says about itself.
 
     Attributes:
         series_uid: series that it refers to, or empty.

@@ -53,7 +53,7 @@ DECODING_ERRORS = (
 
 @dataclass(frozen=True)
 class Layout:
-    """What a picture's header says.
+    """Hold what a picture's header says.
 
     Attributes:
         columns: pixels along a row of the file.

@@ -32,7 +32,11 @@ from monai_semiseg.images.tiff_spacing import pixel_size
 
 _SLIDES = {"svs", "scn", "bif", "ndpi", "philips", "avs", "qpi", "vsi", "ventana", "ndtiff"}
 _REDUCED, _MASK = 1, 4  # bits of the kind of a page
-_WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
+# Values of the tag PhotometricInterpretation.
+_WHITE_IS_ZERO = 0
+_RGB = 2
+_PALETTE = 3
+_YCBCR = 6
 _COLOURS = {5: "CMYK, for print", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "a raw camera"}
 _ALPHA = (1, 2)  # kinds of extra values: associated and unassociated
 _LACKING = "imagecodecs"  # what tifffile's error for a missing decoder names
