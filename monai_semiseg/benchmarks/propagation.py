@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
 from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
 from monai_semiseg.bundles.workflow import open_workflow
-from monai_semiseg.datasets.split import read_images
+from monai_semiseg.datasets.datalist import read_images
 from monai_semiseg.networks.weights import load_weights
 from monai_semiseg.transforms.labels import with_background
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
 from monai_semiseg.bundles.workflow import open_workflow
+from monai_semiseg.datasets.datalist import read_images
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.split import read_images
 from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
 from monai_semiseg.networks.weights import load_weights

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, show a table, return 2 if there are errors."""
     from monai_semiseg.datasets.check import check_dataset
+    from monai_semiseg.datasets.datalist import load_datalist
     from monai_semiseg.datasets.dataset import save_table
     from monai_semiseg.datasets.label_values import mapping_line
-    from monai_semiseg.datasets.split import load_datalist
     from monai_semiseg.storage.files import write_atomically
 
     datalist = load_datalist(args.datalist) if args.datalist else None

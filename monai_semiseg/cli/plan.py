@@ -33,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, plan and show the plan; return 3 if cases were left out."""
+    from monai_semiseg.datasets.datalist import load_datalist
     from monai_semiseg.datasets.fingerprint import extract_fingerprint
     from monai_semiseg.datasets.label_sections import known_label_scans, untrained_warnings
     from monai_semiseg.datasets.label_values import mapping_line
     from monai_semiseg.datasets.plan import decisions, plan, write_plan
-    from monai_semiseg.datasets.split import load_datalist
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     dataset = labelled_dataset(args, dataset_of(args, table=args.table), datalist)

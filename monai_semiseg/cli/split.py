@@ -55,8 +55,9 @@ def labelled_budget(text: str) -> float | None:
 
 def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
+    from monai_semiseg.datasets.datalist import SECTIONS, write_datalist
     from monai_semiseg.datasets.label_sections import section_scans, untrained_lines
-    from monai_semiseg.datasets.split import SECTIONS, SIDE, split, write_datalist
+    from monai_semiseg.datasets.split import SIDE, split
     from monai_semiseg.datasets.valid_cases import valid_cases
 
     valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))

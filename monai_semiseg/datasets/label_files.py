@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_semiseg.datasets.datalist import load_datalist
 from monai_semiseg.datasets.label_checks import (
     count_values,
     grey_error,
@@ -27,7 +28,6 @@ from monai_semiseg.datasets.label_colours import (
 from monai_semiseg.datasets.label_names import number_in_file
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule, recorded_rule
 from monai_semiseg.datasets.label_segments import names_segments, read_segments_by_name
-from monai_semiseg.datasets.split import load_datalist
 from monai_semiseg.errors import LabelError
 from monai_semiseg.images.dicom_seg_label import is_segmentation_file, read_segmentation
 from monai_semiseg.images.grid import Grid, onto_grid

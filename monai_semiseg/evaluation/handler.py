@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from monai_semiseg.datasets.datalist import declared_labels, load_datalist
 from monai_semiseg.datasets.label_sections import known_label_scans
 from monai_semiseg.datasets.label_values import (
     background_of,
@@ -20,7 +21,6 @@ from monai_semiseg.datasets.label_values import (
     in_file_numbers,
     matched_values,
 )
-from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.evaluation.case_ids import CaseIds
 from monai_semiseg.evaluation.cases import FailedCase, failed_cases

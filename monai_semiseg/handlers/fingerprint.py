@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from monai_semiseg.bundles.caller import calling
 from monai_semiseg.bundles.record import is_free, leaves, settings_of
-from monai_semiseg.datasets.split import load_datalist
+from monai_semiseg.datasets.datalist import load_datalist
 from monai_semiseg.errors import ConfigError
 
 _TRAINED_ON = ("training", "unlabeled", "validation")

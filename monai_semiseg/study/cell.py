@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_semiseg.datasets.datalist import load_datalist, write_datalist
 from monai_semiseg.datasets.dataset import ScanDataset, open_dataset
 from monai_semiseg.datasets.fingerprint import extract_fingerprint
 from monai_semiseg.datasets.grids import without_grid_mismatches
 from monai_semiseg.datasets.plan import decisions, plan, write_plan
-from monai_semiseg.datasets.split import load_datalist, split, write_datalist
+from monai_semiseg.datasets.split import split
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import sha256_of
 from monai_semiseg.study.arms import Stage

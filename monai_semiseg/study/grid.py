@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -149,21 +149,18 @@ def make_grid(
         ConfigError: If a budget cannot be met, or names are not unique or cannot be folders.
     """
     _check_names([arm.name for arm in arms])
-    if not arms or not labelled or not splits or not seeds or iterations < 1:
+    axes = {"labelled": labelled, "splits": splits, "seeds": seeds}
+    if not arms or not all(axes.values()) or iterations < 1:
         raise ConfigError(
             "an empty study", expected="at least one method, budget, split, seed and iteration"
         )
     full = len(test_and_rest(dataset, test)[1])
-    counts = _budgets(labelled, full)
-    further: list[Cell] = []
-    for entry in also:
-        given = {"labelled": labelled, "splits": splits, "seeds": seeds, **entry}
-        further += _further_cells(given, arms, full)
+    further = [_further_cells({**axes, **entry}, arms, full) for entry in also]
     grid = Grid(
         dataset.root.resolve(),
         output.resolve(),
         tuple(arms),
-        counts,
+        _budgets(labelled, full),
         _numbers(splits),
         _numbers(seeds),
         full,
@@ -171,7 +168,7 @@ def make_grid(
         iterations,
         validation,
         _checked(rates),
-        tuple(further),
+        tuple(chain.from_iterable(further)),
     )
     return _with_gates(grid) if gates else grid
 

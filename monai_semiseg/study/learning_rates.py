@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from monai_semiseg.datasets.datalist import load_datalist, write_datalist
 from monai_semiseg.datasets.folds import cross_validation_folds
-from monai_semiseg.datasets.split import load_datalist, write_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.shard import shard_of

@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
+from monai_semiseg.datasets.datalist import declared_labels, load_datalist
 from monai_semiseg.datasets.label_checks import (
     count_values,
     require_classes,
@@ -26,7 +27,6 @@ from monai_semiseg.datasets.label_values import (
     require_one_ignore,
     shortened,
 )
-from monai_semiseg.datasets.split import declared_labels, load_datalist
 from monai_semiseg.errors import ConfigError, LabelError
 
 

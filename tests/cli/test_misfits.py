@@ -14,7 +14,7 @@ import pytest
 
 from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.cli.main import main
-from monai_semiseg.datasets.split import load_datalist
+from monai_semiseg.datasets.datalist import load_datalist
 from monai_semiseg.errors import GeometryError, root_cause
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.scan import read_grid

@@ -16,8 +16,9 @@ import pytest
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.check import check_dataset
+from monai_semiseg.datasets.datalist import load_datalist, read_datalist, write_datalist
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.split import load_datalist, read_datalist, split, write_datalist
+from monai_semiseg.datasets.split import split
 from monai_semiseg.errors import ConfigError
 
 V2: dict[str, Any] = {

@@ -13,8 +13,9 @@ from PIL import Image
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.check import check_dataset
+from monai_semiseg.datasets.datalist import SECTIONS, read_datalist
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, open_dataset
-from monai_semiseg.datasets.split import SECTIONS, SIDE, read_datalist, split
+from monai_semiseg.datasets.split import SIDE, split
 from monai_semiseg.errors import ConfigError
 
 SIZES = (1, 3, 2, 5, 1, 4, 2, 2, 6, 1, 3, 2)  # images of each patient

@@ -15,8 +15,8 @@ from PIL import Image
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.check import check_dataset
+from monai_semiseg.datasets.datalist import read_datalist
 from monai_semiseg.datasets.dataset import ScanDataset, open_dataset
-from monai_semiseg.datasets.split import read_datalist
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.reader import ScanReader
 from tests.layout_builders import (

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
-from monai_semiseg.datasets.split import (
+from monai_semiseg.datasets.datalist import (
     load_datalist,
     read_datalist,
     read_images,
     read_labelled,
-    split,
     write_datalist,
 )
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.split import split
 from monai_semiseg.errors import ConfigError
 
 SECTIONS = ("training", "unlabeled", "validation", "test")
