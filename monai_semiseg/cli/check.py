@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     say(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label")
     if kind := report.kind:
         say(kind)
-    rows = report.label_rows() if labelled else []
+    # Of label files that hold no classes, the error names values; a row for each would hide it.
+    rows = report.label_rows() if labelled and report.fault is None else []
     for row in rows[:_MOST_ROWS]:
         say(
             f"label {row['value']:<5} {row['name']:24} {row['share']:8.3%} of the voxels, "
