@@ -104,6 +104,6 @@ def _named(volume: Volume, channels: Sequence[str], path: Path) -> Volume:
     raise ChannelError(
         f"{count} channels ({', '.join(volume.channels)})" if volume.channels else "1 channel",
         expected=f"{len(channels)}, as declared for data set and network: {', '.join(channels)}",
-        remedy="give the image all its channels, or leave it out",
+        remedy="take weights for such images, give it these channels, or leave it out",
         path=path,
     )
