@@ -139,7 +139,7 @@ def test_all_48_orders_and_flips(
 def test_volumes_smaller_than_the_patch(
     tmp_path: Path, make_runner: Make, kit: SimpleNamespace, shape: tuple[int, ...]
 ) -> None:
-    """What is padded is cropped away, and every voxel is where it was."""
+    """Check that padding is cropped away, and that every voxel is where it was."""
     array = kit.values(shape)
     kit.write_nifti(tmp_path / "in" / "a.nii", array)
     inferer = SlidingWindowInferer((16, 16, 16), 2, 0.5, "gaussian")
