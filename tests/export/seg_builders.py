@@ -7,9 +7,7 @@ from typing import Any
 
 import highdicom
 import numpy as np
-from pydicom.uid import (
-    generate_uid,
-)
+from pydicom.uid import generate_uid
 
 from tests.scan_builders import empty_slice
 
