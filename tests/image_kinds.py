@@ -106,7 +106,7 @@ def thick_slices(root: Path) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of image must come out as.
+    """Describe what a kind of image must come out as.
 
     Attributes:
         spatial_dims: of the network.

@@ -112,7 +112,7 @@ RUNS: dict[str, tuple[str, str, list[Path]]] = {
 def test_methods_that_use_labels_in_other_ways_run(
     name: str, partial: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    """Where labels enter more than the supervised loss; two iterations, then finite weights."""
+    """Check methods whose labels enter more than the supervised loss: weights stay finite."""
     bundle, config, overlays = RUNS[name]
     folder = ROOT / bundle
     run = tmp_path / "run"

@@ -15,7 +15,7 @@ HOSTILE = "a\x1b]0;title\x07\x9b2J\u202e.nii"
 
 
 def harmless(text: str) -> bool:
-    """Whether nothing but a progress bar's own carriage returns and line ends is a command."""
+    """Return whether no command is there but a progress bar's carriage returns and line ends."""
     return all(char.isprintable() or char in "\n\r" for char in text.replace("\x1b[A", ""))
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from monai_semiseg import engines
 from monai_semiseg.engines.contrastive import SupervisedContrastTrainer
 from monai_semiseg.engines.semisupervised import SemiSupervisedTrainer
 from monai_semiseg.losses.contrastive import LocalContrast
@@ -19,7 +20,8 @@ from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
 from monai_semiseg.transforms.labels import CheckLabeld
 from tests.engines import test_cached_cotraining as cached
 from tests.engines import test_contrastive as contrastive
-from tests.engines.test_comparators import CLASSES, METHODS, build, started
+from tests.engines.comparator_builders import CLASSES, build, started
+from tests.engines.test_comparators import METHODS
 from tests.engines.test_diffusion import cotrainer
 
 Batch = Callable[..., dict[str, Tensor]]
@@ -42,7 +44,7 @@ def trainer_of(name: str, batch: Batch) -> tuple[SemiSupervisedTrainer, dict[str
     elif name == "diffusion":
         trainer = cotrainer(rounds=1, labelled_boxes=1.0)
     else:
-        trainer = started(name)
+        trainer = started(METHODS[name])
     trainer.state.iteration = 1
     trainer.loss_function = IgnoringDiceCELoss(
         to_onehot_y=True, softmax=True, include_background=False, batch=True
@@ -115,7 +117,9 @@ def test_a_batch_of_nothing_but_ignore(name: str, batch: Batch) -> None:
 def test_nothing_but_ignore_at_the_end_of_an_epoch(batch: Batch) -> None:
     """There is no supervised gradient to compare with; the ratio says 0 and not 1e35."""
     data = batch()
-    trainer = build("mean_teacher", batches=[{**data, "label": -torch.ones_like(data["label"])}])
+    trainer = build(
+        engines.MeanTeacherTrainer, batches=[{**data, "label": -torch.ones_like(data["label"])}]
+    )
     trainer.loss_function = IgnoringDiceCELoss(to_onehot_y=True, softmax=True)
     trainer.run()
     assert bool(trainer.state.output["loss"].isfinite())
@@ -171,7 +175,7 @@ def test_pasted_labels_and_rebuilt_images_leave_ignored_voxels_out(name: str, ba
         trainer = cotrainer(diffusion=made, rounds=1, labelled_boxes=1.0, teacher=student)
         trainer.network = student
     else:
-        trainer = started(name, network=student)
+        trainer = started(METHODS[name], network=student)
     trainer.loss_function = IgnoringDiceCELoss(to_onehot_y=True, softmax=True)
     data["label"][HIDDEN] = -1
     data["image"].requires_grad_()

@@ -17,7 +17,9 @@ from monai_semiseg.export.shown_channels import select_channels
 RGB = ("red", "green", "blue")
 NAMES = {1: "lesion"}
 AMBER = np.array([255, 176, 0])
-TITLE, MARGIN, WIDTH = 92, 28, 656
+TITLE = 92  # pixels
+MARGIN = 28
+WIDTH = 656
 # Stored 40 x 30: left red, right blue, and the upper right corner green.
 PHOTOGRAPH = np.zeros((40, 30, 1, 3), np.uint8)
 PHOTOGRAPH[:20, :, 0, 0] = 200
@@ -35,7 +37,7 @@ def photograph(mask: NDArray[Any], affine: NDArray[np.float64], **more: Any) -> 
 
 
 def panel(sheet: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int64]:
-    """The plane of a picture with a single one, of the given width and height."""
+    """Return the plane of a picture with a single one, of the given width and height."""
     left, top = (WIDTH - size[0]) // 2, TITLE + MARGIN
     return sheet[top : top + size[1], left : left + size[0]]
 

@@ -35,6 +35,7 @@ from monai_semiseg.transforms.restore import LabelOnScanGridd
 
 RGB = ("red", "green", "blue")
 LEVEL = 100.0
+Run = Callable[..., list[CaseResult]]
 
 
 class Bright(nn.Module):
@@ -52,7 +53,7 @@ class Bright(nn.Module):
 
 
 def expected(pixels: NDArray[Any]) -> NDArray[np.int64]:
-    """What :class:`Bright` must label, by numpy alone; channels are last."""
+    """Return what :class:`Bright` must label, by numpy alone; channels are last."""
     first = pixels[..., 0].astype(float) - LEVEL
     last = pixels[..., -1].astype(float) - LEVEL
     both = np.minimum(first, last) if pixels.shape[-1] > 1 else first - 1e3
@@ -60,13 +61,18 @@ def expected(pixels: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def photograph(seed: int, size: tuple[int, int] = (30, 20)) -> NDArray[np.uint8]:
-    """Rows, columns, colours; no value at the level."""
+    """Return rows, columns, colours; no value is at the level."""
     values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3))
     return np.where(values == LEVEL, 101, values).astype(np.uint8)
 
 
+def put(folder: Path, pixels: NDArray[np.uint8], name: str) -> None:
+    """Write a picture among the inputs of a run."""
+    Image.fromarray(pixels).save(folder / "in" / name)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., list[CaseResult]]:
+def run(tmp_path: Path) -> Run:
     def make(channels: int = 3, **settings: Any) -> list[CaseResult]:
         network = Bright()
         torch.save(network.state_dict(), tmp_path / "weights.pt")
@@ -103,11 +109,9 @@ def outputs(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "bmp"])
-def test_a_photograph_gives_a_png_of_label_numbers(
-    tmp_path: Path, run: Callable[..., list[CaseResult]], kind: str
-) -> None:
+def test_a_photograph_gives_a_png_of_label_numbers(tmp_path: Path, run: Run, kind: str) -> None:
     pixels = photograph(1)
-    Image.fromarray(pixels).save(tmp_path / "in" / f"a.{kind}")
+    put(tmp_path, pixels, f"a.{kind}")
     (result,) = run()
     assert outputs(tmp_path / "out") == ["a_preview.jpg", "a_seg.png", "a_uncertainty.png"]
     mask = np.asarray(Image.open(tmp_path / "out" / "a_seg.png"))
@@ -126,7 +130,7 @@ def test_a_photograph_gives_a_png_of_label_numbers(
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
 def test_the_mask_of_a_turned_photograph_is_turned_alike(
-    tmp_path: Path, run: Callable[..., list[CaseResult]], orientation: int
+    tmp_path: Path, run: Run, orientation: int
 ) -> None:
     """The mask has the rows of the file and its EXIF; the network saw what a viewer shows."""
     picture = Image.fromarray(photograph(2))
@@ -168,9 +172,7 @@ def radiograph(path: Path, pixels: NDArray[Any], **tags: Any) -> Path:
 
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
 @pytest.mark.parametrize("kinds", ["native", "nifti", ["native", "dicom_seg"]], ids=str)
-def test_a_single_image_of_dicom(
-    tmp_path: Path, run: Callable[..., list[CaseResult]], colour: bool, kinds: Any
-) -> None:
+def test_a_single_image_of_dicom(tmp_path: Path, run: Run, colour: bool, kinds: Any) -> None:
     pixels = photograph(3) if colour else photograph(3)[..., 0]
     radiograph(tmp_path / "in" / "a.dcm", pixels, PixelSpacing=[0.5, 0.25])
     (result,) = run(3 if colour else 1, output_type=kinds, preview=False)
@@ -191,7 +193,7 @@ def test_a_single_image_of_dicom(
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1)], ids=str)
 def test_nifti_of_one_slice_keeps_its_axes(
-    tmp_path: Path, run: Callable[..., list[CaseResult]], shape: tuple[int, ...]
+    tmp_path: Path, run: Run, shape: tuple[int, ...]
 ) -> None:
     pixels = photograph(4)[..., 0].reshape(shape)
     affine = np.diag([-0.5, 2.0, 3.0, 1.0])
@@ -205,14 +207,12 @@ def test_nifti_of_one_slice_keeps_its_axes(
     assert Image.open(tmp_path / "out" / "a_preview.png").size[0] == 656
 
 
-def test_seg_nrrd_for_all_but_pictures_without_a_pixel_size(
-    tmp_path: Path, run: Callable[..., list[CaseResult]]
-) -> None:
+def test_seg_nrrd_for_all_but_pictures_without_a_pixel_size(tmp_path: Path, run: Run) -> None:
     grey = photograph(5)[..., 0]
     image = sitk.GetImageFromArray(grey[None])
     image.SetSpacing((0.5, 2.0, 3.0))
     sitk.WriteImage(image, str(tmp_path / "in" / "scan.nrrd"))
-    Image.fromarray(grey).save(tmp_path / "in" / "photo.png")
+    put(tmp_path, grey, "photo.png")
     results = {Path(result.input).stem: result for result in run(1, output_type="seg_nrrd")}
     assert results["scan"].output == "scan.seg.nrrd"
     mask = sitk.ReadImage(str(tmp_path / "out" / "scan.seg.nrrd"))
@@ -223,11 +223,9 @@ def test_seg_nrrd_for_all_but_pictures_without_a_pixel_size(
     assert "no .seg.nrrd: the image has no pixel size" in results["photo"].reason
 
 
-def test_other_channels_fail_alone_and_by_name(
-    tmp_path: Path, run: Callable[..., list[CaseResult]]
-) -> None:
-    Image.fromarray(photograph(6)).save(tmp_path / "in" / "colour.png")
-    Image.fromarray(photograph(6)[..., 0]).save(tmp_path / "in" / "grey.png")
+def test_other_channels_fail_alone_and_by_name(tmp_path: Path, run: Run) -> None:
+    put(tmp_path, photograph(6), "colour.png")
+    put(tmp_path, photograph(6)[..., 0], "grey.png")
     results = {Path(result.input).stem: result for result in run(3)}
     assert results["colour"].status == "done"
     assert (results["grey"].status, results["grey"].code) == ("failed", "E_CHANNELS")
@@ -235,10 +233,8 @@ def test_other_channels_fail_alone_and_by_name(
     assert "3 channels (red, green, blue)" in results["grey"].reason
 
 
-def test_transforms_for_other_channels_do_not_hide_the_reason(
-    tmp_path: Path, run: Callable[..., list[CaseResult]]
-) -> None:
-    Image.fromarray(photograph(6)).save(tmp_path / "in" / "colour.png")
+def test_transforms_for_other_channels_do_not_hide_the_reason(tmp_path: Path, run: Run) -> None:
+    put(tmp_path, photograph(6), "colour.png")
 
     def broken(_: Any) -> Any:
         raise RuntimeError("The size of tensor a (3) must match the size of tensor b (1)")
@@ -248,11 +244,9 @@ def test_transforms_for_other_channels_do_not_hide_the_reason(
     assert result.code == "E_CHANNELS" and "expected: 1 channel (grey)" in result.reason
 
 
-def test_photographs_of_other_sizes_are_flagged_in_pixels(
-    tmp_path: Path, run: Callable[..., list[CaseResult]]
-) -> None:
+def test_photographs_of_other_sizes_are_flagged_in_pixels(tmp_path: Path, run: Run) -> None:
     for name, size in (("usual", (30, 20)), ("large", (90, 20))):
-        Image.fromarray(photograph(7, size)).save(tmp_path / "in" / f"{name}.png")
+        put(tmp_path, photograph(7, size), f"{name}.png")
     training = {
         "unit": "px",
         "extent": [[28.0, 18.0], [32.0, 22.0]],
@@ -266,10 +260,8 @@ def test_photographs_of_other_sizes_are_flagged_in_pixels(
     assert "field of view 90 x 20 px, theirs 28-32 x 18-22 px" in results["large"].reason
 
 
-def test_an_earlier_mask_of_any_kind_is_refused_and_replaced(
-    tmp_path: Path, run: Callable[..., list[CaseResult]]
-) -> None:
-    Image.fromarray(photograph(8)).save(tmp_path / "in" / "a.png")
+def test_an_earlier_mask_of_any_kind_is_refused_and_replaced(tmp_path: Path, run: Run) -> None:
+    put(tmp_path, photograph(8), "a.png")
     (tmp_path / "out").mkdir()
     for name in ("a_seg.png", "a_seg.nii.gz", "a.seg.nrrd", "a_seg.dcm"):
         (tmp_path / "out" / name).write_text("old")
@@ -287,8 +279,6 @@ def test_an_earlier_mask_of_any_kind_is_refused_and_replaced(
 
 
 @pytest.mark.parametrize("wanted", ["alpha", ["red", "green"]])
-def test_preview_channels_that_the_images_do_not_have(
-    run: Callable[..., list[CaseResult]], wanted: Any
-) -> None:
+def test_preview_channels_that_the_images_do_not_have(run: Run, wanted: Any) -> None:
     with pytest.raises(ConfigError, match="preview_channels"):
         run(preview_channels=wanted)

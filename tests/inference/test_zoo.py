@@ -36,8 +36,54 @@ def step(target: str, **more: Any) -> dict[str, Any]:
     return {"_target_": target, **more}
 
 
+def load_steps() -> dict[str, Any]:
+    """Return the transforms of spleen_ct_segmentation that read a scan."""
+    window = {"a_min": -57, "a_max": 164, "b_min": 0, "b_max": 1, "clip": True}
+    steps = [
+        step("LoadImaged", keys="image"),
+        step("EnsureChannelFirstd", keys="image"),
+        step("Orientationd", keys="image", axcodes="RAS"),
+        step("Spacingd", keys="image", pixdim=[1.5, 1.5, 2.0], mode="bilinear"),
+        step("ScaleIntensityRanged", keys="image", **window),
+        step("EnsureTyped", keys="image"),
+    ]
+    return step("Compose", transforms=steps)
+
+
+def save_steps() -> dict[str, Any]:
+    """Return its transforms that bring a mask back to the scan's grid and write it."""
+    back = {"orig_keys": "image", "nearest_interp": False, "to_tensor": True}
+    steps = [
+        step("Activationsd", keys="pred", softmax=True),
+        step("Invertd", keys="pred", transform="@preprocessing", **back),
+        step("AsDiscreted", keys="pred", argmax=True),
+        step("SaveImaged", keys="pred", output_dir="@output_dir"),
+    ]
+    return step("Compose", transforms=steps)
+
+
+def loader() -> dict[str, Any]:
+    """Return its data set and data loader."""
+    data = "$[{'image': i} for i in @datalist]"
+    loading = {"batch_size": 1, "shuffle": False, "num_workers": 4}
+    return {
+        "dataset": step("Dataset", data=data, transform="@preprocessing"),
+        "dataloader": step("DataLoader", dataset="@dataset", **loading),
+    }
+
+
+def engine() -> dict[str, Any]:
+    """Return its inferer, with smaller windows, and its evaluator."""
+    windows = {"roi_size": [32, 32, 32], "sw_batch_size": 4, "overlap": 0.5}
+    parts = {name: f"@{name}" for name in ("device", "network", "inferer", "postprocessing")}
+    return {
+        "inferer": step("SlidingWindowInferer", **windows),
+        "evaluator": step("SupervisedEvaluator", val_data_loader="@dataloader", amp=True, **parts),
+    }
+
+
 def spleen(**more: Any) -> dict[str, Any]:
-    """Inference config like spleen_ct_segmentation's, with a smaller network and windows."""
+    """Return an inference config like spleen_ct_segmentation's, with a smaller network."""
     return {
         "imports": ["$import glob", "$import os"],
         "bundle_root": ".",
@@ -47,59 +93,10 @@ def spleen(**more: Any) -> dict[str, Any]:
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
         "network_def": step("UNet", **UNET),
         "network": "$@network_def.to(@device)",
-        "preprocessing": step(
-            "Compose",
-            transforms=[
-                step("LoadImaged", keys="image"),
-                step("EnsureChannelFirstd", keys="image"),
-                step("Orientationd", keys="image", axcodes="RAS"),
-                step("Spacingd", keys="image", pixdim=[1.5, 1.5, 2.0], mode="bilinear"),
-                step(
-                    "ScaleIntensityRanged",
-                    keys="image",
-                    a_min=-57,
-                    a_max=164,
-                    b_min=0,
-                    b_max=1,
-                    clip=True,
-                ),
-                step("EnsureTyped", keys="image"),
-            ],
-        ),
-        "dataset": step(
-            "Dataset", data="$[{'image': i} for i in @datalist]", transform="@preprocessing"
-        ),
-        "dataloader": step(
-            "DataLoader", dataset="@dataset", batch_size=1, shuffle=False, num_workers=4
-        ),
-        "inferer": step(
-            "SlidingWindowInferer", roi_size=[32, 32, 32], sw_batch_size=4, overlap=0.5
-        ),
-        "postprocessing": step(
-            "Compose",
-            transforms=[
-                step("Activationsd", keys="pred", softmax=True),
-                step(
-                    "Invertd",
-                    keys="pred",
-                    transform="@preprocessing",
-                    orig_keys="image",
-                    nearest_interp=False,
-                    to_tensor=True,
-                ),
-                step("AsDiscreted", keys="pred", argmax=True),
-                step("SaveImaged", keys="pred", output_dir="@output_dir"),
-            ],
-        ),
-        "evaluator": step(
-            "SupervisedEvaluator",
-            device="@device",
-            val_data_loader="@dataloader",
-            network="@network",
-            inferer="@inferer",
-            postprocessing="@postprocessing",
-            amp=True,
-        ),
+        "preprocessing": load_steps(),
+        "postprocessing": save_steps(),
+        **loader(),
+        **engine(),
         "run": ["$@evaluator.run()"],
         **more,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +19,18 @@ BASELINES = BUNDLES / "semisupervised_baselines"
 HEBBIAN = BUNDLES / "hebbian_initializer"
 SHORT = Stage(HEBBIAN, settings={"iterations": 7})
 SLOW = Stage(HEBBIAN, settings={"rate": 0.5})
+
+
+def small_study(**changed: Any) -> dict[str, Any]:
+    """Return what a small study asks of :func:`make_grid`, with changes."""
+    asked = {
+        "labelled": ["2", "4", "all"],
+        "splits": [0, 1],
+        "seeds": [0],
+        "test": 4,
+        "iterations": 8,
+    }
+    return {**asked, **changed}
 
 
 def make_spec(folder: Path, *stages: Stage, initialisation: Path | None = None) -> CellSpec:

@@ -51,7 +51,7 @@ def test_nothing_shared_is_said() -> None:
     ("better", "words"), [(0.0, "no method that was tried is better"), (0.03, "more than chance")]
 )
 def test_supervised_learning_from_another_start_is_compared(better: float, words: str) -> None:
-    """What a start is worth is a difference to random weights, with its interval."""
+    """Check that a start is compared with random weights, by a difference and its interval."""
     first, *_ = said(
         {
             "supervised": {0: 0.80, 1: 0.81},

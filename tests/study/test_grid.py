@@ -12,6 +12,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.study.arms import LONGER, Arm, Stage, arms_from, arms_of_file
 from monai_semiseg.study.grid import Rates, make_grid
+from tests.study.cell_builders import small_study
 
 NAMES = ["supervised", "mean_teacher"]
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
@@ -21,14 +22,8 @@ DATASET = ScanDataset(
 
 
 def grid(arms: list[Arm] | None = None, **settings: Any) -> Any:
-    asked = {
-        "labelled": ["4", "0.5", "all"],
-        "splits": [0, 1],
-        "seeds": [0],
-        "test": 10,
-        "iterations": 5,
-        **settings,
-    }
+    usual = {"labelled": ["4", "0.5", "all"], "test": 10, "iterations": 5}
+    asked = small_study(**{**usual, **settings})
     return make_grid(
         DATASET, Path("o"), [Arm("supervised", BUNDLE)] if arms is None else arms, **asked
     )

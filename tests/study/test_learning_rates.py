@@ -28,7 +28,7 @@ from monai_semiseg.study.learning_rates import (
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.report import write_results
 from monai_semiseg.study.shared_training import import_weights, should_wait_for
-from tests.study.cell_builders import BASELINES, finish, make_dataset, options
+from tests.study.cell_builders import BASELINES, finish, make_dataset, options, small_study
 
 RATES = (0.002, 0.0005)
 FUSION = BASELINES / "configs" / "label_fusion.yaml"
@@ -46,15 +46,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def study(dataset: Path, output: Path, **changed: Any) -> Study:
-    asked: dict[str, Any] = {
-        "labelled": ["4"],
-        "splits": [0],
-        "seeds": [0],
-        "test": 4,
-        "iterations": 8,
-        "rates": Rates(RATES, 3),
-    }
-    grid = make_grid(open_dataset(dataset), output, **{"arms": ARMS, **asked, **changed})
+    usual = {"arms": ARMS, "labelled": ["4"], "splits": [0], "rates": Rates(RATES, 3)}
+    asked = small_study(**{**usual, **changed})
+    grid = make_grid(open_dataset(dataset), output, **asked)
     specs = prepare_cells(grid, grid.cells)
     return grid, specs, rate_searches(grid, specs)
 

@@ -32,7 +32,7 @@ from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
 from monai_semiseg.study.results import read_rows, summarise
 from monai_semiseg.study.runner import RunOutcome, run_cells
-from tests.study.cell_builders import finish, make_dataset
+from tests.study.cell_builders import finish, make_dataset, small_study
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 # Stands for a training: resumable, its scores a function of arm, budget and split. Where a file
@@ -95,16 +95,8 @@ def is_done(spec: CellSpec) -> bool:
 def make_specs(
     dataset: Path, output: Path, names: tuple[str, ...] = ("supervised", "other"), **changed: Any
 ) -> tuple[Grid, list[CellSpec]]:
-    asked = {
-        "labelled": ["2", "4", "all"],
-        "splits": [0, 1],
-        "seeds": [0],
-        "test": 4,
-        "iterations": 8,
-        **changed,
-    }
     arms = [Arm(name, BUNDLE) for name in names]
-    grid = make_grid(open_dataset(dataset), output, arms, **asked)
+    grid = make_grid(open_dataset(dataset), output, arms, **small_study(**changed))
     return grid, prepare_cells(grid, grid.cells)
 
 
@@ -141,7 +133,7 @@ def test_killed_again_and_again(
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is gone, or waits for a parent that asks how it ended."""
+    """Return whether a process is gone, or waits for a parent that asks how it ended."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
