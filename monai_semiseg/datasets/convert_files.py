@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.label_values import mask_dtype
+from monai_semiseg.datasets.label_values import class_lookup, mask_dtype
 from monai_semiseg.errors import UnsupportedError
 from monai_semiseg.images.formats import picture_kind
 from monai_semiseg.images.volume import Volume
@@ -101,8 +101,4 @@ def _write_png(volume: Volume, target: Path) -> None:
 
 def mapped(values: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.unsignedinteger[Any]]:
     """Return a label map with consecutive numbers: the place of each value in ``numbers``."""
-    places = range(len(numbers))
-    found = np.zeros(values.shape, mask_dtype(places))
-    for place, number in zip(places, numbers, strict=True):
-        found[values == number] = place
-    return found
+    return class_lookup(numbers).astype(mask_dtype(range(len(numbers))))[values]
