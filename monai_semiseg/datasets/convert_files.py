@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.label_values import class_lookup, mask_dtype
 from monai_semiseg.errors import UnsupportedError
 from monai_semiseg.images.formats import picture_kind
+from monai_semiseg.images.picture_file import pillow_layout
 from monai_semiseg.images.volume import Volume
 
 
@@ -32,11 +33,18 @@ def is_picture(path: Path) -> bool:
 
 
 def is_plain_png(path: Path) -> bool:
-    """Return True if a PNG holds grey or RGB values as they are: no palette, no alpha."""
-    from PIL import Image
+    """Return True for a PNG that holds its pixels as they are shown.
 
-    with Image.open(path) as picture:
-        return picture.mode in ("L", "RGB", "I;16")
+    It has grey or RGB values, no palette and no alpha, and no tag turns it: nnU-Net ignores the
+    tag.
+    """
+    from PIL.PngImagePlugin import PngImageFile
+
+    if picture_kind(path) != "PNG":
+        return False
+    with PngImageFile(path) as picture:  # Image.open refuses large pictures
+        plain = picture.mode in ("L", "RGB", "I;16")
+    return plain and pillow_layout(path, "PNG").orientation == 1
 
 
 def link(source: Path, target: Path) -> None:
