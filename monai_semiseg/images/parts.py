@@ -95,7 +95,8 @@ def parts_of(
         InputError: One of the other subclasses, if DICOM files form no series.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
-    found: dict[Path, FilePart | DicomPart] = {}
+    order = {path: number for number, path in reversed(list(enumerate(paths)))}
+    found: dict[int, FilePart | DicomPart] = {}
     dicom: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -103,17 +104,16 @@ def parts_of(
         if path.is_dir():
             inside = dicom_parts(list(files_under(path)), path, pixels=pixels, frames=frames)
             require_one_series(inside, path)
-            found[path] = inside[0]
+            found[order[path]] = inside[0]
         elif (kind := _kind(path)) == "dicom":
             dicom.append(path)
         else:
-            found[path] = FilePart(pair_header(path), kind)
+            found[order[path]] = FilePart(pair_header(path), kind)
     if dicom:
         series = dicom_parts(dicom, dicom[0], pixels=pixels, frames=frames)
         require_other_series(series, dicom[0])
-        found |= {part.headers[0].path: part for part in series}
-    first = {path: number for number, path in reversed(list(enumerate(paths)))}
-    return [found[path] for path in sorted(found, key=lambda path: first[path])]
+        found |= {min(order[header.path] for header in part.headers): part for part in series}
+    return [found[first] for first in sorted(found)]
 
 
 def _kind(path: Path) -> Kind:
