@@ -8,9 +8,7 @@ from pathlib import Path
 from monai_semiseg.images.formats import SCAN_SUFFIXES
 from monai_semiseg.plain_text import printable
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_OTHERS = (".dcm", ".zip", ".mgz", ".mgh", ".hdr", ".img")
-_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), *PICTURE_SUFFIXES, *_OTHERS]
+_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), ".dcm", ".zip", ".img"]
 
 
 def without_suffix(file: Path) -> Path:
@@ -21,6 +19,11 @@ def without_suffix(file: Path) -> Path:
     lower = file.name.lower()
     suffix = next((s for s in _SUFFIXES if lower.endswith(s) and len(lower) > len(s)), "")
     return file.with_name(file.name[: len(file.name) - len(suffix)])
+
+
+def stem_of(file: str | Path) -> str:
+    """Return a file's name without folder and scan suffix."""
+    return without_suffix(Path(file)).name
 
 
 def has_image_suffix(name: str) -> bool:

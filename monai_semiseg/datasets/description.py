@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from monai_semiseg.datasets.case_names import without_suffix
+from monai_semiseg.datasets.case_names import stem_of
 from monai_semiseg.datasets.channels import MAX_CHANNELS, channel_fault, split_number
 from monai_semiseg.datasets.folder_pairs import TRAINING, pairs_of_folders
 from monai_semiseg.datasets.label_rules import read_labels
@@ -139,8 +139,7 @@ def _shared_stem(label: Files | None, images: list[str]) -> str:
     """Return the name of a case of several files: its label's, or that of the first channel."""
     if isinstance(label, str):
         return case_stem(Path(label).name)
-    stem = without_suffix(Path(images[0])).name
-    return case_stem(split_number(stem)[0])
+    return case_stem(split_number(stem_of(images[0]))[0])
 
 
 def _refuse_shared_labels(layout: Layout, by_label: Mapping[str, list[str]]) -> None:
@@ -208,7 +207,7 @@ def _by_channel(files: list[str], layout: Layout) -> dict[str, Files]:
     if len(files) == 1:
         return {"": files[0]}
     if len(names) != len(files):
-        stems = [split_number(without_suffix(Path(file)).name)[1] for file in files]
+        stems = [split_number(stem_of(file))[1] for file in files]
         names = tuple(stem or f"{number:04}" for number, stem in enumerate(stems))
     return dict(zip(names, files, strict=True))
 
@@ -265,7 +264,7 @@ def _numbered_on_disk(root: Path, name: str) -> list[str]:
     path = Path(name)
     if (root / path).exists():
         return [name]
-    stem = without_suffix(path).name
+    stem = stem_of(path)
     ending = path.name[len(stem) :]
     numbered = [path.with_name(f"{stem}_{n:04}{ending}") for n in range(MAX_CHANNELS)]
     existing = [file.as_posix() for file in numbered if (root / file).exists()]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pydicom
 
-from monai_semiseg.datasets.case_names import CaseNames, without_suffix
+from monai_semiseg.datasets.case_names import CaseNames, stem_of, without_suffix
 from monai_semiseg.datasets.cases import Case, Row, Skipped
 from monai_semiseg.datasets.dicom_cases import dicom_rows
 from monai_semiseg.datasets.folder_pairs import mask_stem
@@ -196,7 +196,7 @@ def _referred(segments: Segments, series: Sequence[_Series]) -> list[_Series]:
 
 def _of_same_stem(file: Path, series: Sequence[_Series]) -> list[_Series]:
     """Return the series whose folder or file has the name of a mask; the nearest if several do."""
-    stem = without_suffix(file).name
+    stem = stem_of(file)
     names = {stem, mask_stem(stem)}
     owners = [one for one in series if names & {path.name for path in _places(one)}]
     beside = [one for one in owners if any(path.parent == file.parent for path in _places(one))]
