@@ -27,6 +27,7 @@ from monai_semiseg.datasets.layout import (
     case_stem,
     files_of,
     files_text,
+    one_or_several,
     read_wanted,
 )
 from monai_semiseg.datasets.table import read_table, write_cases
@@ -275,8 +276,7 @@ def _in_order(case: ListedCase, names: Sequence[str]) -> Files:
             return case.images[only]
     by_name = {name.casefold(): files for name, files in case.images.items()}
     found = [by_name[name.casefold()] for name in names if name.casefold() in by_name]
-    several = tuple(file for files in found for file in files_of(files))
-    return several[0] if len(several) == 1 else several
+    return one_or_several([file for files in found for file in files_of(files)])
 
 
 def _fault(case: ListedCase, names: Sequence[str], wanted: Wanted, one_file: bool) -> str:

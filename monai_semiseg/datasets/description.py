@@ -12,7 +12,14 @@ from monai_semiseg.datasets.case_names import stem_of
 from monai_semiseg.datasets.channels import MAX_CHANNELS, channel_fault, split_number
 from monai_semiseg.datasets.folder_pairs import TRAINING, pairs_of_folders
 from monai_semiseg.datasets.label_rules import read_labels
-from monai_semiseg.datasets.layout import Files, Layout, ListedCase, case_stem, files_of
+from monai_semiseg.datasets.layout import (
+    Files,
+    Layout,
+    ListedCase,
+    case_stem,
+    files_of,
+    one_or_several,
+)
 from monai_semiseg.datasets.sides import declared_sides
 from monai_semiseg.errors import ConfigError
 
@@ -217,10 +224,8 @@ def _listed(images: Any) -> list[Any]:
 
 
 def _label(root: Path, label: Any) -> Files | None:
-    files = tuple(_on_disk(root, str(name)) for name in _listed(label)) if label else ()
-    if not files:
-        return None
-    return files if isinstance(label, list | tuple) and len(files) > 1 else files[0]
+    files = [_on_disk(root, str(name)) for name in _listed(label)] if label else []
+    return one_or_several(files) or None
 
 
 def _note_absent_files(layout: Layout, root: Path) -> None:

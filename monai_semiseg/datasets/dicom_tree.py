@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from monai_semiseg.datasets.case_names import CaseNames, stem_of, without_suffix
 from monai_semiseg.datasets.cases import Case, Row, Skipped
 from monai_semiseg.datasets.dicom_cases import dicom_rows
 from monai_semiseg.datasets.folder_pairs import mask_stem
-from monai_semiseg.datasets.layout import Files, Layout, ListedCase, Wanted
+from monai_semiseg.datasets.layout import Files, Layout, ListedCase, Wanted, one_or_several
 from monai_semiseg.errors import DicomError, LabelError
 from monai_semiseg.images.dicom_header import (
     PARSING_ERRORS,
@@ -140,15 +140,12 @@ def _facts(file: Path) -> tuple[str, str]:
 
 def _files(root: Path, case: Case) -> Files:
     """Return a series' folder if it holds nothing else, else its files."""
-    names = tuple(file.relative_to(root).as_posix() for file in case.files)
     folders = {file.parent for file in case.files}
-    if len(names) == 1:
-        return names[0]
-    if len(folders) == 1 and folders != {root}:
+    if len(case.files) > 1 and len(folders) == 1 and folders != {root}:
         (folder,) = folders
         if set(files_under(folder)) == set(case.files):
             return folder.relative_to(root).as_posix()
-    return names
+    return one_or_several([file.relative_to(root).as_posix() for file in case.files])
 
 
 def _labels(root: Path, tree: _Tree, series: Sequence[_Series], layout: Layout) -> dict[str, Files]:
@@ -171,12 +168,10 @@ def _labels(root: Path, tree: _Tree, series: Sequence[_Series], layout: Layout) 
         _assign(root, file, _of_same_stem(file, series), found, layout)
     if layout.labels:
         layout.labels = {0: "background", **layout.labels}
-    return {case: _one_or_all(root, files) for case, files in found.items()}
-
-
-def _one_or_all(root: Path, files: Iterable[Path]) -> Files:
-    names = tuple(file.relative_to(root).as_posix() for file in files)
-    return names[0] if len(names) == 1 else names
+    return {
+        case: one_or_several([file.relative_to(root).as_posix() for file in files])
+        for case, files in found.items()
+    }
 
 
 def _same_names(names: Mapping[int, str], known: Mapping[int, str]) -> bool:

@@ -17,6 +17,7 @@ from monai_semiseg.datasets.layout import (
     case_stem,
     entries_of,
     files_text,
+    one_or_several,
 )
 from monai_semiseg.errors import ConfigError
 
@@ -115,7 +116,7 @@ def _labels_by_stem(
     several = any(len(names) > 1 for names in parts.values())
     for stem, names in parts.items():
         if several and stem not in found:  # CASE_lesion1, CASE_lesion2: to be merged
-            found[stem] = tuple(names) if len(names) > 1 else names[0]
+            found[stem] = one_or_several(names)
         else:
             layout.problems |= dict.fromkeys(names, "a label without an image")
     return found

@@ -135,6 +135,11 @@ def files_of(files: Files | Sequence[str]) -> tuple[str, ...]:
     return (files,) if isinstance(files, str) else tuple(files)
 
 
+def one_or_several(names: Sequence[str]) -> Files:
+    """Return the only file, or several as a tuple."""
+    return names[0] if len(names) == 1 else tuple(names)
+
+
 def files_text(files: Files | Sequence[str]) -> str:
     """Return the files of an image or label as one text, as a key and for messages."""
     return ", ".join(files_of(files))
