@@ -55,14 +55,23 @@ class CaseNames:
         parts = list(relative.parts) or [title]
         if self.many_roots and not root.is_file() and relative.parts:
             parts = [title, *parts]
-        stem = _safe("/".join(parts))
-        case_id = stem
-        number = 1
-        while case_id.lower() in self._taken:
-            number += 1
-            case_id = f"{stem}_{number}"
-        self._taken.add(case_id.lower())
-        return case_id
+        return new_name(_safe("/".join(parts)), self._taken)
+
+
+def new_name(stem: str, taken: set[str]) -> str:
+    """Return a name that differs from those that are taken in more than the case of its letters.
+
+    Args:
+        stem: the name, which gets a number if it is taken.
+        taken: names in lower case; the new one is added.
+    """
+    name = stem
+    number = 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}_{number}"
+    taken.add(name.lower())
+    return name
 
 
 def _safe(text: str) -> str:

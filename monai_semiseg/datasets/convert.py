@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from monai_semiseg.datasets.case_names import new_name
 from monai_semiseg.datasets.convert_files import (
     channels_of,
     file_ending,
@@ -141,18 +142,9 @@ def _with_ignore_last(dataset: ScanDataset) -> tuple[int, ...]:
 
 def _names(cases: Sequence[DatasetCase]) -> dict[str, str]:
     """Return id -> a name that is a file name, and unique whatever the case of its letters."""
-    names: dict[str, str] = {}
     taken: set[str] = set()
-    for case in cases:
-        stem = re.sub(r"[^\w.+-]+", "_", case.id).strip(".") or "case"
-        name = stem
-        number = 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{stem}_{number}"
-        taken.add(name.lower())
-        names[case.id] = name
-    return names
+    stems = {case.id: re.sub(r"[^\w.+-]+", "_", case.id).strip(".") or "case" for case in cases}
+    return {case_id: new_name(stem, taken) for case_id, stem in stems.items()}
 
 
 def _ending(dataset: ScanDataset) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from monai_semiseg.datasets.bids import is_bids, read_bids
 from monai_semiseg.datasets.case_folders import folders_of_cases, read_case_folders
@@ -32,6 +32,7 @@ from monai_semiseg.datasets.layout import (
 )
 from monai_semiseg.datasets.table import read_table, write_cases
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.grid import Unit
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
 
@@ -95,7 +96,7 @@ class ScanDataset:
     sides: bool | None = None
     channel_names: tuple[str, ...] = ()
     spatial_dims: int | None = None
-    unit: Literal["mm", "px"] | None = None
+    unit: Unit | None = None
     label_rule: LabelRule = PLAIN
 
     @property
