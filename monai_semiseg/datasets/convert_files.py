@@ -109,4 +109,4 @@ def _write_png(volume: Volume, target: Path) -> None:
 
 def mapped(values: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.unsignedinteger[Any]]:
     """Return a label map with consecutive numbers: the place of each value in ``numbers``."""
-    return class_lookup(numbers).astype(mask_dtype(range(len(numbers))))[values]
+    return np.asarray(class_lookup(numbers)[values], mask_dtype(range(len(numbers))))

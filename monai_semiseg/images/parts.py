@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -31,7 +31,20 @@ from monai_semiseg.images.seg_nrrd import is_segmentation, read_segmentation
 from monai_semiseg.images.volume import Volume
 
 Source: TypeAlias = str | Path | Sequence[str | Path]
+_Reader: TypeAlias = Callable[[Path, Sequence[str]], Volume]
+_GridReader: TypeAlias = Callable[[Path, Sequence[str]], Grid]
 _READ = "NIfTI, NRRD, MetaImage, MGH, DICOM, or a picture (PNG, JPEG, BMP, TIFF)"
+
+
+def _read_itk(path: Path, channels: Sequence[str]) -> Volume:
+    return read_segmentation(path)[0] if is_segmentation(path) else read_itk(path, channels)
+
+
+_READERS: dict[Kind, tuple[_Reader, _GridReader]] = {  # of the formats that are no pictures
+    "nifti": (read_nifti, nifti_grid),
+    "mgh": (read_mgh, mgh_grid),
+    "itk": (_read_itk, itk_grid),
+}
 
 
 @dataclass(frozen=True)
@@ -52,15 +65,10 @@ class FilePart:
         Raises:
             InputError: One of its subclasses, if they cannot be read correctly.
         """
-        if self.kind == "nifti":
-            return read_nifti(self.path, channels)
-        if self.kind == "mgh":
-            return read_mgh(self.path, channels)
         if self.kind == "picture":
             return read_picture(self.path, stack_pages=stack_pages)
-        if is_segmentation(self.path):
-            return read_segmentation(self.path)[0]
-        return read_itk(self.path, channels)
+        read, _ = _READERS[self.kind]
+        return read(self.path, channels)
 
     def grid(self, channels: Sequence[str], stack_pages: bool) -> Grid:
         """Read the grid from the header, see :func:`~monai_semiseg.images.scan.read_grid`.
@@ -68,13 +76,10 @@ class FilePart:
         Raises:
             InputError: One of its subclasses, if the header shows that the file cannot be read.
         """
-        if self.kind == "nifti":
-            return nifti_grid(self.path, channels)
-        if self.kind == "mgh":
-            return mgh_grid(self.path, channels)
         if self.kind == "picture":
             return picture_grid(self.path, stack_pages=stack_pages)
-        return itk_grid(self.path, channels)
+        _, grid = _READERS[self.kind]
+        return grid(self.path, channels)
 
 
 def parts_of(
