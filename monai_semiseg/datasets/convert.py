@@ -33,7 +33,6 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.scan import read_grid
 from monai_semiseg.storage.files import output_errors
 
-LAYOUTS = ("nnunet", "decathlon")
 RECORD = "conversion.json"
 _DECATHLON_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
