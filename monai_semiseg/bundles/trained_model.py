@@ -19,13 +19,11 @@ class TrainedModel:
     Attributes:
         weights: the file; None for those that a bundle ships.
         bundle: bundle folder; None if nothing beside the weights names it.
-        overlays: configs of the bundle that are merged over the workflow's.
         settings: keys of the workflow's config, as they were in the training.
     """
 
     weights: Path | None = None
     bundle: Path | None = None
-    overlays: tuple[Path, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -53,6 +51,5 @@ def open_trained_model(path: Path, config: str) -> TrainedModel:
     bundle = bundle_folder(record["bundle"])
     trained: dict[str, Any] = record["settings"]
     known = load_config(bundle / "configs" / f"{config}.json")
-    overlays = [bundle / "configs" / name for name in trained.get("inference_overlays", [])]
     settings = {key: value for key, value in trained.items() if key in known}
-    return TrainedModel(weights, bundle, tuple(overlays), settings)
+    return TrainedModel(weights, bundle, settings)

@@ -270,13 +270,11 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
             remedy="monai-semiseg predict SCANS --output MASKS --bundle semisupervised_baselines",
         )
     settings: dict[str, Any] = {}
-    overlays = _files(args)
     if trained.weights is not None:
         settings["ckpt_path"] = str(trained.weights)
     if args.plan is None:  # a plan that is named says all by itself
         settings |= trained.settings
-        overlays = [*trained.overlays, *overlays]
-    return Model(folder, overlays, settings | asked)
+    return Model(folder, _files(args), settings | asked)
 
 
 def _files(args: argparse.Namespace) -> list[Path]:

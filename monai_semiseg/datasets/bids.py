@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from monai_semiseg.datasets.case_names import has_image_suffix, without_suffix
+from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
 from monai_semiseg.datasets.layout import Layout, ListedCase, Wanted, case_stem
 from monai_semiseg.errors import ConfigError
 
@@ -57,7 +57,7 @@ def _anatomy(root: Path) -> Iterator[Path]:
 
 def _entities(file: Path) -> tuple[str, str]:
     """Split ``sub-01_ses-02_acq-fast_T1w.nii.gz`` into the case and the rest, ``acq-fast_T1w``."""
-    parts = without_suffix(file).name.split("_")
+    parts = stem_of(file).split("_")
     named = [part for part in parts if re.match(r"(sub|ses)-", part)]
     return "_".join(named), "_".join(part for part in parts if part not in named)
 

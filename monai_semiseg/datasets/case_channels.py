@@ -11,9 +11,9 @@ from pathlib import Path
 from monai_semiseg.datasets.cases import Case, Row, Skipped
 from monai_semiseg.datasets.channels import split_contrast, split_number
 from monai_semiseg.errors import InputError, UnsupportedError
+from monai_semiseg.images.volume import RGB
 
 FILE_KINDS = ("nifti", "itk", "mgh", "picture")  # one file is one case, or a channel of one
-_RGB = {"red", "green", "blue"}  # channels of one file
 _SEPARATOR = r"[ _.-]+"
 
 # Folder and beginning of the name, which the channels of a case share.
@@ -30,8 +30,8 @@ def grouped_by_channel(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
         rows: what was found.
         names: channels of the network, two or more, in their order.
     """
-    if {name.casefold() for name in names} == _RGB:
-        return list(rows)
+    if {name.casefold() for name in names} == set(RGB):
+        return list(rows)  # channels of one file
     groups: dict[_Key, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if found := _channel_of(row, names):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_semiseg.datasets.case_names import has_image_suffix, without_suffix
+from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
 from monai_semiseg.datasets.label_maps import has_label_name
 from monai_semiseg.datasets.layout import Layout, ListedCase, Wanted
 from monai_semiseg.errors import ConfigError
@@ -23,7 +23,7 @@ def folders_of_cases(root: Path) -> dict[Path, dict[str, Path]]:
     found: dict[Path, dict[str, Path]] = {}
     for file in files_under(root):
         if file.parent != root and file.is_file() and has_image_suffix(file.name):
-            name = without_suffix(file).name
+            name = stem_of(file)
             short = name.removeprefix(file.parent.name).strip(" _.-") or name
             found.setdefault(file.parent, {})[short] = file
     return found

@@ -8,9 +8,7 @@ from pathlib import Path
 from monai_semiseg.images.formats import SCAN_SUFFIXES
 from monai_semiseg.plain_text import printable
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_OTHERS = (".dcm", ".zip", ".mgz", ".mgh", ".hdr", ".img")
-_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), *PICTURE_SUFFIXES, *_OTHERS]
+_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), ".dcm", ".zip", ".img"]
 
 
 def without_suffix(file: Path) -> Path:
@@ -21,6 +19,11 @@ def without_suffix(file: Path) -> Path:
     lower = file.name.lower()
     suffix = next((s for s in _SUFFIXES if lower.endswith(s) and len(lower) > len(s)), "")
     return file.with_name(file.name[: len(file.name) - len(suffix)])
+
+
+def stem_of(file: str | Path) -> str:
+    """Return a file's name without folder and scan suffix."""
+    return without_suffix(Path(file)).name
 
 
 def has_image_suffix(name: str) -> bool:
@@ -52,14 +55,23 @@ class CaseNames:
         parts = list(relative.parts) or [title]
         if self.many_roots and not root.is_file() and relative.parts:
             parts = [title, *parts]
-        stem = _safe("/".join(parts))
-        case_id = stem
-        number = 1
-        while case_id.lower() in self._taken:
-            number += 1
-            case_id = f"{stem}_{number}"
-        self._taken.add(case_id.lower())
-        return case_id
+        return new_name(_safe("/".join(parts)), self._taken)
+
+
+def new_name(stem: str, taken: set[str]) -> str:
+    """Return a name that differs from those that are taken in more than the case of its letters.
+
+    Args:
+        stem: the name, which gets a number if it is taken.
+        taken: names in lower case; the new one is added.
+    """
+    name = stem
+    number = 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}_{number}"
+    taken.add(name.lower())
+    return name
 
 
 def _safe(text: str) -> str:

@@ -14,6 +14,7 @@ from monai_semiseg.datasets.label_sections import scans_per_label
 from monai_semiseg.datasets.label_values import class_names, ignore_value, names_of
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import SemisegError
+from monai_semiseg.images.grid import Unit
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class CaseFacts:
     pixel_hash: str = ""
     thumbnail: NDArray[np.float32] | None = None
     channels: tuple[str, ...] = ()
-    unit: Literal["mm", "px"] = "mm"
+    unit: Unit = "mm"
 
     @property
     def image_file(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from monai_semiseg.datasets.case_names import new_name
 from monai_semiseg.datasets.convert_files import (
     channels_of,
     file_ending,
@@ -27,13 +28,11 @@ from monai_semiseg.datasets.description import NAME
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_rules import PLAIN
-from monai_semiseg.datasets.label_values import mask_dtype
+from monai_semiseg.datasets.label_values import ignore_value, mask_dtype
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.images.scan import read_grid, read_scan
-from monai_semiseg.images.volume import Volume
+from monai_semiseg.images.scan import read_grid
 from monai_semiseg.storage.files import output_errors
 
-LAYOUTS = ("nnunet", "decathlon")
 RECORD = "conversion.json"
 _DECATHLON_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -135,28 +134,16 @@ def _save(file: Path, content: dict[str, Any]) -> None:
 
 def _with_ignore_last(dataset: ScanDataset) -> tuple[int, ...]:
     """Return the numbers of the labels in ascending order; nnU-Net wants ``ignore`` last."""
-    ignore = [value for value, name in dataset.labels.items() if _is_ignore(name)]
+    found = ignore_value(dataset.labels)
+    ignore = [] if found is None else [found]
     return (*sorted({0, *dataset.labels} - set(ignore)), *ignore)
-
-
-def _is_ignore(name: str) -> bool:
-    return name.strip().lower() == "ignore"
 
 
 def _names(cases: Sequence[DatasetCase]) -> dict[str, str]:
     """Return id -> a name that is a file name, and unique whatever the case of its letters."""
-    names: dict[str, str] = {}
     taken: set[str] = set()
-    for case in cases:
-        stem = re.sub(r"[^\w.+-]+", "_", case.id).strip(".") or "case"
-        name = stem
-        number = 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{stem}_{number}"
-        taken.add(name.lower())
-        names[case.id] = name
-    return names
+    stems = {case.id: re.sub(r"[^\w.+-]+", "_", case.id).strip(".") or "case" for case in cases}
+    return {case_id: new_name(stem, taken) for case_id, stem in stems.items()}
 
 
 def _ending(dataset: ScanDataset) -> str:
@@ -178,7 +165,7 @@ def _nnunet_case(case: DatasetCase, work: _Conversion) -> dict[str, Any]:
         for file, target in zip(files, targets, strict=True):
             link(file, target)
     else:
-        volume = _read(case, work)
+        volume = work.dataset.read_image(case)
         parts = [volume] if several == 1 else channels_of(volume)
         for part, target in zip(parts, targets, strict=True):
             write_image(part, target)
@@ -209,7 +196,7 @@ def _decathlon_case(case: DatasetCase, work: _Conversion) -> dict[str, Any]:
     if stays:
         link(files[0], target)
     else:
-        write_image(_read(case, work), target)
+        write_image(work.dataset.read_image(case), target)
     row = {"image": f"./imagesTr/{target.name}"}
     if case.label is not None:
         label = work.folder / "labelsTr" / f"{work.names[case.id]}{work.ending}"
@@ -217,15 +204,6 @@ def _decathlon_case(case: DatasetCase, work: _Conversion) -> dict[str, Any]:
     if case.group:
         row["group"] = case.group
     return row
-
-
-def _read(case: DatasetCase, work: _Conversion) -> Volume:
-    names = work.dataset.channel_names
-    return read_scan(
-        case.image_paths(work.dataset.root),
-        channels=names,
-        stack_pages=work.dataset.stack_pages,
-    )
 
 
 def _label(case: DatasetCase, work: _Conversion, target: Path) -> Path:

@@ -12,9 +12,10 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.label_values import mask_dtype
+from monai_semiseg.datasets.label_values import class_lookup, mask_dtype
 from monai_semiseg.errors import UnsupportedError
 from monai_semiseg.images.formats import picture_kind
+from monai_semiseg.images.picture_file import pillow_layout
 from monai_semiseg.images.volume import Volume
 
 
@@ -32,11 +33,18 @@ def is_picture(path: Path) -> bool:
 
 
 def is_plain_png(path: Path) -> bool:
-    """Return True if a PNG holds grey or RGB values as they are: no palette, no alpha."""
-    from PIL import Image
+    """Return True for a PNG that holds its pixels as they are shown.
 
-    with Image.open(path) as picture:
-        return picture.mode in ("L", "RGB", "I;16")
+    It has grey or RGB values, no palette and no alpha, and no tag turns it: nnU-Net ignores the
+    tag.
+    """
+    from PIL.PngImagePlugin import PngImageFile
+
+    if picture_kind(path) != "PNG":
+        return False
+    with PngImageFile(path) as picture:  # Image.open refuses large pictures
+        plain = picture.mode in ("L", "RGB", "I;16")
+    return plain and pillow_layout(path, "PNG").orientation == 1
 
 
 def link(source: Path, target: Path) -> None:
@@ -101,8 +109,4 @@ def _write_png(volume: Volume, target: Path) -> None:
 
 def mapped(values: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.unsignedinteger[Any]]:
     """Return a label map with consecutive numbers: the place of each value in ``numbers``."""
-    places = range(len(numbers))
-    found = np.zeros(values.shape, mask_dtype(places))
-    for place, number in zip(places, numbers, strict=True):
-        found[values == number] = place
-    return found
+    return np.asarray(class_lookup(numbers)[values], mask_dtype(range(len(numbers))))

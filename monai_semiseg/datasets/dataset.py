@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from monai_semiseg.datasets.bids import is_bids, read_bids
 from monai_semiseg.datasets.case_folders import folders_of_cases, read_case_folders
@@ -27,10 +27,12 @@ from monai_semiseg.datasets.layout import (
     case_stem,
     files_of,
     files_text,
+    one_or_several,
     read_wanted,
 )
 from monai_semiseg.datasets.table import read_table, write_cases
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.grid import Unit
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
 
@@ -94,7 +96,7 @@ class ScanDataset:
     sides: bool | None = None
     channel_names: tuple[str, ...] = ()
     spatial_dims: int | None = None
-    unit: Literal["mm", "px"] | None = None
+    unit: Unit | None = None
     label_rule: LabelRule = PLAIN
 
     @property
@@ -275,8 +277,7 @@ def _in_order(case: ListedCase, names: Sequence[str]) -> Files:
             return case.images[only]
     by_name = {name.casefold(): files for name, files in case.images.items()}
     found = [by_name[name.casefold()] for name in names if name.casefold() in by_name]
-    several = tuple(file for files in found for file in files_of(files))
-    return several[0] if len(several) == 1 else several
+    return one_or_several([file for files in found for file in files_of(files)])
 
 
 def _fault(case: ListedCase, names: Sequence[str], wanted: Wanted, one_file: bool) -> str:

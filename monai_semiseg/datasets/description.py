@@ -8,11 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from monai_semiseg.datasets.case_names import without_suffix
+from monai_semiseg.datasets.case_names import stem_of
 from monai_semiseg.datasets.channels import MAX_CHANNELS, channel_fault, split_number
 from monai_semiseg.datasets.folder_pairs import TRAINING, pairs_of_folders
 from monai_semiseg.datasets.label_rules import read_labels
-from monai_semiseg.datasets.layout import Files, Layout, ListedCase, case_stem, files_of
+from monai_semiseg.datasets.layout import (
+    Files,
+    Layout,
+    ListedCase,
+    case_stem,
+    files_of,
+    one_or_several,
+)
 from monai_semiseg.datasets.sides import declared_sides
 from monai_semiseg.errors import ConfigError
 
@@ -139,8 +146,7 @@ def _shared_stem(label: Files | None, images: list[str]) -> str:
     """Return the name of a case of several files: its label's, or that of the first channel."""
     if isinstance(label, str):
         return case_stem(Path(label).name)
-    stem = without_suffix(Path(images[0])).name
-    return case_stem(split_number(stem)[0])
+    return case_stem(split_number(stem_of(images[0]))[0])
 
 
 def _refuse_shared_labels(layout: Layout, by_label: Mapping[str, list[str]]) -> None:
@@ -208,7 +214,7 @@ def _by_channel(files: list[str], layout: Layout) -> dict[str, Files]:
     if len(files) == 1:
         return {"": files[0]}
     if len(names) != len(files):
-        stems = [split_number(without_suffix(Path(file)).name)[1] for file in files]
+        stems = [split_number(stem_of(file))[1] for file in files]
         names = tuple(stem or f"{number:04}" for number, stem in enumerate(stems))
     return dict(zip(names, files, strict=True))
 
@@ -218,10 +224,8 @@ def _listed(images: Any) -> list[Any]:
 
 
 def _label(root: Path, label: Any) -> Files | None:
-    files = tuple(_on_disk(root, str(name)) for name in _listed(label)) if label else ()
-    if not files:
-        return None
-    return files if isinstance(label, list | tuple) and len(files) > 1 else files[0]
+    files = [_on_disk(root, str(name)) for name in _listed(label)] if label else []
+    return one_or_several(files) or None
 
 
 def _note_absent_files(layout: Layout, root: Path) -> None:
@@ -265,7 +269,7 @@ def _numbered_on_disk(root: Path, name: str) -> list[str]:
     path = Path(name)
     if (root / path).exists():
         return [name]
-    stem = without_suffix(path).name
+    stem = stem_of(path)
     ending = path.name[len(stem) :]
     numbered = [path.with_name(f"{stem}_{n:04}{ending}") for n in range(MAX_CHANNELS)]
     existing = [file.as_posix() for file in numbered if (root / file).exists()]

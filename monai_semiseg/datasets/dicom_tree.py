@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
 
-from monai_semiseg.datasets.case_names import CaseNames, without_suffix
+from monai_semiseg.datasets.case_names import CaseNames, stem_of, without_suffix
 from monai_semiseg.datasets.cases import Case, Row, Skipped
 from monai_semiseg.datasets.dicom_cases import dicom_rows
 from monai_semiseg.datasets.folder_pairs import mask_stem
-from monai_semiseg.datasets.layout import Files, Layout, ListedCase, Wanted
+from monai_semiseg.datasets.layout import Files, Layout, ListedCase, Wanted, one_or_several
 from monai_semiseg.errors import DicomError, LabelError
 from monai_semiseg.images.dicom_header import (
     PARSING_ERRORS,
     DicomHeader,
-    looks_like_dicom,
+    begins_as_dicom,
     read_header,
     values_unquoted,
 )
@@ -43,11 +43,12 @@ class _Tree:
 
 @dataclass(frozen=True)
 class _Series:
-    """A series with what pairs it: its study, and words that describe it."""
+    """A series with what pairs it: its study and images, and words that describe it."""
 
     case: Case
     study: str
     uid: str
+    images: frozenset[str]
     description: str
     group: str
 
@@ -57,10 +58,8 @@ def holds_dicom(root: Path) -> bool:
     for number, file in enumerate(files_under(root)):
         if number >= _LOOKED_AT:
             break
-        if file.is_file():
-            with file.open("rb") as stream:
-                if looks_like_dicom(stream.read(132)):
-                    return True
+        if file.is_file() and begins_as_dicom(file):
+            return True
     return False
 
 
@@ -110,7 +109,7 @@ def _inspect(root: Path) -> _Tree:
 def _all_series(root: Path, tree: _Tree, layout: Layout) -> list[_Series]:
     names = CaseNames(many_roots=False)
     rows: list[Row] = dicom_rows(root, root, root.resolve().name, tree.headers, tree.damaged)
-    uid_of = {header.path: header for header in tree.headers}
+    headers = {header.path: header for header in tree.headers}
     found = []
     for _, name, row in rows:
         if isinstance(row, Skipped):
@@ -119,9 +118,10 @@ def _all_series(root: Path, tree: _Tree, layout: Layout) -> list[_Series]:
         if row.fault is not None:
             layout.problems[case.id] = row.fault.reason
             continue
-        header = uid_of[row.files[0]]
-        description, group = _facts(header.path)
-        found.append(_Series(case, header.study_uid, header.series_uid, description, group))
+        first = headers[row.files[0]]
+        images = frozenset(headers[file].sop_uid for file in row.files)
+        facts = _facts(first.path)
+        found.append(_Series(case, first.study_uid, first.series_uid, images, *facts))
     return found
 
 
@@ -140,15 +140,12 @@ def _facts(file: Path) -> tuple[str, str]:
 
 def _files(root: Path, case: Case) -> Files:
     """Return a series' folder if it holds nothing else, else its files."""
-    names = tuple(file.relative_to(root).as_posix() for file in case.files)
     folders = {file.parent for file in case.files}
-    if len(names) == 1:
-        return names[0]
-    if len(folders) == 1 and folders != {root}:
+    if len(case.files) > 1 and len(folders) == 1 and folders != {root}:
         (folder,) = folders
         if set(files_under(folder)) == set(case.files):
             return folder.relative_to(root).as_posix()
-    return names
+    return one_or_several([file.relative_to(root).as_posix() for file in case.files])
 
 
 def _labels(root: Path, tree: _Tree, series: Sequence[_Series], layout: Layout) -> dict[str, Files]:
@@ -171,12 +168,10 @@ def _labels(root: Path, tree: _Tree, series: Sequence[_Series], layout: Layout) 
         _assign(root, file, _of_same_stem(file, series), found, layout)
     if layout.labels:
         layout.labels = {0: "background", **layout.labels}
-    return {case: _one_or_all(root, files) for case, files in found.items()}
-
-
-def _one_or_all(root: Path, files: Iterable[Path]) -> Files:
-    names = tuple(file.relative_to(root).as_posix() for file in files)
-    return names[0] if len(names) == 1 else names
+    return {
+        case: one_or_several([file.relative_to(root).as_posix() for file in files])
+        for case, files in found.items()
+    }
 
 
 def _same_names(names: Mapping[int, str], known: Mapping[int, str]) -> bool:
@@ -188,15 +183,13 @@ def _referred(segments: Segments, series: Sequence[_Series]) -> list[_Series]:
     owners = [one for one in series if one.uid == segments.series_uid]
     if len(owners) < 2:
         return owners
-    # Several volumes of one series (echoes): the one whose images are named.
-    headers = {one.case.id: read_header(one.case.files[0]) for one in owners}
-    named = set(segments.instances)
-    return [one for one in owners if (header := headers[one.case.id]) and header.sop_uid in named]
+    # Several volumes of one series (echoes): the one whose images are named, all or some.
+    return [one for one in owners if not one.images.isdisjoint(segments.instances)]
 
 
 def _of_same_stem(file: Path, series: Sequence[_Series]) -> list[_Series]:
     """Return the series whose folder or file has the name of a mask; the nearest if several do."""
-    stem = without_suffix(file).name
+    stem = stem_of(file)
     names = {stem, mask_stem(stem)}
     owners = [one for one in series if names & {path.name for path in _places(one)}]
     beside = [one for one in owners if any(path.parent == file.parent for path in _places(one))]

@@ -31,7 +31,6 @@ from monai_semiseg.images.formats import (
     files_under,
     may_be_scan,
     other_format,
-    picture_kind,
 )
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume
@@ -141,8 +140,6 @@ def _inspect_file(
         return _inspect_archive(root, base, file, found, bar)
     if file.name == "DICOMDIR":
         return [(root, file, Skipped(file, "DICOMDIR"))]
-    if picture_kind(file):
-        return [(root, without_suffix(file), Case("", (file,), file, "picture"))]
     header = read_header(file)
     if header is None and other_format(file):  # reading says what it is
         return [(root, without_suffix(file), Case("", (file,), file, ""))]

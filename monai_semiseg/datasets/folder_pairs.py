@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from monai_semiseg.datasets.case_names import has_image_suffix, without_suffix
+from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
 from monai_semiseg.datasets.channels import channel_sets, patient_of
 from monai_semiseg.datasets.layout import (
     Files,
@@ -17,6 +17,7 @@ from monai_semiseg.datasets.layout import (
     case_stem,
     entries_of,
     files_text,
+    one_or_several,
 )
 from monai_semiseg.errors import ConfigError
 
@@ -59,7 +60,7 @@ def pairs_in_one_folder(root: Path) -> Layout:
     Other files (tables, texts) are passed over.
     """
     files = [file for file in entries_of(root) if file.is_file() and has_image_suffix(file.name)]
-    masks = [file for file in files if _MASK.fullmatch(_stem(file))]
+    masks = [file for file in files if _MASK.fullmatch(stem_of(file))]
     return _paired(root, [file for file in files if file not in set(masks)], masks)
 
 
@@ -69,15 +70,11 @@ def mask_stem(stem: str) -> str:
     return found["stem"] if found else stem
 
 
-def _stem(file: Path) -> str:
-    return without_suffix(file).name
-
-
 def _paired(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Layout:
     layout = Layout()
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in images:
-        by_stem[_stem(image)].append(image)
+        by_stem[stem_of(image)].append(image)
     label_of = _labels_by_stem(root, masks, by_stem, layout)
     used = set()
     for case, channels in channel_sets(by_stem, label_of).items():
@@ -85,7 +82,7 @@ def _paired(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Layout
         stem = case if case in label_of else patient_of(case)
         used.add(stem)
         for image in (again for name in channels.values() for again in by_stem[name][1:]):
-            first = _relative(root, by_stem[_stem(image)][0])
+            first = _relative(root, by_stem[stem_of(image)][0])
             layout.problems[_relative(root, image)] = f"the same name as {first}"
         files = {channel: _relative(root, by_stem[name][0]) for channel, name in channels.items()}
         # The file names a whole folder's only patient; the folder does.
@@ -105,7 +102,7 @@ def _labels_by_stem(
     parts: dict[str, list[str]] = {}
     patients = {patient_of(image) for image in images}
     for mask in masks:
-        stem = _stem(mask)
+        stem = stem_of(mask)
         if stem not in images and stem not in patients:
             stem = mask_stem(stem)
         name = _relative(root, mask)
@@ -119,7 +116,7 @@ def _labels_by_stem(
     several = any(len(names) > 1 for names in parts.values())
     for stem, names in parts.items():
         if several and stem not in found:  # CASE_lesion1, CASE_lesion2: to be merged
-            found[stem] = tuple(names) if len(names) > 1 else names[0]
+            found[stem] = one_or_several(names)
         else:
             layout.problems |= dict.fromkeys(names, "a label without an image")
     return found

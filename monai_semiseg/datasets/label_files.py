@@ -34,7 +34,7 @@ from monai_semiseg.images.grid import Grid, onto_grid
 from monai_semiseg.images.picture import read_palette_indices
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.images.scan import read_grid, read_scan
-from monai_semiseg.images.volume import Volume, collect_warnings, warn
+from monai_semiseg.images.volume import RGB, Volume, collect_warnings, warn
 
 LabelSource = str | Path | Sequence[str | Path]
 
@@ -157,7 +157,7 @@ def _grey(volume: Volume, path: Path) -> NDArray[Any]:
     first = volume.array[..., :1]
     if (volume.array == first).all():
         return np.ascontiguousarray(first[..., 0])
-    if volume.channels == ("red", "green", "blue"):
+    if volume.channels == RGB:
         return numbers_of_colours(volume.array, True, {}, path)
     raise LabelError(
         f"{len(volume.channels)} channels ({', '.join(volume.channels)})",

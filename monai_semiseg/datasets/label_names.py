@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from monai_semiseg.datasets.case_names import without_suffix
+from monai_semiseg.datasets.case_names import stem_of
 from monai_semiseg.datasets.label_values import foreground_of
 from monai_semiseg.datasets.layout import Files, files_of
 from monai_semiseg.errors import LabelError
@@ -62,7 +62,7 @@ def number_in_file(path: Path, numbers: Mapping[str, int]) -> int:
     Raises:
         LabelError: If it is named after none.
     """
-    stem = _NUMBER.sub("", without_suffix(path).name)
+    stem = _NUMBER.sub("", stem_of(path))
     words = [word for word in _BORDER.split(stem) if word and not _KIND.fullmatch(word)]
     name = longest_ending("_".join(words), [name for name in numbers if name])
     if name is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from monai_semiseg.datasets.case_names import without_suffix
+from monai_semiseg.datasets.case_names import stem_of
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_names import label_name, numbers_of_names, unnamed_error
 from monai_semiseg.datasets.label_rules import LabelRule, read_labels, recorded_rule
@@ -90,7 +89,7 @@ def _with_segments(dataset: ScanDataset) -> ScanDataset:
 
 def _with_names(dataset: ScanDataset, rule: LabelRule) -> ScanDataset:
     """Number the labels that binary files are named after."""
-    names = {file: label_name(_stem(file), case.id) for case, file in _label_files(dataset.cases)}
+    names = {file: label_name(stem_of(file), case.id) for case, file in _label_files(dataset.cases)}
     numbers = numbers_of_names(names.values(), dataset.labels)
     problems = {
         case.id: unnamed_error(file, foreground_of(dataset.labels).values()).reason
@@ -114,7 +113,3 @@ def _label_files(cases: Iterable[DatasetCase]) -> Iterable[tuple[DatasetCase, st
     """Yield every label file with its case."""
     for case in cases:
         yield from ((case, file) for file in files_of(case.label or ()))
-
-
-def _stem(file: str) -> str:
-    return without_suffix(Path(file)).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -65,8 +66,8 @@ class LabelRule:
 
     def record(self) -> dict[str, Any]:
         """Return what differs from plain numbers, as content of a JSON file."""
-        content = {name: value for name, value in asdict(self).items() if value or value == 0}
-        return {name: value for name, value in content.items() if value is not False}
+        plain = asdict(LabelRule())
+        return {name: value for name, value in asdict(self).items() if value != plain[name]}
 
 
 PLAIN = LabelRule()  # a whole number per voxel
@@ -108,7 +109,9 @@ def checked_threshold(value: float | str) -> float:
         ValueError: If it is not finite.
     """
     number = float(value)
-    return int(number) if number == int(number) else number
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is no finite number")
+    return int(number) if number.is_integer() else number
 
 
 def checked_colours(colours: Mapping[str, str]) -> dict[str, str]:

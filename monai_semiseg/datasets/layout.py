@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from monai_semiseg.datasets.case_names import without_suffix
+from monai_semiseg.datasets.case_names import stem_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 
@@ -127,12 +127,17 @@ def _expression(text: str, option: str) -> re.Pattern[str]:
 
 def case_stem(name: str) -> str:
     """Return a file name without its scan suffix (``a.nii.gz`` -> ``a``), printable."""
-    return printable(without_suffix(Path(name)).name)
+    return printable(stem_of(name))
 
 
 def files_of(files: Files | Sequence[str]) -> tuple[str, ...]:
     """Return files as a tuple."""
     return (files,) if isinstance(files, str) else tuple(files)
+
+
+def one_or_several(names: Sequence[str]) -> Files:
+    """Return the only file, or several as a tuple."""
+    return names[0] if len(names) == 1 else tuple(names)
 
 
 def files_text(files: Files | Sequence[str]) -> str:

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monai_semiseg.datasets.description import NAME, declared_in, read_content
-from monai_semiseg.datasets.layout import Files, Layout, ListedCase, case_stem, files_of
+from monai_semiseg.datasets.layout import (
+    Files,
+    Layout,
+    ListedCase,
+    case_stem,
+    files_of,
+    one_or_several,
+)
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.tables import cell_text, write_table
@@ -76,18 +83,15 @@ def _case(row: Mapping[str, str], channels: Mapping[str, str], labels: Sequence[
     }
     if len(images) == len(channels) > 1 and len(set(images.values())) == 1:
         images = {"": next(iter(images.values()))}
-    label = tuple(row[column] for column in labels if row.get(column))
+    label = one_or_several([row[column] for column in labels if row.get(column)])
     first = next(iter(images.values()), "")
     case_id = printable(row.get("id", "")) or case_stem(Path(files_of(first)[0]).name)
-    return ListedCase(
-        case_id, images, label[0] if len(label) == 1 else label or None, row.get("group", "")
-    )
+    return ListedCase(case_id, images, label or None, row.get("group", ""))
 
 
 def _files(cell: str) -> Files:
     """Return the file of a cell, or the slices of a series that has no folder of its own."""
-    names = tuple(cell.split(_SLICES))
-    return names if len(names) > 1 else cell
+    return one_or_several(cell.split(_SLICES))
 
 
 def _flat(several: Iterable[Files]) -> list[str]:

@@ -200,7 +200,7 @@ def read_header(path: Path) -> DicomHeader | None:
         DicomError: If it begins as DICOM but is damaged: pydicom alone returns an empty dataset for
             a file that is cut within its header.
     """
-    declared = _is_declared(path)
+    declared = begins_as_dicom(path)
     try:
         with values_unquoted():
             dataset = pydicom.dcmread(
@@ -229,7 +229,7 @@ def read_object(path: Path) -> tuple[DicomHeader, pydicom.Dataset | None] | None
     Raises:
         DicomError: As :func:`read_header`.
     """
-    declared = _is_declared(path)
+    declared = begins_as_dicom(path)
     try:
         with values_unquoted():
             dataset = pydicom.dcmread(path, force=not declared)
@@ -241,7 +241,8 @@ def read_object(path: Path) -> tuple[DicomHeader, pydicom.Dataset | None] | None
     return None if checked is None else (checked, dataset)
 
 
-def _is_declared(path: Path) -> bool:
+def begins_as_dicom(path: Path) -> bool:
+    """Return True if a file begins with the DICOM preamble."""
     with path.open("rb") as stream:
         return looks_like_dicom(stream.read(132))
 

@@ -12,7 +12,7 @@ from pydicom.uid import SegmentationStorage
 from monai_semiseg.errors import DicomError, GeometryError, LabelError
 from monai_semiseg.images.dicom_header import (
     PARSING_ERRORS,
-    looks_like_dicom,
+    begins_as_dicom,
     read_header,
     values_unquoted,
 )
@@ -43,11 +43,8 @@ def is_segmentation(sop_class: str) -> bool:
 
 def is_segmentation_file(path: Path) -> bool:
     """Return True if a file is a DICOM SEG."""
-    if not path.is_file():
+    if not path.is_file() or not begins_as_dicom(path):
         return False
-    with path.open("rb") as stream:
-        if not looks_like_dicom(stream.read(132)):
-            return False
     header = read_header(path)
     return header is not None and is_segmentation(header.sop_class)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -31,7 +31,20 @@ from monai_semiseg.images.seg_nrrd import is_segmentation, read_segmentation
 from monai_semiseg.images.volume import Volume
 
 Source: TypeAlias = str | Path | Sequence[str | Path]
+_Reader: TypeAlias = Callable[[Path, Sequence[str]], Volume]
+_GridReader: TypeAlias = Callable[[Path, Sequence[str]], Grid]
 _READ = "NIfTI, NRRD, MetaImage, MGH, DICOM, or a picture (PNG, JPEG, BMP, TIFF)"
+
+
+def _read_itk(path: Path, channels: Sequence[str]) -> Volume:
+    return read_segmentation(path)[0] if is_segmentation(path) else read_itk(path, channels)
+
+
+_READERS: dict[Kind, tuple[_Reader, _GridReader]] = {  # of the formats that are no pictures
+    "nifti": (read_nifti, nifti_grid),
+    "mgh": (read_mgh, mgh_grid),
+    "itk": (_read_itk, itk_grid),
+}
 
 
 @dataclass(frozen=True)
@@ -52,15 +65,10 @@ class FilePart:
         Raises:
             InputError: One of its subclasses, if they cannot be read correctly.
         """
-        if self.kind == "nifti":
-            return read_nifti(self.path, channels)
-        if self.kind == "mgh":
-            return read_mgh(self.path, channels)
         if self.kind == "picture":
             return read_picture(self.path, stack_pages=stack_pages)
-        if is_segmentation(self.path):
-            return read_segmentation(self.path)[0]
-        return read_itk(self.path, channels)
+        read, _ = _READERS[self.kind]
+        return read(self.path, channels)
 
     def grid(self, channels: Sequence[str], stack_pages: bool) -> Grid:
         """Read the grid from the header, see :func:`~monai_semiseg.images.scan.read_grid`.
@@ -68,13 +76,10 @@ class FilePart:
         Raises:
             InputError: One of its subclasses, if the header shows that the file cannot be read.
         """
-        if self.kind == "nifti":
-            return nifti_grid(self.path, channels)
-        if self.kind == "mgh":
-            return mgh_grid(self.path, channels)
         if self.kind == "picture":
             return picture_grid(self.path, stack_pages=stack_pages)
-        return itk_grid(self.path, channels)
+        _, grid = _READERS[self.kind]
+        return grid(self.path, channels)
 
 
 def parts_of(
@@ -95,7 +100,8 @@ def parts_of(
         InputError: One of the other subclasses, if DICOM files form no series.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
-    found: dict[Path, FilePart | DicomPart] = {}
+    order = {path: number for number, path in reversed(list(enumerate(paths)))}
+    found: dict[int, FilePart | DicomPart] = {}
     dicom: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -103,17 +109,16 @@ def parts_of(
         if path.is_dir():
             inside = dicom_parts(list(files_under(path)), path, pixels=pixels, frames=frames)
             require_one_series(inside, path)
-            found[path] = inside[0]
+            found[order[path]] = inside[0]
         elif (kind := _kind(path)) == "dicom":
             dicom.append(path)
         else:
-            found[path] = FilePart(pair_header(path), kind)
+            found[order[path]] = FilePart(pair_header(path), kind)
     if dicom:
         series = dicom_parts(dicom, dicom[0], pixels=pixels, frames=frames)
         require_other_series(series, dicom[0])
-        found |= {part.headers[0].path: part for part in series}
-    first = {path: number for number, path in reversed(list(enumerate(paths)))}
-    return [found[path] for path in sorted(found, key=lambda path: first[path])]
+        found |= {min(order[header.path] for header in part.headers): part for part in series}
+    return [found[first] for first in sorted(found)]
 
 
 def _kind(path: Path) -> Kind:

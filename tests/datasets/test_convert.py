@@ -107,6 +107,26 @@ def test_pictures_for_nnunet_are_png_with_consecutive_labels(tmp_path: Path) -> 
     assert again.left_out == {} and again.dataset.spatial_dims == 2
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_png_that_is_none_or_is_turned_is_written_anew(kind: str, tmp_path: Path) -> None:
+    """nnU-Net reads pixels as they are stored, and its labels lie on what a viewer shows."""
+    source = pictures(tmp_path / "from")
+    shown = np.rot90(np.asarray(Image.open(source / "images" / "1.jpg")), 3)
+    for file in list((source / "images").iterdir()):
+        with Image.open(file) as old:
+            old.load()
+            exif = old.getexif()
+        file.unlink()
+        old.save(file.with_suffix(".png"), kind, exif=exif)
+    assert main(["convert", str(source), "--to", "nnunet", "--output", str(tmp_path / "n")]) == 0
+    written = tmp_path / "n" / "imagesTr" / "1_0000.png"
+    with Image.open(written) as new:
+        assert new.format == "PNG" and new.getexif().get(0x0112, 1) == 1
+        assert new.size == shown.shape[1::-1] and (kind == "JPEG" or np.array_equal(new, shown))
+    plain = tmp_path / "n" / "imagesTr" / "0_0000.png"
+    assert plain.is_symlink() == (kind == "PNG")
+
+
 def test_pictures_for_the_decathlon_stay(tmp_path: Path) -> None:
     source = pictures(tmp_path / "from")
     command = ["convert", str(source), "--to", "decathlon", "--output", str(tmp_path / "d")]

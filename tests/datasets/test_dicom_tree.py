@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from monai.transforms import LoadImaged
 from pydicom.dataset import Dataset
@@ -101,6 +102,39 @@ def test_a_segmentation_is_put_onto_its_series(tree: Path) -> None:
     assert item["label"].shape != item["image"].shape
     label = np.asarray(LabelOnImageGridd("label")(item)["label"])[0]
     assert np.array_equal(label, box(label.shape))
+
+
+@pytest.mark.parametrize("named", ["every slice", "slices of the segments"])
+def test_a_segmentation_is_put_onto_its_echo(
+    make: SimpleNamespace, tmp_path: Path, named: str
+) -> None:
+    """Of several volumes of one series, the one whose images it names, be it some of them."""
+    for echo in (1, 2):
+        folder = tmp_path / "tree" / "s1" / f"echo{echo}"
+        write_series(make, folder, "GRE", uid="1.2.3.4", name=f"E{echo}_{{}}.dcm")
+        for file in folder.iterdir():
+            data = pydicom.dcmread(file)
+            data.EchoNumbers = echo
+            data.save_as(file)
+    scan = read_scan(folder)
+    seg = write_segmentation(
+        box(scan.shape), scan.affine, sorted(folder.iterdir()), tmp_path / "tree" / "seg.dcm", NAMES
+    )
+    if named != "every slice":
+        data = pydicom.dcmread(seg)
+        (series,) = data.ReferencedSeriesSequence
+        first = pydicom.dcmread(folder / "E2_0.dcm").SOPInstanceUID
+        images = series.ReferencedInstanceSequence
+        series.ReferencedInstanceSequence = [
+            image for image in images if image.ReferencedSOPInstanceUID != first
+        ]
+        data.save_as(seg)
+    dataset = open_dataset(tmp_path / "tree")
+    assert dataset.problems == {}
+    assert {case.id: case.label for case in dataset.cases} == {
+        "s1/echo1": None,
+        "s1/echo2": "seg.dcm",
+    }
 
 
 def test_a_segmentation_of_another_place_is_refused(make: SimpleNamespace, tree: Path) -> None:

@@ -107,6 +107,17 @@ def test_odd_files_do_not_stop_the_others(make: SimpleNamespace, tmp_path: Path)
         read_case(found.cases[0])
 
 
+def test_dicom_with_a_tiff_header_before_it_is_dicom(make: SimpleNamespace, tmp_path: Path) -> None:
+    """The preamble may hold that of a TIFF file, so that other programs open a DICOM file too."""
+
+    def two_in_one(data: pydicom.Dataset, k: int) -> None:
+        data.preamble = b"II*\0".ljust(128, b"\0")
+
+    make.series(tmp_path / "t1", edit=two_in_one)
+    (case,) = find_cases(tmp_path, progress=False).cases
+    assert (case.kind, len(case.files)) == ("dicom", 8)
+
+
 def test_absent_input(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         find_cases(tmp_path / "nowhere", progress=False)

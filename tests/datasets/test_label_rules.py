@@ -42,6 +42,7 @@ def test_a_datalist_holds_the_whole_rule(rule: LabelRule) -> None:
         {"limit": 3},
         {"threshold": "half"},
         {"threshold": float("nan")},
+        {"threshold": float("inf")},
         {"palette": {"a": "#"}},
         [1],
     ],

@@ -169,7 +169,8 @@ def test_dicom_series_as_channels(make: SimpleNamespace, tmp_path: Path, mixed: 
 
     one = make.series(tmp_path / "one")
     two = make.series(tmp_path / "two", edit=brighter)
-    files = [two[0], *one, *two[1:]] if mixed else [*two, *one]
+    last, *others = sorted(two, reverse=True)  # a series begins with any of its files
+    files = [last, *one, *others] if mixed else [*two, *one]
     volume = read_scan(files, channels=["b", "a"])
     expected = read_scan(tmp_path / "one").array
     assert np.array_equal(volume.array, np.stack([expected + 7, expected], axis=-1))
