@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base
 
-from monai_semiseg.datasets.label_values import mask_dtype
+from monai_semiseg.datasets.label_values import compact_mask
 from monai_semiseg.errors import UnsupportedError
 from monai_semiseg.images.picture import SHOWN_AXES
 from monai_semiseg.storage.files import write_atomically
@@ -38,8 +38,7 @@ def write_png_mask(
         raise UnsupportedError(
             f"a mask of {'x'.join(map(str, mask.shape))} voxels", expected="one slice for a PNG"
         )
-    dtype = mask_dtype([*names, int(mask.min(initial=0)), int(mask.max(initial=0))])
-    return _write(mask.astype(dtype), path, orientation)
+    return _write(compact_mask(mask, names), path, orientation)
 
 
 def write_png_map(values: NDArray[Any], path: Path, orientation: int = 1) -> Path:
