@@ -131,8 +131,7 @@ class CaseOutputs:
         """
         paths = self.paths(case)
         written, notes = self._masks(case, found, paths)
-        if found.uncertainty is not None:
-            self._uncertainty(case, found, paths)
+        self._uncertainty(case, found, paths)
         if self.preview:
             notes += self._draw(case, found, paths)
         return written, notes
