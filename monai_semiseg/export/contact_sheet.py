@@ -78,9 +78,11 @@ def _page_links(here: int, pages: int) -> str:
 
 def _directions(shown: Sequence[CaseResult]) -> str:
     """Say what is left on the pictures of scans; photographs are as they were taken."""
-    if shown and all(result.area_px for result in shown):
+    if shown and all(result.is_picture for result in shown):
         return ""
-    return "<p>The patient's right is on the left of the pictures.</p>"
+    taken = any(result.is_picture for result in shown)
+    rest = "; photographs are shown as they were taken" if taken else ""
+    return f"<p>The patient's right is on the left of the pictures{rest}.</p>"
 
 
 def _without_mask(results: Sequence[CaseResult]) -> str:
