@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from monai_semiseg.export.contact_sheet import previews_of, write_contact_sheet
+from monai_semiseg.export.contact_sheet import write_contact_sheet
+from monai_semiseg.export.output_paths import previews_of
 from monai_semiseg.export.report import CaseResult
 
 
