@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.datasets.plan import Wishes
 
-LAYOUT_ARGUMENTS = ("channels", "label", "group", "table", "stack_pages")
+DATASET_ARGUMENTS = (
+    "channels",
+    "label",
+    "group",
+    "table",
+    "stack_pages",
+    "label_threshold",
+    "merge_masks",
+)
 PLAN_ARGUMENTS = ("modality", "sides", "spatial_dims", "upright")
 _CHOICES = {"auto": None, "true": True, "false": False}
 
@@ -130,13 +138,6 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="join the binary label files of a case: CASE_lesion1.png, CASE_lesion2.png, ...",
     )
-
-
-def label_options(args: argparse.Namespace) -> list[str]:
-    """Return the options of the label files as they were given, for another verb."""
-    threshold = args.label_threshold
-    given = [] if threshold is None else ["--label_threshold", str(threshold)]
-    return given + ["--merge_masks"] * args.merge_masks
 
 
 def labelled_dataset(

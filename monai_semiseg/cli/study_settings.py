@@ -6,15 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_semiseg.cli.arguments import LAYOUT_ARGUMENTS, number_or_text
+from monai_semiseg.cli.arguments import DATASET_ARGUMENTS, number_or_text
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.study.grid import Grid
-
-# Settings of a YAML that say how the dataset is read.
-_DATASET = (*LAYOUT_ARGUMENTS, "label_threshold", "merge_masks")
 
 
 def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDataset) -> Grid:
@@ -79,13 +76,13 @@ def settings_of_study(args: argparse.Namespace) -> dict[str, Any]:
                 "no such file", expected="a YAML with the study's settings", path=args.config
             )
         content = yaml.safe_load(args.config.read_text())
-        known = [*asked, *_DATASET]
+        known = [*asked, *DATASET_ARGUMENTS]
         unknown = set(content) - set(known) if isinstance(content, dict) else {"no mapping"}
         if unknown:
             raise ConfigError(
                 f"unknown settings {sorted(unknown)}", expected=", ".join(known), path=args.config
             )
-        for key in set(content) & set(_DATASET):
+        for key in set(content) & set(DATASET_ARGUMENTS):
             if getattr(args, key) in (None, False):
                 setattr(args, key, Path(content[key]) if key == "table" else content[key])
             del content[key]

@@ -10,12 +10,11 @@ from typing import Any
 
 from monai_semiseg.cli import plan, split
 from monai_semiseg.cli.arguments import (
-    LAYOUT_ARGUMENTS,
+    DATASET_ARGUMENTS,
     PLAN_ARGUMENTS,
     add_dataset_arguments,
     add_plan_arguments,
     add_setting_arguments,
-    label_options,
     repeated,
     settings_of,
 )
@@ -108,7 +107,7 @@ def _split(args: argparse.Namespace, path: Path) -> int:
     if args.resume and path.is_file():
         return 3 if json.loads(path.read_text()).get("left_out") else 0
     asked = ["--labelled", str(args.labelled), "--seed", str(args.seed or 0)]
-    asked += [*label_options(args), *repeated(args, LAYOUT_ARGUMENTS)]
+    asked += repeated(args, DATASET_ARGUMENTS)
     return run_verb(split, [str(args.dataset), *asked, "--output", str(path)])
 
 
@@ -119,6 +118,6 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
     say(f"no --plan: {path} holds what was measured on the training scans")
     if args.resume and path.is_file():
         return 0
-    asked = ["--datalist", str(datalist), *label_options(args)]
-    asked += repeated(args, (*LAYOUT_ARGUMENTS, *PLAN_ARGUMENTS))
+    asked = ["--datalist", str(datalist)]
+    asked += repeated(args, (*DATASET_ARGUMENTS, *PLAN_ARGUMENTS))
     return run_verb(plan, [str(args.dataset), *asked, "--output", str(path)])

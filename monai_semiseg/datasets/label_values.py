@@ -10,7 +10,7 @@ voxels hold :data:`IGNORE`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,23 @@ def mask_dtype(values: Sequence[int], background: int = 0) -> type[np.integer[An
     if lowest < 0:
         return np.int16 if largest < 2**15 else np.int32
     return np.uint8 if largest < 256 else np.uint16
+
+
+def compact_mask(
+    mask: NDArray[Any], names: Iterable[int], background: int = 0
+) -> NDArray[np.integer[Any]]:
+    """Return a mask in the smallest type for its numbers and those of all its labels.
+
+    Args:
+        mask: label numbers.
+        names: numbers of the labels.
+        background: as in :func:`mask_dtype`.
+
+    Raises:
+        ConfigError: If a number does not fit.
+    """
+    numbers = [*names, int(mask.min(initial=0)), int(mask.max(initial=0))]
+    return mask.astype(mask_dtype(numbers, background))
 
 
 def names_of(labels: Mapping[int, str], found: Sequence[int]) -> dict[int, str]:

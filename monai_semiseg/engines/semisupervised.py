@@ -204,10 +204,8 @@ def _gradient_norm(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     if not loss.requires_grad:
         return torch.zeros((), device=loss.device)
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    squares = [
-        gradient.detach().float().square().sum() for gradient in gradients if gradient is not None
-    ]
-    return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), device=loss.device)
+    found = [gradient for gradient in gradients if gradient is not None]
+    return nn.utils.get_total_norm(found).to(loss.device)
 
 
 def _autocast_with_gradients(name: str | None, device: torch.device) -> torch.dtype | None:

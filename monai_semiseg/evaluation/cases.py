@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 
-from monai_semiseg.datasets.layout import case_stem
+from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import InputError, root_cause
 
 
@@ -19,7 +18,7 @@ class FailedCase:
     """A case that was left out.
 
     Attributes:
-        case: its name.
+        case: its name; in the items of a data set its first label file.
         code: stable code of the error.
         reason: the error on one line; it names the file.
     """
@@ -43,8 +42,8 @@ class CaseDataset(Dataset):
             cause = root_cause(error)
             if not isinstance(cause, InputError):
                 raise
-            name = case_stem(Path(self.data[index]["label"]).name)
-            return {"failed": asdict(FailedCase(name, cause.code, cause.reason))}
+            file = files_of(self.data[index]["label"])[0]
+            return {"failed": asdict(FailedCase(file, cause.code, cause.reason))}
 
 
 class CaseEvaluator(SupervisedEvaluator):

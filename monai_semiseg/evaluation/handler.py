@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class CaseMetrics:
 
     def _score(self, engine: Engine) -> None:
         if failed := failed_cases(engine.state.batch):
-            self.failed += failed
+            self.failed += [replace(one, case=self.ids.name_of(one.case)) for one in failed]
         else:
             for item, source in zip(engine.state.output, engine.state.batch, strict=True):
                 self._score_item(item, source)

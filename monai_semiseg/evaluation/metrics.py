@@ -51,7 +51,12 @@ PIXEL_METRICS = Scale(unit="px").metrics
 
 def metrics_among(columns: Collection[str]) -> tuple[str, ...]:
     """Return the metrics of a table by the names of its columns: those in pixels, or in mm."""
-    return PIXEL_METRICS if set(PIXEL_METRICS) <= set(columns) else METRICS
+    return Scale(unit=distance_unit(columns)).metrics
+
+
+def distance_unit(metrics: Collection[str]) -> Unit:
+    """Return the unit of the distances among some metrics."""
+    return "px" if set(PIXEL_METRICS) <= set(metrics) else "mm"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.bootstrap import bootstrap_interval, group_key
 from monai_semiseg.evaluation.cases import FailedCase
-from monai_semiseg.evaluation.metrics import PIXEL_METRICS, CaseScore, Scale, metrics_among
+from monai_semiseg.evaluation.metrics import CaseScore, Scale, distance_unit, metrics_among
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
@@ -132,7 +132,7 @@ def as_table(summary: dict[str, Any]) -> str:
     """
     untrained = summary.get("never_trained", [])
     metrics = metrics_among(summary["foreground"])
-    unit = "px" if metrics == PIXEL_METRICS else "mm"
+    unit = distance_unit(metrics)
     head = f"| | Dice | surface Dice at 1 {unit} | 95HD ({unit}) | ASD ({unit}) |"
     lines = [head, "|---|---|---|---|---|"]
     for name, scores in {**summary["classes"], "mean foreground": summary["foreground"]}.items():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from monai_semiseg.export.output_paths import previews_of
 from monai_semiseg.export.report import CaseResult, count_statuses
 from monai_semiseg.plain_text import as_html
 from monai_semiseg.storage.files import write_atomically
@@ -78,9 +79,11 @@ def _page_links(here: int, pages: int) -> str:
 
 def _directions(shown: Sequence[CaseResult]) -> str:
     """Say what is left on the pictures of scans; photographs are as they were taken."""
-    if shown and all(result.area_px for result in shown):
+    if shown and all(result.is_picture for result in shown):
         return ""
-    return "<p>The patient's right is on the left of the pictures.</p>"
+    taken = any(result.is_picture for result in shown)
+    rest = "; photographs are shown as they were taken" if taken else ""
+    return f"<p>The patient's right is on the left of the pictures{rest}.</p>"
 
 
 def _without_mask(results: Sequence[CaseResult]) -> str:
@@ -100,14 +103,6 @@ def _without_mask(results: Sequence[CaseResult]) -> str:
         rows += f"<tr><td>and {more} more</td><td>see report.csv</td></tr>"
     head = '<h2 class="failed">Without a mask</h2>'
     return f"{head}<table><tr><th>scan</th><th>why</th></tr>{rows}</table>"
-
-
-def previews_of(output: str) -> tuple[str, str]:
-    """Return the paths that the picture of a mask may have: in greys, and in colour."""
-    stem = output
-    for suffix in (".seg.nrrd", "_seg.nii.gz", "_seg.png", "_seg.dcm"):
-        stem = stem.removesuffix(suffix)
-    return f"{stem}_preview.png", f"{stem}_preview.jpg"
 
 
 def _figure(result: CaseResult, folder: Path, names: Mapping[int, str]) -> str:

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.label_values import background_of, mask_dtype
+from monai_semiseg.datasets.label_values import background_of, compact_mask
 from monai_semiseg.images.grid import Unit
 from monai_semiseg.storage.files import write_atomically
 
@@ -68,10 +68,9 @@ def write_mask(
     Raises:
         ConfigError: If a number is not from the background's to 65535.
     """
-    numbers = [*names, int(mask.min(initial=0)), int(mask.max(initial=0))]
-    dtype = mask_dtype(numbers, background_of(names))
+    numbers = compact_mask(mask, names, background_of(names))
     text = json.dumps({"labels": {str(index): name for index, name in names.items()}})
-    image = nib.Nifti1Image(_with_axes(mask.astype(dtype), space.axes), affine)
+    image = nib.Nifti1Image(_with_axes(numbers, space.axes), affine)
     return _write(image, path, space, "label", "label map", text)
 
 

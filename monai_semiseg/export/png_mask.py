@@ -10,23 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base
 
-from monai_semiseg.datasets.label_values import mask_dtype
+from monai_semiseg.datasets.label_values import compact_mask
 from monai_semiseg.errors import UnsupportedError
+from monai_semiseg.images.picture import SHOWN_AXES
 from monai_semiseg.storage.files import write_atomically
-
-_ORIENTATION = 0x0112  # EXIF's tag
-# What a viewer shows as (right, down) for the file's axes (i, j): EXIF's number of the orientation.
-_EXIF = {
-    (1, 0, 0, 1): 1,
-    (-1, 0, 0, 1): 2,
-    (-1, 0, 0, -1): 3,
-    (1, 0, 0, -1): 4,
-    (0, 1, 1, 0): 5,
-    (0, -1, 1, 0): 6,
-    (0, -1, -1, 0): 7,
-    (0, 1, -1, 0): 8,
-}
 
 
 def write_png_mask(
@@ -49,8 +38,7 @@ def write_png_mask(
         raise UnsupportedError(
             f"a mask of {'x'.join(map(str, mask.shape))} voxels", expected="one slice for a PNG"
         )
-    dtype = mask_dtype([*names, int(mask.min(initial=0)), int(mask.max(initial=0))])
-    return _write(mask.astype(dtype), path, orientation)
+    return _write(compact_mask(mask, names), path, orientation)
 
 
 def write_png_map(values: NDArray[Any], path: Path, orientation: int = 1) -> Path:
@@ -70,12 +58,14 @@ def _write(values: NDArray[Any], path: Path, orientation: int) -> Path:
     more: dict[str, Any] = {}
     if orientation != 1:
         more["exif"] = Image.Exif()
-        more["exif"][_ORIENTATION] = orientation
+        more["exif"][Base.Orientation] = orientation
     picture.save(stream, format="png", compress_level=1, **more)
     return write_atomically(path, stream.getvalue())
 
 
 def exif_orientation(affine: NDArray[np.float64]) -> int:
     """Return EXIF's number of a picture's orientation, from the affine that its reader gave it."""
-    turn = np.rint(affine[:2, :2] / np.linalg.norm(affine[:2, :2], axis=0)).astype(int)
-    return _EXIF.get(tuple(turn.ravel().tolist()), 1)
+    for number, axes in SHOWN_AXES.items():
+        if all(sign * affine[shown, axis] > 0 for shown, (axis, sign) in enumerate(axes)):
+            return number
+    return 1

@@ -37,6 +37,7 @@ class CaseResult:
         memory_mb: largest memory in use after a step: of the GPU, or of the process.
         measures: label name -> other measurements, see
             :func:`~monai_semiseg.export.measure.measure_labels`.
+        is_picture: the preview shows the image as it was taken: it has no patient's axes.
     """
 
     input: str
@@ -52,6 +53,7 @@ class CaseResult:
     area_mm2: Mapping[str, float] = field(default_factory=dict)
     area_px: Mapping[str, float] = field(default_factory=dict)
     volume_px: Mapping[str, float] = field(default_factory=dict)
+    is_picture: bool = False
 
     @property
     def sizes(self) -> LabelSizes:

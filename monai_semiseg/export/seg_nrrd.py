@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_semiseg.datasets.label_values import mask_dtype
+from monai_semiseg.datasets.label_values import compact_mask
 from monai_semiseg.export.palette import class_colours
-from monai_semiseg.images.volume import LPS_TO_RAS
+from monai_semiseg.images.volume import itk_geometry
 from monai_semiseg.storage.files import atomic_path
 
 
@@ -31,13 +31,9 @@ def write_seg_nrrd(
     """
     import SimpleITK as sitk
 
-    dtype = mask_dtype([*names, int(mask.min(initial=0)), int(mask.max(initial=0))])
-    image = sitk.GetImageFromArray(np.ascontiguousarray(mask.T.astype(dtype)))
-    lps = LPS_TO_RAS @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing([float(size) for size in spacing])
-    image.SetOrigin([float(at) for at in lps[:3, 3]])
-    image.SetDirection([float(cosine) for cosine in (lps[:3, :3] / spacing).ravel()])
+    image = sitk.GetImageFromArray(np.ascontiguousarray(compact_mask(mask, names).T))
+    for name, values in itk_geometry(affine).items():
+        getattr(image, f"Set{name}")(values)
     for key, value in _entries(mask, names).items():
         image.SetMetaData(key, value)
     with atomic_path(path) as part:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from monai_semiseg.errors import ChannelError, DimensionError, GeometryError
 from monai_semiseg.images.grid import Grid, corner_distance, onto_grid
-from monai_semiseg.images.volume import LPS_TO_RAS, Volume, warn
+from monai_semiseg.images.volume import Volume, itk_geometry, warn
 
 FARTHEST = 10.0  # mm between the centres of two channels
 LEAST_OVERLAP = 0.5  # of the first channel's field of view
@@ -120,10 +120,10 @@ def _resampled(volume: Volume, first: Volume, path: Path) -> NDArray[np.float32]
     resample.SetDefaultPixelValue(float(volume.array.min()))
     try:
         resample.SetSize([int(n) for n in first.shape])
-        for name, values in _geometry(first.affine).items():
+        for name, values in itk_geometry(first.affine).items():
             getattr(resample, f"SetOutput{name}")(values)
         image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T, dtype=np.float32))
-        for name, values in _geometry(volume.affine).items():
+        for name, values in itk_geometry(volume.affine).items():
             getattr(image, f"Set{name}")(values)
         array = sitk.GetArrayFromImage(resample.Execute(image)).T
     except RuntimeError as error:
@@ -133,17 +133,6 @@ def _resampled(volume: Volume, first: Volume, path: Path) -> NDArray[np.float32]
             path=path,
         ) from error
     return np.asarray(array, dtype=np.float32)
-
-
-def _geometry(affine: NDArray[np.float64]) -> dict[str, list[float]]:
-    """Return a RAS affine as SimpleITK has it."""
-    lps = LPS_TO_RAS @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    return {
-        "Origin": lps[:3, 3].tolist(),
-        "Spacing": spacing.tolist(),
-        "Direction": (lps[:3, :3] / spacing).ravel().tolist(),
-    }
 
 
 def _size(volume: Volume) -> str:

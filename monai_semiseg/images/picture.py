@@ -24,7 +24,7 @@ _SUFFIXES = {
     "TIFF": (".tif", ".tiff", ".btf", ".tf8"),
 }
 # EXIF orientation -> for right and down on the screen: axis of the file (0 along its rows), sign
-_SHOWN: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {
+SHOWN_AXES: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {
     1: ((0, 1), (1, 1)),
     2: ((0, -1), (1, 1)),
     3: ((0, -1), (1, -1)),
@@ -146,7 +146,7 @@ def _affine(layout: Layout) -> NDArray[np.float64]:
     affine = np.eye(4)
     affine[:2, :2] = 0.0
     affine[2, 2] = spacing[2]
-    for shown, (axis, sign) in enumerate(_SHOWN.get(layout.orientation, _SHOWN[1])):
+    for shown, (axis, sign) in enumerate(SHOWN_AXES.get(layout.orientation, SHOWN_AXES[1])):
         affine[shown, axis] = sign * spacing[axis]
         affine[shown, 3] = (size[axis] - 1) * spacing[axis] if sign < 0 else 0.0
     return affine

@@ -79,6 +79,17 @@ class Volume:
         return Grid(self.shape, self.affine, self.unit, partial)
 
 
+def itk_geometry(affine: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Return an affine, voxel to mm in RAS, as SimpleITK's images and filters take it."""
+    lps = LPS_TO_RAS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    return {
+        "Origin": lps[:3, 3].tolist(),
+        "Spacing": spacing.tolist(),
+        "Direction": (lps[:3, :3] / spacing).ravel().tolist(),
+    }
+
+
 def spatial_dims_of(shape: Sequence[int]) -> int:
     """Return 2 if one of three axes has a single voxel, else 3."""
     return 2 if min(shape) == 1 else 3

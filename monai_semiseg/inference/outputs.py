@@ -15,6 +15,7 @@ from monai_semiseg.datasets.label_values import foreground_of
 from monai_semiseg.errors import ConfigError, OutputError, UnsupportedError
 from monai_semiseg.export.anatomy_codes import without_code
 from monai_semiseg.export.nifti_mask import NiftiSpace, write_map, write_mask
+from monai_semiseg.export.output_paths import CasePaths, paths_of
 from monai_semiseg.export.png_mask import exif_orientation, write_png_map, write_png_mask
 from monai_semiseg.export.preview import Preview, draw_previews
 from monai_semiseg.export.radiological import is_picture
@@ -22,7 +23,6 @@ from monai_semiseg.export.sizes import LabelSizes
 from monai_semiseg.images.grid import Unit, unit_of
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
-from monai_semiseg.inference.output_paths import CasePaths, paths_of
 from monai_semiseg.plain_text import printable
 
 KINDS = ("native", "nifti", "dicom_seg", "seg_nrrd")
@@ -131,8 +131,7 @@ class CaseOutputs:
         """
         paths = self.paths(case)
         written, notes = self._masks(case, found, paths)
-        if found.uncertainty is not None:
-            self._uncertainty(case, found, paths)
+        self._uncertainty(case, found, paths)
         if self.preview:
             notes += self._draw(case, found, paths)
         return written, notes

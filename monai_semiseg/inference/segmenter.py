@@ -26,6 +26,7 @@ from monai_semiseg.errors import (
     root_cause,
 )
 from monai_semiseg.export.measure import label_sizes, measure_labels
+from monai_semiseg.export.radiological import is_picture
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.handlers.precision import autocast
 from monai_semiseg.images.grid import unit_of
@@ -266,6 +267,7 @@ class CaseSegmenter:
             printable(work.case.with_archive_path("; ".join([*work.notes, *remarks]))),
             measures=measure_labels(mask, self.names, work.voxels, uncertainty, channels),
             flags=work.flags,
+            is_picture=is_picture(native),
         )
         measured: dict[str, Any] = {sizes.kind.field: dict(sizes)}
         work.result = replace(result, **measured)

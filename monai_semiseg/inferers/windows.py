@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from monai.inferers import SliceInferer, SlidingWindowInferer
 from torch import Tensor
 
 
-class WindowInferer(SlidingWindowInferer):
+class WindowInferer(SliceInferer):
     """Run a network over windows; a 2-D network runs over the slices of 3-D scans.
 
     It is MONAI's ``SlidingWindowInferer``, and its ``SliceInferer`` if an image has one axis more
@@ -23,8 +24,7 @@ class WindowInferer(SlidingWindowInferer):
     """
 
     def __init__(self, *args: Any, slice_axis: int = 2, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.slice_axis = slice_axis
+        super().__init__(slice_axis, *args, **kwargs)
 
     def __call__(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
@@ -32,18 +32,7 @@ class WindowInferer(SlidingWindowInferer):
         """Run the network on ``inputs`` ``(B, C, spatial...)``."""
         sizes = self.roi_size
         if isinstance(sizes, int) or inputs.ndim - 2 == len(sizes):
-            return super().__call__(inputs, network, *args, **kwargs)
-        return self._over_slices()(torch.as_tensor(inputs), network, *args, **kwargs)
-
-    def _over_slices(self) -> SliceInferer:
-        """Return MONAI's inferer with the settings of this one, as they are now."""
-        return SliceInferer(
-            spatial_dim=self.slice_axis,
-            roi_size=self.roi_size,
-            sw_batch_size=self.sw_batch_size,
-            overlap=self.overlap,
-            mode=self.mode,
-            sw_device=self.sw_device,
-            device=self.device,
-            progress=self.progress,
-        )
+            return SlidingWindowInferer.__call__(self, inputs, network, *args, **kwargs)
+        slices = copy(self)  # MONAI's call sets roi_size to that of a slab
+        slices.roi_weight_map = None  # of two axes
+        return SliceInferer.__call__(slices, torch.as_tensor(inputs), network, *args, **kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from monai_semiseg.study.arms import LONGER, REFERENCE, Arm
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.grid import Cell, Grid, split_id
 from monai_semiseg.study.outcome import CellOutcome
+from monai_semiseg.study.results import rows_of
 
 KEY = "learning_rate"
 _SEED = 0  # of every trial: a table with further seeds needs no further trials
@@ -94,9 +94,8 @@ def _dice(trials: Sequence[CellSpec]) -> float:
     """Return the mean over held-out scans of the mean Dice over classes."""
     found: dict[tuple[str, str], list[float]] = {}
     for trial in trials:
-        with (trial.folder / "test" / "metrics.csv").open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                found.setdefault((trial.name, row["case"]), []).append(float(row["dice"]))
+        for row in rows_of(trial):
+            found.setdefault((trial.name, row.case), []).append(row.scores[0])
     return round(float(np.mean([np.mean(values) for values in found.values()])), 5)
 
 

@@ -91,13 +91,14 @@ def read_rows(specs: Sequence[CellSpec]) -> list[Row]:
     rows = []
     for spec in specs:
         if CellOutcome(spec).done:
-            rows += _rows_of(spec)
+            rows += rows_of(spec)
     return sorted(
         rows, key=lambda row: (row.labelled, row.arm, row.split, row.seed, row.case, row.index)
     )
 
 
-def _rows_of(spec: CellSpec) -> list[Row]:
+def rows_of(spec: CellSpec) -> list[Row]:
+    """Return the rows of one finished cell."""
     cell = spec.cell
     rows = []
     with (spec.folder / "test" / "metrics.csv").open(newline="") as stream:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from monai_semiseg.evaluation.metrics import METRICS, PIXEL_METRICS, metrics_among
+from monai_semiseg.evaluation.metrics import METRICS, distance_unit, metrics_among
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.results import (
@@ -110,7 +110,7 @@ def as_markdown(summaries: Sequence[Summary]) -> str:
     and the difference of each.
     """
     metrics = _metrics(summaries)
-    unit = "px" if metrics == PIXEL_METRICS else "mm"
+    unit = distance_unit(metrics)
     head = [
         "labelled",
         "arm",

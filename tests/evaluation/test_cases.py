@@ -34,8 +34,16 @@ def test_every_case_comes_once_the_bad_one_with_its_reason(workers: int) -> None
     batches = list(loader(workers))
     assert [float(b["image"].mean()) for b in batches if "image" in b] == [0, 2, 3]
     (failed,) = itertools.chain.from_iterable(map(failed_cases, batches))
-    assert (failed.case, failed.code) == ("1", "E_LABEL")
+    assert (failed.case, failed.code) == ("labels/1.nii.gz", "E_LABEL")
     assert failed.reason.startswith("E_LABEL images/1.nii.gz: label values [255.0]")
+
+
+def test_a_bad_case_of_several_label_files_is_named_by_the_first() -> None:
+    item = {"image": "images/1.nii.gz", "label": ["labels/1_a.png", "labels/1_b.png"]}
+    (failed,) = failed_cases(
+        next(iter(DataLoader(CaseDataset([item], Compose([Lambdad("image", load)])), batch_size=1)))
+    )
+    assert (failed.case, failed.code) == ("labels/1_a.png", "E_LABEL")
 
 
 def test_the_network_sees_the_others() -> None:

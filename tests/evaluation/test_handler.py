@@ -106,6 +106,20 @@ def test_cases_and_patients_are_those_of_the_datalist(tmp_path: Path) -> None:
     assert intervals[0] is None  # unknown, they are one case by name
 
 
+def test_failed_cases_have_the_names_of_scored_ones(tmp_path: Path) -> None:
+    files = [f"{case}/mask.nii.gz" for case in ("p1", "p2")]
+    content = {"training": [], "test": [{"image": "i", "label": file} for file in files]}
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    metrics = CaseMetrics(
+        str(tmp_path), NAMES, datalist=str(tmp_path / "datalist.json"), dataset_dir="/d"
+    )
+    engine = Engine(lambda _, batch: [item("good")])
+    metrics.attach(engine)
+    bad = {"failed": {"case": [f"/d/{files[1]}"], "code": ["E_X"], "reason": ["why"]}}
+    engine.run([[{"native": torch.rand(1, 12, 12, 8)}], bad])
+    assert [failed.case for failed in metrics.failed] == ["p2/mask"]
+
+
 def test_an_absent_class_counts_as_the_scans_diagonal(tmp_path: Path) -> None:
     missed = item("missed")
     missed["pred"][missed["pred"] == 2] = 0

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from monai_semiseg.export.contact_sheet import previews_of, write_contact_sheet
+from monai_semiseg.export.contact_sheet import write_contact_sheet
+from monai_semiseg.export.output_paths import previews_of
 from monai_semiseg.export.report import CaseResult
 
 
@@ -67,7 +68,7 @@ def test_previews_of() -> None:
 
 def test_a_thousand_photographs_are_on_pages(tmp_path: Path) -> None:
     results = [
-        CaseResult(f"in/{n:04}", "done", f"{n:04}_seg.png", area_px={"left": n})
+        CaseResult(f"in/{n:04}", "done", f"{n:04}_seg.png", area_px={"left": n}, is_picture=True)
         for n in range(1101)
     ]
     results += [CaseResult(f"in/bad{n}", "failed", reason="ends too early") for n in range(501)]
@@ -87,3 +88,15 @@ def test_a_thousand_photographs_are_on_pages(tmp_path: Path) -> None:
     assert "and 1 more" in text and "499 px" in text
     write_contact_sheet(results[:3], tmp_path, {1: "left"})
     assert sorted(path.name for path in tmp_path.glob("*.html")) == ["index.html"]
+
+
+def test_the_patients_sides_are_said_of_scans_alone(tmp_path: Path) -> None:
+    """Photographs with a pixel size have no sides either."""
+    scan = CaseResult("a", "done", "a_seg.nii.gz", volumes_ml={"left": 1.0})
+    photograph = CaseResult("b", "done", "b_seg.png", area_mm2={"left": 1.0}, is_picture=True)
+    said = [
+        write_contact_sheet(results, tmp_path, {1: "left"}).read_text()
+        for results in ([photograph], [scan], [scan, photograph])
+    ]
+    assert ["patient's right" in text for text in said] == [False, True, True]
+    assert ["as they were taken" in text for text in said] == [False, False, True]

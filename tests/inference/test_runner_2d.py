@@ -184,6 +184,7 @@ def test_a_single_image_of_dicom(tmp_path: Path, run: Run, colour: bool, kinds: 
         mask = np.asarray(Image.open(written))
     assert np.array_equal(mask, np.array([0, 3, 300])[classes])
     assert result.area_mm2["lesion"] == pytest.approx((classes == 1).sum() * 0.125)
+    assert result.is_picture
     if "dicom_seg" in kinds:
         found = pydicom.dcmread(written.with_suffix(".dcm"))
         assert [segment.SegmentLabel for segment in found.SegmentSequence] == ["lesion", "hair"]
@@ -204,6 +205,7 @@ def test_nifti_of_one_slice_keeps_its_axes(
     assert tuple(mask.header["dim"][: len(shape) + 1]) == (len(shape), *shape)
     assert np.array_equal(np.asanyarray(mask.dataobj) == 3, pixels > LEVEL)
     assert result.area_mm2["lesion"] == pytest.approx((pixels > LEVEL).sum() * 1.0)
+    assert not result.is_picture
     assert Image.open(tmp_path / "out" / "a_preview.png").size[0] == 656
 
 

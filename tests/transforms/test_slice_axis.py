@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.inferers import SliceInferer
 from monai.transforms import Compose, Orientationd, Spacingd
 
 from monai_semiseg.errors import DimensionError
@@ -114,3 +115,16 @@ def test_windows_go_over_slices_along_any_axis(axis: int) -> None:
         assert torch.allclose(out, torch.stack(slices, axis + 2), atol=1e-5)
         flat = inferer(scan[..., 0], conv)
         assert torch.allclose(flat, conv(scan[..., 0]), atol=1e-5)
+
+
+def test_windows_over_slices_keep_all_settings() -> None:
+    torch.manual_seed(0)
+    scan = torch.rand(1, 2, 5, 6, 3)
+    conv = torch.nn.Conv2d(2, 3, 3, padding=1)
+    settings = {"roi_size": [8, 8], "mode": "gaussian", "sigma_scale": 0.5, "cval": 7.0}
+    inferer = WindowInferer(**settings, cache_roi_weight_map=True)
+    with torch.no_grad():
+        expected = SliceInferer(2, **settings)(scan, conv)
+        for _ in range(2):
+            assert torch.equal(inferer(scan, conv), expected)
+        assert not torch.allclose(WindowInferer([8, 8])(scan, conv), expected)

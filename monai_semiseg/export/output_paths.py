@@ -8,6 +8,16 @@ from pathlib import Path
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.export.nifti_mask import file_stem
 
+# Field of CasePaths -> what follows the case's name.
+_MASKS = {
+    "nifti": "_seg.nii.gz",
+    "png": "_seg.png",
+    "seg_nrrd": ".seg.nrrd",
+    "dicom_seg": "_seg.dcm",
+}
+_PREVIEWS = {"preview": "_preview.png", "preview_jpg": "_preview.jpg"}
+_MAPS = {"uncertainty": "_uncertainty.nii.gz", "uncertainty_png": "_uncertainty.png"}
+
 
 @dataclass(frozen=True)
 class CasePaths:
@@ -48,13 +58,13 @@ def paths_of(case: Case, folder: Path) -> CasePaths:
     """Return the paths of a case's output files, in folders like those of the inputs."""
     parent = folder / Path(case.id).parent
     name = file_stem(case.id.rsplit("/", 1)[-1])
-    return CasePaths(
-        nifti=parent / f"{name}_seg.nii.gz",
-        png=parent / f"{name}_seg.png",
-        seg_nrrd=parent / f"{name}.seg.nrrd",
-        dicom_seg=parent / f"{name}_seg.dcm",
-        preview=parent / f"{name}_preview.png",
-        preview_jpg=parent / f"{name}_preview.jpg",
-        uncertainty=parent / f"{name}_uncertainty.nii.gz",
-        uncertainty_png=parent / f"{name}_uncertainty.png",
-    )
+    endings = {**_MASKS, **_PREVIEWS, **_MAPS}
+    return CasePaths(**{field: parent / f"{name}{ending}" for field, ending in endings.items()})
+
+
+def previews_of(mask: str) -> tuple[str, ...]:
+    """Return the paths that the picture of a mask may have: in greys, and in colour."""
+    stem = mask
+    for ending in _MASKS.values():
+        stem = stem.removesuffix(ending)
+    return tuple(f"{stem}{ending}" for ending in _PREVIEWS.values())
