@@ -1,0 +1,1 @@
+"""Independent work is done by processes here, by SLURM or by Dask."""

@@ -1,0 +1,1 @@
+"""Cases are chosen for labelling, proposed, collected and reviewed."""
