@@ -109,10 +109,13 @@ class Review:
 
     def _read(self, number: int) -> ReviewImage:
         case = self.case(number)
+        return ReviewImage.read(lambda: self._read_image(case), self._mask(case), self.report.names)
+
+    def _mask(self, case: ReviewCase) -> Path:
         mask = self.folder / case.result.output
         if not mask.is_file():
             raise InputError("no such file", expected="a mask of the run", path=mask)
-        return ReviewImage.read(lambda: self._read_image(case), mask, self.report.names)
+        return mask
 
     def _read_image(self, case: ReviewCase) -> Volume:
         """Read the image of a case as the run has read it."""
@@ -148,23 +151,26 @@ class Review:
         case = self.case(number)
         if verdict not in (None, *VERDICTS) or len(note) > MOST_NOTE:
             raise ValueError(f"decision {verdict!r}, a note of {len(note)} characters")
-        mask = self.folder / case.result.output
         with self._writing:
             decisions = read_decisions(self.folder)  # a person may have edited it
             decisions.pop(case.name, None)
             for known in VERDICTS:
                 if verdict == known:
                     text = printable(note.strip(), keep="\n")
-                    decisions[case.name] = Decision.now(case.name, known, text, mask)
-            made = decisions.get(case.name)
-            if made is not None and made.mask_sha256 != mask_sha256:
-                self.images.forget(number)
-                raise ChangedMaskError(
-                    "the mask has changed since you opened it",
-                    remedy="look at the new one",
-                    path=mask,
-                )
+                    made = Decision.now(case.name, known, text, self._mask(case))
+                    self._require_seen(number, made, mask_sha256)
+                    decisions[case.name] = made
             write_decisions(self.folder, decisions)
+
+    def _require_seen(self, number: int, made: Decision, mask_sha256: str) -> None:
+        if made.mask_sha256 == mask_sha256:
+            return
+        self.images.forget(number)
+        raise ChangedMaskError(
+            "the mask has changed since you opened it",
+            remedy="look at the new one",
+            path=self._mask(self.case(number)),
+        )
 
     def counts(self) -> dict[str, int]:
         """Return the number of masks of each decision, and of those without one."""

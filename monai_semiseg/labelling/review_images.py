@@ -87,15 +87,15 @@ class Shown:
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
         """Return the type of the numbers that are sent."""
-        kinds = {volume.dtype for volume in self.channels.volumes}
-        return np.uint8 if kinds <= {np.dtype(np.uint8), np.dtype(np.bool_)} else np.uint16
+        small = all(volume.dtype == np.uint8 for volume in self.channels.volumes)
+        return np.uint8 if small else np.uint16
 
     @property
     def step(self) -> float:
         """Return the difference of values between two numbers; 1 for whole numbers that fit."""
         if self.dtype is np.uint8:
             return 1.0
-        whole = all(volume.dtype.kind in "iub" for volume in self.channels.volumes)
+        whole = all(volume.dtype.kind in "iu" for volume in self.channels.volumes)
         span = self.most - self.least
         return 1.0 if whole and span <= 65_535 else (span or 1.0) / 65_535
 
@@ -107,7 +107,7 @@ class Shown:
     def numbers(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Return a slice as numbers of 8 or 16 bits: value = first + step * number."""
         if self.dtype is np.uint8:
-            return volume.astype(np.uint8)
+            return volume
         return np.rint((volume.astype(np.float64) - self.first) / self.step).astype("<u2")
 
     def description(self) -> dict[str, Any]:
