@@ -17,7 +17,8 @@ function arrange() {
   for (const figure of ordered) figure.hidden = !isShown[kind](figure);
   document.querySelector(".grid").append(...ordered);
   byId("without")?.toggleAttribute("hidden", kind === "flagged" || kind === "remark");
-  byId("shown").textContent = `${figures.filter((figure) => !figure.hidden).length} pictures`;
+  const shown = figures.filter((figure) => !figure.hidden).length;
+  byId("shown").textContent = `${shown} of ${figures.length} pictures`;
 }
 
 byId("filter").addEventListener("change", arrange);
