@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,16 +61,13 @@ def _serve(review: Review, args: argparse.Namespace) -> None:
 
     from monai_semiseg.labelling.review_server import ReviewServer
 
-    with ReviewServer(review, args.port) as server:
+    with ReviewServer(review, args.port) as server, suppress(KeyboardInterrupt):  # its end
         say(f"{len(review.cases)} masks: {server.url}")
         say("Keep the address to yourself: who knows it sees the images. Ctrl-C ends.")
         sys.stdout.flush()
         if not args.no_browser:
             webbrowser.open(server.url)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            say("")
+        server.serve_forever()
 
 
 def _write_table(review: Review, path: Path) -> int:

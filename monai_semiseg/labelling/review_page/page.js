@@ -84,6 +84,7 @@ function caseRow(number) {
   button.type = "button";
   button.setAttribute("aria-current", String(number === current));
   button.append(element("small", item.sizes_text));
+  if (item.uncertainty) button.append(element("small", `uncertainty ${item.uncertainty.toFixed(2)}`));
   if (item.flags.length) button.append(element("small", `flagged: ${item.flags.join(", ")}`, "flags"));
   if (item.decision) button.append(decisionLine(item.decision));
   button.addEventListener("click", () => open(number));

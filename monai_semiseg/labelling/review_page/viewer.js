@@ -76,7 +76,6 @@ export class PlaneCanvas {
     this.place = { left, top, wide, high, ratio, plane };
     this.paint(scene);
     context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
     context.drawImage(this.scan, left, top, wide * plane.columns, high * plane.rows);
     if (scene.outline) this.drawOutlines(context, scene);
     if (scene.cross) this.drawCross(context, scene.cross);
