@@ -25,7 +25,6 @@ body { font: 14px sans-serif; margin: 2em; background: #fff; color: #222 }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 1em }
 figure { margin: 0; border: 1px solid #ccc; padding: .5em } figure img { width: 100% }
 .flagged { border: 2px solid #b35c00 } .failed { color: #b00020 }
-figure[hidden], [hidden] { display: none }
 td, th { padding: .2em .8em; text-align: left }
 """
 

@@ -16,7 +16,6 @@ from importlib.resources import files
 from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from monai_semiseg.errors import ConfigError, InputError, OutputError, SemisegError
 from monai_semiseg.labelling.review_cases import ChangedMaskError, Review
@@ -216,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         """
         if self.headers.get_all("Host", []) not in [[host] for host in self.server.hosts]:
             raise _RefusalError(HTTPStatus.FORBIDDEN, "another host")
-        _, token, *rest = [*urlsplit(self.path).path.split("/"), ""][: 2**6]
+        _, token, *rest = [*self.path.partition("?")[0].split("/"), ""]
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             raise _RefusalError(HTTPStatus.FORBIDDEN, "not the address that the terminal shows")
         return "/".join(rest).removesuffix("/")

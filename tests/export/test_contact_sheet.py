@@ -79,7 +79,7 @@ def test_pictures_failures_and_odd_names(tmp_path: Path) -> None:
     assert "flagged: field_of_view" in page and "unlike the others" in page
     assert not [char for char in page if unicodedata.category(char) in ("Cf", "Cs")]
     assert "\x1b" not in page and "caf\\xe9_seg.nii.gz" in page
-    assert "ends too early" in page and "http" not in page
+    assert "ends too early" in page and "http:" not in page and "https:" not in page
 
 
 def test_previews_of() -> None:

@@ -14,6 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
 from monai_semiseg.errors import GeometryError
 from monai_semiseg.export.dicom_seg import write_segmentation
@@ -108,6 +110,22 @@ def test_a_photograph_is_shown_as_it_was_taken(tmp_path: Path) -> None:
     assert red.shape == (30, 40) and (red[:, :20] == 200).all() and (blue[:, 20:] == 200).all()
     assert not green.any() and np.array_equal(labels, mask[:, :, 0].T)
     assert np.array_equal(cut(image, 0, 0, shown=3)[0][0], blue)
+
+
+def test_a_photograph_that_was_turned_is_shown_as_a_viewer_shows_it(tmp_path: Path) -> None:
+    """EXIF's orientation is obeyed, for the photograph and its mask."""
+    pixels = RNG.integers(0, 255, (6, 9, 3), np.uint8)
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    path = tmp_path / "turned.png"
+    Image.fromarray(pixels).save(path, exif=exif)
+    labels = RNG.integers(0, 2, (9, 6, 1)).astype(np.uint8)
+    mask = write_png_mask(labels, tmp_path / "turned_seg.png", NAMES, 6)
+    image = ReviewImage.read(lambda: read_scan(path), mask, NAMES)
+    channels, seen = cut(image, 0, 0)
+    with Image.open(path) as photograph, Image.open(mask) as drawn:
+        assert np.array_equal(np.stack(channels, -1), ImageOps.exif_transpose(photograph))
+        assert np.array_equal(seen, ImageOps.exif_transpose(drawn))
 
 
 def test_several_channels_can_be_chosen() -> None:

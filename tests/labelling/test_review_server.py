@@ -129,8 +129,18 @@ class Attributes(HTMLParser):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/cases", "/favicon.ico", "//cases", "/{short}/cases", "/{other}/cases", "/é/cases", "*"],
-    ids=["root", "none", "icon", "empty", "short", "other", "letters", "star"],
+    [
+        "/",
+        "/cases",
+        "/favicon.ico",
+        "//cases",
+        "/{short}/cases",
+        "/{other}/cases",
+        "/é/cases",
+        "*",
+        "//[",
+    ],
+    ids=["root", "none", "icon", "empty", "short", "other", "letters", "star", "brackets"],
 )
 def test_without_the_token_nothing_is_told(client: Client, path: str) -> None:
     token = client.server.token

@@ -87,7 +87,7 @@ function caseRow(number) {
   if (item.uncertainty) button.append(element("small", `uncertainty ${item.uncertainty.toFixed(2)}`));
   if (item.flags.length) button.append(element("small", `flagged: ${item.flags.join(", ")}`, "flags"));
   if (item.decision) button.append(decisionLine(item.decision));
-  button.addEventListener("click", () => open(number));
+  button.addEventListener("click", () => openCase(number));
   const row = element("li", "");
   row.append(button);
   return row;
@@ -108,12 +108,12 @@ function step(by) {
   const numbers = listed();
   const here = numbers.indexOf(current);
   const there = here < 0 ? 0 : here + by;
-  if (numbers[there] !== undefined) open(numbers[there]);
+  if (numbers[there] !== undefined) openCase(numbers[there]);
 }
 
 // ---------------------------------------------------------------- one case
 
-async function open(number) {
+async function openCase(number) {
   current = number;
   facts = null;
   const item = review.cases[number];
@@ -175,7 +175,7 @@ async function decide(decision, goOn = true) {
     await ask(`cases/${number}/decision`, content);
   } catch (error) {
     forgetSlices();  // the mask may be another one by now
-    await open(number);
+    await openCase(number);
     say(`Not kept. ${error.message}`);
     return;
   }
@@ -184,7 +184,7 @@ async function decide(decision, goOn = true) {
   say("");
   showList();
   showDecision();
-  if (decision && goOn && byId("advance").checked && next !== undefined && current === number) open(next);
+  if (decision && goOn && byId("advance").checked && next !== undefined && current === number) openCase(next);
 }
 
 // ---------------------------------------------------------------- slices
@@ -251,7 +251,7 @@ function showPosition(plane, position) {
   byId("caption").textContent = `${where}  (${position + 1} of ${count}${every})`;
 }
 
-function scroll(by) {
+function moveSlice(by) {
   if (!facts) return;
   const axis = facts.planes[order[0]].axis;
   const last = facts.shape[axis] - 1;
@@ -310,7 +310,7 @@ function listenToMouse() {
   let moved = false;
   large.addEventListener("wheel", (event) => {
     event.preventDefault();
-    scroll(event.deltaY > 0 ? -1 : 1);
+    moveSlice(event.deltaY > 0 ? -1 : 1);
   }, { passive: false });
   large.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -360,10 +360,10 @@ const KEYS = {
   1: () => enlarge(0),
   2: () => enlarge(1),
   3: () => enlarge(2),
-  ArrowUp: () => scroll(1),
-  ArrowDown: () => scroll(-1),
-  PageUp: () => scroll(10),
-  PageDown: () => scroll(-10),
+  ArrowUp: () => moveSlice(1),
+  ArrowDown: () => moveSlice(-1),
+  PageUp: () => moveSlice(10),
+  PageDown: () => moveSlice(-10),
   ArrowRight: () => step(1),
   ArrowLeft: () => step(-1),
 };
@@ -395,7 +395,7 @@ function listenToFields() {
   byId("outline").addEventListener("change", draw);
   byId("centre").addEventListener("input", typedWindow);
   byId("width").addEventListener("input", typedWindow);
-  byId("position").addEventListener("input", () => scroll(byId("position").valueAsNumber
+  byId("position").addEventListener("input", () => moveSlice(byId("position").valueAsNumber
     - place[facts.planes[order[0]].axis]));
   byId("shown").addEventListener("change", () => {
     shown = byId("shown").selectedIndex;
@@ -443,7 +443,7 @@ async function start() {
   listenToKeys();
   listenToFields();
   const first = review.cases.findIndex((item) => !item.decision?.current);
-  open(Math.max(0, first));
+  openCase(Math.max(0, first));
 }
 
 start();
