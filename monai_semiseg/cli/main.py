@@ -14,6 +14,7 @@ from monai_semiseg import __version__
 from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import (
     check,
+    collect,
     convert,
     demo,
     doctor,
@@ -21,6 +22,7 @@ from monai_semiseg.cli import (
     plan,
     predict,
     pretrain,
+    propose,
     split,
     study,
     train,
@@ -39,6 +41,8 @@ VERBS = (
     pretrain,
     train,
     predict,
+    propose,
+    collect,
     evaluate,
     study,
     weights,

@@ -34,7 +34,7 @@ def read_table(file: Path, root: Path) -> Layout:
     Raises:
         ConfigError: If there is no column ``image``, an unknown column, or a row without an image.
     """
-    rows, columns = _rows(file)
+    rows, columns = table_rows(file)
     channels = {name: name.partition(".")[2] for name in columns if _is(name, "image")}
     labels = [name for name in columns if _is(name, "label")]
     known = {"id", "group", *channels, *labels}
@@ -58,8 +58,12 @@ def read_table(file: Path, root: Path) -> Layout:
     return layout
 
 
-def _rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the names of the columns; spreadsheets separate by ``;`` or tabs too."""
+def table_rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Read the rows and the names of the columns; spreadsheets separate by ``;`` or tabs too.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
     try:
         text = file.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:

@@ -1,0 +1,373 @@
+"""Labels that came back become labelled cases of training: checked, measured, and never lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from monai_semiseg.datasets.label_values import ignore_value
+from monai_semiseg.errors import ConfigError, FormatError, InputError, LabelError
+from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.volume import Volume, collect_warnings
+from monai_semiseg.labelling.corrections import corrections_of
+from monai_semiseg.labelling.decisions import ACCEPT, REJECT, decision_of, read_decisions
+from monai_semiseg.labelling.label_writer import with_ignore, write_label
+from monai_semiseg.labelling.returned import (
+    COLLECTED,
+    LABELS,
+    Mask,
+    find_returned,
+    read_mask,
+)
+from monai_semiseg.labelling.slices import looked_at
+from monai_semiseg.labelling.target import HELD_OUT, NewLabel, Target, extended, is_extension
+from monai_semiseg.labelling.tasks import (
+    PROPOSALS,
+    TABLE,
+    Task,
+    TaskFolder,
+    files_of_image,
+    hash_of_voxels,
+    hashes_of,
+    labellers_words,
+)
+from monai_semiseg.plain_text import as_json
+from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.lock import WorkLock
+
+Status = Literal["corrected", "accepted", "unchanged", "rejected", "not_looked_at", "missing"]
+_LABELLED = ("corrected", "accepted")
+_LOCK = ".collect.lock"
+
+
+@dataclass(frozen=True)
+class CollectedCase:
+    """What became of one task.
+
+    Attributes:
+        id: of the case.
+        status: ``corrected`` and ``accepted`` cases are labelled; an ``unchanged`` proposal, a
+            ``rejected`` one, one with no slice that was looked at and one that is ``missing`` are
+            not.
+        image: of the case, relative to the dataset's folder.
+        file: that came back.
+        files: label files that were written, relative to the folder of tasks, or absolute.
+        voxels: hash of the label's voxels.
+        values: numbers of the labels in it.
+        ignored: voxels to ignore.
+        minutes: that the labeller noted, or None.
+        changes: label -> :class:`~monai_semiseg.labelling.corrections.Correction`'s fields.
+    """
+
+    id: str
+    status: Status
+    image: str | list[str] = ""
+    file: str = ""
+    files: Sequence[str] = ()
+    voxels: str = ""
+    values: Sequence[int] = ()
+    ignored: int = 0
+    minutes: float | None = None
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Return True if the case has a label now."""
+        return self.status in _LABELLED
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The result of a run.
+
+    Attributes:
+        cases: one for each task that did not fail.
+        failed: case or file -> reason.
+        datalist: with the new labels.
+    """
+
+    cases: list[CollectedCase]
+    failed: dict[str, str]
+    datalist: dict[str, Any]
+
+
+class Collector:
+    """Collect the labels of a folder of tasks.
+
+    A label file is the truth about its case, with a record beside it in ``collected/``; both are
+    whole or absent. So a run that was killed loses nothing, and a second run changes nothing.
+
+    Args:
+        tasks: what was handed out.
+        target: the datalist that labels go into.
+        returned: folder with what came back; None for the folder of tasks.
+        labels: folder of the label files; None for ``labels`` in the folder of tasks.
+        accept_unchanged: take proposals that nobody changed as labels.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskFolder,
+        target: Target,
+        *,
+        returned: Path | None = None,
+        labels: Path | None = None,
+        accept_unchanged: bool = False,
+    ) -> None:
+        self.tasks = tasks
+        self.target = target
+        self.returned = returned or tasks.folder
+        self.labels = labels or tasks.folder / LABELS
+        self.accept_unchanged = accept_unchanged
+        self.words = labellers_words(tasks.folder) | labellers_words(self.returned)
+        folders = dict.fromkeys([tasks.folder, tasks.folder / PROPOSALS, self.returned])
+        self.decisions = read_decisions(list(folders))
+        self.ignore = target.ignore_number(tasks.ignore)
+        self.rule = target.rule
+
+    def run(self, output: Path) -> Collection:
+        """Check all that came back, write label files and records, and extend the datalist.
+
+        Args:
+            output: datalist to write; one that is there must be an earlier form of it.
+
+        Raises:
+            ConfigError: If another process collects here, or ``output`` is another datalist.
+            OutputError: If the disk is full.
+        """
+        lock = WorkLock(self.tasks.folder / _LOCK)
+        if not lock.acquire():
+            raise ConfigError(
+                "another process collects here", expected="one at a time", path=lock.path
+            )
+        try:
+            return self._run(output)
+        finally:
+            lock.release()
+
+    def _run(self, output: Path) -> Collection:
+        found = find_returned(self.tasks, self.returned)
+        failed = dict(found.foreign)
+        cases = []
+        for task in tqdm(self.tasks.tasks, "Collecting", disable=None, unit="case"):
+            try:
+                with collect_warnings():
+                    case = self._collect(task, found.by_task.get(task.name, []))
+                cases.append(case)
+            except InputError as error:
+                failed[task.id] = error.reason
+        datalist = self._datalist(failed)
+        _save_datalist(datalist, output)
+        return Collection(cases, failed, datalist)
+
+    def _collect(self, task: Task, files: Sequence[Path]) -> CollectedCase:
+        """Return what became of a task; write its label if it has one."""
+        before = self._record(task)
+        if not files:
+            return before or CollectedCase(task.id, "missing")
+        self._require_free(task, before)
+        image = self._image(task)
+        mask = self._one_of([read_mask(file, self.tasks.names, image.grid) for file in files], task)
+        words = self.words.get(task.id, {})
+        seen = looked_at(words.get("slices", ""), image.grid, str(self.tasks.folder / TABLE))
+        label = self._with_ignored(mask.array, seen)
+        status = self._status(task, mask, label, seen)
+        case = CollectedCase(task.id, status, task.image, str(mask.path))
+        if not case.is_labelled:
+            return before or case
+        case = self._write(task, case, image, label)
+        return self._measured(task, case, image, label, _minutes(words.get("minutes", "")))
+
+    def _image(self, task: Task) -> Volume:
+        """Read the image of a task; it must be the one that was handed out."""
+        paths = self.target.paths(task.image)
+        absent = [path for path in paths if not path.exists()]
+        if absent:
+            raise FormatError(
+                "the image is not there", expected="the image of the task", path=absent[0]
+            )
+        if hashes_of(files_of_image(paths)) != sorted(task.images.values()):
+            raise FormatError(
+                "the image has changed since its mask was proposed",
+                expected="the image that was handed out",
+                remedy="propose a mask for the new image",
+                path=paths[0],
+            )
+        return read_scan(
+            paths, channels=self.target.channel_names, stack_pages=self.rule.stack_pages
+        )
+
+    def _require_free(self, task: Task, before: CollectedCase | None) -> None:
+        """Require a case of the datalist that may train and has no other label."""
+        place = self.target.find(task.image)
+        if place is None:
+            raise LabelError(
+                "no case of this datalist",
+                expected="a task of one of its images",
+                remedy="name the datalist or dataset that was proposed from",
+                path=self.target.paths(task.image)[0],
+            )
+        section, entry = place
+        if section in HELD_OUT:
+            raise LabelError(
+                f"kept for {section}", expected="a case that may train", path=task.mask
+            )
+        ours = None if before is None else self.target.relative(self._label_paths(before))
+        if "label" in entry and entry["label"] != ours:
+            raise LabelError(
+                f"has the label {entry['label']} already",
+                expected="a case without a label; nothing is overwritten",
+                remedy="take the label out of the datalist to collect another one",
+                path=task.mask,
+            )
+
+    def _one_of(self, masks: Sequence[Mask], task: Task) -> Mask:
+        """Return the one mask that was changed, else the proposal."""
+        changed = {mask.voxels: mask for mask in masks if mask.voxels != task.voxels}
+        if len(changed) > 1:
+            names = ", ".join(mask.path.name for mask in changed.values())
+            raise LabelError(
+                f"several masks of {task.id} that differ: {names}",
+                expected="one mask for each case",
+                remedy="leave the best one",
+                path=masks[0].path.parent,
+            )
+        return next(iter(changed.values()), masks[0])
+
+    def _with_ignored(
+        self, mask: NDArray[np.int32], seen: NDArray[np.bool_] | None
+    ) -> NDArray[np.int32]:
+        """Return the label: voxels marked as ignored, and slices not looked at, are ``ignore``."""
+        label = np.where(mask == self.tasks.ignore, np.int32(self.ignore), mask)
+        return label if seen is None else np.where(seen, label, np.int32(self.ignore))
+
+    def _status(
+        self,
+        task: Task,
+        mask: Mask,
+        label: NDArray[np.int32],
+        seen: NDArray[np.bool_] | None,
+    ) -> Status:
+        """Tell labels from mere proposals: somebody changed them, or said that they are right."""
+        decision = decision_of(task, self.decisions)
+        if decision == REJECT:
+            return "rejected"
+        if (label == self.ignore).all():
+            return "not_looked_at"
+        if mask.voxels != task.voxels:
+            return "corrected"
+        says_so = decision == ACCEPT or seen is not None
+        return "accepted" if says_so or (self.accept_unchanged and not decision) else "unchanged"
+
+    def _write(
+        self, task: Task, case: CollectedCase, image: Volume, label: NDArray[np.int32]
+    ) -> CollectedCase:
+        """Write the label files of a case."""
+        values = np.unique(label)
+        rule = self.rule
+        if self.ignore in values:
+            rule = with_ignore(rule, self.ignore)
+        names = {**self.tasks.labels, self.ignore: "ignore"}
+        files = write_label(label, image, self.labels / task.name, names, rule)
+        folder = self.tasks.folder
+        return replace(
+            case,
+            files=[_shown(file, folder) for file in files],
+            voxels=hash_of_voxels(label),
+            values=[int(value) for value in values],
+            ignored=int((label == self.ignore).sum()),
+        )
+
+    def _measured(
+        self,
+        task: Task,
+        case: CollectedCase,
+        image: Volume,
+        label: NDArray[np.int32],
+        minutes: float | None,
+    ) -> CollectedCase:
+        """Compare with the proposal, and write the record of the case."""
+        path = self.tasks.folder / task.proposal
+        proposal = read_mask(path, self.tasks.labels, image.grid)
+        changes = corrections_of(proposal.array, label, self.tasks.labels, image.grid, self.ignore)
+        case = replace(
+            case,
+            minutes=minutes,
+            changes={name: change.record() for name, change in changes.items()},
+        )
+        write_if_changed(self._record_path(task), as_json(asdict(case)) + "\n")
+        return case
+
+    def _record_path(self, task: Task) -> Path:
+        return self.tasks.folder / COLLECTED / f"{task.name}.json"
+
+    def _record(self, task: Task) -> CollectedCase | None:
+        """Return what an earlier run collected, if its label files are still there."""
+        path = self._record_path(task)
+        if not path.is_file():
+            return None
+        case = CollectedCase(**json.loads(path.read_text(encoding="utf-8")))
+        return case if all(file.is_file() for file in self._label_paths(case)) else None
+
+    def _label_paths(self, case: CollectedCase) -> list[Path]:
+        return [self.tasks.folder / file for file in case.files]
+
+    def _datalist(self, failed: Mapping[str, str]) -> dict[str, Any]:
+        """Return the datalist with all labels that were ever collected from these tasks."""
+        kept = [case for task in self.tasks.tasks if (case := self._record(task)) is not None]
+        known = [case for case in kept if self.target.find(case.image) is not None]
+        new = [NewLabel(case.image, self._label_paths(case), case.values) for case in known]
+        labels = dict(self.target.labels)
+        rule = self.rule
+        if any(case.ignored for case in known) and ignore_value(labels) is None:
+            labels = {**(labels or self.tasks.labels), self.ignore: "ignore"}
+            rule = with_ignore(rule, self.ignore)
+        return extended(self.target, new, rule, labels)
+
+
+def _save_datalist(datalist: dict[str, Any], output: Path) -> None:
+    """Write the datalist, unless it would lose a label of the one that is there.
+
+    Raises:
+        ConfigError: If it would.
+    """
+    from monai_semiseg.datasets.datalist import load_datalist
+
+    if output.exists() and not is_extension(load_datalist(output), datalist):
+        raise ConfigError(
+            "is another datalist: labels of it would be lost",
+            expected="a new file, or an earlier form of the same datalist",
+            remedy="choose another --output",
+            path=output,
+        )
+    write_if_changed(output, json.dumps(datalist, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Write a text atomically, unless the file holds it already."""
+    content = text.encode("utf-8", "backslashreplace")
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
+
+
+def _minutes(text: str) -> float | None:
+    """Return the minutes that a labeller noted; None for anything else than a number."""
+    try:
+        return float(text.replace(",", ".")) if text else None
+    except ValueError:
+        return None
+
+
+def _shown(file: Path, folder: Path) -> str:
+    """Return a path relative to a folder if it lies in it, else in full."""
+    inside = file.resolve().is_relative_to(folder.resolve())
+    return (
+        file.resolve().relative_to(folder.resolve()).as_posix() if inside else str(file.resolve())
+    )
