@@ -39,7 +39,7 @@ from monai_semiseg.labelling.tasks import (
     labellers_words,
 )
 from monai_semiseg.plain_text import as_json
-from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.files import write_if_changed
 from monai_semiseg.storage.lock import WorkLock
 
 Status = Literal["corrected", "accepted", "unchanged", "rejected", "not_looked_at", "missing"]
@@ -172,16 +172,16 @@ class Collector:
         before = self._record(task)
         if not files:
             return before or CollectedCase(task.id, "missing")
-        self._require_free(task, before)
-        image = self._image(task)
-        mask = self._one_of([read_mask(file, self.tasks.names, image.grid) for file in files], task)
+        mask = self._one_of([read_mask(file, self.tasks.names, task.grid) for file in files], task)
         words = self.words.get(task.id, {})
-        seen = looked_at(words.get("slices", ""), image.grid, str(self.tasks.folder / TABLE))
+        seen = looked_at(words.get("slices", ""), task.grid, str(self.tasks.folder / TABLE))
         label = self._with_ignored(mask.array, seen)
         status = self._status(task, mask, label, seen)
         case = CollectedCase(task.id, status, task.image, str(mask.path))
         if not case.is_labelled:
             return before or case
+        self._require_free(task, before)
+        image = self._image(task)
         case = self._write(task, case, image, label)
         return self._measured(task, case, image, label, _minutes(words.get("minutes", "")))
 
@@ -348,13 +348,6 @@ def _save_datalist(datalist: dict[str, Any], output: Path) -> None:
             path=output,
         )
     write_if_changed(output, json.dumps(datalist, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_if_changed(path: Path, text: str) -> None:
-    """Write a text atomically, unless the file holds it already."""
-    content = text.encode("utf-8", "backslashreplace")
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomically(path, content)
 
 
 def _minutes(text: str) -> float | None:

@@ -14,7 +14,8 @@ from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.labelling.collect import CollectedCase, Collection, Status
 from monai_semiseg.labelling.tasks import TaskFolder
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.files import write_if_changed
+from monai_semiseg.storage.tables import table_bytes
 
 REPORT = "collected.csv"
 
@@ -35,7 +36,7 @@ def write_collected(found: Collection, tasks: TaskFolder) -> Path:
         changes = case.changes or {"": {}}
         rows += [_row(case, name, change, kind) for name, change in changes.items()]
     rows += [[case, "failed", *[""] * 8, reason] for case, reason in found.failed.items()]
-    return write_table(tasks.folder / REPORT, header, rows)
+    return write_if_changed(tasks.folder / REPORT, table_bytes(header, rows))
 
 
 def _row(case: CollectedCase, name: str, change: Any, kind: SizeKind) -> list[Any]:

@@ -32,6 +32,7 @@ from monai_semiseg.inference.outputs import CaseOutputs, Segmented
 from monai_semiseg.inference.runner import BatchRunner
 from monai_semiseg.labelling.slices import slice_order
 from monai_semiseg.labelling.staging import StagedImage, stage
+from monai_semiseg.labelling.target import require_labels
 from monai_semiseg.labelling.tasks import (
     MANIFEST,
     PROPOSALS,
@@ -154,9 +155,13 @@ def hand_out(proposal: Proposal, runner: BatchRunner) -> TaskFolder:
     Args:
         proposal: as :func:`begin` made it.
         runner: segmented its scans.
+
+    Raises:
+        ConfigError: If the model has other labels than the dataset.
     """
     folder = proposal.folder
     by_name = {image.name: image for image in proposal.images}
+    require_labels(proposal.dataset.labels, runner.names, proposal.dataset.root)
     ignore = _ignore_number(proposal.dataset, runner.names)
     names = {**runner.names, ignore: "ignore"}
     kinds = [FORMATS[proposal.format]]

@@ -110,12 +110,22 @@ def target_of(
     else:
         content = load_datalist(into)
     declared, _ = read_labels(content.get("labels") or {}, into)
-    _require_labels(declared, labels, into)
+    require_labels(declared, labels, into)
     rule = recorded_rule(content, into)
     return Target(root, content, rule, declared, content.get("channel_names") or ())
 
 
-def _require_labels(declared: Mapping[int, str], labels: Mapping[int, str], path: Path) -> None:
+def require_labels(declared: Mapping[int, str], labels: Mapping[int, str], path: Path) -> None:
+    """Require that the labels of a model are those of a dataset, where it declares any.
+
+    Args:
+        declared: number -> name of the dataset.
+        labels: number -> name of the model.
+        path: the datalist or dataset, for the error.
+
+    Raises:
+        ConfigError: If a number has another name, or none.
+    """
     other = [
         f"{value} {name}"
         for value, name in labels.items()
@@ -123,8 +133,8 @@ def _require_labels(declared: Mapping[int, str], labels: Mapping[int, str], path
     ]
     if other:
         raise ConfigError(
-            f"the tasks have the labels {', '.join(other)}",
-            expected=f"those of the datalist: {dict(declared)}",
+            f"the model's labels are {', '.join(other)}",
+            expected=f"those of the dataset: {dict(declared)}",
             remedy="propose with weights that were trained on this dataset",
             path=path,
         )
