@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.datalist import load_datalist
     from monai_semiseg.inference.zoo import has_runner
     from monai_semiseg.labelling.chosen import choose
-    from monai_semiseg.labelling.propose import begin, hand_out
+    from monai_semiseg.labelling.hand_out import hand_out
+    from monai_semiseg.labelling.proposal import begin
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     dataset = labelled_dataset(args, dataset_of(args, table=args.table), datalist)

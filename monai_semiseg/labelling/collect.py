@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.label_values import ignore_value
 from monai_semiseg.errors import ConfigError, FormatError, InputError, LabelError
+from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume, collect_warnings
 from monai_semiseg.labelling.corrections import corrections_of
@@ -183,7 +184,10 @@ class Collector:
         self._require_free(task, before)
         image = self._image(task)
         case = self._write(task, case, image, label)
-        return self._measured(task, case, image, label, _minutes(words.get("minutes", "")))
+        case = replace(case, minutes=_minutes(words.get("minutes", "")))
+        if before is not None and replace(case, changes=before.changes) == before:
+            return before
+        return self._measured(task, case, image.grid, label)
 
     def _image(self, task: Task) -> Volume:
         """Read the image of a task; it must be the one that was handed out."""
@@ -286,22 +290,13 @@ class Collector:
         )
 
     def _measured(
-        self,
-        task: Task,
-        case: CollectedCase,
-        image: Volume,
-        label: NDArray[np.int32],
-        minutes: float | None,
+        self, task: Task, case: CollectedCase, grid: Grid, label: NDArray[np.int32]
     ) -> CollectedCase:
         """Compare with the proposal, and write the record of the case."""
         path = self.tasks.folder / task.proposal
-        proposal = read_mask(path, self.tasks.labels, image.grid)
-        changes = corrections_of(proposal.array, label, self.tasks.labels, image.grid, self.ignore)
-        case = replace(
-            case,
-            minutes=minutes,
-            changes={name: change.record() for name, change in changes.items()},
-        )
+        proposal = read_mask(path, self.tasks.labels, grid)
+        changes = corrections_of(proposal.array, label, self.tasks.labels, grid, self.ignore)
+        case = replace(case, changes={name: one.record() for name, one in changes.items()})
         write_if_changed(self._record_path(task), as_json(asdict(case)) + "\n")
         return case
 

@@ -16,7 +16,8 @@ from PIL import Image
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.inference.runner import BatchRunner
-from monai_semiseg.labelling.propose import Proposal, begin, hand_out
+from monai_semiseg.labelling.hand_out import hand_out
+from monai_semiseg.labelling.proposal import Proposal, begin
 from monai_semiseg.labelling.tasks import Task, TaskFolder
 from monai_semiseg.transforms.restore import LabelOnScanGridd
 from tests.runner_builders import NAMES, Sides, preprocessing_to, values, write_dicom, write_nifti

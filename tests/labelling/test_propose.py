@@ -14,8 +14,8 @@ from PIL import Image
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.report import CaseResult
-from monai_semiseg.labelling import propose
-from monai_semiseg.labelling.propose import begin, hand_out
+from monai_semiseg.labelling.hand_out import by_doubt, hand_out, uncertainty_of
+from monai_semiseg.labelling.proposal import begin
 from monai_semiseg.labelling.tasks import TaskFolder, load_tasks
 from monai_semiseg.storage.files import sha256_of
 from tests.labelling.task_builders import (
@@ -121,7 +121,7 @@ def test_doubtful_cases_come_first() -> None:
         result("flagged", 0.05, "label_volume"),
         CaseResult("bad", "failed"),
     ]
-    names = [one.input for one in propose._by_doubt(results)]
+    names = [one.input for one in by_doubt(results)]
     assert names == ["flagged", "c", "d", "sure", "nothing"]
 
 
@@ -130,7 +130,7 @@ def test_the_most_doubtful_are_handed_out(dataset: Path, tmp_path: Path) -> None
     proposal = begin(tmp_path / "tasks", found, found.cases, most=1)
     runner = run_of(proposal, Sides())
     (task,) = hand_out(proposal, runner).tasks
-    assert task.uncertainty == max(propose.uncertainty_of(one) or 0.0 for one in runner.results)
+    assert task.uncertainty == max(uncertainty_of(one) or 0.0 for one in runner.results)
 
 
 def test_a_bad_scan_fails_alone(tmp_path: Path) -> None:
