@@ -170,4 +170,5 @@ def _ignore_number(dataset: ScanDataset, names: Mapping[int, str]) -> int:
     declared = ignore_value(dataset.labels)
     if declared is not None and declared not in names:
         return declared
-    return next(value for value in range(255, MAX_VALUE + 1) if value not in names)
+    of_8_bits = range(255, 0, -1)
+    return next(value for value in (*of_8_bits, *range(256, MAX_VALUE)) if value not in names)
