@@ -23,8 +23,8 @@ import numpy as np
 from monai_semiseg.benchmarks.measure import add_output, write_measured
 from monai_semiseg.cli import collect, evaluate, propose, split, train
 from monai_semiseg.cli.verbs import run_verb
-from monai_semiseg.datasets.datalist import load_datalist
-from monai_semiseg.datasets.dataset import ScanDataset, open_dataset
+from monai_semiseg.datasets.datalist import load_datalist, write_datalist
+from monai_semiseg.datasets.dataset import ScanDataset, case_of, open_dataset
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_options import with_label_rule
@@ -181,12 +181,19 @@ def _label(
 
 
 def _first_labels(plan: Plan, seed: int, folder: Path) -> Path:
-    """Return the split with the first labels."""
+    """Return the split with the first labels; images whose label nobody knows are left out."""
     datalist = folder / "datalist.json"
     if not datalist.is_file():
+        whole = folder / "split.json"
         asked = ["--labelled", str(plan.first), "--test", plan.test, "--seed", str(seed)]
-        asked += ["--validation", "0", "--output", str(datalist)]
+        asked += ["--validation", "0", "--output", str(whole)]
         _run(split, [str(plan.dataset), *asked])
+        content = load_datalist(whole)
+        known = {case.image for case in plan.opened(whole).cases if case.label is not None}
+        content["unlabeled"] = [
+            entry for entry in content["unlabeled"] if case_of(entry).image in known
+        ]
+        write_datalist(content, datalist)
     return datalist
 
 

@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
+from monai_semiseg.cli.arguments import (
+    Model,
+    add_bundle_arguments,
+    add_trust_argument,
+    model_of,
+)
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import ConfigError
 
@@ -51,11 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="masks of scans unlike the training scans, or with volumes unlike theirs: keep them "
         "(default; exit code 5), write none, or count the scans as failed",
     )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the code in the configs of a bundle that is not ours",
-    )
+    add_trust_argument(parser)
     parser.add_argument(
         "--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)"
     )

@@ -10,13 +10,13 @@ from monai_semiseg.cli.arguments import (
     DATASET_ARGUMENTS,
     add_bundle_arguments,
     add_dataset_arguments,
+    add_trust_argument,
     dataset_of,
     labelled_dataset,
 )
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
-
-_FORMATS = ("seg.nrrd", "nifti", "dicom_seg", "png")
+from monai_semiseg.labelling.task_formats import FORMATS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,16 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--datalist", type=Path, help="split that says who is not labelled")
     parser.add_argument(
         "--format",
-        choices=_FORMATS,
+        choices=list(FORMATS),
         default="seg.nrrd",
         help="seg.nrrd (default): 3D Slicer; nifti: ITK-SNAP; dicom_seg: OHIF; png: CVAT, napari",
     )
     parser.add_argument("--output", type=Path, required=True, help="new folder of tasks")
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the code in the configs of a bundle that is not ours",
-    )
+    add_trust_argument(parser)
     add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
     add_bundle_arguments(parser)
 

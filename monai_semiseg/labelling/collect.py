@@ -28,7 +28,7 @@ from monai_semiseg.labelling.returned import (
     read_mask,
 )
 from monai_semiseg.labelling.slices import looked_at
-from monai_semiseg.labelling.target import HELD_OUT, NewLabel, Target, extended, is_extension
+from monai_semiseg.labelling.target import NewLabel, Target, extended, save_extension
 from monai_semiseg.labelling.tasks import (
     PROPOSALS,
     TABLE,
@@ -164,8 +164,8 @@ class Collector:
                 cases.append(case)
             except InputError as error:
                 failed[task.id] = error.reason
-        datalist = self._datalist(failed)
-        _save_datalist(datalist, output)
+        datalist = self._datalist()
+        save_extension(datalist, output)
         return Collection(cases, failed, datalist)
 
     def _collect(self, task: Task, files: Sequence[Path]) -> CollectedCase:
@@ -179,9 +179,12 @@ class Collector:
         label = self._with_ignored(mask.array, seen)
         status = self._status(task, mask, label, seen)
         case = CollectedCase(task.id, status, task.image, str(mask.path))
+        if status == "rejected" and before is not None:
+            raise _rejected_late(self._label_paths(before)[0])
         if not case.is_labelled:
             return before or case
-        self._require_free(task, before)
+        if (fault := self.target.fault(task.image, self._entry(before))) is not None:
+            raise fault
         image = self._image(task)
         case = self._write(task, case, image, label)
         case = replace(case, minutes=_minutes(words.get("minutes", "")))
@@ -207,30 +210,6 @@ class Collector:
         return read_scan(
             paths, channels=self.target.channel_names, stack_pages=self.rule.stack_pages
         )
-
-    def _require_free(self, task: Task, before: CollectedCase | None) -> None:
-        """Require a case of the datalist that may train and has no other label."""
-        place = self.target.find(task.image)
-        if place is None:
-            raise LabelError(
-                "no case of this datalist",
-                expected="a task of one of its images",
-                remedy="name the datalist or dataset that was proposed from",
-                path=self.target.paths(task.image)[0],
-            )
-        section, entry = place
-        if section in HELD_OUT:
-            raise LabelError(
-                f"kept for {section}", expected="a case that may train", path=task.mask
-            )
-        ours = None if before is None else self.target.relative(self._label_paths(before))
-        if "label" in entry and entry["label"] != ours:
-            raise LabelError(
-                f"has the label {entry['label']} already",
-                expected="a case without a label; nothing is overwritten",
-                remedy="take the label out of the datalist to collect another one",
-                path=task.mask,
-            )
 
     def _one_of(self, masks: Sequence[Mask], task: Task) -> Mask:
         """Return the one mask that was changed, else the proposal."""
@@ -314,10 +293,14 @@ class Collector:
     def _label_paths(self, case: CollectedCase) -> list[Path]:
         return [self.tasks.folder / file for file in case.files]
 
-    def _datalist(self, failed: Mapping[str, str]) -> dict[str, Any]:
+    def _entry(self, case: CollectedCase | None) -> str | list[str] | None:
+        """Return a collected label as an entry of the datalist has it."""
+        return None if case is None else self.target.relative(self._label_paths(case))
+
+    def _datalist(self) -> dict[str, Any]:
         """Return the datalist with all labels that were ever collected from these tasks."""
         kept = [case for task in self.tasks.tasks if (case := self._record(task)) is not None]
-        known = [case for case in kept if self.target.find(case.image) is not None]
+        known = [case for case in kept if not self.target.fault(case.image, self._entry(case))]
         new = [NewLabel(case.image, self._label_paths(case), case.values) for case in known]
         labels = dict(self.target.labels)
         rule = self.rule
@@ -327,22 +310,13 @@ class Collector:
         return extended(self.target, new, rule, labels)
 
 
-def _save_datalist(datalist: dict[str, Any], output: Path) -> None:
-    """Write the datalist, unless it would lose a label of the one that is there.
-
-    Raises:
-        ConfigError: If it would.
-    """
-    from monai_semiseg.datasets.datalist import load_datalist
-
-    if output.exists() and not is_extension(load_datalist(output), datalist):
-        raise ConfigError(
-            "is another datalist: labels of it would be lost",
-            expected="a new file, or an earlier form of the same datalist",
-            remedy="choose another --output",
-            path=output,
-        )
-    write_if_changed(output, json.dumps(datalist, indent=1, ensure_ascii=False) + "\n")
+def _rejected_late(label: Path) -> LabelError:
+    return LabelError(
+        "was collected before its mask was rejected",
+        expected="decisions before collect",
+        remedy="take the label out of the datalist and move this file away",
+        path=label,
+    )
 
 
 def _minutes(text: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,11 @@ from monai_semiseg.images.formats import detect_format
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.runner import BatchRunner
-from monai_semiseg.labelling.proposal import FORMATS, REQUEST, Proposal
+from monai_semiseg.labelling.proposal import REQUEST, Proposal
 from monai_semiseg.labelling.slices import slice_order
 from monai_semiseg.labelling.staging import StagedImage
 from monai_semiseg.labelling.target import require_labels
+from monai_semiseg.labelling.task_formats import FORMATS
 from monai_semiseg.labelling.task_masks import onto_image, read_copies, write_task_mask
 from monai_semiseg.labelling.tasks import PROPOSALS, Task, TaskFolder, hash_of_voxels
 from monai_semiseg.plain_text import printable
@@ -63,10 +65,7 @@ def hand_out(proposal: Proposal, runner: BatchRunner) -> TaskFolder:
         tasks.append(task)
         orders[task.id] = order
     proposal.failed |= _failures(runner.results, proposal)
-    if any(task.mask.endswith((".nii.gz", ".nii")) for task in tasks):
-        write_itksnap_labels(folder / ITKSNAP_LABELS, names)
-    if any(task.mask.endswith(".png") for task in tasks):
-        write_labelmap(folder / LABELMAP, names)
+    _describe_labels(folder, tasks, names)
     about = {"format": proposal.format, "weights_sha256": outputs.model, **runner.about}
     found = TaskFolder(
         folder,
@@ -81,6 +80,14 @@ def hand_out(proposal: Proposal, runner: BatchRunner) -> TaskFolder:
     shutil.rmtree(proposal.scans, ignore_errors=True)
     (folder / REQUEST).unlink(missing_ok=True)
     return found
+
+
+def _describe_labels(folder: Path, tasks: Sequence[Task], names: Mapping[int, str]) -> None:
+    """Write names and colours for the programs whose masks hold numbers alone."""
+    if any(task.mask.endswith(".nii.gz") for task in tasks):
+        write_itksnap_labels(folder / ITKSNAP_LABELS, names)
+    if any(task.mask.endswith(".png") for task in tasks):
+        write_labelmap(folder / LABELMAP, names)
 
 
 def uncertainty_of(result: CaseResult) -> float | None:
@@ -170,5 +177,5 @@ def _ignore_number(dataset: ScanDataset, names: Mapping[int, str]) -> int:
     declared = ignore_value(dataset.labels)
     if declared is not None and declared not in names:
         return declared
-    of_8_bits = range(255, 0, -1)
-    return next(value for value in (*of_8_bits, *range(256, MAX_VALUE)) if value not in names)
+    numbers = itertools.chain(range(255, 0, -1), range(256, MAX_VALUE + 1))  # 8 bits first
+    return next(value for value in numbers if value not in names)

@@ -15,7 +15,6 @@ from monai_semiseg.labelling.tasks import MANIFEST, PROPOSALS
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import write_atomically
 
-FORMATS = {"seg.nrrd": "seg_nrrd", "nifti": "nifti", "dicom_seg": "dicom_seg", "png": "png"}
 SCANS = ".scans"  # links that the folder run reads; removed at the end
 REQUEST = "request.json"
 
@@ -28,7 +27,7 @@ class Proposal:
         folder: the folder.
         dataset: cases are from it; its labels say which number is ``ignore``.
         images: of the chosen cases.
-        format: a key of :data:`FORMATS`.
+        format: a key of :data:`~monai_semiseg.labelling.task_formats.FORMATS`.
         most: number of cases to hand out, those whose correction teaches most; None for all.
         layout: options by which the dataset was opened.
         remarks: id -> what the writers had to say.
@@ -72,7 +71,7 @@ def begin(
         folder: folder of tasks to make.
         dataset: the dataset.
         cases: cases to segment.
-        format: a key of :data:`FORMATS`.
+        format: a key of :data:`~monai_semiseg.labelling.task_formats.FORMATS`.
         most: as for :class:`Proposal`.
         layout: likewise.
 

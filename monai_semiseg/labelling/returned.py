@@ -87,9 +87,12 @@ def find_returned(tasks: TaskFolder, root: Path) -> ReturnedFiles:
     images = {digest for task in tasks.tasks for digest in task.images.values()}
     by_name = {task.name.casefold(): task for task in tasks.tasks}
     by_series = {task.series_uid: task for task in tasks.tasks if task.series_uid}
+    copies = {tasks.folder / file for task in tasks.tasks for file in task.images}
     for file in _candidates(root):
         try:
             is_dicom = begins_as_dicom(file)
+            if is_dicom and file in copies:
+                continue  # a slice
             if is_dicom and not dicom_seg_label.is_segmentation_file(file):
                 continue
             if not is_dicom and not has_image_suffix(file.name):

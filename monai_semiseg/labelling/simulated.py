@@ -9,7 +9,7 @@ from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inference.outputs import CaseOutputs
-from monai_semiseg.labelling.proposal import FORMATS
+from monai_semiseg.labelling.task_formats import FORMATS
 from monai_semiseg.labelling.task_masks import onto_image, read_copies, write_task_mask
 from monai_semiseg.labelling.tasks import TaskFolder
 

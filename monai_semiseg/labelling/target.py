@@ -6,15 +6,17 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from monai_semiseg.datasets.datalist import load_datalist
+from monai_semiseg.datasets.datalist import datalist_text, load_datalist
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.label_rules import LabelRule, read_labels, recorded_rule
 from monai_semiseg.datasets.label_values import ignore_value
 from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import ConfigError, LabelError
+from monai_semiseg.storage.files import write_if_changed
 
 HELD_OUT = ("validation", "test")
 
@@ -39,11 +41,43 @@ class Target:
 
     def find(self, image: str | Sequence[str]) -> tuple[str, dict[str, Any]] | None:
         """Return section and entry of an image, relative to the dataset's folder; or None."""
-        wanted = self.paths(image)
-        for section in ("training", "unlabeled", *HELD_OUT):
-            for entry in self.content.get(section, []):
-                if self.paths(entry["image"]) == wanted:
-                    return section, entry
+        return self._places.get(tuple(self.paths(image)))
+
+    @cached_property
+    def _places(self) -> dict[tuple[Path, ...], tuple[str, dict[str, Any]]]:
+        """Return section and entry by the files of the image; those held out weigh most."""
+        return {
+            tuple(self.paths(entry["image"])): (section, entry)
+            for section in ("unlabeled", "training", *HELD_OUT)
+            for entry in self.content.get(section, [])
+        }
+
+    def fault(self, image: str | Sequence[str], ours: str | list[str] | None) -> LabelError | None:
+        """Return why an image may not get a label; None if it may.
+
+        Args:
+            image: relative to the dataset's folder.
+            ours: label that was collected for it before, as its entry has it; or None.
+        """
+        place = self.find(image)
+        path = self.paths(image)[0]
+        if place is None:
+            return LabelError(
+                "no case of this datalist",
+                expected="a task of one of its images",
+                remedy="name the datalist or dataset that was proposed from",
+                path=path,
+            )
+        section, entry = place
+        if section in HELD_OUT:
+            return LabelError(f"kept for {section}", expected="a case that may train", path=path)
+        if "label" in entry and entry["label"] != ours:
+            return LabelError(
+                f"has the label {entry['label']} already",
+                expected="a case without a label; nothing is overwritten",
+                remedy="take the label out of the datalist to collect another one",
+                path=path,
+            )
         return None
 
     def paths(self, image: str | Sequence[str]) -> list[Path]:
@@ -196,6 +230,23 @@ def _count(content: dict[str, Any], values: Sequence[int]) -> None:
     for value in values:
         key = next((one for one in shown if int(one) == value), str(value))
         shown[key] = shown.get(key, 0) + 1
+
+
+def save_extension(datalist: Mapping[str, Any], output: Path) -> None:
+    """Write a datalist, unless it would lose a label of the one that is there.
+
+    Raises:
+        ConfigError: If it would.
+        OutputError: If the disk is full.
+    """
+    if output.exists() and not is_extension(load_datalist(output), datalist):
+        raise ConfigError(
+            "is another datalist: labels of it would be lost",
+            expected="a new file, or an earlier form of the same datalist",
+            remedy="choose another --output",
+            path=output,
+        )
+    write_if_changed(output, datalist_text(datalist))
 
 
 def is_extension(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

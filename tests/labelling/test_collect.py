@@ -422,6 +422,29 @@ def test_nothing_is_overwritten(place: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads((place / "other.json").read_text()) == other
 
 
+def test_a_label_never_joins_a_datalist_that_tests_on_it(place: Path) -> None:
+    """A case that trains in one split may test in another."""
+    tasks = load_tasks(place / "tasks")
+    give_back(place, "a", corrected(tasks, "a"))
+    assert collect(place) == 0
+    content = json.loads((place / "split.json").read_text())
+    content["test"].append(content["unlabeled"].pop(0))
+    (place / "other.json").write_text(json.dumps(content))
+    into = ["--into", str(place / "other.json"), "--output", str(place / "new.json")]
+    assert main(["collect", str(place / "tasks"), *into]) == 3
+    assert json.loads((place / "new.json").read_text()) == content
+
+
+def test_rejected_after_it_was_collected(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = load_tasks(place / "tasks")
+    give_back(place, "a", corrected(tasks, "a"))
+    assert collect(place) == 0
+    (place / "tasks" / "decisions.csv").write_text("id,decision\na,reject\n")
+    assert collect(place) == 3
+    assert "collected before its mask was rejected" in capsys.readouterr().err
+    assert sorted(collected(place)) == ["a", "e"]
+
+
 def test_in_place(place: Path) -> None:
     """The datalist itself may be extended."""
     tasks = load_tasks(place / "tasks")

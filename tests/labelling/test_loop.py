@@ -100,8 +100,11 @@ def test_photographs(tmp_path: Path, small: list[str]) -> None:
     run("split", PHOTOGRAPHS, "--labelled", 2, "--output", split)
     model = trained(PHOTOGRAPHS, split, tmp_path / "model", small)
     tasks = tmp_path / "tasks"
+    known = [case.id for case in open_dataset(PHOTOGRAPHS).cases if case.label]
+    free = {Path(entry["image"]).stem for entry in json.loads(split.read_text())["unlabeled"]}
+    ids = [one for one in known if one in free][:2]
     asked = ["--datalist", split, "--weights", model, "--format", "png", "--device", "cpu"]
-    run("propose", PHOTOGRAPHS, *asked, "--cases", 2, "--output", tasks)
+    run("propose", PHOTOGRAPHS, *asked, "--cases", ",".join(ids), "--output", tasks)
     correct_with_truth(load_tasks(tasks), open_dataset(PHOTOGRAPHS))
     run("collect", tasks, "--into", split)
     names = [f"{task.name}.png" for task in load_tasks(tasks).tasks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,19 @@ def test_what_was_handed_out_stays(slicer: TaskFolder, dataset: Path, tmp_path: 
     (tmp_path / "other" / "file").touch()
     with pytest.raises(ConfigError, match="is not empty"):
         begin(tmp_path / "other", found, found.cases)
+
+
+def test_killed_again_and_again(
+    slicer: TaskFolder, dataset: Path, tmp_path: Path, count_kills: Callable[..., int]
+) -> None:
+    """The same command goes on, and ends with the tasks of a run that nobody killed."""
+    tasks = tmp_path / "tasks"
+    assert count_kills(lambda: make_tasks(dataset, tasks), tasks, step=8) >= 5
+    found = json.loads((tasks / "tasks.json").read_text())
+    assert found == json.loads((slicer.folder / "tasks.json").read_text())
+    for task in slicer.tasks:
+        assert (tasks / task.mask).read_bytes() == (slicer.folder / task.mask).read_bytes()
+    assert not (tasks / ".scans").exists() and not (tasks / "request.json").exists()
 
 
 def test_other_labels_than_the_datasets(tmp_path: Path) -> None:
