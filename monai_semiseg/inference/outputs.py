@@ -25,7 +25,7 @@ from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 from monai_semiseg.plain_text import printable
 
-KINDS = ("native", "nifti", "png", "dicom_seg", "seg_nrrd")
+KINDS = ("native", "nifti", "dicom_seg", "seg_nrrd", "png")
 
 
 @dataclass(frozen=True)

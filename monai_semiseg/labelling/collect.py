@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,13 @@ from monai_semiseg.errors import ConfigError, FormatError, InputError, LabelErro
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.scan import read_scan
 from monai_semiseg.images.volume import Volume, collect_warnings
+from monai_semiseg.labelling.collected_case import (
+    CollectedCase,
+    Collection,
+    Status,
+    load_case,
+    save_case,
+)
 from monai_semiseg.labelling.corrections import corrections_of
 from monai_semiseg.labelling.decisions import ACCEPT, REJECT, decision_of, read_decisions
 from monai_semiseg.labelling.label_writer import with_ignore, write_label
@@ -39,64 +45,9 @@ from monai_semiseg.labelling.tasks import (
     hashes_of,
     labellers_words,
 )
-from monai_semiseg.plain_text import as_json
-from monai_semiseg.storage.files import write_if_changed
 from monai_semiseg.storage.lock import WorkLock
 
-Status = Literal["corrected", "accepted", "unchanged", "rejected", "not_looked_at", "missing"]
-_LABELLED = ("corrected", "accepted")
 _LOCK = ".collect.lock"
-
-
-@dataclass(frozen=True)
-class CollectedCase:
-    """What became of one task.
-
-    Attributes:
-        id: of the case.
-        status: ``corrected`` and ``accepted`` cases are labelled; an ``unchanged`` proposal, a
-            ``rejected`` one, one with no slice that was looked at and one that is ``missing`` are
-            not.
-        image: of the case, relative to the dataset's folder.
-        file: that came back.
-        files: label files that were written, relative to the folder of tasks, or absolute.
-        voxels: hash of the label's voxels.
-        values: numbers of the labels in it.
-        ignored: voxels to ignore.
-        minutes: that the labeller noted, or None.
-        changes: label -> :class:`~monai_semiseg.labelling.corrections.Correction`'s fields.
-    """
-
-    id: str
-    status: Status
-    image: str | list[str] = ""
-    file: str = ""
-    files: Sequence[str] = ()
-    voxels: str = ""
-    values: Sequence[int] = ()
-    ignored: int = 0
-    minutes: float | None = None
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def is_labelled(self) -> bool:
-        """Return True if the case has a label now."""
-        return self.status in _LABELLED
-
-
-@dataclass(frozen=True)
-class Collection:
-    """The result of a run.
-
-    Attributes:
-        cases: one for each task that did not fail.
-        failed: case or file -> reason.
-        datalist: with the new labels.
-    """
-
-    cases: list[CollectedCase]
-    failed: dict[str, str]
-    datalist: dict[str, Any]
 
 
 class Collector:
@@ -276,7 +227,7 @@ class Collector:
         proposal = read_mask(path, self.tasks.labels, grid)
         changes = corrections_of(proposal.array, label, self.tasks.labels, grid, self.ignore)
         case = replace(case, changes={name: one.record() for name, one in changes.items()})
-        write_if_changed(self._record_path(task), as_json(asdict(case)) + "\n")
+        save_case(case, self._record_path(task))
         return case
 
     def _record_path(self, task: Task) -> Path:
@@ -284,11 +235,7 @@ class Collector:
 
     def _record(self, task: Task) -> CollectedCase | None:
         """Return what an earlier run collected, if its label files are still there."""
-        path = self._record_path(task)
-        if not path.is_file():
-            return None
-        case = CollectedCase(**json.loads(path.read_text(encoding="utf-8")))
-        return case if all(file.is_file() for file in self._label_paths(case)) else None
+        return load_case(self._record_path(task), self.tasks.folder)
 
     def _label_paths(self, case: CollectedCase) -> list[Path]:
         return [self.tasks.folder / file for file in case.files]

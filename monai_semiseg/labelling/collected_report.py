@@ -12,7 +12,7 @@ import numpy as np
 from monai_semiseg.export.sizes import SizeKind, size_kind
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.volume import spatial_dims_of
-from monai_semiseg.labelling.collect import CollectedCase, Collection, Status
+from monai_semiseg.labelling.collected_case import CollectedCase, Collection, Status
 from monai_semiseg.labelling.tasks import TaskFolder
 from monai_semiseg.storage.files import write_if_changed
 from monai_semiseg.storage.tables import table_bytes
