@@ -32,6 +32,8 @@ from monai_semiseg.datasets.label_values import foreground_of
 from monai_semiseg.datasets.split import seeded_order
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.labelling.chosen import unlabelled
+from monai_semiseg.labelling.collected_case import load_case
+from monai_semiseg.labelling.returned import COLLECTED
 from monai_semiseg.labelling.simulated import correct_with_truth
 from monai_semiseg.labelling.tasks import MANIFEST, load_tasks
 from monai_semiseg.storage.tables import write_table
@@ -169,15 +171,15 @@ def _label(
     dataset = plan.opened(datalist)
     if not (tasks / MANIFEST).is_file():
         choice = Choice(dataset, datalist, weights, plan.each, seed, number, folder)
-        cases = STRATEGIES[strategy](choice)
-        asked = ["--datalist", str(datalist), "--cases", cases, "--output", str(tasks)]
+        wanted = STRATEGIES[strategy](choice)
+        asked = ["--datalist", str(datalist), "--cases", wanted, "--output", str(tasks)]
         asked += ["--weights", str(weights), "--device", plan.device]
         _run(propose, [str(plan.dataset), *asked])
     correct_with_truth(load_tasks(tasks), dataset)
     _run(collect, [str(tasks), "--into", str(datalist), "--accept_unchanged"])
-    with (tasks / "collected.csv").open(encoding="utf-8") as stream:
-        changed = sum(int(row["changed_voxels"] or 0) for row in csv.DictReader(stream))
-    return tasks / "datalist.json", changed
+    records = sorted((tasks / COLLECTED).glob("*.json"))
+    cases = [load_case(record, tasks) for record in records]
+    return tasks / "datalist.json", sum(case.changed for case in cases if case is not None)
 
 
 def _first_labels(plan: Plan, seed: int, folder: Path) -> Path:

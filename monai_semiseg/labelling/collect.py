@@ -139,7 +139,7 @@ class Collector:
         image = self._image(task)
         case = self._write(task, case, image, label)
         case = replace(case, minutes=_minutes(words.get("minutes", "")))
-        if before is not None and replace(case, changes=before.changes) == before:
+        if before is not None and _unmeasured(case) == _unmeasured(before):
             return before
         return self._measured(task, case, image.grid, label)
 
@@ -226,7 +226,12 @@ class Collector:
         path = self.tasks.folder / task.proposal
         proposal = read_mask(path, self.tasks.labels, grid)
         changes = corrections_of(proposal.array, label, self.tasks.labels, grid, self.ignore)
-        case = replace(case, changes={name: one.record() for name, one in changes.items()})
+        different = (proposal.array != label) & (label != self.ignore)
+        case = replace(
+            case,
+            changed=int(different.sum()),
+            changes={name: one.record() for name, one in changes.items()},
+        )
         save_case(case, self._record_path(task))
         return case
 
@@ -255,6 +260,10 @@ class Collector:
             labels = {**(labels or self.tasks.labels), self.ignore: "ignore"}
             rule = with_ignore(rule, self.ignore)
         return extended(self.target, new, rule, labels)
+
+
+def _unmeasured(case: CollectedCase) -> CollectedCase:
+    return replace(case, changed=0, changes={})
 
 
 def _rejected_late(label: Path) -> LabelError:

@@ -31,6 +31,7 @@ class CollectedCase:
         values: numbers of the labels in it.
         ignored: voxels to ignore.
         minutes: that the labeller noted, or None.
+        changed: voxels whose label was changed, of those that are not ignored.
         changes: label -> :class:`~monai_semiseg.labelling.corrections.Correction`'s fields.
     """
 
@@ -43,6 +44,7 @@ class CollectedCase:
     values: Sequence[int] = ()
     ignored: int = 0
     minutes: float | None = None
+    changed: int = 0
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property

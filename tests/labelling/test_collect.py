@@ -145,6 +145,7 @@ def test_a_corrected_mask_is_a_label_and_a_mere_proposal_is_none(
         assert change["proposed"] == pytest.approx(one.sum() * 3 / 1000)
         assert change["labelled"] == pytest.approx(two.sum() * 3 / 1000)
         assert change["changed"] == (one ^ two).sum()
+    assert record["changed"] == (before != mask).sum()
     assert tree(place / "data") | tree(place / "tasks" / "proposals") == untouched
 
 
