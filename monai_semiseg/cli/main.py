@@ -14,6 +14,7 @@ from monai_semiseg import __version__
 from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import (
     check,
+    collect,
     convert,
     demo,
     doctor,
@@ -21,6 +22,7 @@ from monai_semiseg.cli import (
     plan,
     predict,
     pretrain,
+    propose,
     review,
     split,
     study,
@@ -40,7 +42,9 @@ VERBS = (
     pretrain,
     train,
     predict,
+    propose,
     review,
+    collect,
     evaluate,
     study,
     weights,

@@ -31,12 +31,25 @@ def write_table(
         exact: keep such characters, and bytes of file names that are not UTF-8, so that
             :func:`cell_text` gives every text back.
     """
+    return write_atomically(path, table_bytes(header, rows, exact=exact))
+
+
+def table_bytes(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, exact: bool = False
+) -> bytes:
+    """Return the content of a CSV file as :func:`write_table` writes it.
+
+    Args:
+        header: names of the columns.
+        rows: cells.
+        exact: as in :func:`write_table`.
+    """
     as_cell = quoted_cell if exact else safe_cell
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(as_cell(name) for name in header)
     writer.writerows([as_cell(cell) for cell in row] for row in rows)
-    return write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
