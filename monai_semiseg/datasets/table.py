@@ -34,7 +34,7 @@ def read_table(file: Path, root: Path) -> Layout:
     Raises:
         ConfigError: If there is no column ``image``, an unknown column, or a row without an image.
     """
-    rows, columns = _rows(file)
+    rows, columns = read_cells(file)
     channels = {name: name.partition(".")[2] for name in columns if _is(name, "image")}
     labels = [name for name in columns if _is(name, "label")]
     known = {"id", "group", *channels, *labels}
@@ -58,8 +58,14 @@ def read_table(file: Path, root: Path) -> Layout:
     return layout
 
 
-def _rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the names of the columns; spreadsheets separate by ``;`` or tabs too."""
+def read_cells(file: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows of a table, and the names of its columns.
+
+    Spreadsheets separate cells by ``;`` or tabs too.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
     try:
         text = file.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
