@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -108,11 +109,21 @@ def select(
     readings = read_all(
         dataset, [*labelled, *open_cases], encoder, workers=workers, progress=progress
     )
-    survey = take_stock(dataset, readings, [case.id for case in labelled])
+    with one_thread():
+        survey = take_stock(dataset, readings, [case.id for case in labelled])
     if doubt is not None:
         survey = _with_doubt(survey, doubt)
-    picks = pick(survey, choose, min(count, len(survey.pool.ids)), seed)
+    with one_thread():
+        picks = pick(survey, choose, min(count, len(survey.pool.ids)), seed)
     return _selection(strategy, survey, picks, open_cases)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Return a context in which sums do not depend on the number of threads."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
 
 
 def divide(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.datasets.table import read_cells
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.labelling.selection import Selection
 from monai_semiseg.storage.tables import write_table
+
+if TYPE_CHECKING:  # split reads a table, and needs no network for it
+    from monai_semiseg.labelling.selection import Selection
 
 LABEL, APART, DUPLICATE = "label", "set apart", "duplicate"
 COLUMNS = ("rank", "id", "group", "image", "strategy", "score", "status", "reason")
