@@ -50,23 +50,6 @@ def coarse_intensities(image: Volume) -> Floats:
     return unit_length(cells(scaled, _side(image)).ravel())
 
 
-def coarse_classes(label: NDArray[np.integer], image: Volume, classes: int) -> Floats:
-    """Return the share of every foreground class on the grid of :func:`coarse_intensities`.
-
-    Args:
-        label: class indices, 0 for the background, on the grid of the image, ``(i, j, k)``.
-        image: the image.
-        classes: their number, background included.
-
-    Returns:
-        ``(classes - 1, cells)``.
-    """
-    ordered = in_ras_order(label, image.affine)
-    shares = np.stack([ordered == value for value in range(1, classes)], -1)
-    coarse = cells(shares.astype(np.float32), _side(image))
-    return np.ascontiguousarray(coarse.reshape(-1, classes - 1).T)
-
-
 def unit_length(vector: Floats) -> Floats:
     """Return a vector with mean 0 and length 1; all 0 if it is constant."""
     centred = vector - vector.mean()
