@@ -79,6 +79,12 @@ def _add_scans(parser: argparse.ArgumentParser) -> None:
         "--test", help="test scans: count, fraction, or pattern such as 'testA_*' (default 0.2)"
     )
     parser.add_argument(
+        "--next",
+        type=int,
+        metavar="N",
+        help="labels to come, whose gain is estimated (default: half of the largest budget)",
+    )
+    parser.add_argument(
         "--validation",
         help="share of the labelled scans for validation (default auto: 0 below 10, else 0.1)",
     )

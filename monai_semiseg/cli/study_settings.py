@@ -44,6 +44,7 @@ def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDatase
         gates=_flag(asked["gates"]),
         also=_further(asked["also"]),
         selections=selections,
+        more=whole(asked["next"]) if asked["next"] is not None else None,
     )
     if not selections:
         return grid
@@ -92,6 +93,7 @@ def settings_of_study(args: argparse.Namespace) -> dict[str, Any]:
         "gates": False,
         "arms": {},
         "also": [],
+        "next": None,
     }
     if args.config is not None:
         if not args.config.is_file():

@@ -92,9 +92,16 @@ def farthest_first(
 
 
 def k_means(points: Array, count: int, seed: int) -> Indices:
-    """Return the cluster of every point, 0 to ``count - 1``, of scikit-learn's k-means."""
+    """Return the cluster of every point, of scikit-learn's k-means.
+
+    Args:
+        points: ``(points, numbers)``.
+        count: clusters; there are fewer if fewer points differ.
+        seed: of the first centres.
+    """
     from sklearn.cluster import KMeans
 
+    count = min(count, len(np.unique(points, axis=0)))
     if count >= len(points):
         return np.arange(len(points))
     model = KMeans(count, n_init=10, random_state=seed)
@@ -132,11 +139,24 @@ def typicality(points: Array) -> Array:
     return np.asarray(1 / np.maximum(near.mean(1), 1e-12))
 
 
-def quotas(sizes: Sequence[int], total: int) -> list[int]:
-    """Share a total in proportion to sizes, by the largest remainders, none above its size."""
-    wanted = np.asarray(sizes) * total / max(1, sum(sizes))
-    shares = np.minimum(wanted.astype(int), sizes)
-    for place in np.argsort(-(wanted - shares), kind="stable"):
-        if shares.sum() < total and shares[place] < sizes[place]:
-            shares[place] += 1
-    return [int(share) for share in shares]
+def allotted(sizes: Sequence[int], labels: Sequence[int], total: int) -> list[int]:
+    """Share labels among clusters in proportion to their sizes, and return what each gets.
+
+    A cluster without any label comes first, the largest of these before the others. Then the next
+    label goes where ``size / (2 labels + 1)`` is largest (Sainte-Laguë). None gets more than it has
+    scans.
+
+    Args:
+        sizes: scans without a label in each cluster.
+        labels: labels that each has already.
+        total: labels to share, at most the sum of the sizes.
+    """
+    given = [0] * len(sizes)
+    for _ in range(total):
+        claims = []
+        for at, size in enumerate(sizes):
+            held = labels[at] + given[at]
+            claim = (size + labels[at]) / (2 * held + 1)
+            claims.append((given[at] < size, held == 0, claim, -at))
+        given[-max(claims)[-1]] += 1
+    return given

@@ -16,11 +16,11 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.labelling.clusters import (
     Array,
     Indices,
+    allotted,
     farthest_first,
     k_means,
     k_medoids,
     natural_clusters,
-    quotas,
     typicality,
 )
 
@@ -122,7 +122,7 @@ def kmedoids(pool: Pool, count: int, seed: int) -> list[Pick]:
 
 
 def proportional(pool: Pool, count: int, seed: int) -> list[Pick]:
-    """Choose the medoid of every natural cluster, then farthest-first within it, by its size.
+    """Choose the medoid of every natural cluster, then farthest-first within, as many as its share.
 
     Levy Bar Assayag et al. (arXiv 2601.18532). The score is the distance to those before it.
     """
@@ -130,12 +130,12 @@ def proportional(pool: Pool, count: int, seed: int) -> list[Pick]:
     clusters = natural_clusters(everything, seed)
     groups = _by_size(clusters[: len(pool.ids)])
     labelled = clusters[len(pool.ids) :]
+    labels = [int((labelled == clusters[group[0]]).sum()) for group in groups]
+    shares = allotted([len(group) for group in groups], labels, count)
     found: list[tuple[int, Pick]] = []
-    shares = quotas([len(group) for group in groups], count)
-    for group, share in zip(groups, shares, strict=True):
+    for group, share, held in zip(groups, shares, labels, strict=True):
         near = pool.distances[np.ix_(group, group)]
-        has_label = bool((labelled == clusters[group[0]]).any())
-        covered = pool.covered[group] if has_label else np.full(len(group), np.inf)
+        covered = pool.covered[group] if held else np.full(len(group), np.inf)
         picks = farthest_first(near, share, covered)
         for place, (at, value) in enumerate(picks):
             score = float(near[at].mean()) if np.isinf(value) else value

@@ -83,6 +83,7 @@ class Grid:
         rates: learning rates to choose from.
         further: cells beside the product of arms, budgets, splits and seeds.
         selected: budget and name of a selection -> ids of the scans that it labels.
+        more: labels to come, whose gain is estimated; None is half of the largest budget.
     """
 
     dataset: Path
@@ -98,6 +99,7 @@ class Grid:
     rates: Rates = Rates()
     further: tuple[Cell, ...] = ()
     selected: Mapping[tuple[int, Split], tuple[str, ...]] = field(default_factory=dict)
+    more: int | None = None
 
     @property
     def by_selection(self) -> bool:
@@ -139,6 +141,7 @@ def make_grid(
     gates: bool = False,
     also: Sequence[Mapping[str, Sequence[str]]] = (),
     selections: Sequence[str] = (),
+    more: int | None = None,
 ) -> Grid:
     """Check the settings of a study and resolve label budgets to counts.
 
@@ -159,12 +162,15 @@ def make_grid(
             and ``seeds``; missing keys take the values above.
         selections: names that take the place of the splits' seeds; whoever calls adds
             ``selected``.
+        more: labels to come, or None.
 
     Raises:
         ConfigError: If a budget cannot be met, or names are not unique or cannot be folders.
     """
     _check_names([arm.name for arm in arms])
     axes = {"labelled": labelled, "splits": selections or splits, "seeds": seeds}
+    if more is not None and more < 1:
+        raise ConfigError(f"--next {more}", expected="at least 1 further label")
     if not arms or not all(axes.values()) or iterations < 1:
         raise ConfigError(
             "an empty study", expected="at least one method, budget, split, seed and iteration"
@@ -184,6 +190,7 @@ def make_grid(
         validation,
         _checked(rates),
         tuple(chain.from_iterable(further)),
+        more=more,
     )
     return _with_gates(grid) if gates else grid
 

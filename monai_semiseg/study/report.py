@@ -59,7 +59,8 @@ def write_results(
         return write_selections(rows, folder)
     summaries = summarise(rows)
     gates, passed = headroom(check_gates(scored, min(grid.labelled), grid.full))
-    sentences = [*gates, *answer(rows, summaries, grid.full), *mixed_code(specs)]
+    answers = answer(rows, summaries, grid.full, grid.more)
+    sentences = [*gates, *answers, *mixed_code(specs)]
     write_rows(scored, folder / "results.csv")
     write_summary(summaries, folder, () if passed else gates)
     write_pairs(rows, folder / "pairs.csv")

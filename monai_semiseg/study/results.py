@@ -175,6 +175,11 @@ class ScoreTable:
         """Return the budgets of an arm with a finished cell, sorted."""
         return sorted(count for name, count in self.scores if name == arm)
 
+    def curve_of(self, arm: str) -> tuple[list[int], list[Array]]:
+        """Return the budgets of an arm, and its Dice at each, ``(splits, cases)``."""
+        budgets = self.budgets_of(arm)
+        return budgets, [self.by_split(arm, count, self.runs_of(arm, count)) for count in budgets]
+
 
 def reference_of(arm: str, arms: Sequence[str]) -> str:
     """Return the name of the arm that an arm is compared with.
