@@ -75,7 +75,7 @@ class NetworkEncoder:
             images = [image]
         patches: list[Tensor] = []
         for one in images:
-            whole = torch.as_tensor(SpatialPad(self.patch_size)(one))
+            whole = convert_to_tensor(SpatialPad(self.patch_size)(one), track_meta=False)
             places = dense_patch_slices(whole.shape[1:], self.patch_size, self.patch_size)
             patches += [whole[(slice(None), *place)] for place in places]
         for start in range(0, len(patches), _BATCH):
