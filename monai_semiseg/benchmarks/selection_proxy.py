@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from monai_semiseg.benchmarks.measure import add_output, write_measured
+from monai_semiseg.benchmarks.measure import add_output, announce, write_measured
 from monai_semiseg.cli.arguments import (
     add_dataset_arguments,
     dataset_of,
@@ -32,6 +32,7 @@ def main() -> None:
     add_output(parser)
     args = parser.parse_args()
     dataset = labelled_dataset(args, dataset_of(args, table=args.table))
+    announce(0.02 * len(dataset.cases) + 0.5 * args.divisions)
     readings = read_all(dataset, dataset.cases)
     scores = compare_by_proxy(
         dataset,

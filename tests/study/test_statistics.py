@@ -177,7 +177,7 @@ def test_resamples_without_help_count_as_no_gain() -> None:
     """Half of the cases get worse with labels: the interval begins at 0."""
     labels = [4, 8, 16]
     better, worse = [0.60, 0.75, 0.85], [0.70, 0.65, 0.62]
-    rows = np.array([better] * 5 + [worse] * 3)
+    rows = np.array([better] * 4 + [worse] * 4)
     found = expected_gain(labels, columns(rows), 8)
     assert found is not None and found.interval[0] == 0 < found.gain < found.interval[1]
 
