@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import (
+    Model,
     add_bundle_arguments,
     add_dataset_arguments,
     dataset_of,
@@ -15,6 +16,7 @@ from monai_semiseg.cli.arguments import (
 )
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
     add_bundle_arguments(parser)
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,8 +121,14 @@ def _encoder(args: argparse.Namespace) -> Encoder | None:
         return None
     from monai_semiseg.labelling.encoders import open_encoder
 
-    model = model_of(args, "inference")
+    model = _model(args)
     return open_encoder(model.bundle, model.settings, model.overlays)
+
+
+def _model(args: argparse.Namespace) -> Model:
+    model = model_of(args, "inference")
+    require_trusted(model, trusted=args.trust)
+    return model
 
 
 def _doubt(args: argparse.Namespace, dataset: ScanDataset) -> Doubt | None:
@@ -135,7 +144,7 @@ def _doubt(args: argparse.Namespace, dataset: ScanDataset) -> Doubt | None:
         )
     from monai_semiseg.labelling.doubt import Disagreement, Uncertainty
 
-    model = model_of(args, "inference")
+    model = _model(args)
     if args.strategy == UNCERTAINTY:
         return Uncertainty(model.bundle, model.settings, model.overlays, dataset.root)
     if args.already is None:

@@ -19,8 +19,8 @@ from monai_semiseg.images.grid import in_ras_order, onto_grid
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.labelling.clusters import Array
 from monai_semiseg.labelling.readings import Reading
-from monai_semiseg.labelling.selection import one_thread, take_stock
 from monai_semiseg.labelling.study_selections import chosen_ids
+from monai_semiseg.labelling.survey import one_thread, take_stock
 from monai_semiseg.study.selections import draw_name
 
 _SIDES = {2: 64, 3: 32}  # points of a mask's grid along an axis, by dimensions

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
-from monai_semiseg.datasets.kinds import common_dims, no_scan_error, note_other_channels
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.bootstrap import group_key
 from monai_semiseg.labelling.clusters import Array
-from monai_semiseg.labelling.features import (
-    Encoder,
-    Floats,
-    reconstruction_errors,
-    reduced,
-)
-from monai_semiseg.labelling.readings import Reading, read_all
-from monai_semiseg.labelling.set_apart import near_duplicates, outlier_reasons, unlike_reasons
+from monai_semiseg.labelling.features import Encoder
+from monai_semiseg.labelling.readings import read_all
 from monai_semiseg.labelling.strategies import DEFAULT, Pick, Pool, Strategy, strategy_named
+from monai_semiseg.labelling.survey import Survey, one_thread, take_stock
 
 # Case ids -> a trained model's doubt about each, or the reason why it has none.
 Doubt: TypeAlias = Callable[[Sequence[DatasetCase]], Mapping[str, float | str]]
@@ -53,7 +46,7 @@ class Selection:
     Attributes:
         strategy: name of the strategy.
         chosen: in the order in which to label them.
-        apart: scan -> why it was not to be chosen.
+        apart: scan -> why it was not to be chosen; among them labelled ones that were not read.
         duplicates: scan -> the scan that it is nearly the same as.
         unread: scans, among these, that could not be read or encoded.
         map: scan -> two coordinates; near means alike.
@@ -115,15 +108,7 @@ def select(
         survey = _with_doubt(survey, doubt)
     with one_thread():
         picks = pick(survey, choose, min(count, len(survey.pool.ids)), seed)
-    return _selection(strategy, survey, picks, open_cases)
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Return a context in which sums do not depend on the number of threads."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1)
-    return limits
+    return _selection(strategy, survey, picks)
 
 
 def divide(
@@ -174,85 +159,6 @@ def _require(
             "DATALIST, which monai-semiseg split writes; label files then do not count",
             path=dataset.root,
         )
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What is known of all scans before any is chosen.
-
-    Attributes:
-        cases: id -> case, of all.
-        pool: scans to choose from.
-        labelled: labelled scans with features.
-        apart: scan -> reason.
-        duplicates: scan -> the scan that it is nearly the same as.
-        unread: scans that could not be read or encoded.
-        features: scan -> features, of all that have some.
-    """
-
-    cases: dict[str, DatasetCase]
-    pool: Pool
-    labelled: list[str]
-    apart: dict[str, str]
-    duplicates: dict[str, str]
-    unread: list[str]
-    features: dict[str, Floats]
-
-
-def take_stock(
-    dataset: ScanDataset, readings: Sequence[Reading], labelled: Sequence[str]
-) -> Survey:
-    """Set apart what is not to be chosen, and return the pool of the others.
-
-    Args:
-        dataset: the data set.
-        readings: of the labelled scans and of those to choose from.
-        labelled: ids of the labelled ones.
-
-    Raises:
-        ConfigError: If no scan is fit to be chosen.
-        DimensionError: If some images are 2-D and others 3-D.
-    """
-    facts = [one.facts for one in readings]
-    note_other_channels(dataset, facts)
-    common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
-    unread = {one.case.id: one.errors for one in readings if one.errors}
-    sound = [one for one in readings if one.case.id not in unread]
-    if not sound:
-        raise no_scan_error(dataset, unread, "no scan that can be chosen")
-    encoded = _stacked([one.encoded for one in sound])
-    intensities = _stacked([one.intensities for one in sound])
-    is_encoded = any(one.encoded is not one.intensities for one in sound)
-    features = reduced(encoded, standardise=is_encoded)
-    ids = [one.case.id for one in sound]
-    apart = outlier_reasons(ids, features)
-    apart |= unlike_reasons(sound, labelled)
-    apart |= unread
-    apart = {name: reason for name, reason in apart.items() if name not in labelled}
-    fit = [n for n, name in enumerate(ids) if name not in apart]
-    duplicates = near_duplicates([ids[n] for n in fit], intensities[fit], labelled)
-    chosen_from = [n for n in fit if ids[n] not in duplicates and ids[n] not in labelled]
-    if not chosen_from:
-        raise no_scan_error(dataset, apart, "no scan that can be chosen")
-    with_label = [n for n, name in enumerate(ids) if name in labelled]
-    difficulty = reconstruction_errors(intensities)
-    pool = Pool(
-        tuple(ids[n] for n in chosen_from),
-        features[chosen_from],
-        features[with_label],
-        difficulty[chosen_from],
-    )
-    cases = {one.case.id: one.case for one in readings}
-    known = [ids[n] for n in with_label]
-    places = dict(zip(ids, features, strict=True))
-    return Survey(
-        cases, pool, known, apart, duplicates, sorted(set(unread) - set(labelled)), places
-    )
-
-
-def _stacked(rows: Sequence[Floats | None]) -> Floats:
-    found = [row for row in rows if row is not None]
-    return np.stack(found)
 
 
 def _with_doubt(survey: Survey, doubt: Doubt) -> Survey:
@@ -308,15 +214,13 @@ def pick(survey: Survey, choose: Strategy, count: int, seed: int) -> list[Pick]:
 
 def _representative(pool: Pool, members: Sequence[int]) -> int:
     if pool.doubt is not None:
-        return max(members, key=lambda n: (pool.doubt[n], -n))  # type: ignore[index]
+        return members[int(pool.doubt[list(members)].argmax())]
     features = pool.features[list(members)]
     away = np.linalg.norm(features - features.mean(0), axis=1)
     return members[int(away.argmin())]
 
 
-def _selection(
-    strategy: str, survey: Survey, picks: Sequence[Pick], open_cases: Sequence[DatasetCase]
-) -> Selection:
+def _selection(strategy: str, survey: Survey, picks: Sequence[Pick]) -> Selection:
     pool = survey.pool
     indices = [one.index for one in picks]
     followers = np.bincount(pool.distances[:, indices].argmin(1), minlength=len(indices))
@@ -328,13 +232,12 @@ def _selection(
         )
         for one, count in zip(picks, followers, strict=True)
     ]
-    asked = {case.id for case in open_cases}
     return Selection(
         strategy,
         chosen,
         {name: survey.apart[name] for name in sorted(survey.apart)},
         {name: survey.duplicates[name] for name in sorted(survey.duplicates)},
-        [name for name in survey.unread if name in asked],
+        survey.unread,
         _map(survey.features),
         survey.labelled,
     )

@@ -10,8 +10,9 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.split import seeded_order, test_and_rest
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.labelling.readings import read_all
-from monai_semiseg.labelling.selection import Survey, one_thread, pick, take_stock
+from monai_semiseg.labelling.selection import pick
 from monai_semiseg.labelling.strategies import COLD, strategy_named
+from monai_semiseg.labelling.survey import Survey, one_thread, take_stock
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.study.grid import Grid, Split
 from monai_semiseg.study.selections import is_draw

@@ -119,6 +119,7 @@ def test_a_scan_nearly_the_same_as_a_labelled_one(faulty: Path) -> None:
     already = {"training": [{"image": "images/copy.nii.gz"}]}
     found = run(faulty, already=already)
     assert found.duplicates == {"a00": "copy", "close": "copy"}
+    assert "cut" in run(faulty, already={"training": [{"image": "images/cut.nii.gz"}]}).unread
 
 
 def test_what_cannot_be(faulty: Path, tmp_path: Path) -> None:
