@@ -53,15 +53,6 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting_arguments(parser)
 
 
-def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare that code in a bundle may run."""
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the code in the configs of a bundle that is not ours",
-    )
-
-
 def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare further settings and the device."""
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import select
+import select as polling
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from monai_semiseg.cli import (
     pretrain,
     propose,
     review,
+    select,
     split,
     study,
     train,
@@ -36,6 +37,7 @@ from monai_semiseg.errors import SemisegError, root_cause
 VERBS = (
     demo,
     check,
+    select,
     split,
     convert,
     plan,
@@ -114,6 +116,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _reader_has_gone() -> bool:
     """Return True if stdout is closed (``| head``); False if a worker's pipe broke."""
-    watch = select.poll()
+    watch = polling.poll()
     watch.register(sys.stdout, 0)  # errors are told whatever is asked for
     return bool(watch.poll(0))

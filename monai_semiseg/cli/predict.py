@@ -6,13 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_semiseg.cli.arguments import (
-    Model,
-    add_bundle_arguments,
-    add_trust_argument,
-    model_of,
-)
-from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
+from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,16 +86,9 @@ def segment(args: argparse.Namespace, model: Model) -> BatchRunner:
     Raises:
         ConfigError: If the bundle is not ours and not trusted.
     """
-    from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
     from monai_semiseg.inference.zoo import has_runner
 
-    configs = [model.bundle / "configs" / "inference.json", *model.overlays]
-    if configs[0].is_file():
-        code = foreign_code(configs)
-        for line in code:
-            say_aside(f"foreign code: {line}")
-        if not args.trust:
-            require_trust(code, model.bundle)
+    require_trusted(model, trusted=args.trust)
     return _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
 
 

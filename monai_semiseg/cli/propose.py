@@ -10,12 +10,12 @@ from monai_semiseg.cli.arguments import (
     DATASET_ARGUMENTS,
     add_bundle_arguments,
     add_dataset_arguments,
-    add_trust_argument,
     dataset_of,
     labelled_dataset,
 )
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.trust import add_trust_argument
 from monai_semiseg.labelling.task_formats import FORMATS
 
 
