@@ -33,7 +33,7 @@ def write_accepted(review: Review, path: Path) -> dict[str, str]:
             left_out[case.name] = reason
         elif case.image is not None:
             label = labels.get(case.name)
-            mask = None if label is None else str(label.resolve())
+            mask = None if label is None else str(label.absolute())
             listed.append(ListedCase(case.name, _images(case.image), mask))
     listed.sort(key=lambda one: one.id)
     names = review.report.about.get("channel_names") or ()
@@ -52,7 +52,7 @@ def _unlisted(image: Case | None) -> str:
 
 def _images(image: Case) -> dict[str, Files]:
     """Return channel -> files; the name is empty for one file or series of all channels."""
-    files = [str(file.resolve()) for file in image.files]
+    files = [str(file.absolute()) for file in image.files]  # links keep their suffix
     if image.channel_names:
         return dict(zip(image.channel_names, files, strict=True))
     return {"": one_or_several(files)}

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ class ReviewServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over a browser that has closed its page; log all else."""
-        logger.debug("a connection of the page ended early", exc_info=True)
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            logger.exception("a connection of the page failed")
 
     def __exit__(
         self,
