@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from pathlib import Path
 
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import root_cause
@@ -37,7 +36,7 @@ WORKFLOWS = ("train", "evaluate", "inference")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("bundle", nargs="*", type=Path, help="bundle folders to look over")
+    parser.add_argument("bundle", nargs="*", help="names or folders of bundles to look over")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,14 +72,15 @@ def _devices() -> list[str]:
     ]
 
 
-def _look_over(bundle: Path) -> list[str]:
+def _look_over(bundle: str) -> list[str]:
     """Initialise every workflow; one line per problem, with the root cause and not its wrapping."""
+    from monai_semiseg.bundles.locate import bundle_folder
     from monai_semiseg.bundles.workflow import open_workflow
 
     problems = []
     for config in WORKFLOWS:
         try:
-            workflow = open_workflow(bundle, config)
+            workflow = open_workflow(bundle_folder(bundle), config)
             workflow.initialize()
             missing = workflow.check_properties() if config != "evaluate" else []
             problems += [f"{bundle} {config}: property {name} is missing" for name in missing or []]

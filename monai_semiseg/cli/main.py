@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from monai_semiseg import __version__
 from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import (
+    bundle,
     check,
     convert,
     demo,
@@ -41,6 +42,7 @@ VERBS = (
     predict,
     evaluate,
     study,
+    bundle,
     weights,
     doctor,
 )
