@@ -73,6 +73,7 @@ def test_verbs_are_the_promised_ones() -> None:
         "predict",
         "evaluate",
         "study",
+        "bundle",
         "weights",
         "doctor",
     }
@@ -209,3 +210,15 @@ def test_names_that_are_no_text_are_printed(dataset: Path) -> None:
     environment = {**os.environ, "PYTHONUTF8": "1"}
     done = subprocess.run(command, capture_output=True, env=environment)
     assert done.returncode == 2 and b"caf\\xe9.nii: no NIfTI header" in done.stdout, done.stderr
+
+
+def test_the_folder_of_a_bundle_stands_alone_on_its_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """So that a shell can put it behind ``--bundle_root``."""
+    assert main(["bundle", "semisupervised_baselines"]) == 0
+    assert capsys.readouterr().out == f"{BUNDLE}\n"
+    assert main(["bundle"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["semisupervised_baselines", BUNDLE]
+    assert main(["bundle", "semisupervised_baseline"]) == 2
+    assert "did you mean semisupervised_baselines?" in capsys.readouterr().err
