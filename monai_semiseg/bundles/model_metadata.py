@@ -40,7 +40,7 @@ def model_metadata(bundle_root: str | Path, settings: Mapping[str, Any]) -> dict
     kept = {key: value for key, value in shipped.items() if key not in _OF_SHIPPED_WEIGHTS}
     return {
         **with_installed_versions(kept),
-        "changelog": {shipped["version"]: f"trained with the bundle {bundle}"},
+        "changelog": {shipped.get("version", "0.1.0"): f"trained with the bundle {bundle}"},
         "name": f"Weights trained with {bundle}",
         "task": f"Network for the segmentation of {settings['spatial_dims']}-D images",
         "description": "model.pt, and beside it the settings of its training in model.json",
@@ -53,7 +53,7 @@ def model_metadata(bundle_root: str | Path, settings: Mapping[str, Any]) -> dict
 
 
 def _data_format(settings: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    modality = settings.get("training_scans", {}).get("modality")
+    modality = (settings.get("training_scans") or {}).get("modality")
     shared = {
         "type": "image",
         "spatial_shape": list(settings["patch_size"]),
