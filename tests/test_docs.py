@@ -63,6 +63,7 @@ def commands(page: Path) -> list[list[str]]:
         variables: dict[str, str] = {}
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             line = re.sub(r"(^|\s)#.*", "", line)
+            line = re.sub(r"\$\(monai-semiseg bundle (\w+)\)", r"bundles/\1", line)
             for name, value in variables.items():
                 line = line.replace(f"${name}", value)
             for part in re.split(r"&&|;|\|", line):

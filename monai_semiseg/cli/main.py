@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from monai_semiseg import __version__
 from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import (
+    bundle,
     check,
     collect,
     convert,
@@ -49,6 +50,7 @@ VERBS = (
     collect,
     evaluate,
     study,
+    bundle,
     weights,
     doctor,
 )

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from monai_semiseg.images.formats import SCAN_SUFFIXES
+from monai_semiseg.images.formats import ARCHIVE_SUFFIX, DICOM_SUFFIXES, SCAN_SUFFIXES
 from monai_semiseg.plain_text import printable
 
-_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), ".dcm", ".zip", ".img"]
+# The longest first, so that all of .nii.gz goes; .img holds the voxels of a .hdr.
+_IMAGE_SUFFIXES = sorted((*SCAN_SUFFIXES, *DICOM_SUFFIXES, ".img"), key=len, reverse=True)
 
 
 def without_suffix(file: Path) -> Path:
@@ -18,7 +19,8 @@ def without_suffix(file: Path) -> Path:
     Other dots in the name stay: ``1.2.840.1.45`` is a name, not a suffix.
     """
     lower = file.name.lower()
-    suffix = next((s for s in _SUFFIXES if lower.endswith(s) and len(lower) > len(s)), "")
+    known = (*_IMAGE_SUFFIXES, ARCHIVE_SUFFIX)
+    suffix = next((s for s in known if lower.endswith(s) and len(lower) > len(s)), "")
     return file.with_name(file.name[: len(file.name) - len(suffix)])
 
 
@@ -29,7 +31,7 @@ def stem_of(file: str | Path) -> str:
 
 def has_image_suffix(name: str) -> bool:
     """Return True if a file name has the suffix of a scan or a picture."""
-    return name.lower().endswith(tuple(suffix for suffix in _SUFFIXES if suffix != ".zip"))
+    return name.lower().endswith(tuple(_IMAGE_SUFFIXES))
 
 
 class CaseNames:

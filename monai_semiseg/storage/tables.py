@@ -12,7 +12,8 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
 
-_FORMULA = "=+-@＝＋－＠"
+_FORMULA = tuple("=+-@＝＋－＠")
+_QUOTED = (*_FORMULA, "'")  # so that a text that begins with an apostrophe comes back as it was
 
 
 def write_table(
@@ -78,25 +79,24 @@ def read_rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
 
 def quoted_cell(cell: Any) -> Any:
     """Return a cell that a spreadsheet shows as text, and :func:`cell_text` gives back."""
-    if not isinstance(cell, str):
-        return cell
-    is_formula = cell.lstrip().startswith((*_FORMULA, "'")) and not _is_numeric(cell)
-    return f"'{cell}" if is_formula else cell
+    return _as_text(cell, _QUOTED) if isinstance(cell, str) else cell
 
 
 def cell_text(cell: str) -> str:
     """Return the text of a cell without the apostrophe that keeps it from being a formula."""
     text = cell[1:]
-    is_quoted = cell.startswith("'") and text.lstrip().startswith((*_FORMULA, "'"))
+    is_quoted = cell.startswith("'") and text.lstrip().startswith(_QUOTED)
     return text if is_quoted else cell
 
 
 def safe_cell(cell: Any) -> Any:
     """Return a cell that is safe in a table that a spreadsheet opens."""
-    if not isinstance(cell, str):
-        return cell
-    text = printable(cell, keep="\n")
-    is_formula = text.lstrip().startswith(tuple(_FORMULA)) and not _is_numeric(text)
+    return _as_text(printable(cell, keep="\n"), _FORMULA) if isinstance(cell, str) else cell
+
+
+def _as_text(text: str, starts: tuple[str, ...]) -> str:
+    """Put an apostrophe before a text that begins like a formula and is no number."""
+    is_formula = text.lstrip().startswith(starts) and not _is_numeric(text)
     return f"'{text}" if is_formula else text
 
 
