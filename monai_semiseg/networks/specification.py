@@ -1,4 +1,4 @@
-"""Networks by name: ``SegResNet``, ``UNet(channels=[8, 16], strides=[2])``, a dotted path, a plan."""
+"""Networks by name: ``SegResNet``, ``SegResNet(init_filters=16)``, a dotted path, a plans file."""
 
 from __future__ import annotations
 
@@ -43,13 +43,19 @@ def network_from(
         text: a class of ``monai.networks.nets`` or the dotted path of a class, with keyword values
             in parentheses where wanted, as in Python; or a plans file, ``FILE.json`` or
             ``FILE.json:CONFIGURATION``.
-        spatial_dims, in_channels, out_channels: numbers, or references such as ``@in_channels``.
+        spatial_dims: axes of an image, a number or a reference such as ``@spatial_dims``.
+        in_channels: of an image, likewise.
+        out_channels: classes with the background, likewise.
 
     Raises:
         ConfigError: If there is no such network, it is no segmentation network, or it does not take
             one of the values.
     """
-    told = {"spatial_dims": spatial_dims, "in_channels": in_channels, "out_channels": out_channels}
+    told: dict[str, Any] = {
+        "spatial_dims": spatial_dims,
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+    }
     plans = _plans_file(text)
     if plans is not None:
         return _from_plans(*plans, **told)
@@ -119,7 +125,7 @@ def _class_named(target: str) -> type[nn.Module]:
     import monai.networks.nets as nets
 
     if "." not in target:
-        found = getattr(nets, target, None)
+        found: Any = getattr(nets, target, None)
         if not _is_network(found):
             raise _unknown(target, [name for name in dir(nets) if _takes_classes(nets, name)])
     else:
