@@ -73,6 +73,6 @@ def _part(name: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share of 0 to 1 in percent; what is neither none nor all is not rounded to either."""
+    """Return a share of 0 to 1 in percent; only nothing is shown as 0, only all as 100."""
     rounded = min(max(share * 100, 0.1), 99.9) if 0 < share < 1 else share * 100
     return f"{rounded:.1f} %"
