@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.jit.frontend import FrontendError
 
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.networks.outputs import finest
@@ -146,7 +147,7 @@ def _scripted(network: nn.Module, image: Tensor) -> tuple[Any, str]:
     if returns_one:
         try:
             return torch.jit.script(network), "TorchScript, for images of any size"
-        except (RuntimeError, TypeError, AttributeError, ValueError, OSError):
+        except (FrontendError, RuntimeError, TypeError, AttributeError, ValueError, OSError):
             pass  # it uses Python that TorchScript does not have
     size = _size(image)
     traced = torch.jit.trace(OneOutput(network, image.ndim - 2), image, check_trace=False)
