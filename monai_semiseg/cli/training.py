@@ -34,6 +34,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled scans of a split made here: a count, a fraction below 1, all (default), or "
         "a table of monai-semiseg select",
     )
+    parser.add_argument(
+        "--network",
+        metavar="NAME|FILE",
+        help="instead of the bundle's: a network of MONAI, such as SegResNet or "
+        "'SegResNet(init_filters=16)', the dotted path of a class, or FILE.json[:CONFIGURATION]",
+    )
     parser.add_argument("--init_weights", type=Path, help="weights to start from")
     parser.add_argument("--iterations", type=int, help="optimiser steps (default: the bundle's)")
     parser.add_argument("--seed", type=int, help="of split and training (default 0)")
@@ -92,12 +98,24 @@ def _settings(args: argparse.Namespace, datalist: Path) -> dict[str, Any]:
     }
     if args.resume:
         asked["resume"] = True
+    if args.network is not None:
+        asked["network_def"] = _network(args.network)
     if args.init_weights is not None:
         asked["init_weights"] = str(args.init_weights)
     for name in ("iterations", "seed"):
         if getattr(args, name) is not None:
             asked[name] = getattr(args, name)
     return {**asked, **settings_of(args)}
+
+
+def _network(text: str) -> dict[str, Any]:
+    """Return the network's config; its dimensions and channels are those of the plan."""
+    from monai_semiseg.networks.specification import ROLES, network_from
+
+    spatial_dims, in_channels, out_channels = (f"@{role}" for role in ROLES)
+    return network_from(
+        text, spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels
+    )
 
 
 def _split(args: argparse.Namespace, path: Path) -> int:
