@@ -260,22 +260,23 @@ def read_nnunet_dataset(file: str | Path) -> NnunetDataset:
     try:
         channels = content["channel_names" if "channel_names" in content else "modality"]
         ordered = sorted(channels.items(), key=lambda pair: int(pair[0]))
-        order = content.get("regions_class_order")
         labels = dict(content["labels"])
         is_regional = any(isinstance(value, list) and len(value) > 1 for value in labels.values())
         found = NnunetDataset(
             tuple(str(name) for _, name in ordered),
             labels,
-            tuple(int(number) for number in order) if is_regional else None,
+            tuple(int(number) for number in content["regions_class_order"])
+            if is_regional
+            else None,
         )
-        assert_named = found.label_names
+        names = found.label_names
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"cannot be read ({type(error).__name__}: {error})",
             expected='"channel_names": {"0": ...} and "labels": {"background": 0, ...}',
             path=path,
         ) from error
-    if len(assert_named) < 2:
+    if len(names) < 2:
         raise ConfigError("names no label", expected="one beside the background", path=path)
     return found
 

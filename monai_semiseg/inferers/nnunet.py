@@ -50,7 +50,7 @@ class NnunetInferer(Inferer):
         if self._predictor is None or self._predictor.device != inputs.device:
             self._predictor = self._new_predictor(inputs.device)
         self._predictor.network = network
-        plain = torch.as_tensor(inputs).as_subclass(Tensor)  # type: ignore[no-untyped-call]
+        plain = torch.as_tensor(inputs).as_subclass(Tensor)
         logits: Tensor = self._predictor.predict_sliding_window_return_logits(plain[0])
         return logits[None]
 

@@ -12,6 +12,14 @@ from monai_semiseg.networks.nnunet_checkpoint import NnunetModel
 Config = Mapping[str, Any]
 _OWN_STEPS = ("DropSliceAxisd", "Spacingd", "@intensity")  # what nnU-Net's code does instead
 _PLANS = {"plans": "@nnunet#plans", "configuration": "@nnunet#configuration"}
+_DATASET = {"dataset": "@nnunet#dataset"}
+_PREPROCESS = {
+    "_target_": "monai_semiseg.transforms.nnunet.NnunetPreprocessd",
+    "keys": "image",
+    **_PLANS,
+}
+_RESTORE = {"_target_": "monai_semiseg.transforms.nnunet.NnunetLabeld", **_PLANS, **_DATASET}
+_WINDOWS = {"_target_": "monai_semiseg.inferers.nnunet.NnunetInferer", **_PLANS, **_DATASET}
 
 
 def model_settings(model: NnunetModel, config: Config) -> dict[str, Any]:
@@ -24,20 +32,12 @@ def model_settings(model: NnunetModel, config: Config) -> dict[str, Any]:
         model: as :func:`~monai_semiseg.networks.nnunet_checkpoint.open_nnunet_model` returns it.
         config: content of ``inference.json`` or ``evaluate.json`` of a bundle.
     """
-    windows = {
-        "_target_": "monai_semiseg.inferers.nnunet.NnunetInferer",
-        **_PLANS,
-        "dataset": "@nnunet#dataset",
-        "mirror_axes": list(model.mirror_axes),
-    }
     settings = {
         **_plan_keys(model.plans, model.dataset),
         **dict(_steps(config, model.plans)),
-        "inferer": windows,
+        "inferer": {**_WINDOWS, "mirror_axes": "@mirror_axes"},
         "mirror_axes": list(model.mirror_axes),
         "sides": False,
-        "slices": model.plans.spatial_dims == 2,
-        "training_scans": {},
         "autocast_dtype": None,  # nnU-Net's code chooses for itself
         "ckpt_path": str(model.weights),
     }
@@ -45,7 +45,7 @@ def model_settings(model: NnunetModel, config: Config) -> dict[str, Any]:
 
 
 def training_settings(
-    plans: NnunetPlans, dataset: NnunetDataset, config: Config, *, slices: bool
+    plans: NnunetPlans, dataset: NnunetDataset, config: Config, *, preprocessed: bool = False
 ) -> dict[str, Any]:
     """Return the keys that make a training config learn on images as nnU-Net's plans want them.
 
@@ -53,15 +53,14 @@ def training_settings(
         plans: of the network.
         dataset: channels and labels.
         config: content of a ``train`` or ``pretrain`` config of a bundle.
-        slices: whether the images are scans and the network is a 2-D one.
+        preprocessed: the images are files that nnU-Net has preprocessed already.
     """
     settings = {
         **_plan_keys(plans, dataset),
-        **dict(_steps(config, plans)),
-        "slices": slices,
+        **dict(_steps(config, plans, preprocessed)),
+        "out_channels": len(dataset.label_names),  # regions are trained as classes
         "slice_axis": 0,
         "batch_size": plans.batch_size,
-        "training_scans": {},
     }
     return {key: value for key, value in settings.items() if _is_known(key, config)}
 
@@ -79,6 +78,8 @@ def _plan_keys(plans: NnunetPlans, dataset: NnunetDataset) -> dict[str, Any]:
             "dataset": dataset.as_json,
         },
         "spatial_dims": plans.spatial_dims,
+        "slices": plans.spatial_dims == 2,  # nnU-Net's images have three axes, pictures too
+        "training_scans": {},
         "spacing": plans.spacing,
         "patch_size": plans.patch_size,
         "channel_names": list(dataset.channel_names),
@@ -90,38 +91,32 @@ def _plan_keys(plans: NnunetPlans, dataset: NnunetDataset) -> dict[str, Any]:
     }
 
 
-def _steps(node: Any, plans: NnunetPlans, key: str = "") -> Iterator[tuple[str, list[Any]]]:
+def _steps(
+    node: Any, plans: NnunetPlans, preprocessed: bool = False, key: str = ""
+) -> Iterator[tuple[str, list[Any]]]:
     """Yield each list of transforms that changes with nnU-Net, by its id in the config."""
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield from _steps(value, plans, f"{key}#{name}" if key else name)
-    elif isinstance(node, list):
-        steps = [step for old in node for step in _changed(old, plans)]
+    if isinstance(node, list):
+        steps = [step for old in node for step in _changed(old, plans, preprocessed)]
         if steps != node:
             yield key, steps
-            return
-        for number, value in enumerate(node):
-            yield from _steps(value, plans, f"{key}#{number}")
+    children = node.items() if isinstance(node, dict) else ()
+    for name, value in children:
+        yield from _steps(value, plans, preprocessed, f"{key}#{name}" if key else name)
 
 
-def _changed(step: Any, plans: NnunetPlans) -> list[Any]:
+def _changed(step: Any, plans: NnunetPlans, preprocessed: bool) -> list[Any]:
     """Return what stands in the place of one transform."""
-    name = str(step["_target_"] if isinstance(step, dict) and "_target_" in step else step)
+    name = str(step.get("_target_") if isinstance(step, dict) else step)
     kind = name.rsplit(".", 1)[-1]
+    if kind in _OWN_STEPS or (preprocessed and kind == "Orientationd"):
+        return []
+    if preprocessed and kind == "LoadImaged":
+        reader = "monai_semiseg.images.nnunet_preprocessed.PreprocessedReader"
+        keys = ("_target_", "keys", "channels")
+        return [{**{key: step[key] for key in keys if key in step}, "reader": reader}]
     if kind == "Orientationd":
-        keys = step["keys"] if isinstance(step["keys"], list) else [step["keys"]]
-        ours = {
-            "_target_": "monai_semiseg.transforms.nnunet.NnunetPreprocessd",
-            "keys": "image",
-            **_PLANS,
-            "label_key": "label" if "label" in keys else None,
-            "slices": "@slices",
-        }
+        ours = {**_PREPROCESS, "label_key": "label" if "label" in step["keys"] else None}
         return [step, ours] if plans.is_reoriented else [ours]
     if kind == "LabelOnScanGridd":
-        ours = {key: value for key, value in step.items() if key in ("keys", "orig_keys")}
-        if "uncertainty_key" in step:
-            ours["uncertainty_key"] = step["uncertainty_key"]
-        target = "monai_semiseg.transforms.nnunet.NnunetLabeld"
-        return [{**ours, "_target_": target, **_PLANS, "dataset": "@nnunet#dataset"}]
-    return [] if kind in _OWN_STEPS else [step]
+        return [{**step, **_RESTORE}]
+    return [step]

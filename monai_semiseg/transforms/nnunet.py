@@ -31,15 +31,14 @@ class NnunetPreprocessd(MapTransform):
 
     Use it directly after loading, with axes ``(channels, i, j, k)`` as in the file; after
     ``Orientationd`` to RAS if the plans read images so. The result has nnU-Net's axes, as a rule
-    ``(channels, z, y, x)``; a 2-D image has lost z, unless ``slices``. The metadata stay those of
-    the file, for :class:`NnunetLabeld`.
+    ``(channels, z, y, x)``, with one voxel along z for pictures. The metadata stay those of the
+    file, for :class:`NnunetLabeld`.
 
     Args:
         keys: images with metadata.
         plans: content of the plans file.
         configuration: its name in them.
         label_key: a label map that is resampled with the image; None without.
-        slices: keep the axis of one voxel, for inferers that go over slices.
         allow_missing_keys: skip absent keys.
     """
 
@@ -49,13 +48,11 @@ class NnunetPreprocessd(MapTransform):
         plans: Mapping[str, Any],
         configuration: str,
         label_key: str | None = None,
-        slices: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.plans = NnunetPlans(plans, configuration)
         self.label_key = label_key
-        self.slices = slices
         self.identity = f"{plans.get('plans_name')}:{configuration}"
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -98,8 +95,6 @@ class NnunetPreprocessd(MapTransform):
             {"labels": {"background": 0, "foreground": 1}},
         )
         seg = np.maximum(seg, 0)  # -1 is nnU-Net's mark for "outside", which is background
-        if not self.slices and self.plans.spatial_dims == 2 and data.shape[1] == 1:
-            data, seg = data[:, 0], seg[:, 0]
         return np.ascontiguousarray(data, dtype=np.float32), np.ascontiguousarray(seg), properties
 
 
@@ -164,13 +159,16 @@ class NnunetLabeld(MapTransform):
 
     def _entropy(self, probabilities: torch.Tensor) -> torch.Tensor:
         if "regions_class_order" not in self.dataset:
-            return torch.special.entr(probabilities).sum(0) / float(np.log(len(probabilities)))
-        both = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
+            entropy: torch.Tensor = torch.special.entr(probabilities).sum(0)
+            return entropy / float(np.log(len(probabilities)))
+        both: torch.Tensor = torch.special.entr(probabilities) + torch.special.entr(
+            1 - probabilities
+        )
         return both.mean(0) / float(np.log(2))
 
 
 def _in_order(image: MetaTensor) -> NDArray[Any]:
-    """Return voxels ``(channels, k, j, i)``: the order of SimpleITK, which nnU-Net's readers have."""
+    """Return voxels ``(channels, k, j, i)``, as SimpleITK and nnU-Net's readers order them."""
     return np.asarray(image.as_tensor().cpu()).transpose(0, 3, 2, 1)
 
 
