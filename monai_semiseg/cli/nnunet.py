@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.cli.arguments import dataset_of
 from monai_semiseg.cli.terminal import say
@@ -80,7 +80,7 @@ def nnunet_training(
     images = preprocessed_files(args.dataset) if args.dataset.is_dir() else []
     if not images:
         _require_same_channels(args, dataset)
-    content = merge_configs([config, *overlays], {})
+    content = merge_configs([config, *overlays, *args.config], {})
     if images and "read_labelled" in json.dumps(content):
         raise ConfigError(
             "nnU-Net's preprocessed images are for stages without labels",
@@ -88,12 +88,20 @@ def nnunet_training(
             path=args.dataset,
         )
     settings = training_settings(plans, dataset, content, preprocessed=bool(images))
-    overlay = _write(args.output / "nnunet.json", settings)
+    overlay = _write(args.output / "nnunet.json", _unless_asked(settings, args.config))
     changed = {**vars(args), "network": None}
     if images:
         changed |= {"plan": overlay, "datalist": _datalist(args.output, images, dataset)}
     files = [] if images else [overlay]
     return NnunetTraining(argparse.Namespace(**changed), plans, dataset, files)
+
+
+def _unless_asked(settings: dict[str, Any], asked: Sequence[Path]) -> dict[str, Any]:
+    """Leave out what ``--config`` sets; lists of transforms hold its own already."""
+    from monai_semiseg.bundles.keys import load_config
+
+    given = {key for file in asked for key in load_config(file)}
+    return {key: value for key, value in settings.items() if "#" in key or key not in given}
 
 
 def _names_plans(network: str | None) -> bool:

@@ -86,7 +86,7 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     datalist = args.datalist or args.output / "datalist.json"
     plan_file = args.plan or args.output / "plan.yaml"
     settings = _settings(args, datalist)
-    files = [plan_file, *overlays, *(nnunet.overlays if nnunet else []), *args.config]
+    files = [plan_file, *overlays, *args.config, *(nnunet.overlays if nnunet else [])]
     say(shell_text(bundle_command(config, files, settings, "python")))
     codes = [_split(args, datalist), _plan(args, datalist, plan_file)]
     run_workflow(config.parents[1], config.stem, settings, files)

@@ -62,6 +62,8 @@ def training_settings(
         "slice_axis": 0,
         "batch_size": plans.batch_size,
     }
+    if preprocessed:
+        del settings["nnunet"]  # no transform asks for it
     return {key: value for key, value in settings.items() if _is_known(key, config)}
 
 
