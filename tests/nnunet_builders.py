@@ -97,7 +97,10 @@ def write_folder(
 
 
 def write_checkpoint(
-    folder: Path, weights: dict[str, torch.Tensor], configuration: str = "3d_fullres", **changes: Any
+    folder: Path,
+    weights: dict[str, torch.Tensor],
+    configuration: str = "3d_fullres",
+    **changes: Any,
 ) -> Path:
     """Write ``fold_0/checkpoint_final.pth`` with all that nnU-Net keeps in it."""
     file = folder / "fold_0" / "checkpoint_final.pth"

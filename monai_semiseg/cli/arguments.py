@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -284,17 +284,24 @@ def _trained(path: Path, config: str) -> TrainedModel:
     """Read a model of this package, or a trained folder of nnU-Net, which any bundle can run."""
     from monai_semiseg.bundles.keys import load_config
     from monai_semiseg.bundles.locate import bundle_folder
+    from monai_semiseg.bundles.record import read_record
     from monai_semiseg.bundles.trained_model import TrainedModel, open_trained_model
     from monai_semiseg.networks.nnunet_checkpoint import nnunet_folder, open_nnunet_model
-    from monai_semiseg.networks.nnunet_settings import model_settings
+    from monai_semiseg.networks.nnunet_settings import model_settings, recorded_settings
 
     found = nnunet_folder(path)
-    if found is None:
-        return open_trained_model(path, config)
-    model = open_nnunet_model(*found)
-    bundle = bundle_folder("semisupervised_baselines")
-    content = load_config(bundle / "configs" / f"{config}.json")
-    return TrainedModel(model.weights, bundle, model_settings(model, content))
+    if found is not None:
+        model = open_nnunet_model(*found)
+        bundle = bundle_folder("semisupervised_baselines")
+        content = load_config(bundle / "configs" / f"{config}.json")
+        return TrainedModel(model.weights, bundle, model_settings(model, content))
+    trained = open_trained_model(path, config)
+    if trained.weights is None or trained.bundle is None:
+        return trained
+    record = (read_record(trained.weights) or {}).get("settings", {})
+    content = load_config(trained.bundle / "configs" / f"{config}.json")
+    more = recorded_settings(record, trained.weights, content)
+    return replace(trained, settings={**trained.settings, **more})
 
 
 def _files(args: argparse.Namespace) -> list[Path]:

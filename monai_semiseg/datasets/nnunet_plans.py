@@ -239,6 +239,11 @@ class NnunetDataset:
         """Return the number of the network's outputs; regions have none for the background."""
         return len(self.label_names) - (self.regions_class_order is not None)
 
+    def with_classes(self) -> NnunetDataset:
+        """Return the same with one class for each number, as this package trains regions."""
+        classes = {name: int(number) for number, name in self.label_names.items()}
+        return NnunetDataset(self.channel_names, classes)
+
     @property
     def as_json(self) -> dict[str, Any]:
         """Return the part of the file that nnU-Net's ``LabelManager`` reads."""

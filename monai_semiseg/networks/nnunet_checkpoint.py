@@ -115,7 +115,9 @@ def open_nnunet_model(folder: Path, fold: str | None = None) -> NnunetModel:
 def _configuration(checkpoint: Mapping[str, Any], path: Path) -> str:
     arguments = checkpoint.get("init_args")
     name = arguments.get("configuration") if isinstance(arguments, dict) else None
-    if not isinstance(name, str) or not isinstance(checkpoint.get("network_weights"), dict):
+    weights = checkpoint.get("network_weights")
+    is_state = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
+    if not isinstance(name, str) or not is_state:
         keys = ", ".join(list(checkpoint)[:_SHOWN])
         raise CheckpointError(
             f"no checkpoint of nnU-Net v2; it holds {keys}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.nnunet_plans import NnunetDataset, NnunetPlans
@@ -56,15 +57,32 @@ def training_settings(
         preprocessed: the images are files that nnU-Net has preprocessed already.
     """
     settings = {
-        **_plan_keys(plans, dataset),
+        **_plan_keys(plans, dataset.with_classes()),
         **dict(_steps(config, plans, preprocessed)),
-        "out_channels": len(dataset.label_names),  # regions are trained as classes
         "slice_axis": 0,
         "batch_size": plans.batch_size,
     }
     if preprocessed:
         del settings["nnunet"]  # no transform asks for it
+        settings["training_scans"] = {}
     return {key: value for key, value in settings.items() if _is_known(key, config)}
+
+
+def recorded_settings(record: Mapping[str, Any], weights: Path, config: Config) -> dict[str, Any]:
+    """Return :func:`model_settings` for weights that this package trained under nnU-Net's plans.
+
+    Args:
+        record: settings of the training; those of one without such plans need none.
+        weights: of the training.
+        config: content of ``inference.json`` or ``evaluate.json`` of its bundle.
+    """
+    if "nnunet" not in record:
+        return {}
+    kept = record["nnunet"]
+    plans = NnunetPlans(kept["plans"], kept["configuration"])
+    dataset = NnunetDataset(tuple(record["channel_names"]), kept["dataset"]["labels"])
+    settings = model_settings(NnunetModel(weights, plans, dataset, ()), config)
+    return {key: value for key, value in settings.items() if key not in ("training_scans", "sides")}
 
 
 def _is_known(key: str, config: Config) -> bool:
@@ -81,7 +99,6 @@ def _plan_keys(plans: NnunetPlans, dataset: NnunetDataset) -> dict[str, Any]:
         },
         "spatial_dims": plans.spatial_dims,
         "slices": plans.spatial_dims == 2,  # nnU-Net's images have three axes, pictures too
-        "training_scans": {},
         "spacing": plans.spacing,
         "patch_size": plans.patch_size,
         "channel_names": list(dataset.channel_names),
