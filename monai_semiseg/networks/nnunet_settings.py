@@ -39,6 +39,7 @@ def model_settings(model: NnunetModel, config: Config) -> dict[str, Any]:
         "inferer": {**_WINDOWS, "mirror_axes": "@mirror_axes"},
         "mirror_axes": list(model.mirror_axes),
         "sides": False,
+        "training_scans": {},  # nnU-Net keeps none to compare with
         "autocast_dtype": None,  # nnU-Net's code chooses for itself
         "ckpt_path": str(model.weights),
     }

@@ -68,7 +68,7 @@ def test_other_plans_are_refused(tmp_path: Path, content: dict[str, Any], found:
 
 
 def test_a_configuration_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no configuration '3d_lowres'(.|\n)*2d, 3d_fullres"):
+    with pytest.raises(ConfigError, match=r"no configuration '3d_lowres'(.|\n)*2d, 3d_fullres"):
         read_plans(write_folder(tmp_path), "3d_lowres")
 
 
@@ -113,5 +113,5 @@ def test_regions_have_the_numbers_that_they_are_written_with(tmp_path: Path) -> 
 )
 def test_other_dataset_files_are_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="dataset.json"):
+    with pytest.raises(ConfigError, match=r"dataset\.json"):
         read_nnunet_dataset(tmp_path / "dataset.json")

@@ -49,7 +49,7 @@ def test_a_folder_is_a_model(folder: Path) -> None:
 
 
 def test_a_fold_that_is_not_there_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="no fold '3'(.|\n)*one of the folds 0"):
+    with pytest.raises(ConfigError, match=r"no fold '3'(.|\n)*one of the folds 0"):
         open_nnunet_model(folder, "3")
     (folder / "fold_1").mkdir()
     with pytest.raises(ConfigError, match=r"fold '1' has no checkpoint_final\.pth"):
