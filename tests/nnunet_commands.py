@@ -16,12 +16,16 @@ TRAINER = "FewIterationsTrainer"
 FIRST_PASS = "first_pass.pt"  # images, outputs, and the heads, which nnU-Net draws anew
 _CODE = f"""
 import os
+import random
+import numpy
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 class {TRAINER}(nnUNetTrainer):
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
+        for seed in (random.seed, numpy.random.seed, torch.manual_seed):
+            seed(0)
         self.num_epochs = 1
         self.num_iterations_per_epoch = 3
         self.num_val_iterations_per_epoch = 1

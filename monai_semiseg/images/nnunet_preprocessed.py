@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import zipfile
 import zlib
@@ -66,7 +67,7 @@ def _npz(file: Path) -> NDArray[Any]:
 def _blosc2(file: Path) -> NDArray[Any]:
     """Read an array; recipes that would run code when they are opened are refused."""
     try:
-        import blosc2
+        blosc2 = importlib.import_module("blosc2")
     except ImportError as error:
         raise ConfigError(
             f"blosc2 is needed for {file.name} ({error})",

