@@ -12,6 +12,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientationd
 from numpy.typing import NDArray
+from PIL import Image
 
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.reader import ScanReader
@@ -47,11 +48,13 @@ def _nnunet(path: Path, content: dict[str, Any], name: str) -> tuple[Any, Any, A
     return plans, settings, data, properties
 
 
-def _ours(path: Path, content: dict[str, Any], name: str) -> dict[Any, Any]:
+def _ours(
+    path: Path, content: dict[str, Any], name: str, channels: tuple[str, ...] = ()
+) -> dict[Any, Any]:
     is_reoriented = content["image_reader_writer"].endswith("WithReorient")
     steps = Compose(
         [
-            LoadImaged("image", reader=ScanReader),
+            LoadImaged("image", reader=ScanReader, channels=channels),
             EnsureChannelFirstd("image"),
             *([Orientationd("image", "RAS", labels=None)] if is_reoriented else []),
             NnunetPreprocessd("image", content, name),
@@ -92,6 +95,21 @@ def test_images_and_masks_are_those_of_nnunet(
     entropy = out["entropy"][0].numpy()
     assert entropy.shape == theirs.shape
     assert 0 <= entropy.min() < 0.01 < 0.9 < entropy.max() <= 1  # nothing outside of the crop
+
+
+def test_colour_pictures_are_those_of_nnunet(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    pixels = np.random.default_rng(2).integers(1, 256, (22, 31, 3), dtype=np.uint8)
+    pixels[:4] = 0
+    Image.fromarray(pixels).save(path)
+    content = plans_content(channels=3, image_reader_writer="NaturalImage2DIO")
+    _, _, data, _ = _nnunet(path, content, "2d")
+    item = _ours(path, content, "2d", ("R", "G", "B"))
+    assert item["image"].shape == data.shape == (3, 1, 12, 31)  # 18 rows of 1 px, in 1.5 px
+    np.testing.assert_allclose(item["image"].numpy(), data, atol=1e-4)
+    item["pred"] = MetaTensor(torch.tensor([0.0, 1.0])[:, None, None, None].expand(2, 1, 12, 31))
+    mask = NnunetLabeld("pred", content, "2d", dataset_content())(item)["pred"][0, :, :, 0]
+    assert torch.equal(mask.as_tensor().T != 0, torch.from_numpy(pixels).sum(-1) > 0)
 
 
 def test_a_label_is_resampled_with_its_image(tmp_path: Path) -> None:
