@@ -18,6 +18,7 @@ from monai_semiseg.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     plan,
     predict,
     pretrain,
@@ -42,6 +43,7 @@ VERBS = (
     evaluate,
     study,
     weights,
+    export,
     doctor,
 )
 

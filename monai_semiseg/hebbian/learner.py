@@ -32,7 +32,8 @@ class HebbianLearner:
     joint batch.
 
     :meth:`prepare` sets the filters to the rule's length and the biases, which do not learn, to 0;
-    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
+    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`). Layers
+    that a network has, but does not run (FlexibleUNet has one), are set back by the first step.
 
     Args:
         network: any network with convolutions.
@@ -72,6 +73,7 @@ class HebbianLearner:
         self.sums: dict[str, list[Sums]] = {}
         self.start: dict[str, Tensor] = {}
         self._last: dict[str, list[Sums]] = {}
+        self._drawn: dict[str, list[Tensor]] = {}  # until the first step: as before prepare()
         self._handles: list[RemovableHandle] = []
         self._warned = False
 
@@ -79,6 +81,7 @@ class HebbianLearner:
     def prepare(self) -> None:
         """Set the filters to the rule's length and the biases to 0."""
         for name, layer in self.layers.items():
+            self._drawn[name] = [value.detach().clone() for value in layer.parameters()]
             self._scale(name, self.rule.radius, self.rule.radius)
             if layer.bias is not None:
                 layer.bias.zero_()
@@ -114,6 +117,7 @@ class HebbianLearner:
                 expected="attach(), then a batch, then step()",
             )
         self._check()
+        self._restore_idle()
         changes = []
         for name, sums in self.sums.items():
             layer = self.layers[name]
@@ -162,6 +166,13 @@ class HebbianLearner:
             standardise=self.standardise,
             reduce=_over_processes,
         )
+
+    def _restore_idle(self) -> None:
+        """Undo :meth:`prepare` for layers that did not run."""
+        for name in self._drawn.keys() - self.sums.keys():
+            for value, drawn in zip(self.layers[name].parameters(), self._drawn[name], strict=True):
+                value.copy_(drawn)
+        self._drawn = {}
 
     def _check(self) -> None:
         """Check that activations are finite and vary, with one transfer from the device."""

@@ -87,7 +87,7 @@ def _refusal(config: dict[str, Any], patch: Sequence[int], cause: BaseException)
     return ConfigError(
         found,
         expected=f"{_size(fitting)}, for example",
-        remedy=f"--set patch_size={list(fitting)}".replace(" ", ""),
+        remedy=f"--set patch_size=[{','.join(map(str, fitting))}]",
     )
 
 

@@ -31,13 +31,13 @@ class Learnt:
 
     def __str__(self) -> str:
         count = len(self.changed) + len(self.stayed)
-        text = f"{_percent(self.share)} of the weights were learnt ({len(self.changed)} of {count} "
+        text = f"{percent(self.share)} of the weights were learnt ({len(self.changed)} of {count} "
         text += "tensors)"
         if not self.stayed:
             return text
         total = sum(self.changed.values()) + sum(self.stayed.values())
         parts = _by_part(self.stayed)
-        words = [f"{name} ({_percent(number / total)})" for name, number in parts[:5]]
+        words = [f"{name} ({percent(number / total)})" for name, number in parts[:5]]
         more = [f"{len(parts) - 5} more"] if len(parts) > 5 else []
         return f"{text}; at their start: {', '.join(words + more)}"
 
@@ -72,7 +72,7 @@ def _part(name: str) -> str:
     return ".".join(list(owner)[:2])
 
 
-def _percent(share: float) -> str:
-    """Return a share in percent; what is neither none nor all is not rounded to either."""
+def percent(share: float) -> str:
+    """Return a share of 0 to 1 in percent; only nothing is shown as 0, only all as 100."""
     rounded = min(max(share * 100, 0.1), 99.9) if 0 < share < 1 else share * 100
     return f"{rounded:.1f} %"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_semiseg.errors import CheckpointError
-from monai_semiseg.networks.inflation import adapted
+from monai_semiseg.networks.inflation import adapted, shape_text
 from monai_semiseg.storage.files import atomic_path, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def _plain(name: str) -> str:
 
 
 def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) -> Match:
-    """Load all tensors that agree in name and shape, and log how many.
+    """Load all tensors that agree in name and shape, and log how many, and what differs.
 
     Without ``strict``, weights for other axes (2-D, 3-D) or input channels are fitted first, as
     :func:`~monai_semiseg.networks.inflation.adapted` describes.
@@ -197,8 +197,18 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
             path=Path(path),
         )
     target.load_state_dict({name: state[name] for name in match.loaded}, strict=False)
-    logger.info("%s: %s", path, match)
+    for line in _left(target, state):
+        logger.warning("%s: %s", path, line)
+    logger.log(logging.WARNING if match.missing else logging.INFO, "%s: %s", path, match)
     return match
+
+
+def _left(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield one line for each tensor that stays as it is since the file has it in another shape."""
+    for name, own in network.state_dict().items():
+        if name in state and state[name].shape != own.shape:
+            there, here = shape_text(state[name]), shape_text(own)
+            yield f"{name} is left at its start: {there} in the file, {here} in the network"
 
 
 def named_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -245,7 +255,7 @@ def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
     """Describe the first tensor that has another shape in the network."""
     for name, own in network.state_dict().items():
         if name in state and state[name].shape != own.shape:
-            there, here = (" x ".join(map(str, value.shape)) for value in (state[name], own))
+            there, here = shape_text(state[name]), shape_text(own)
             return f"; {name} is {there} in the file, {here} in the network"
     return ""
 
@@ -300,7 +310,8 @@ def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import save
 
-        write_atomically(path, save(plain))
+        # Some networks have one tensor under two names (DynUNet), which safetensors refuses.
+        write_atomically(path, save({name: value.clone() for name, value in plain.items()}))
     else:
         save_atomically(plain, path)
 
