@@ -61,7 +61,8 @@ def run(folder: Path, commands: list[str]) -> None:
     for command in commands:
         sys.argv = shlex.split(command)
         # No processes for the training's images; the planner takes the number for threads.
-        os.environ["nnUNet_n_proc_DA"] = "0" if sys.argv[0] == "nnUNetv2_train" else "1"
+        processes = "0" if sys.argv[0] == "nnUNetv2_train" else "1"
+        os.environ |= {"nnUNet_n_proc_DA": processes}
         (entry,) = entry_points(group="console_scripts", name=sys.argv[0])
         entry.load()()
 
