@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -82,7 +83,8 @@ class Embedder(nn.Module):
         found = features.shape[1 if is_map else -1]
         if found != place.channels:
             raise ConfigError(
-                f"the output of layer {place.layer!r} has {found} channels",
+                f"the {'input' if place.before else 'output'} of layer {place.layer!r} has {found} "
+                "channels",
                 expected=f"{place.channels}",
                 remedy=f"set channels to {found}",
             )
@@ -113,7 +115,8 @@ def _feature(
         )
     if layer is not None:
         return feature_at(network, layer, image_size)
-    return (deepest if pooled else before_head)(network, image_size)
+    found = (deepest if pooled else before_head)(network, image_size)
+    return found if channels is None else replace(found, channels=channels)
 
 
 def _of_size(embeddings: Tensor, images: Tensor) -> Tensor:

@@ -71,20 +71,21 @@ def adapted(
     """
     layers = {
         f"{name}.weight": module
-        for name, module in network.named_modules()
+        for name, module in network.named_modules(remove_duplicate=False)
         if isinstance(module, _ConvNd) and f"{name}.weight" in state
     }
     found = {**state, **{name: _with_axes(state[name], layer) for name, layer in layers.items()}}
     others = [name for name, layer in layers.items() if _other_inputs(found[name], layer)]
     if len({(found[name].shape[1], layers[name].weight.shape[1]) for name in others}) == 1:
         found |= {name: _with_inputs(found[name], layers[name].weight.shape[1]) for name in others}
+    said: set[int] = set()
     for name, layer in layers.items():
         if found[name].shape != layer.weight.shape:
             found[name] = state[name]
-        elif state[name].shape != layer.weight.shape:
-            logger.warning(
-                "%s: %s is fitted to the network: %s", source, name, _change(state[name], layer)
-            )
+        elif state[name].shape != layer.weight.shape and id(layer) not in said:
+            said.add(id(layer))  # some networks have one layer under two names
+            how = _change(state[name], layer)
+            logger.warning("%s: %s is fitted to the network: %s", source, name, how)
     return found
 
 

@@ -205,8 +205,10 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
 
 def _left(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[str]:
     """Yield one line for each tensor that stays as it is since the file has it in another shape."""
+    seen: set[int] = set()
     for name, own in network.state_dict().items():
-        if name in state and state[name].shape != own.shape:
+        if name in state and state[name].shape != own.shape and own.data_ptr() not in seen:
+            seen.add(own.data_ptr())  # some networks have one tensor under two names
             there, here = shape_text(state[name]), shape_text(own)
             yield f"{name} is left at its start: {there} in the file, {here} in the network"
 
