@@ -24,13 +24,25 @@ def run(args: argparse.Namespace) -> int:
     """Pretrain, and name the weights; return 3 if cases were left out."""
     from monai_semiseg.bundles.locate import bundle_folder
 
-    return train(args, _config(bundle_folder(args.bundle), args.stage), [])
+    bundle = bundle_folder(args.bundle)
+    return train(args, _config(bundle, args.stage, args.network is not None), [])
 
 
-def _config(bundle: Path, stage: str | None) -> Path:
-    """Return the config of a stage; None takes the one without labels."""
-    names = ["pretrain", "pretrain_global"] if stage is None else [f"pretrain_{stage}"]
+def _config(bundle: Path, stage: str | None, named: bool) -> Path:
+    """Return the config of a stage; None takes the one without labels.
+
+    Args:
+        bundle: its folder.
+        stage: as asked for.
+        named: a network is asked for, so that a stage which trains another one is no default.
+    """
+    from monai_semiseg.bundles.keys import load_config
+
     files = sorted((bundle / "configs").glob("pretrain*.json"))
+    names = [f"pretrain_{stage}"]
+    if stage is None:
+        names = ["pretrain", "pretrain_global", "pretrain_denoising"]
+        files = [file for file in files if not named or "network_def" in load_config(file)]
     found = next((file for name in names for file in files if file.stem == name), None)
     if found is None:
         stages = [file.stem.removeprefix("pretrain").lstrip("_") for file in files]

@@ -12,7 +12,9 @@ from typing import Any
 
 from torch import nn
 
+from monai_semiseg.datasets.nnunet_plans import read_plans
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.nnunet import network_config
 
 # What a network is told by every config, under the names that programs give to it.
 ROLES = {
@@ -80,11 +82,7 @@ def _from_plans(
     file: Path, configuration: str | None, *, spatial_dims: Any, in_channels: Any, out_channels: Any
 ) -> dict[str, Any]:
     """Return the config of the network that a plans file describes."""
-    raise ConfigError(
-        "plans of another program are not read yet",
-        expected="the name of a network, such as SegResNet",
-        path=file,
-    )
+    return network_config(read_plans(file, configuration), in_channels, out_channels)
 
 
 def _parsed(text: str) -> tuple[str, dict[str, Any]]:

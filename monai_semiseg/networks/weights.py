@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -111,7 +112,19 @@ def _read(file: Path) -> Any:
         with ZipFile(file) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise BadZipFile(f"{damaged} does not match its checksum")
-    return torch.load(file, map_location="cpu", weights_only=True)
+    with torch.serialization.safe_globals(_numpy_scalars()):
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _numpy_scalars() -> list[Any]:
+    """Return the classes and functions that numbers of NumPy are pickled with; none runs code.
+
+    Checkpoints of nnU-Net hold such numbers in their log.
+    """
+    kinds = (np.bool_, np.int32, np.int64, np.float16, np.float32, np.float64)
+    scalar = np.float32(0).__reduce__()[0]
+    former = (scalar, "numpy.core.multiarray.scalar")  # before NumPy 2
+    return [scalar, former, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
