@@ -130,13 +130,16 @@ class OneOutput(nn.Module):
         return finest(self.network(images), self.axes)
 
 
+jit: Any = torch.jit  # its functions have no types
+
+
 def _torchscript(network: nn.Module, image: Tensor, part: Path) -> tuple[str, Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of every size that Python reads
         script, how = _scripted(network, image)
         script.save(str(part))
         with torch.no_grad():
-            found: Tensor = torch.jit.load(str(part))(image)
+            found: Tensor = jit.load(str(part))(image)
     return how, found
 
 
@@ -146,11 +149,11 @@ def _scripted(network: nn.Module, image: Tensor) -> tuple[Any, str]:
         returns_one = isinstance(network(image), Tensor)
     if returns_one:
         try:
-            return torch.jit.script(network), "TorchScript, for images of any size"
+            return jit.script(network), "TorchScript, for images of any size"
         except (FrontendError, RuntimeError, TypeError, AttributeError, ValueError, OSError):
             pass  # it uses Python that TorchScript does not have
     size = _size(image)
-    traced = torch.jit.trace(OneOutput(network, image.ndim - 2), image, check_trace=False)
+    traced = jit.trace(OneOutput(network, image.ndim - 2), image, check_trace=False)
     return traced, f"TorchScript, traced with images of {size}"
 
 

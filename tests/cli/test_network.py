@@ -53,12 +53,12 @@ def test_from_a_start_to_masks(
     [
         ("contrastive_pretrainer", "global"),
         ("contrastive_pretrainer", "local"),
-        ("diffusion_cotrainer", "denoising"),
+        ("diffusion_cotrainer", None),
     ],
 )
 def test_other_stages(
     bundle: str,
-    stage: str,
+    stage: str | None,
     dataset: Path,
     start: Path,
     tmp_path: Path,
@@ -66,7 +66,8 @@ def test_other_stages(
 ) -> None:
     words = ["pretrain", str(dataset), "--output", str(tmp_path), "--network", DYNUNET, *SMALL]
     plan = ["--plan", str(start / "plan.yaml"), "--datalist", str(start / "datalist.json")]
-    assert main([*words, *plan, "--bundle", bundle, "--stage", stage]) == 0
+    asked = [] if stage is None else ["--stage", stage]
+    assert main([*words, *plan, "--bundle", bundle, *asked]) == 0
     assert "of the weights were learnt" in caplog.text
     before, after = (
         torch.load(folder / "model.pt", weights_only=True) for folder in (start, tmp_path)
