@@ -181,7 +181,10 @@ def farthest(pool: Pool, count: int, seed: int) -> list[Pick]:
 
 
 def doubtful(pool: Pool, count: int, seed: int) -> list[Pick]:
-    """Choose by doubt times distance to those before it; the score is this product.
+    """Choose by doubt times distance to those before it; the score is this product, 0 to 1.
+
+    A distance counts in shares of the median one between two scans, and as 1 beyond it: otherwise
+    this would choose the scans that are like no other, whatever the model doubts.
 
     Raises:
         ConfigError: If the pool has no doubt.
@@ -191,12 +194,21 @@ def doubtful(pool: Pool, count: int, seed: int) -> list[Pick]:
             "a strategy that asks a trained model, and no model",
             expected="--weights FOLDER of a training",
         )
-    picks = farthest_first(pool.distances, count, pool.covered, pool.doubt)
+    usual = _usual_distance(pool.distances)
+    near = np.minimum(pool.distances / usual, 1)
+    covered = np.where(np.isinf(pool.covered), np.inf, np.minimum(pool.covered / usual, 1))
+    picks = farthest_first(near, count, covered, pool.doubt)
     # Nothing is before the first one: its doubt alone.
     return [
         Pick(index, float(pool.doubt[index]) if np.isinf(value) else value)
         for index, value in picks
     ]
+
+
+def _usual_distance(distances: Array) -> float:
+    """Return the median distance of two scans; 1 if there is none above 0."""
+    pairs = distances[np.triu_indices(len(distances), 1)]
+    return float(np.median(pairs)) or 1.0 if len(pairs) else 1.0
 
 
 UNCERTAINTY, DISAGREEMENT = "uncertainty", "disagreement"
