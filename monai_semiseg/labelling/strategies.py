@@ -190,10 +190,7 @@ def doubtful(pool: Pool, count: int, seed: int) -> list[Pick]:
         ConfigError: If the pool has no doubt.
     """
     if pool.doubt is None:
-        raise ConfigError(
-            "a strategy that asks a trained model, and no model",
-            expected="--weights FOLDER of a training",
-        )
+        raise _no_model()
     usual = _usual_distance(pool.distances)
     near = np.minimum(pool.distances / usual, 1)
     covered = np.where(np.isinf(pool.covered), np.inf, np.minimum(pool.covered / usual, 1))
@@ -223,19 +220,32 @@ COLD: dict[str, Strategy] = {
 STRATEGIES: dict[str, Strategy] = {**COLD, UNCERTAINTY: doubtful, DISAGREEMENT: doubtful}
 
 
-def strategy_named(name: str) -> Strategy:
+def strategy_named(name: str, *, has_model: bool = True) -> Strategy:
     """Return a strategy.
 
+    Args:
+        name: a key of :data:`STRATEGIES`.
+        has_model: whether there is a trained model to ask.
+
     Raises:
-        ConfigError: If there is none of this name.
+        ConfigError: If there is none of this name, or it asks a model and there is none.
     """
     if name in STRATEGIES:
+        if not has_model and name not in COLD:
+            raise _no_model()
         return STRATEGIES[name]
     near = difflib.get_close_matches(name, STRATEGIES, n=1)
     raise ConfigError(
         f"no strategy {name!r}",
         expected=f"one of {', '.join(STRATEGIES)}",
         remedy=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def _no_model() -> ConfigError:
+    return ConfigError(
+        "a strategy that asks a trained model, and no model",
+        expected=f"--weights FOLDER of a training, or one of {', '.join(COLD)}",
     )
 
 

@@ -65,6 +65,7 @@ def test_verbs_are_the_promised_ones() -> None:
     assert set(VERB_NAMES) == {
         "demo",
         "check",
+        "select",
         "split",
         "convert",
         "plan",
