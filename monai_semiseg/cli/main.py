@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from monai_semiseg import __version__
 from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import (
+    bundle,
     check,
+    collect,
     convert,
     demo,
     doctor,
@@ -21,6 +23,8 @@ from monai_semiseg.cli import (
     plan,
     predict,
     pretrain,
+    propose,
+    review,
     select,
     split,
     study,
@@ -41,8 +45,12 @@ VERBS = (
     pretrain,
     train,
     predict,
+    propose,
+    review,
+    collect,
     evaluate,
     study,
+    bundle,
     weights,
     doctor,
 )

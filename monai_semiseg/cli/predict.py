@@ -67,17 +67,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's inference workflow; 3 if some cases failed, 5 if some masks are flagged."""
-    from monai_semiseg.inference.zoo import has_runner
-
-    model = model_of(args, "inference")
-    require_trusted(model, trusted=args.trust)
-    runner = _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
+    runner = segment(args, model_of(args, "inference"))
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
     flagged = f" ({runner.flagged} of them flagged)" if runner.flagged else ""
     say(f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}")
     return runner.exit_code()
+
+
+def segment(args: argparse.Namespace, model: Model) -> BatchRunner:
+    """Segment the inputs with a model whose foreign code, if any, is listed and trusted.
+
+    Args:
+        args: of :func:`add_arguments`.
+        model: bundle, overlays and settings.
+
+    Raises:
+        ConfigError: If the bundle is not ours and not trusted.
+    """
+    from monai_semiseg.inference.zoo import has_runner
+
+    require_trusted(model, trusted=args.trust)
+    return _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
 
 
 def _own(args: argparse.Namespace, model: Model) -> BatchRunner:

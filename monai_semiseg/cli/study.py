@@ -29,9 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--bundle",
-        type=Path,
-        default=Path("bundles/semisupervised_baselines"),
-        help="bundle folder",
+        default="semisupervised_baselines",
+        help="name or folder of a bundle (default semisupervised_baselines)",
     )
     _add_arms(parser)
     _add_scans(parser)

@@ -20,15 +20,17 @@ def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDatase
     Raises:
         ConfigError: If it cannot be.
     """
+    from monai_semiseg.bundles.locate import bundle_folder
     from monai_semiseg.study.arms import arms_from, arms_of_file
     from monai_semiseg.study.grid import Rates, make_grid, whole
 
+    bundle = bundle_folder(args.bundle)
     arms = (
-        arms_from(_items(asked["methods"]), _items(asked["initialisations"]), args.bundle)
+        arms_from(_items(asked["methods"]), _items(asked["initialisations"]), bundle)
         if asked["methods"]
         else []
     )
-    arms += arms_of_file(asked["arms"], args.bundle)
+    arms += arms_of_file(asked["arms"], bundle)
     selections = _selections(asked)
     grid = make_grid(
         dataset,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,7 +30,7 @@ from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_values import background_of
 from monai_semiseg.datasets.layout import Files, files_text
-from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
+from monai_semiseg.errors import DimensionError, GeometryError, InputError, LabelError, SemisegError
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.volume import Volume, collect_warnings
 
@@ -67,16 +67,15 @@ def check_dataset(
     ]
     if not dataset.cases and not findings:
         findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
-    names = note_other_channels(dataset, facts)
     palettes = {fact.label_file: fact.palette for fact in facts}
     fault: SemisegError | None = note_invalid_labels(dataset, facts)
     fault = fault or palette_fault(palettes, dataset.root)
-    dims = None
-    try:
-        dims = common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
-    except DimensionError as error:
-        fault = error
-    dataset = replace(dataset, channel_names=names, spatial_dims=dims, unit=common_unit(facts))
+    dataset, errors = _of_one_kind(dataset, facts)
+    for error in errors:
+        if isinstance(error, DimensionError):
+            fault = error
+        else:  # of a split, the part that trains may still be of one kind
+            findings.append(Finding("error", error.code, "", error.reason))
     for fact in facts:
         findings += fact.findings
     if fault is not None:
@@ -88,6 +87,25 @@ def check_dataset(
     findings += unlike_labelled(facts, datalist)
     findings += duplicates(facts, datalist)
     return report
+
+
+def _of_one_kind(
+    dataset: ScanDataset, facts: Sequence[CaseFacts]
+) -> tuple[ScanDataset, list[InputError]]:
+    """Return the dataset with what its images share, and errors about what they do not share."""
+    names = note_other_channels(dataset, facts)
+    read = [fact for fact in facts if fact.shape]
+    dims = unit = None
+    errors: list[InputError] = []
+    try:
+        dims = common_dims({fact.image_file: fact.shape for fact in read}, dataset.root)
+    except DimensionError as error:
+        errors.append(error)
+    try:
+        unit = common_unit({fact.image_file: fact.unit for fact in read}, dataset.root)
+    except GeometryError as error:
+        errors.append(error)
+    return replace(dataset, channel_names=names, spatial_dims=dims, unit=unit), errors
 
 
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:

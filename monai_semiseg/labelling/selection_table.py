@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.layout import files_text
-from monai_semiseg.datasets.table import read_cells
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.tables import read_rows, write_table
 
 if TYPE_CHECKING:  # split reads a table, and needs no network for it
     from monai_semiseg.labelling.selection import Selection
@@ -39,7 +38,7 @@ def read_selection(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise ConfigError("no such file", expected="a table of monai-semiseg select", path=path)
-    rows, columns = read_cells(path)
+    rows, columns = read_rows(path)
     if "id" not in columns:
         raise ConfigError(
             f"columns {', '.join(columns)}",

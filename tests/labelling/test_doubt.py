@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.datasets.table import read_cells
 from monai_semiseg.labelling.doubt import disagreement, region_entropy
+from monai_semiseg.storage.tables import read_rows
 
 
 def test_entropy_by_hand() -> None:
@@ -49,7 +49,7 @@ def test_a_trained_model_is_asked(
         table = tmp_path / f"{output}.csv"
         assert main([*asked, name, "--already", datalist, "--output", str(table)]) == 0
         tables.append(table.read_bytes())
-        rows, _ = read_cells(table)
+        rows, _ = read_rows(table)
         assert sorted(row["id"] for row in rows) == ["2", "3", "4", "5"]
         assert all(float(row["score"]) >= 0 and row["strategy"] == name for row in rows)
     assert tables[0] == tables[1] != tables[2]

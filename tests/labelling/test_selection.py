@@ -11,13 +11,13 @@ import pytest
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.datasets.table import read_cells
 from monai_semiseg.errors import ConfigError, DimensionError
 from monai_semiseg.images.volume import Volume
 from monai_semiseg.labelling.features import Floats
 from monai_semiseg.labelling.selection import Selection, select
 from monai_semiseg.labelling.selection_table import write_selection
 from monai_semiseg.labelling.strategies import COLD
+from monai_semiseg.storage.tables import read_rows
 from tests.labelling.selection_builders import SHAPE, anatomy, save, write_scans
 
 
@@ -178,7 +178,7 @@ def test_the_verb(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "left out: cut: E_" in said.err and "only 16 of 20 scans are fit" in said.err
     assert "set apart: other" in said.err and "2 near duplicates" in said.err
     assert (tmp_path / "to_label.png").read_bytes()[:4] == b"\x89PNG"
-    rows, columns = read_cells(output)
+    rows, columns = read_rows(output)
     assert columns == ["rank", "id", "group", "image", "strategy", "score", "status", "reason"]
     assert [row["rank"] for row in rows[:16]] == [str(n) for n in range(1, 17)]
     assert {row["status"] for row in rows[16:]} == {"set apart", "duplicate"}
@@ -209,7 +209,7 @@ def test_split_takes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
     folder = write_scans(tmp_path / "data", 12)
     table = tmp_path / "t.csv"
     assert main(["select", str(folder), "--count", "4", "--output", str(table)]) == 0
-    rows, _ = read_cells(table)
+    rows, _ = read_rows(table)
     chosen = {f"images/{row['id']}.nii.gz" for row in rows}
     label = np.zeros(SHAPE, np.uint8)
     label[4:9, 4:9, 4:9] = 1
