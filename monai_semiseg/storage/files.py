@@ -84,11 +84,22 @@ def _remove_orphans(target: Path) -> None:
     left = re.compile(rf"\.part-{_machine()}-(\d+)-\d+-{re.escape(target.name)}")
     names = os.listdir(target.parent)  # noqa: PTH208 - Path.iterdir takes ten times as long
     for name in names:
-        if (found := left.fullmatch(name)) and not psutil.pid_exists(int(found[1])):
+        if (found := left.fullmatch(name)) and not is_running(int(found[1])):
             target.with_name(name).unlink(missing_ok=True)
     if len(names) > _MANY_FILES:
         now = time.monotonic()
         _next_listing[target.parent] = now + 100 * (now - begun)
+
+
+def is_running(pid: int) -> bool:
+    """Return True if a process of this machine has not ended.
+
+    A process that waits for its parent to ask how it ended (a zombie) has.
+    """
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _machine() -> str:
