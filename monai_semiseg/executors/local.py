@@ -77,7 +77,7 @@ class SlotExecutor(Executor):
             raise WorkerLostError(
                 f"worker {number + 1} (process {pid}) ended in the middle of its work",
                 expected="a process that is not killed, and enough memory",
-                remedy=f"see its log {plan.log}" if plan.log else "",
+                path=plan.log,
             ) from error
 
     def _pool(self, number: int, plan: WorkerPlan) -> ProcessPoolExecutor:

@@ -173,7 +173,7 @@ class _Coordinator(Generic[Item]):
         left = []
         for position, number in enumerate(numbers):
             if position in known:
-                yield Done(number, self.items[number], known[position])
+                yield Done(number, self.items[number], known[position], log=str(error.path or ""))
             else:
                 left.append(number)
         if not left or self.ends:
