@@ -125,7 +125,6 @@ class LocalEngine(Engine):
         self._executor: Executor
         shares = [shared_out(work, number, self._workers) for number in range(self._workers)]
         if work.starts_processes or self._workers == 1:
-            ask_to_stop(False)
             begin_worker(plan, many=work.starts_processes)
             arguments = (iter(shares),)
             self._executor = ThreadPoolExecutor(self._workers, "worker", begin_thread, arguments)
@@ -158,4 +157,5 @@ class LocalEngine(Engine):
         """End the workers."""
         self.stop()
         self._executor.shutdown(cancel_futures=True)
+        ask_to_stop(False)
         end_work(self._token)
