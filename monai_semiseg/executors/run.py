@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from monai_semiseg.errors import WorkerLostError
 from monai_semiseg.executors.engine import Engine
@@ -32,6 +32,16 @@ class Done(Generic[Item, Result]):
     result: Result | None
     error: WorkerLostError | None = None
     log: str = ""
+
+    def value(self) -> Result:
+        """Return the result.
+
+        Raises:
+            WorkerLostError: If the item was given up.
+        """
+        if self.error is not None:
+            raise self.error
+        return cast(Result, self.result)
 
 
 @dataclass(frozen=True)

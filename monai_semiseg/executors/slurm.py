@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def _executor(settings: Mapping[str, Any], logs: Path) -> AutoExecutor:
 def _settle(future: Future[Chunk[Any]], job: Job[Any]) -> None:
     """Give a job's result to its future."""
     try:
-        future.set_result(job.result())
+        future.set_result(replace(job.result(), log=str(job.paths.stderr)))
     except UncompletedJobError:
         future.set_exception(
             WorkerLostError(
