@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -16,7 +17,7 @@ from distributed.scheduler import KilledWorker
 
 from monai_semiseg.errors import ConfigError, ExecutorError, WorkerLostError
 from monai_semiseg.executors.choice import ExecutorChoice, gpus
-from monai_semiseg.executors.engine import Engine, cores, plan_of
+from monai_semiseg.executors.engine import Engine, cores, plan_of, threads_for
 from monai_semiseg.executors.work import Chunk, Work
 from monai_semiseg.executors.worker import WorkerPlan, begin_worker, do_chunk, end_work
 
@@ -31,16 +32,22 @@ class WorkPlugin(WorkerPlugin):
     Args:
         plan: of the work.
         logs: folder for the workers' logs.
+        names: of GPUs to share out among the workers of our own scheduler, which have numbers.
     """
 
-    def __init__(self, plan: WorkerPlan, logs: Path) -> None:
+    def __init__(self, plan: WorkerPlan, logs: Path, names: Sequence[str] = ()) -> None:
         self.plan = plan
         self.logs = logs
+        self.names = list(names)
         self.name = f"monai_semiseg-{plan.token}"
 
     def setup(self, worker: Worker) -> None:
         """Prepare a worker."""
-        begin_worker(replace(self.plan, log=str(log_of(self.logs, worker.name, worker.address))))
+        environment = dict(self.plan.environment)
+        if self.names and isinstance(worker.name, int):
+            environment["CUDA_VISIBLE_DEVICES"] = self.names[worker.name % len(self.names)]
+        log = str(log_of(self.logs, worker.name, worker.address))
+        begin_worker(replace(self.plan, log=log, environment=environment))
 
     def teardown(self, worker: Worker) -> None:
         """Free the worker's network."""
@@ -70,10 +77,11 @@ class DaskEngine(Engine):
 
     def __init__(self, choice: ExecutorChoice, work: Work[Any, Any], logs: Path) -> None:
         super().__init__(choice, work, logs)
-        self._cluster = None if choice.address else _cluster(choice, work)
+        names = gpus() if work.device == "auto" and not choice.address else []
+        self._cluster = None if choice.address else _cluster(choice, names)
         self._client = _connected(choice.address or self._cluster)
         self._address = self._client.scheduler.address
-        self._plugin = WorkPlugin(plan_of(work), logs)
+        self._plugin = WorkPlugin(plan_of(work), logs, names)
         self._client.register_plugin(self._plugin)
         needs = {"resources": {"GPU": 1}} if self._have_gpus() else {}
         # Work writes files: an equal call is not the same call.
@@ -151,9 +159,8 @@ def _no_second_chance() -> Iterator[None]:
         yield
 
 
-def _cluster(choice: ExecutorChoice, work: Work[Any, Any]) -> LocalCluster:
+def _cluster(choice: ExecutorChoice, names: Sequence[str]) -> LocalCluster:
     """Start a scheduler and workers on this machine: one for each GPU, or for each core."""
-    names = gpus() if work.device == "auto" else []
     count = choice.workers or len(names) or cores()
     more = {"resources": {"GPU": 1}} if names else {}
     with _no_second_chance():
@@ -162,7 +169,8 @@ def _cluster(choice: ExecutorChoice, work: Work[Any, Any]) -> LocalCluster:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=None,
-            silence_logs=50,
+            silence_logs=logging.CRITICAL,
+            env={"OMP_NUM_THREADS": threads_for(count)},
             **more,
         )
 

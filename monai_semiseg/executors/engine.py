@@ -129,11 +129,18 @@ def shared_out(work: Work[Any, Any], number: int, workers: int) -> Mapping[str, 
         number: of the worker, from 0.
         workers: of this machine.
     """
-    threads = max(1, cores() // workers)
-    found = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    if work.device == "auto" and len(names := gpus()) > 1:
+    found = {"OMP_NUM_THREADS": threads_for(workers)}
+    if workers > 1 and work.device == "auto" and len(names := gpus()) > 1:
         found["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
     return found
+
+
+def threads_for(workers: int) -> str:
+    """Return the number of threads of one of several workers of a machine.
+
+    OMP_NUM_THREADS is kept where it is set.
+    """
+    return os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // workers)))
 
 
 def cores() -> int:

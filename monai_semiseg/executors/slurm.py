@@ -18,7 +18,7 @@ from submitit.helpers import DelayedSubmission
 
 from monai_semiseg.errors import ConfigError, WorkerLostError
 from monai_semiseg.executors.choice import ExecutorChoice
-from monai_semiseg.executors.engine import Engine, plan_of
+from monai_semiseg.executors.engine import Engine, plan_of, threads_for
 from monai_semiseg.executors.work import Chunk, Work
 from monai_semiseg.executors.worker import WorkerPlan, begin_worker, do_chunk
 
@@ -39,8 +39,9 @@ class ChunkJob:
     again: bool = False
 
     def __call__(self, items: Sequence[Any]) -> Chunk[Any]:
-        """Do the chunk."""
-        begin_worker(self.plan)
+        """Do the chunk, with all cores of the job."""
+        environment = {"OMP_NUM_THREADS": threads_for(1)}
+        begin_worker(replace(self.plan, environment=environment))
         return do_chunk(self.plan.token, items, self.again)
 
     def checkpoint(self, items: Sequence[Any]) -> DelayedSubmission:

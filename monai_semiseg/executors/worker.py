@@ -124,7 +124,7 @@ def do_chunk(token: str, items: Sequence[Any], again: bool = False) -> Chunk[Any
         try:
             return _do(opened, items, again)
         except Exception as error:  # noqa: BLE001 - the coordinator decides
-            traceback.print_exc()
+            _note(error, opened.plan.log)
             return Chunk([], error=_picklable(error), log=opened.plan.log)
 
 
@@ -143,7 +143,7 @@ def _do(opened: _Opened, items: Sequence[Any], again: bool) -> Chunk[Any]:
             if _stopping.is_set():
                 break
     except Exception as raised:  # noqa: BLE001 - what was done before it stays done
-        traceback.print_exc()
+        _note(raised, opened.plan.log)
         error = _picklable(raised)
     fresh = iter(done)
     merged: list[Any] = []
@@ -166,6 +166,12 @@ def _logging_to(log: str) -> ExitStack:
         stack.enter_context(redirect_stdout(stream))
         stack.enter_context(redirect_stderr(stream))
     return stack
+
+
+def _note(error: Exception, log: str) -> None:
+    """Write the traceback of an error into the worker's log, if it has one."""
+    if log:
+        traceback.print_exception(error)
 
 
 def _picklable(error: Exception) -> Exception:

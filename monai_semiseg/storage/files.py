@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from monai_semiseg.errors import OutputError
+from monai_semiseg.storage.processes import is_running
 
 _MANY_FILES = 200  # in one folder
 _next_listing: dict[Path, float] = {}  # by folder: when it may be listed again, monotonic seconds
@@ -91,17 +92,6 @@ def _remove_orphans(target: Path) -> None:
         _next_listing[target.parent] = now + 100 * (now - begun)
 
 
-def is_running(pid: int) -> bool:
-    """Return True if a process of this machine has not ended.
-
-    A process that waits for its parent to ask how it ended (a zombie) has.
-    """
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _machine() -> str:
     """Return a short name of this machine, since several machines may share a folder.
 
@@ -122,36 +112,6 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     with atomic_path(path) as part:
         part.write_bytes(content)
     return Path(path)
-
-
-def create_atomically(path: str | Path, content: str) -> bool:
-    """Write a new file completely or not at all; return False if the file exists.
-
-    Of several processes that try, one succeeds. A kill at any moment leaves no part of a file.
-    """
-    target = Path(path)
-    part = _part_of(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_orphans(target)
-    try:
-        part.write_text(content)
-        os.link(part, target)  # unlike a rename, it fails if the file exists
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without links
-        return _create(target, content)
-    finally:
-        part.unlink(missing_ok=True)
-    return True
-
-
-def _create(target: Path, content: str) -> bool:
-    try:
-        with target.open("x") as stream:
-            stream.write(content)
-    except FileExistsError:
-        return False
-    return True
 
 
 def sha256_of(path: str | Path) -> str:

@@ -20,7 +20,7 @@ from monai_semiseg.executors.choice import ExecutorChoice, parse_executor
 from monai_semiseg.executors.engine import open_engine
 from monai_semiseg.executors.local import LocalEngine
 from monai_semiseg.executors.run import Done, Hooks, run_work
-from monai_semiseg.storage.files import is_running
+from monai_semiseg.storage.processes import is_running
 from tests.executors.light_work import Squares
 
 
