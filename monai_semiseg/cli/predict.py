@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the code in the configs of a bundle that is not ours",
     )
-    add_executor_arguments(parser)
+    add_executor_arguments(parser, replaced=["--shard"])
     parser.add_argument(
         "--frames",
         choices=["each"],

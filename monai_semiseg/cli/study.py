@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of an earlier study: import the results of equal cells; repeatable",
     )
     _add_running(parser)
-    add_executor_arguments(parser)
+    add_executor_arguments(parser, replaced=["--jobs", "--shard"])
     add_dataset_arguments(parser)
 
 

@@ -22,6 +22,7 @@ from monai_semiseg.executors.choice import ExecutorChoice
 from monai_semiseg.executors.engine import open_engine
 from monai_semiseg.executors.run import Done, run_work
 from monai_semiseg.executors.work import Work
+from monai_semiseg.handlers.checkpoint import InitialWeights
 
 Scored: TypeAlias = CaseScores | FailedCase
 
@@ -52,7 +53,7 @@ class EvaluationRecipe(Work[int, Scored]):
         return workflow
 
     def open(self) -> Callable[[Sequence[int]], Iterator[Scored]]:
-        """Build the network."""
+        """Load the network."""
         begin_command()
         get = self.workflow().parser.get_parsed_content
         metrics: CaseMetrics = get("case_metrics")
@@ -61,6 +62,10 @@ class EvaluationRecipe(Work[int, Scored]):
         # In place of the tables: they are written by the one that has all cases.
         for event, handler in metrics.handlers.items():
             evaluator.remove_event_handler(handler, event)
+        for handler in get("handlers"):
+            if isinstance(handler, InitialWeights):  # once, and not at the start of every chunk
+                evaluator.remove_event_handler(handler.load, Events.STARTED)
+                handler.load(evaluator)
         evaluator.add_event_handler(
             Events.ITERATION_COMPLETED, lambda engine: found.extend(metrics.scored(engine))
         )

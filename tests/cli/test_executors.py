@@ -81,3 +81,57 @@ def test_refused_before_any_work(
     assert predict(scans, tmp_path / "out", "--executor", word) == 2
     assert "\nE_CONFIG --executor" in f"\n{capsys.readouterr().err}" or word.startswith("slurm")
     assert not (tmp_path / "out").exists()
+
+
+def evaluate(dataset: Path, output: Path, *more: str) -> int:
+    where = ["--output", str(output), "--bundle", str(BUNDLE), "--device", "cpu"]
+    words = ["--datalist", str(dataset / "datalist.json"), "--set", "mirror_axes=[]"]
+    return main(["evaluate", str(dataset), *words, *where, *more])
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, write_dataset: Any) -> Path:
+    """Two training scans and four test scans, one of them damaged."""
+    folder = tmp_path_factory.mktemp("dataset")
+    made: Path = write_dataset(folder, scans=6, shape=(20, 24, 18), sizes=(2, 0, 0))
+    (made / "images" / "3.nii.gz").write_bytes(b"no scan")
+    return made
+
+
+@pytest.mark.slow
+def test_evaluate(dataset: Path, tmp_path: Path, capsys: Any) -> None:
+    assert evaluate(dataset, tmp_path / "one") == 3
+    told = capsys.readouterr().out.replace(str(tmp_path / "one"), "")
+    assert evaluate(dataset, tmp_path / "two", "--executor", "local:2") == 3
+    assert capsys.readouterr().out.replace(str(tmp_path / "two"), "") == told
+    for name in ("metrics.csv", "metrics.json", "worst_cases.png"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_check(dataset: Path, tmp_path: Path, capsys: Any) -> None:
+    words = ["check", str(dataset), "--datalist", str(dataset / "datalist.json"), "--output"]
+    assert main([*words, str(tmp_path / "one.json")]) == 2
+    told = capsys.readouterr().out
+    assert main([*words, str(tmp_path / "two.json"), "--executor", "local:2"]) == 2
+    assert capsys.readouterr().out == told and "E_" in told
+    assert (tmp_path / "two.json").read_bytes() == (tmp_path / "one.json").read_bytes()
+    assert main(["check", str(dataset), "--executor", "slurm"]) == 2
+    assert "without --output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["predict", "in", "--output", "out", "--shard", "1/2"], "--executor local:N"),
+        (["study", "in", "--output", "out", "--shard", "1/2"], "--executor local:N"),
+        (["study", "in", "--output", "out", "--jobs", "2"], "--executor local:N runs N cells"),
+    ],
+    ids=["predict --shard", "study --shard", "study --jobs"],
+)
+def test_old_options_say_what_came_in_their_place(
+    words: list[str], instead: str, capsys: Any
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2 and instead in capsys.readouterr().err
