@@ -87,7 +87,7 @@ def _peak_memory() -> Iterator[list[float]]:
 
 
 def coordination(choice: ExecutorChoice, count: int, logs: Path) -> dict[str, float]:
-    """Return what a case costs this process: its list, the handing out, and, with Dask, a scheduler.
+    """Return what a case costs this process, which with Dask holds the scheduler, too.
 
     Returns:
         ``cpu_ms`` and ``wall_ms`` of a case, and ``kB``: growth of memory over the list of cases,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
 from monai_semiseg.cli.executors import add_executor_arguments, executor_of
-from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from monai_semiseg.inference.runner import BatchRunner
     from monai_semiseg.inference.team import RunnerRecipe
 
 
@@ -52,11 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="masks of scans unlike the training scans, or with volumes unlike theirs: keep them "
         "(default; exit code 5), write none, or count the scans as failed",
     )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the code in the configs of a bundle that is not ours",
-    )
+    add_trust_argument(parser)
     add_executor_arguments(parser, replaced=["--shard"])
     parser.add_argument(
         "--frames",
@@ -69,28 +67,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's inference workflow; 3 if some cases failed, 5 if some masks are flagged."""
-    from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
-    from monai_semiseg.inference.team import Team
-    from monai_semiseg.inference.zoo import has_runner
-
-    model = model_of(args, "inference")
-    configs = [model.bundle / "configs" / "inference.json", *model.overlays]
-    if configs[0].is_file():
-        code = foreign_code(configs)
-        for line in code:
-            say_aside(f"foreign code: {line}")
-        if not args.trust:
-            require_trust(code, model.bundle)
-    executor = executor_of(args)
-    recipe = _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
-    runner = recipe.runner()
-    runner.run(None if executor.in_process else Team(executor, recipe))
+    runner = segment(args, model_of(args, "inference"))
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
     flagged = f" ({runner.flagged} of them flagged)" if runner.flagged else ""
     say(f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}")
     return runner.exit_code()
+
+
+def segment(args: argparse.Namespace, model: Model) -> BatchRunner:
+    """Segment the inputs with a model whose foreign code, if any, is listed and trusted.
+
+    Args:
+        args: of :func:`add_arguments`.
+        model: bundle, overlays and settings.
+
+    Raises:
+        ConfigError: If the bundle is not ours and not trusted, or there is no such executor.
+    """
+    from monai_semiseg.inference.team import Team
+    from monai_semiseg.inference.zoo import has_runner
+
+    require_trusted(model, trusted=args.trust)
+    executor = executor_of(args)
+    recipe = _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
+    runner = recipe.runner()
+    runner.run(None if executor.in_process else Team(executor, recipe))
+    return runner
 
 
 def _own(args: argparse.Namespace, model: Model) -> RunnerRecipe:

@@ -32,7 +32,7 @@ from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_values import background_of
 from monai_semiseg.datasets.layout import Files, files_text
-from monai_semiseg.errors import DimensionError, InputError, LabelError, SemisegError
+from monai_semiseg.errors import DimensionError, GeometryError, InputError, LabelError, SemisegError
 from monai_semiseg.executors.choice import ExecutorChoice
 from monai_semiseg.executors.engine import open_engine
 from monai_semiseg.executors.run import Done, run_work
@@ -85,16 +85,15 @@ def check_dataset(
     ]
     if not dataset.cases and not findings:
         findings.append(Finding("error", "E_LAYOUT", "", "there is no scan"))
-    names = note_other_channels(dataset, facts)
     palettes = {fact.label_file: fact.palette for fact in facts}
     fault: SemisegError | None = note_invalid_labels(dataset, facts)
     fault = fault or palette_fault(palettes, dataset.root)
-    dims = None
-    try:
-        dims = common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
-    except DimensionError as error:
-        fault = error
-    dataset = replace(dataset, channel_names=names, spatial_dims=dims, unit=common_unit(facts))
+    dataset, errors = _of_one_kind(dataset, facts)
+    for error in errors:
+        if isinstance(error, DimensionError):
+            fault = error
+        else:  # of a split, the part that trains may still be of one kind
+            findings.append(Finding("error", error.code, "", error.reason))
     for fact in facts:
         findings += fact.findings
     if fault is not None:
@@ -144,17 +143,29 @@ def _facts_of(end: Done[DatasetCase, CaseFacts]) -> CaseFacts:
     return facts
 
 
+def _of_one_kind(
+    dataset: ScanDataset, facts: Sequence[CaseFacts]
+) -> tuple[ScanDataset, list[InputError]]:
+    """Return the dataset with what its images share, and errors about what they do not share."""
+    names = note_other_channels(dataset, facts)
+    read = [fact for fact in facts if fact.shape]
+    dims = unit = None
+    errors: list[InputError] = []
+    try:
+        dims = common_dims({fact.image_file: fact.shape for fact in read}, dataset.root)
+    except DimensionError as error:
+        errors.append(error)
+    try:
+        unit = common_unit({fact.image_file: fact.unit for fact in read}, dataset.root)
+    except GeometryError as error:
+        errors.append(error)
+    return replace(dataset, channel_names=names, spatial_dims=dims, unit=unit), errors
+
+
 def _check_case(case: DatasetCase, dataset: ScanDataset, wants_thumbnail: bool) -> CaseFacts:
     facts = CaseFacts(case)
     try:
-        with _warnings_noted(facts):
-            image = dataset.read_image(case)
-        facts.shape = image.shape
-        facts.spacing = tuple(round(s, 4) for s in image.spacing)
-        facts.size = size_in_ras(image.shape, image.affine)
-        facts.modality = str(image.meta.get("modality", ""))
-        facts.channels = image.channels
-        facts.unit = image.unit
+        image = read_into(facts, dataset)
         facts.pixel_hash = _pixel_hash(image)
         if wants_thumbnail:
             facts.thumbnail = thumbnail(image)
@@ -163,6 +174,23 @@ def _check_case(case: DatasetCase, dataset: ScanDataset, wants_thumbnail: bool) 
     except InputError as error:
         facts.note("error", error.code, error.reason)
     return facts
+
+
+def read_into(facts: CaseFacts, dataset: ScanDataset) -> Volume:
+    """Read the image of a case, note what it is like, and return it.
+
+    Raises:
+        InputError: If it cannot be read correctly.
+    """
+    with _warnings_noted(facts):
+        image = dataset.read_image(facts.case)
+    facts.shape = image.shape
+    facts.spacing = tuple(round(s, 4) for s in image.spacing)
+    facts.size = size_in_ras(image.shape, image.affine)
+    facts.modality = str(image.meta.get("modality", ""))
+    facts.channels = image.channels
+    facts.unit = image.unit
+    return image
 
 
 @contextmanager

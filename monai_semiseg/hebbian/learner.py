@@ -27,7 +27,8 @@ class HebbianLearner:
 
     Between :meth:`attach` and :meth:`detach`, forward passes are observed: each layer's sums are
     computed when it runs, so no activation is stored. :meth:`step` then changes the weights, ``W <-
-    W + rate dW``, and normalises the filters to length 1 if the rule requires it. Under torchrun
+    W + rate dW``, or hands ``-dW`` to an optimizer as the gradient, and normalises the filters to
+    length 1 if the rule requires it. Under torchrun
     the sums are added up over all processes: several processes learn the same as one with their
     joint batch.
 
@@ -96,11 +97,13 @@ class HebbianLearner:
         self.sums = {}
 
     @torch.no_grad()
-    def step(self, rate: float) -> Tensor:
+    def step(self, rate: float, optimizer: torch.optim.Optimizer | None = None) -> Tensor:
         """Change the weights by what was observed since the last step.
 
         Args:
             rate: of the update; 1 jumps to a centroid, under SWTA.
+            optimizer: of the network's weights; it takes ``-dW`` as their gradient, and its own
+                learning rate counts in place of ``rate``.
 
         Returns:
             The mean change of the filters in this step, relative to their length.
@@ -114,19 +117,19 @@ class HebbianLearner:
                 expected="attach(), then a batch, then step()",
             )
         self._check()
-        changes = []
-        for name, sums in self.sums.items():
-            layer = self.layers[name]
-            before = layer.weight.clone()
-            change = self.forms[name].update(self.rule, sums, layer.weight)
-            if self.shuffled:
-                change = _shuffle(change)
-            layer.weight += (rate * change).to(layer.weight.dtype)
+        before = {name: self.layers[name].weight.clone() for name in self.sums}
+        if optimizer is None:
+            self._move(rate)
+        else:
+            self._optimise(optimizer)
+        for name in self.sums:
             self._bound(name)
-            changes.append((layer.weight - before).norm() / before.norm())
         self._last = self.sums
         self.sums = {}
-        return torch.stack(changes).mean()
+        moved = [
+            (self.layers[name].weight - old).norm() / old.norm() for name, old in before.items()
+        ]
+        return torch.stack(moved).mean()
 
     def reports(self) -> dict[str, LayerReport]:
         """Report the state of every layer, by the last step's sums."""
@@ -139,6 +142,24 @@ class HebbianLearner:
             )
             for name, sums in self._last.items()
         }
+
+    def _move(self, rate: float) -> None:
+        for name in self.sums:
+            weight = self.layers[name].weight
+            weight += (rate * self._change(name)).to(weight.dtype)
+
+    def _optimise(self, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        for name in self.sums:
+            weight = self.layers[name].weight
+            weight.grad = -self._change(name).to(weight.dtype)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _change(self, name: str) -> Tensor:
+        """Return the rule's update of a layer, from the sums since the last step."""
+        change = self.forms[name].update(self.rule, self.sums[name], self.layers[name].weight)
+        return _shuffle(change) if self.shuffled else change
 
     def _observer(self, name: str) -> Any:
         form = self.forms[name]

@@ -114,6 +114,13 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     return Path(path)
 
 
+def write_if_changed(path: Path, content: bytes | str) -> Path:
+    """Write as :func:`write_atomically`, unless the file holds the same bytes; return the path."""
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    same = path.is_file() and path.read_bytes() == data
+    return path if same else write_atomically(path, data)
+
+
 def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     with Path(path).open("rb") as stream:

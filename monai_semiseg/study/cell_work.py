@@ -110,7 +110,7 @@ class CellWork(Work[CellSpec, CellEnd]):
             env={**worker_environment(), **owned_environment()},
         )
         try:
-            attempt.note(process.pid)
+            attempt.works_by(process.pid)
             while attempt.is_newest and not asked_to_stop():
                 try:
                     return process.wait(self.interval)
