@@ -243,9 +243,10 @@ class InitialWeights:
 
         A resumed checkpoint takes precedence: put this handler before it.
         """
-        engine.add_event_handler(Events.STARTED, self._load)
+        engine.add_event_handler(Events.STARTED, self.load)
 
-    def _load(self, _: Engine) -> None:
+    def load(self, _: Engine) -> None:
+        """Load the weights."""
         if self.path is not None:
             load_weights(self.network, self.path, strict=self.strict)
 

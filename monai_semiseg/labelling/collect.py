@@ -45,9 +45,9 @@ from monai_semiseg.labelling.tasks import (
     hashes_of,
     labellers_words,
 )
-from monai_semiseg.storage.lock import WorkLock
+from monai_semiseg.storage.newest import Newest
 
-_LOCK = ".collect.lock"
+_RECORD = ".collect.json"
 
 
 class Collector:
@@ -96,17 +96,14 @@ class Collector:
             ConfigError: If another process collects here, or ``output`` is another datalist.
             OutputError: If the disk is full.
         """
-        lock = WorkLock(self.tasks.folder / _LOCK)
-        if not lock.acquire():
-            raise ConfigError(
-                "another process collects here", expected="one at a time", path=lock.path
-            )
+        newest = Newest(self.tasks.folder / _RECORD)
+        newest.begin()
         try:
-            return self._run(output)
+            return self._run(output, newest)
         finally:
-            lock.release()
+            newest.close()
 
-    def _run(self, output: Path) -> Collection:
+    def _run(self, output: Path, newest: Newest) -> Collection:
         found = find_returned(self.tasks, self.returned)
         failed = dict(found.foreign)
         cases = []
@@ -118,6 +115,12 @@ class Collector:
             except InputError as error:
                 failed[task.id] = error.reason
         datalist = self._datalist()
+        if not newest.is_newest:
+            raise ConfigError(
+                "another process has begun to collect here",
+                expected="one at a time; the later one goes on",
+                path=newest.path,
+            )
         save_extension(datalist, output)
         return Collection(cases, failed, datalist)
 

@@ -8,7 +8,6 @@ import logging
 import re
 import secrets
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,15 +19,13 @@ from typing import Any, Self
 
 from monai_semiseg.errors import ConfigError, InputError, OutputError, SemisegError
 from monai_semiseg.labelling.review_cases import ChangedMaskError, Review
-from monai_semiseg.storage.files import output_errors
-from monai_semiseg.storage.lock import WorkLock
+from monai_semiseg.storage.newest import Newest
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 MOST_BODY = 20_000  # bytes of a decision
-_LOCK = ".review.lock"
-_TOUCH = 60.0  # seconds between signs of life in the lock
+_RECORD = ".review.json"
 _PAGE = {  # path below the token -> file of the page, type
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
@@ -60,14 +57,15 @@ _STATUS = {  # of errors; the first that fits
 class ReviewServer(ThreadingHTTPServer):
     """Serve a review on the loopback address, to who knows the token in the URL.
 
-    One server at a time writes the decisions of a folder. Use it in a ``with`` statement.
+    The server that began last writes the decisions of a folder; one before it then refuses to. Use
+    it in a ``with`` statement.
 
     Args:
         review: the masks of a run.
         port: of the loopback address; 0 takes a free one.
 
     Raises:
-        ConfigError: If the port is in use, or another server has the folder.
+        ConfigError: If the port is in use.
         OutputError: If the folder cannot be written.
     """
 
@@ -76,8 +74,7 @@ class ReviewServer(ThreadingHTTPServer):
     def __init__(self, review: Review, port: int = 0) -> None:
         self.review = review
         self.token = secrets.token_urlsafe(32)
-        self._lock = WorkLock(review.folder / _LOCK)
-        self._touched = time.monotonic()
+        self._newest = Newest(review.folder / _RECORD)
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -87,19 +84,15 @@ class ReviewServer(ThreadingHTTPServer):
                 remedy="leave --port out",
             ) from error
         try:
-            with output_errors(self._lock.path):
-                acquired = self._lock.acquire()
+            self._newest.begin()
         except OutputError:
             self.server_close()
             raise
-        if not acquired:
-            self.server_close()
-            raise ConfigError(
-                "another review of this folder is running",
-                expected="one at a time",
-                remedy="end it first, or use its page",
-                path=review.folder,
-            )
+
+    @property
+    def has_folder(self) -> bool:
+        """Return True if no other review of the folder began after this one."""
+        return self._newest.is_newest
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -117,12 +110,6 @@ class ReviewServer(ThreadingHTTPServer):
         self.server_name = LOOPBACK
         self.server_port = int(self.server_address[1])
 
-    def service_actions(self) -> None:
-        """Give a sign of life in the lock."""
-        if time.monotonic() - self._touched > _TOUCH:
-            self._touched = time.monotonic()
-            self._lock.touch()
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over a browser that has closed its page; log all else."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
@@ -136,7 +123,7 @@ class ReviewServer(ThreadingHTTPServer):
     ) -> None:
         """Close the socket and free the folder."""
         self.server_close()
-        self._lock.release()
+        self._newest.close()
 
     def __enter__(self) -> Self:
         return self
@@ -255,6 +242,9 @@ class _Handler(BaseHTTPRequestHandler):
             isinstance(verdict, str | None) and isinstance(note, str) and isinstance(digest, str)
         ):
             raise _RefusalError(HTTPStatus.BAD_REQUEST, "no decision")
+        if not self.server.has_folder:
+            text = "another review of this folder has begun: use its page"
+            raise _RefusalError(HTTPStatus.CONFLICT, text)
         try:
             self.server.review.decide(int(found[1]), verdict, note, digest)
         except (IndexError, ValueError) as error:

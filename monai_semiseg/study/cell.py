@@ -96,7 +96,7 @@ def prepare_cells(
 ) -> list[CellSpec]:
     """Write a datalist and a plan for every budget and split; return the cells with their files.
 
-    The same grid writes the same bytes, so shards on several machines may do this at the same time.
+    The same grid writes the same bytes, so several runs may do this at the same time.
 
     Args:
         grid: the study.

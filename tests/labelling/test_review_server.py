@@ -327,10 +327,19 @@ def test_it_listens_on_the_loopback_address_alone(client: Client) -> None:
     assert client.server.url.startswith("http://127.0.0.1:") and len(client.server.token) >= 43
 
 
-def test_one_server_has_a_folder(client: Client) -> None:
+def test_the_server_that_began_last_has_the_folder(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_review(write_run(tmp_path)) as review, ReviewServer(review) as first:
+        assert first.has_folder
+        with ReviewServer(review) as second:
+            assert second.has_folder and not first.has_folder
+    monkeypatch.setattr(ReviewServer, "has_folder", False)
+    assert client.decide(client.accept, {**JSON, **client.origin}) == 409
+
+
+def test_a_port_that_is_taken_is_refused(client: Client) -> None:
     with open_review(client.out) as review:
-        with pytest.raises(ConfigError, match="another review"):
-            ReviewServer(review)
         with pytest.raises(ConfigError, match="--port"):
             ReviewServer(review, client.server.server_port)
         with pytest.raises(ConfigError, match="--port"):
