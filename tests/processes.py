@@ -13,8 +13,10 @@ import runpy
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import TracebackType
 
 # Every module that a short command may import; each child gets them as they are after import.
 PRELOADED = ["monai.bundle", "monai_semiseg.bundles.workflow", "monai_semiseg.cli.main"]
@@ -50,8 +52,15 @@ def become(
     os.environ.update(environment)
     sys.path.insert(0, folder)
     sys.argv = ["-m", *words[1:]]
-    try:
+    with ExitStack() as stack:
+        stack.push(end)
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        raise SystemExit(1) from None
+
+
+def end(
+    kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> None:
+    """Let the command's own hook say what went wrong; Python's exit code is 1 then."""
+    if kind is not None and error is not None and not isinstance(error, SystemExit):
+        sys.excepthook(kind, error, trace)
+        raise SystemExit(1) from error

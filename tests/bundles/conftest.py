@@ -51,6 +51,12 @@ def raw() -> Callable[[Path, str], dict[str, Any]]:
 # little larger: a step costs what its voxels cost.
 PATCH = [32, 16, 16]
 SHAPE = (34, 22, 20)
+# For tests whose subject is not the network: one with few features, which no shipped weights fit.
+FEW_FEATURES = {
+    "network_def#features": [4] * 6,
+    "teacher_features": [4] * 6,
+    "init_weights": None,
+}
 THREE_STEPS = {"iterations": 3, "epoch_iterations": 1, "batch_size": 2}
 
 

@@ -14,6 +14,8 @@ import pytest
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.cli.main import main
 
+from .conftest import SHAPE
+
 ROOT = Path(__file__).resolve().parents[2]
 FUSION = ROOT / "bundles" / "semisupervised_baselines" / "configs" / "label_fusion.yaml"
 Settings = Callable[..., dict[str, Any]]
@@ -23,7 +25,7 @@ Write = Callable[..., Path]
 @pytest.fixture(scope="module")
 def scans(write_dataset: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create scans with structures at equal positions, so that registration finds them."""
-    return write_dataset(tmp_path_factory.mktemp("scans"), scans=5, sizes=(2, 0, 1))
+    return write_dataset(tmp_path_factory.mktemp("scans"), 5, SHAPE, sizes=(2, 0, 1))
 
 
 def test_registration_measures_in_every_bundle(

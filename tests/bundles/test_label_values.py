@@ -70,9 +70,17 @@ def test_masks_have_the_numbers_of_the_label_files(
     assert (planned["label_values"], planned["out_channels"]) == (values, len(values))
     assert "masks are written with the original numbers" in capfd.readouterr().err
 
-    asked = settings(BUNDLE, "train", data, tmp_path / "run", datalist=str(datalist))
+    small = {"datalist": str(datalist), "network_def#features": [4] * 6}
+    asked = settings(BUNDLE, "train", data, tmp_path / "run", **small)
     run_workflow(BUNDLE, "train", asked, [plan])
-    common = ["--bundle", str(BUNDLE), "--weights", str(tmp_path / "run" / "model.pt")]
+    common = [
+        "--set",
+        "network_def#features=[4,4,4,4,4,4]",
+        "--bundle",
+        str(BUNDLE),
+        "--weights",
+        str(tmp_path / "run" / "model.pt"),
+    ]
     common += ["--plan", str(plan), "--device", "cpu"]
     scans = str(data / "images")
     assert main(["predict", scans, "--output", str(out), "--overwrite", *common]) in (0, 5)
