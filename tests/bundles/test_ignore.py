@@ -17,6 +17,8 @@ import yaml
 from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.cli.main import main
 
+from .conftest import PATCH
+
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = ROOT / "semisupervised_baselines"
 LABELS = {"0": "background", "1": "gland", "255": "ignore"}
@@ -70,14 +72,8 @@ def test_train_and_evaluate(
         BUNDLE, "train", asked_of(settings, BUNDLE, "train", partial, tmp_path / "run"), [plan]
     )
     common = ["--bundle", str(BUNDLE), "--weights", str(tmp_path / "run" / "model.pt")]
-    common += [
-        "--plan",
-        str(plan),
-        "--device",
-        "cpu",
-        "--set",
-        "network_def#features=[4,4,4,4,4,4]",
-    ]
+    common += ["--plan", str(plan), "--device", "cpu", "--set", f"patch_size={PATCH}"]
+    common += ["--set", "network_def#features=[4,4,4,4,4,4]"]
     argv = ["evaluate", str(partial), "--datalist", str(listed)]
     assert main([*argv, "--output", str(tmp_path / "eval"), *common]) == 0
     rows = list(csv.DictReader((tmp_path / "eval" / "metrics.csv").open()))
