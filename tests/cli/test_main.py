@@ -79,6 +79,7 @@ def test_verbs_are_the_promised_ones() -> None:
         "study",
         "bundle",
         "weights",
+        "export",
         "doctor",
     }
 
