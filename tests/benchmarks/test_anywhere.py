@@ -15,7 +15,10 @@ FEATURES = ["4", "4", "4", "4", "8", "4"]
 ALONE = {
     "coarse_to_fine": (["--size", "40", "56", "44", "--factors", "1"], 1),
     "contrastive": (["--size", "64", "--sizes", "32", "--repeat", "1"], 2),
-    "diffusion": (["--size", "32", "16", "16", "--repeat", "1", "--teacher_features", *FEATURES], 2),
+    "diffusion": (
+        ["--size", "32", "16", "16", "--repeat", "1", "--teacher_features", *FEATURES],
+        2,
+    ),
     "fuzz": (["--count", "6"], 1),
     "hebbian": (["--size", "8", "--network_size", "32", "--repeat", "1"], 2),
     "inference": (
