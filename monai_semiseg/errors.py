@@ -202,6 +202,20 @@ class MemoryLimitError(SemisegError):
     code = "E_MEMORY"
 
 
+class WorkerLostError(SemisegError):
+    """A worker that ended in the middle of its work: killed, out of memory, or its node lost."""
+
+    code = "E_WORKER"
+    exit_code = 3
+
+
+class ExecutorError(SemisegError):
+    """An engine that does no more work: a scheduler that has ended."""
+
+    code = "E_EXECUTOR"
+    exit_code = 4
+
+
 class CheckpointError(SemisegError):
     """Weights or a training state that cannot be used."""
 

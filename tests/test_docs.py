@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,6 +64,7 @@ def commands(page: Path) -> list[list[str]]:
         variables: dict[str, str] = {}
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             line = re.sub(r"(^|\s)#.*", "", line)
+            line = re.sub(r"\$\(monai-semiseg bundle (\w+)\)", r"bundles/\1", line)
             for name, value in variables.items():
                 line = line.replace(f"${name}", value)
             for part in re.split(r"&&|;|\|", line):
@@ -306,25 +308,52 @@ def small(words: list[str]) -> list[str]:
         words += ["--budget", "2"]
     if study:
         words += ["--dry_run", "--device", "cpu"]
+    if words[:2] == ["monai-semiseg", "review"]:
+        words += ["--no_browser"]
     return [*PROGRAMS[words[0]], *words[1:]]
 
 
+def end_of_command(
+    words: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, capture_output=True, text=True, cwd=folder, env=environment, timeout=600
+    )
+
+
+def end_of_fork(
+    words: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run in a fork of a Python that has imported everything."""
+    assert words[:2] == [sys.executable, "-m"]
+    return run_module(words[2:], folder, environment)
+
+
+def end_of_server(
+    words: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Press Ctrl-C as soon as the command says where its page is."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        words, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=environment
+    ) as server:
+        first = server.stdout.readline() if server.stdout is not None else ""
+        server.send_signal(signal.SIGINT)
+        out, errors = server.communicate(timeout=600)
+    return subprocess.CompletedProcess(words, server.returncode, first + out, errors)
+
+
 def run(words: list[str], folder: Path, fresh: bool = False) -> None:
-    """Run a command in a fresh Python, or in a fork of one that has imported everything."""
+    """Run a command to its end, in a fresh Python if asked for."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(ROOT),
     }
-    command = small(words)
-    if fresh:
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=folder, env=environment, timeout=600
-        )
-    else:
-        assert command[:2] == [sys.executable, "-m"]
-        done = run_module(command[2:], folder, environment)
+    serves = words[1] == "review" and "--table" not in words
+    end = end_of_server if serves else end_of_command if fresh else end_of_fork
+    done = end(small(words), folder, environment)
     masks = "predict" in words or "inference.json" in " ".join(words)
     # A network of two iterations makes masks of any volume: they are flagged.
     said = f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"

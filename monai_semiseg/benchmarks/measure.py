@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 
+from monai_semiseg.bundles.locate import shipped_bundles
 from monai_semiseg.handlers.precision import processor_name
 from monai_semiseg.storage.files import resident_memory
 from monai_semiseg.storage.tables import write_table
 
-BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+BUNDLES = shipped_bundles()
 
 
 @dataclass(frozen=True)

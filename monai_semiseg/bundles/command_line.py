@@ -10,6 +10,7 @@ import warnings
 from types import TracebackType
 
 from monai_semiseg.errors import SemisegError, root_cause
+from monai_semiseg.executors.owner import end_with_owner
 
 _LOUD = (
     "monai.data.nvimgcodec_pydicom_plugin",
@@ -38,6 +39,7 @@ def begin_bundle_command() -> None:
     """
     if is_bundle_command():
         begin_command()
+        end_with_owner()
         sys.excepthook = _short_errors
 
 

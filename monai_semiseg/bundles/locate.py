@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import itertools
+import os
 from pathlib import Path
 
 from monai_semiseg.errors import ConfigError
@@ -11,23 +11,47 @@ from monai_semiseg.errors import ConfigError
 SUPERVISED = "supervised"  # the baseline of every method; it needs no overlay
 
 
+def shipped_bundles() -> Path:
+    """Return the folder of the bundles that come with the package.
+
+    A wheel holds them as ``monai_semiseg/shipped_bundles`` (``package_dir`` of ``setup.cfg``). A
+    clone, and an editable install of it, have them in ``bundles/``.
+    """
+    installed = _installed_bundles()
+    return installed if installed.is_dir() else installed.parents[1] / "bundles"
+
+
+def _installed_bundles() -> Path:
+    return Path(__file__).resolve().parents[1] / "shipped_bundles"
+
+
+def _search_folders() -> list[Path]:
+    return [Path("bundles"), shipped_bundles()]
+
+
+def known_bundles() -> dict[str, Path]:
+    """Return the folder of every bundle that :func:`bundle_folder` finds by its name, sorted."""
+    found: dict[str, Path] = {}
+    for root in reversed(_search_folders()):  # the first folder wins
+        found |= {configs.parent.name: configs.parent for configs in root.glob("*/configs")}
+    return dict(sorted(found.items()))
+
+
 def bundle_folder(name: str | Path) -> Path:
     """Return the folder of a bundle.
 
     Args:
-        name: a folder, or the name of a bundle below ``bundles/`` of the working folder or of the
-            clone that the package is installed from.
+        name: a folder, or the name of a bundle below ``bundles/`` of the working folder or of one
+            that comes with the package.
 
     Raises:
         ConfigError: If there is no such bundle.
     """
     given = Path(name)
-    roots = [Path.cwd() / "bundles", Path(__file__).resolve().parents[2] / "bundles"]
-    for folder in (given, *(root / given for root in roots)):
+    for folder in (given, *(root / given for root in _search_folders())):
         if (folder / "configs").is_dir():
             return folder
-    configs = itertools.chain.from_iterable(root.glob("*/configs") for root in roots)
-    known = sorted({path.parent.name for path in configs})
+    known = known_bundles()
     near = difflib.get_close_matches(given.name, known, n=1)
     raise ConfigError(
         "no such bundle",
@@ -35,6 +59,23 @@ def bundle_folder(name: str | Path) -> Path:
         remedy=f"did you mean {near[0]}?" if near else "name the bundle's folder",
         path=given,
     )
+
+
+def output_root(bundle_root: str | Path) -> Path:
+    """Return the folder below which a bundle's workflows write if no other is asked for.
+
+    It is the bundle, as MONAI's bundles have it. A bundle that was installed with the package, or
+    that must not be written, is left as it is: its runs go below ``runs/NAME`` of the working
+    folder.
+
+    Args:
+        bundle_root: bundle folder, as the config has it.
+    """
+    bundle = Path(bundle_root).resolve()
+    installed = bundle.is_relative_to(_installed_bundles())
+    if installed or not os.access(bundle, os.W_OK):
+        return Path("runs") / bundle.name
+    return Path(bundle_root)
 
 
 def methods_of(bundle: Path) -> dict[str, Path | None]:

@@ -10,7 +10,8 @@ written from ``bundles/_base``: shared parts as JSON and YAML, and ``NAME.yaml``
         set: {init_weights: null}           # further keys, nested as train/trainer/_target_
         remove: [train/curve]
 
-Parts are merged key by key; lists are replaced, but ``imports`` are put together.
+Parts are merged key by key; lists are replaced, but ``imports`` are put together. In a list,
+``{"_steps_": NAME}`` stands for the items of the list NAME in ``_base/steps.json``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import yaml
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
+_STEPS = "_steps_"
 _WIDTH = 120  # a node that is shorter on one line stays on one
 
 
@@ -50,14 +52,16 @@ def render(bundles: Path) -> list[Path]:
 def rendered(bundles: Path) -> Iterator[tuple[Path, str]]:
     """Yield every file of every bundle that comes from the base, with its content."""
     base = bundles / "_base"
+    file = base / "steps.json"
+    steps = json.loads(file.read_text()) if file.is_file() else {}
     for overlay in sorted(base.glob("*.yaml")):
         recipe = yaml.safe_load(overlay.read_text())
         bundle = bundles / overlay.stem
         for name in recipe.get("copy", []):
             yield bundle / name, _read(base / "files" / Path(name).name)
         for name, one in recipe["configs"].items():
-            further = dict(one.get("set", {}))
-            parts = [json.loads(_read(base / part)) for part in one["parts"]]
+            further = with_steps(one.get("set", {}), steps)
+            parts = [with_steps(json.loads(_read(base / part)), steps) for part in one["parts"]]
             if "imports" in further:
                 parts.append({"imports": further.pop("imports")})
             content = merged(parts)
@@ -81,6 +85,32 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             else:
                 result[key] = value
     return result
+
+
+def with_steps(node: Any, steps: Mapping[str, Sequence[Any]]) -> Any:
+    """Return content with the items of named lists in place of their names.
+
+    Args:
+        node: content of a part.
+        steps: lists by name; their items may be such names, too.
+
+    Raises:
+        ConfigError: If there is no list of a name.
+    """
+    if isinstance(node, dict):
+        return {key: with_steps(value, steps) for key, value in node.items()}
+    if not isinstance(node, list):
+        return node
+    items: list[Any] = []
+    for item in node:
+        name = item.get(_STEPS) if isinstance(item, dict) else None
+        if name is None:
+            items.append(with_steps(item, steps))
+        elif name in steps:
+            items += with_steps(list(steps[name]), steps)
+        else:
+            raise ConfigError(f"no steps {name!r}", expected=f"one of {', '.join(steps)}")
+    return items
 
 
 def as_json(node: Any, indent: int = 0) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -13,6 +15,9 @@ from packaging.version import Version
 from monai_semiseg.errors import ConfigError
 
 _LOGGER = logging.getLogger(__name__)
+# Packages that have keys of their own in MONAI's metadata.
+_KEYS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
+_OTHERS = "required_packages_version"
 
 
 def check_versions(bundle_root: str | Path) -> None:
@@ -29,15 +34,18 @@ def check_versions(bundle_root: str | Path) -> None:
     if not file.is_file():
         return
     meta = json.loads(file.read_text())
-    tested = {
-        "monai": meta.get("monai_version"),
-        "torch": meta.get("pytorch_version"),
-        "numpy": meta.get("numpy_version"),
-        **meta.get("required_packages_version", {}),
-    }
+    tested = {name: meta.get(key) for name, key in _KEYS.items()} | meta.get(_OTHERS, {})
     for name, version in tested.items():
         if version is not None:
             _check_version(name, version, file)
+
+
+def with_installed_versions(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata with the releases that are installed in place of those that it names."""
+    installed = importlib.metadata.version
+    own = {key: Version(installed(name)).public for name, key in _KEYS.items()}
+    others = {name: installed(name) for name in metadata.get(_OTHERS, {})}
+    return {**metadata, **own, _OTHERS: others}
 
 
 def _check_version(name: str, version: str, metadata: Path) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import (
     add_dataset_arguments,
     dataset_of,
     labelled_dataset,
 )
+from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.terminal import say
+from monai_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monai_semiseg.executors.choice import ExecutorChoice
 
 _MOST_ROWS = 128  # label values on the screen
 
@@ -29,7 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = "folder of a data set in any layout, a table of cases (.csv), or one file"
     add_dataset_arguments(parser, what=what, table=False)
-    parser.add_argument("--workers", type=int, default=4, help="threads (default 4)")
+    parser.add_argument("--workers", type=int, default=4, help="threads of one process (default 4)")
+    add_executor_arguments(parser)
+
+
+@contextmanager
+def _logs(args: argparse.Namespace, executor: ExecutorChoice) -> Iterator[Path]:
+    """Yield a folder for the workers' logs: beside the report, else one that does not stay.
+
+    Raises:
+        ConfigError: If workers on other machines need it, and there is no report.
+    """
+    if args.output:
+        yield args.output.with_suffix(".logs")
+    elif executor.elsewhere:
+        raise ConfigError(
+            f"--executor {args.executor} without --output",
+            expected="a report in a folder that all machines share; logs go beside it",
+        )
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +71,12 @@ def run(args: argparse.Namespace) -> int:
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     dataset = labelled_dataset(args, dataset_of(args), datalist)
-    report = check_dataset(dataset, datalist, workers=args.workers)
+    executor = executor_of(args)
+    if executor.in_process:
+        report = check_dataset(dataset, datalist, workers=args.workers)
+    else:
+        with _logs(args, executor) as logs:
+            report = check_dataset(dataset, datalist, executor=executor, logs=logs)
     labelled = sum(bool(fact.labels) for fact in report.cases)
     say(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label")
     if kind := report.kind:

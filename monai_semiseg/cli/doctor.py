@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import root_cause
@@ -37,7 +37,7 @@ WORKFLOWS = ("train", "evaluate", "inference")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("bundle", nargs="*", type=Path, help="bundle folders to look over")
+    parser.add_argument("bundle", nargs="*", help="names or folders of bundles to look over")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,20 +73,31 @@ def _devices() -> list[str]:
     ]
 
 
-def _look_over(bundle: Path) -> list[str]:
+def _look_over(bundle: str) -> list[str]:
     """Initialise every workflow; one line per problem, with the root cause and not its wrapping."""
-    from monai_semiseg.bundles.workflow import open_workflow
-
     problems = []
     for config in WORKFLOWS:
         try:
-            workflow = open_workflow(bundle, config)
-            workflow.initialize()
-            missing = workflow.check_properties() if config != "evaluate" else []
-            problems += [f"{bundle} {config}: property {name} is missing" for name in missing or []]
+            missing = _missing_properties(bundle, config)
+            problems += [f"{bundle} {config}: property {name} is missing" for name in missing]
         except Exception as error:  # noqa: BLE001 - whatever a bundle raises is a finding
             cause = root_cause(error)
             problems.append(
                 f"{bundle} {config}: {type(cause).__name__}: {str(cause).splitlines()[0]}"
             )
     return problems
+
+
+def _missing_properties(bundle: str, config: str) -> list[str]:
+    """Initialise a workflow, which leaves no file, and return what MONAI wants of it in vain."""
+    from monai_semiseg.bundles.keys import load_config
+    from monai_semiseg.bundles.locate import bundle_folder
+    from monai_semiseg.bundles.workflow import open_workflow
+
+    folder = bundle_folder(bundle)
+    file = folder / "configs" / f"{config}.json"
+    writes = file.is_file() and "output_dir" in load_config(file)
+    with TemporaryDirectory() as scratch:  # TensorBoard begins its file at once
+        workflow = open_workflow(folder, config, {"output_dir": scratch} if writes else {})
+        workflow.initialize()
+        return list(workflow.check_properties() or []) if config != "evaluate" else []

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, model_of
+from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
 
@@ -18,14 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, help="folder for metrics.csv, metrics.json and worst_cases.png"
     )
+    add_executor_arguments(parser)
     add_bundle_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's evaluation workflow and show the table; return 3 if cases were left out."""
-    from monai_semiseg.bundles.workflow import run_workflow
     from monai_semiseg.datasets.dataset import folder_of
     from monai_semiseg.evaluation.summary import as_table
+    from monai_semiseg.evaluation.team import EvaluationRecipe, evaluate_by_team
 
     model = model_of(args, "evaluate")
     settings = {
@@ -35,7 +37,13 @@ def run(args: argparse.Namespace) -> int:
         "output_dir": args.output,
         **model.settings,
     }
-    workflow = run_workflow(model.bundle, "evaluate", settings, model.overlays)
-    summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
+    recipe = EvaluationRecipe(model.bundle, settings, model.overlays)
+    executor = executor_of(args)
+    if executor.in_process:
+        workflow = recipe.workflow()
+        workflow.run()
+        summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
+    else:
+        summary = evaluate_by_team(recipe, executor, Path(args.output))
     say(f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}")
     return report_left_out({failed["case"]: failed["reason"] for failed in summary["failed"]})

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
-from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.cli.executors import add_executor_arguments, executor_of
+from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from monai_semiseg.inference.runner import BatchRunner
+    from monai_semiseg.inference.team import RunnerRecipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,14 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="masks of scans unlike the training scans, or with volumes unlike theirs: keep them "
         "(default; exit code 5), write none, or count the scans as failed",
     )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the code in the configs of a bundle that is not ours",
-    )
-    parser.add_argument(
-        "--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)"
-    )
+    add_trust_argument(parser)
+    add_executor_arguments(parser, replaced=["--shard"])
     parser.add_argument(
         "--frames",
         choices=["each"],
@@ -70,18 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's inference workflow; 3 if some cases failed, 5 if some masks are flagged."""
-    from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
-    from monai_semiseg.inference.zoo import has_runner
-
-    model = model_of(args, "inference")
-    configs = [model.bundle / "configs" / "inference.json", *model.overlays]
-    if configs[0].is_file():
-        code = foreign_code(configs)
-        for line in code:
-            say_aside(f"foreign code: {line}")
-        if not args.trust:
-            require_trust(code, model.bundle)
-    runner = _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
+    runner = segment(args, model_of(args, "inference"))
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
@@ -90,9 +76,30 @@ def run(args: argparse.Namespace) -> int:
     return runner.exit_code()
 
 
-def _own(args: argparse.Namespace, model: Model) -> BatchRunner:
-    """Run a bundle of ours."""
-    from monai_semiseg.bundles.workflow import run_workflow
+def segment(args: argparse.Namespace, model: Model) -> BatchRunner:
+    """Segment the inputs with a model whose foreign code, if any, is listed and trusted.
+
+    Args:
+        args: of :func:`add_arguments`.
+        model: bundle, overlays and settings.
+
+    Raises:
+        ConfigError: If the bundle is not ours and not trusted, or there is no such executor.
+    """
+    from monai_semiseg.inference.team import Team
+    from monai_semiseg.inference.zoo import has_runner
+
+    require_trusted(model, trusted=args.trust)
+    executor = executor_of(args)
+    recipe = _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
+    runner = recipe.runner()
+    runner.run(None if executor.in_process else Team(executor, recipe))
+    return runner
+
+
+def _own(args: argparse.Namespace, model: Model) -> RunnerRecipe:
+    """Return the recipe for a bundle of ours."""
+    from monai_semiseg.inference.team import RunnerRecipe
 
     settings = {
         "dataset_dir": args.input if len(args.input) > 1 else args.input[0],
@@ -103,38 +110,30 @@ def _own(args: argparse.Namespace, model: Model) -> BatchRunner:
         "any_modality": args.any_modality,
         "on_flag": args.on_flag,
         "output_type": _kinds(args),
-        "shard": args.shard,
         "frames": args.frames,
         **model.settings,
     }
-    workflow = run_workflow(model.bundle, "inference", settings, model.overlays)
-    runner: BatchRunner = workflow.parser.get_parsed_content("runner")
-    return runner
+    return RunnerRecipe(model.bundle, settings, model.overlays, Path(args.output))
 
 
-def _zoo(args: argparse.Namespace, model: Model) -> BatchRunner:
-    """Run a bundle that follows the Model Zoo's conventions."""
-    from monai_semiseg.inference.zoo import open_zoo_bundle
+def _zoo(args: argparse.Namespace, model: Model) -> RunnerRecipe:
+    """Return the recipe for a bundle that follows the Model Zoo's conventions."""
+    from monai_semiseg.inference.team import RunnerRecipe
 
     if args.uncertainty:
         raise ConfigError(
             "--uncertainty with a bundle that is not ours", expected="one of bundles/"
         )
-    runner = open_zoo_bundle(
-        model.bundle,
-        model.settings,
-        model.overlays,
-        inputs=args.input,
-        output=args.output,
-        overwrite=args.overwrite,
-        preview=not args.no_preview,
-        output_type=_kinds(args),
-        shard=args.shard,
-        on_flag=args.on_flag,
-        about={"bundle": model.bundle.resolve().name},
-    )
-    runner.run()
-    return runner
+    options = {
+        "inputs": args.input,
+        "output": args.output,
+        "overwrite": args.overwrite,
+        "preview": not args.no_preview,
+        "output_type": _kinds(args),
+        "on_flag": args.on_flag,
+        "about": {"bundle": model.bundle.resolve().name},
+    }
+    return RunnerRecipe(model.bundle, model.settings, model.overlays, Path(args.output), options)
 
 
 def _kinds(args: argparse.Namespace) -> list[str]:

@@ -12,11 +12,13 @@ from monai_semiseg.cli.arguments import (
     dataset_of,
     labelled_dataset,
 )
+from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.study_settings import grid_of, settings_of_study
 from monai_semiseg.cli.terminal import say, say_aside
 
 if TYPE_CHECKING:
+    from monai_semiseg.executors.choice import ExecutorChoice
     from monai_semiseg.study.cell import CellSpec
     from monai_semiseg.study.learning_rates import RateSearch
     from monai_semiseg.study.runner import RunOutcome
@@ -29,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--bundle",
-        type=Path,
-        default=Path("bundles/semisupervised_baselines"),
-        help="bundle folder",
+        default="semisupervised_baselines",
+        help="name or folder of a bundle (default semisupervised_baselines)",
     )
     _add_arms(parser)
     _add_scans(parser)
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of an earlier study: import the results of equal cells; repeatable",
     )
     _add_running(parser)
+    add_executor_arguments(parser, replaced=["--jobs", "--shard"])
     add_dataset_arguments(parser)
 
 
@@ -70,7 +72,19 @@ def _add_scans(parser: argparse.ArgumentParser) -> None:
         "--splits", help="comma-separated seeds that select the labelled scans (default 0,1,2)"
     )
     parser.add_argument(
+        "--selections",
+        help="comma-separated strategies of monai-semiseg select, in place of --splits: each is "
+        "compared with random draws of as many scans",
+    )
+    parser.add_argument("--draws", type=int, help="random draws for --selections (default 10)")
+    parser.add_argument(
         "--test", help="test scans: count, fraction, or pattern such as 'testA_*' (default 0.2)"
+    )
+    parser.add_argument(
+        "--next",
+        type=int,
+        metavar="N",
+        help="labels to come, whose gain is estimated (default: half of the largest budget)",
     )
     parser.add_argument(
         "--validation",
@@ -99,10 +113,6 @@ def _add_trainings(parser: argparse.ArgumentParser) -> None:
 def _add_running(parser: argparse.ArgumentParser) -> None:
     """Declare where the cells run, and whether they do."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
-    parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
-    parser.add_argument(
-        "--shard", help="i/n: this process takes every n-th cell (default: RANK or SLURM_PROCID)"
-    )
     parser.add_argument(
         "--dry_run", action="store_true", help="list the cells and what they will take"
     )
@@ -115,29 +125,27 @@ def run(args: argparse.Namespace) -> int:
     """Run what is not finished, then write the results of all that is."""
     from monai_semiseg.datasets.grids import without_grid_mismatches
     from monai_semiseg.inference.interrupt import handled
-    from monai_semiseg.storage.shard import parse_shard
     from monai_semiseg.study.cell import prepare_cells
-    from monai_semiseg.study.learning_rates import rate_searches, share_of, with_chosen_rates
+    from monai_semiseg.study.learning_rates import rate_searches, with_chosen_rates
     from monai_semiseg.study.outcome import CellOutcome
     from monai_semiseg.study.report import write_results
     from monai_semiseg.study.runner import RunOutcome
 
+    executor = executor_of(args)
     asked = settings_of_study(args)
     found = labelled_dataset(args, dataset_of(args, table=args.table))
     dataset, left_out = without_grid_mismatches(found)
     code = report_left_out(left_out)
     grid = grid_of(args, asked, dataset)
-    shard = parse_shard(args.shard)
     specs = prepare_cells(grid, grid.cells, device=args.device, dataset=dataset)
     searches = rate_searches(grid, specs)
     _import_completed(args, specs, searches)
     if args.dry_run:
         return _list(specs, searches)
-    mine = share_of(specs, searches, *shard)
     outcome = RunOutcome()
     with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
         if not args.report:
-            outcome = _run(args, mine, searches)
+            outcome = _run(executor, grid.output / "logs", specs, searches)
         known, waiting = with_chosen_rates(specs, searches)
         unfinished = [spec for spec in waiting if not CellOutcome(spec).done]
         say(write_results(grid, [*known, *unfinished], searches).rstrip("\n"))
@@ -151,15 +159,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(
-    args: argparse.Namespace, mine: list[CellSpec], searches: dict[str, RateSearch]
+    executor: ExecutorChoice,
+    logs: Path,
+    specs: list[CellSpec],
+    searches: dict[str, RateSearch],
 ) -> RunOutcome:
     """Run the trials of learning rates first, then the cells whose rates are known by then."""
     from monai_semiseg.study.learning_rates import open_trials, with_chosen_rates
     from monai_semiseg.study.runner import run_cells
 
-    tried = run_cells(open_trials(mine, searches), parallel=args.jobs)
-    known, _ = with_chosen_rates(mine, searches)
-    outcome = run_cells(known, parallel=args.jobs)
+    tried = run_cells(open_trials(specs, searches), executor=executor, logs=logs)
+    known, _ = with_chosen_rates(specs, searches)
+    outcome = run_cells(known, executor=executor, logs=logs)
     outcome.failed = {**tried.failed, **outcome.failed}
     outcome.elsewhere = [*tried.elsewhere, *outcome.elsewhere]
     return outcome

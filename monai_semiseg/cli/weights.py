@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", type=Path, help=".pt or .safetensors; no code in it is executed")
     parser.add_argument("--output", type=Path, help="file to write, .pt or .safetensors")
     parser.add_argument(
-        "--bundle", type=Path, help="bundle whose network to match or to convert for"
+        "--bundle", help="name or folder of the bundle whose network to match or to convert for"
     )
     parser.add_argument(
         "--spatial_dims",
@@ -141,13 +141,13 @@ def _match(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
 
 def _network(args: argparse.Namespace) -> nn.Module:
+    from monai_semiseg.bundles.locate import bundle_folder
     from monai_semiseg.bundles.workflow import open_workflow
 
     if args.bundle is None:
-        raise ConfigError("no network to compare with", expected="--bundle, a bundle folder")
+        raise ConfigError("no network to compare with", expected="--bundle NAME or FOLDER")
     asked = {name: getattr(args, name) for name in ("spatial_dims", "in_channels")}
     settings = {name: value for name, value in asked.items() if value is not None}
-    network: nn.Module = open_workflow(
-        args.bundle, "inference", settings
-    ).parser.get_parsed_content("network_def")
+    workflow = open_workflow(bundle_folder(args.bundle), "inference", settings)
+    network: nn.Module = workflow.parser.get_parsed_content("network_def")
     return network

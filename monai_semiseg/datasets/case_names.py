@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from monai_semiseg.images.formats import SCAN_SUFFIXES
+from monai_semiseg.images.formats import ARCHIVE_SUFFIX, DICOM_SUFFIXES, SCAN_SUFFIXES
 from monai_semiseg.plain_text import printable
 
-_SUFFIXES = [*sorted(SCAN_SUFFIXES, key=len, reverse=True), ".dcm", ".zip", ".img"]
+# The longest first, so that all of .nii.gz goes; .img holds the voxels of a .hdr.
+_IMAGE_SUFFIXES = sorted((*SCAN_SUFFIXES, *DICOM_SUFFIXES, ".img"), key=len, reverse=True)
 
 
 def without_suffix(file: Path) -> Path:
@@ -17,7 +19,8 @@ def without_suffix(file: Path) -> Path:
     Other dots in the name stay: ``1.2.840.1.45`` is a name, not a suffix.
     """
     lower = file.name.lower()
-    suffix = next((s for s in _SUFFIXES if lower.endswith(s) and len(lower) > len(s)), "")
+    known = (*_IMAGE_SUFFIXES, ARCHIVE_SUFFIX)
+    suffix = next((s for s in known if lower.endswith(s) and len(lower) > len(s)), "")
     return file.with_name(file.name[: len(file.name) - len(suffix)])
 
 
@@ -28,7 +31,7 @@ def stem_of(file: str | Path) -> str:
 
 def has_image_suffix(name: str) -> bool:
     """Return True if a file name has the suffix of a scan or a picture."""
-    return name.lower().endswith(tuple(suffix for suffix in _SUFFIXES if suffix != ".zip"))
+    return name.lower().endswith(tuple(_IMAGE_SUFFIXES))
 
 
 class CaseNames:
@@ -72,6 +75,13 @@ def new_name(stem: str, taken: set[str]) -> str:
         name = f"{stem}_{number}"
     taken.add(name.lower())
     return name
+
+
+def file_names(ids: Iterable[str]) -> dict[str, str]:
+    """Return id -> a name that is a file name, and unique whatever the case of its letters."""
+    taken: set[str] = set()
+    stems = {one: re.sub(r"[^\w.+-]+", "_", one).strip(".") or "case" for one in ids}
+    return {one: new_name(stem, taken) for one, stem in stems.items()}
 
 
 def _safe(text: str) -> str:

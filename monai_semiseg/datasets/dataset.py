@@ -11,7 +11,13 @@ from typing import Any
 from monai_semiseg.datasets.bids import is_bids, read_bids
 from monai_semiseg.datasets.case_folders import folders_of_cases, read_case_folders
 from monai_semiseg.datasets.case_names import has_image_suffix
-from monai_semiseg.datasets.description import NAME, describe, lists_cases, read_description
+from monai_semiseg.datasets.description import (
+    NAME,
+    describe,
+    described_layout,
+    lists_cases,
+    read_content,
+)
 from monai_semiseg.datasets.dicom_tree import holds_dicom, read_dicom_tree
 from monai_semiseg.datasets.folder_pairs import (
     image_folders,
@@ -172,18 +178,19 @@ def _layout_of_file(file: Path, wanted: Wanted) -> Layout:
     if file.suffix.lower() == ".csv":
         return read_table(file, file.parent)
     if file.name == NAME:
-        return read_description(file.parent)
+        return described_layout(read_content(file), file.parent)
     return Layout([ListedCase(case_stem(file.name), {"": file.name})])
 
 
 def _layout(root: Path, wanted: Wanted) -> Layout:
     if not (root / NAME).is_file():
         return _layout_of_files(root, wanted)
-    if lists_cases(root):
+    content = read_content(root / NAME)
+    if lists_cases(content):
         _refuse_label(wanted, NAME)
-        return read_description(root)
+        return described_layout(content, root)
     layout = _layout_of_files(root, wanted)
-    describe(layout, root)
+    describe(layout, content, root)
     return layout
 
 

@@ -26,13 +26,16 @@ from monai_semiseg.errors import ConfigError
 NAME = "dataset.json"
 
 
-def read_description(root: Path) -> Layout:
-    """Read the cases that ``dataset.json`` in a dataset's folder describes.
+def described_layout(content: dict[str, Any], root: Path) -> Layout:
+    """Return the cases that ``dataset.json`` in a dataset's folder describes.
+
+    Args:
+        content: of the file, see :func:`read_content`.
+        root: the folder.
 
     Raises:
         ConfigError: If the format is unknown, or labels are regions.
     """
-    content = read_content(root / NAME)
     try:
         layout = _read(content, root)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -42,30 +45,25 @@ def read_description(root: Path) -> Layout:
             '"labels": {"0": "background", ...}',
             path=root / NAME,
         ) from error
-    _describe(layout, content, root)
+    describe(layout, content, root)
     _note_absent_files(layout, root)
     _check_count(layout, content)
     return layout
 
 
-def lists_cases(root: Path) -> bool:
+def lists_cases(content: Mapping[str, Any]) -> bool:
     """Return False if ``dataset.json`` names labels alone, beside images in another layout."""
-    content = read_content(root / NAME)
     return "labels" not in content or any(
         key in content for key in ("training", "channel_names", "file_ending", "numTraining")
     )
 
 
-def describe(layout: Layout, root: Path) -> None:
+def describe(layout: Layout, content: Mapping[str, Any], root: Path) -> None:
     """Give a layout the labels, the name and the sides that ``dataset.json`` declares.
 
     Raises:
         ConfigError: If labels are regions, or have neither numbers nor colours.
     """
-    _describe(layout, read_content(root / NAME), root)
-
-
-def _describe(layout: Layout, content: Mapping[str, Any], root: Path) -> None:
     layout.labels, layout.colours = declared_in(content, root)
     layout.name = str(content.get("name", ""))
     layout.sides = declared_sides(content, root / NAME)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,12 @@ from tqdm import tqdm
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.geometry_statistics import in_ras, voxel_size
-from monai_semiseg.datasets.kinds import common_dims, no_scan_error
+from monai_semiseg.datasets.kinds import (
+    common_dims,
+    common_unit,
+    no_scan_error,
+    require_same_channels,
+)
 from monai_semiseg.datasets.label_checks import (
     count_values,
     invalid_label_files,
@@ -35,9 +39,9 @@ from monai_semiseg.datasets.label_values import (
 )
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.datasets.modality import ScanKind, looks_like_hounsfield
-from monai_semiseg.errors import ConfigError, InputError, LabelError
+from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.images.grid import Unit, in_ras_order, onto_grid
-from monai_semiseg.images.volume import RGB, collect_warnings, spatial_dims_of
+from monai_semiseg.images.volume import RGB, collect_warnings
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def extract_fingerprint(
 
     Raises:
         ConfigError: If no scan can be read.
-        DimensionError: If some images have one slice and others several.
+        DimensionError: If some images have one slice and others several, or other channels.
+        GeometryError: If some images have a pixel size and others have none.
         LabelError: If the labels cannot be trained, see
             :func:`~monai_semiseg.datasets.label_checks.invalid_label_files`.
     """
@@ -126,35 +131,17 @@ def extract_fingerprint(
     good = [row for row in rows if row.fault is None]
     if not good:
         raise no_scan_error(dataset, unread, "no scan can be read")
-    shapes = {
-        case.id: row.shape.tolist()
-        for case, row in zip(cases, rows, strict=True)
-        if row.fault is None
-    }
-    common_dims(shapes, dataset.root)
-    _require_one_kind(good, dataset)
+    named = zip(cases, rows, strict=True)
+    _require_one_kind({case.id: row for case, row in named if row.fault is None}, dataset)
     notes = dict.fromkeys(chain.from_iterable(row.notes for row in rows))
     return replace(_aggregate(good, dataset), unread=unread, notes=tuple(notes))
 
 
-def _require_one_kind(rows: Sequence[_Measures], dataset: ScanDataset) -> None:
-    """Require one number of dimensions and channels, and one unit.
-
-    Raises:
-        ConfigError: With the kinds and their counts, if there are several.
-    """
-    counts = Counter(
-        f"{spatial_dims_of(row.shape.tolist())}-D of {len(row.channels)} channels in {row.unit}"
-        for row in rows
-    )
-    if len(counts) > 1:
-        kinds = ", ".join(f"{count} x {kind}" for kind, count in counts.most_common())
-        raise ConfigError(
-            f"images of several kinds: {kinds}",
-            expected="2-D or 3-D images of the same channels, all with a pixel size or all without",
-            remedy="run monai-semiseg check, and split the folder",
-            path=dataset.root,
-        )
+def _require_one_kind(rows: Mapping[str, _Measures], dataset: ScanDataset) -> None:
+    """Require one number of dimensions and of channels, and one unit."""
+    common_dims({name: row.shape.tolist() for name, row in rows.items()}, dataset.root)
+    require_same_channels({name: row.channels for name, row in rows.items()}, dataset.root)
+    common_unit({name: row.unit for name, row in rows.items()}, dataset.root)
 
 
 def _aggregate(good: Sequence[_Measures], dataset: ScanDataset) -> Fingerprint:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monai_semiseg.datasets.check_report import CaseFacts
 from monai_semiseg.datasets.dataset import ScanDataset
-from monai_semiseg.errors import ConfigError, DimensionError
+from monai_semiseg.errors import ChannelError, ConfigError, DimensionError, GeometryError
 from monai_semiseg.images.grid import Unit
 from monai_semiseg.images.volume import spatial_dims_of
 
@@ -76,7 +76,51 @@ def note_other_channels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> tup
     return tuple(names)
 
 
-def common_unit(facts: Sequence[CaseFacts]) -> Unit | None:
-    """Return the unit of lengths that all images share; None if they differ."""
-    units = {fact.unit for fact in facts if fact.shape}
-    return units.pop() if len(units) == 1 else None
+def common_unit(units: Mapping[str, Unit], path: Path) -> Unit | None:
+    """Return the unit of lengths that all images share; None without images.
+
+    Args:
+        units: image -> unit.
+        path: the data set, for the error.
+
+    Raises:
+        GeometryError: If some images have a pixel size in mm and others have none.
+    """
+    of: dict[Unit, list[str]] = {"mm": [], "px": []}
+    for name, unit in units.items():
+        of[unit].append(name)
+    if of["mm"] and of["px"]:
+        raise GeometryError(
+            f"{len(of['mm'])} images with a pixel size in mm (such as {of['mm'][0]}) and "
+            f"{len(of['px'])} without (such as {of['px'][0]})",
+            expected="all with a pixel size, or all without",
+            remedy="write the pixel size into the files that lack it, or make two data sets",
+            path=path,
+        )
+    return next((unit for unit, names in of.items() if names), None)
+
+
+def require_same_channels(channels: Mapping[str, Sequence[str]], path: Path) -> None:
+    """Require one number of channels of all images.
+
+    Args:
+        channels: image -> names of its channels.
+        path: the data set, for the error.
+
+    Raises:
+        ChannelError: If the images have different numbers of channels.
+    """
+    of: dict[int, list[str]] = {}
+    for name, names in channels.items():
+        of.setdefault(len(names), []).append(name)
+    if len(of) > 1:
+        counts = [
+            f"{len(images)} of {count} (such as {images[0]})"
+            for count, images in sorted(of.items())
+        ]
+        raise ChannelError(
+            f"images with different numbers of channels: {', '.join(counts)}",
+            expected="the same channels in all images",
+            remedy="run monai-semiseg check, which names every image, and split the folder",
+            path=path,
+        )

@@ -28,9 +28,10 @@ class HebbianTrainer(Trainer):
     """Hebbian learning of every convolution on unlabelled scans, then calibration of the network.
 
     Every iteration is a forward pass without a graph and one step of the learner, at ``rate (1 - t
-    / T)``. Batches hold ``image`` ``(B, C, spatial...)``; other keys, such as labels, are not
-    used. After the last iteration :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on
-    ``calibration_scans`` scans, so that the network can be fine-tuned like any other.
+    / T)``, or through an optimizer. Batches hold ``image`` ``(B, C, spatial...)``; other keys, such
+    as labels, are not used. After the last iteration
+    :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on ``calibration_scans`` scans, so
+    that the network can be fine-tuned like any other.
     ``engine.state.output["loss"]`` is the mean relative change of the filters.
 
     Args:
@@ -39,7 +40,10 @@ class HebbianTrainer(Trainer):
         learner: attached to this network; None only calibrates, as a control experiment.
         train_data_loader: batches as above.
         max_epochs, epoch_length: the budget, as in every trainer.
-        rate: of the first step.
+        rate: of the first step; not used with an optimizer.
+        optimizer: steps with ``-dW`` as the gradient, see
+            :meth:`~monai_semiseg.hebbian.learner.HebbianLearner.step`; None: plain steps.
+        lr_scheduler: of this optimizer, stepped after every iteration.
         calibrated: whether to calibrate at the end.
         calibration_scans: number of samples for calibration.
         inferer: MONAI's ``SimpleInferer`` if None.
@@ -58,6 +62,8 @@ class HebbianTrainer(Trainer):
         max_epochs: int,
         epoch_length: int,
         rate: float = 0.1,
+        optimizer: torch.optim.Optimizer | None = None,
+        lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         calibrated: bool = True,
         calibration_scans: int = 8,
         inferer: Inferer | None = None,
@@ -69,6 +75,8 @@ class HebbianTrainer(Trainer):
         self.network = network
         self.learner = learner
         self.rate = rate
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
         self.calibrated = calibrated
         self.calibration_scans = calibration_scans
         self.inferer = inferer or SimpleInferer()
@@ -110,7 +118,10 @@ class HebbianTrainer(Trainer):
         with torch.no_grad():
             self.inferer(images, self.network)
         rate = self.rate * (1 - (engine.state.iteration - 1) / total)
-        return StepOutput({Keys.LOSS: self.learner.step(rate)})
+        change = self.learner.step(rate, self.optimizer)
+        if self.lr_scheduler is not None:
+            self.lr_scheduler.step()
+        return StepOutput({Keys.LOSS: change})
 
     def _keep(self, images: Tensor) -> None:
         """Keep the last scans for calibration."""

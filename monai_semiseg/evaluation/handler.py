@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from monai_semiseg.datasets.label_values import (
 )
 from monai_semiseg.errors import ConfigError, GeometryError
 from monai_semiseg.evaluation.case_ids import CaseIds
+from monai_semiseg.evaluation.case_scores import CaseScores, worst_of
 from monai_semiseg.evaluation.cases import FailedCase, failed_cases
 from monai_semiseg.evaluation.metrics import Scale, score_case
 from monai_semiseg.evaluation.summary import ScoreRow, write_scores
@@ -95,7 +96,7 @@ class CaseMetrics:
         self.rows: list[ScoreRow] = []
         self.failed: list[FailedCase] = []
         self.nothing_known: list[str] = []
-        self._worst: list[tuple[float, Preview]] = []
+        self._worst: list[CaseScores] = []
         self._bar: Any = None
 
     def attach(self, engine: Engine) -> None:
@@ -112,59 +113,89 @@ class CaseMetrics:
                 expected="a section of the datalist that holds scans",
                 remedy="name another section, or split with test scans",
             )
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
-        engine.add_event_handler(Events.COMPLETED, self._write)
+        for event, handler in self.handlers.items():
+            engine.add_event_handler(event, handler)
+
+    @property
+    def handlers(self) -> dict[Events, Callable[[Engine], None]]:
+        """Return what is called at each event."""
+        return {
+            Events.STARTED: self._start,
+            Events.ITERATION_COMPLETED: self._score,
+            Events.COMPLETED: self._write,
+        }
 
     def _start(self, engine: Engine) -> None:
+        self.begin(engine.state.epoch_length or 0)
+
+    def begin(self, cases: int) -> None:
+        """Forget the cases before, and show a bar."""
         self.rows = []
         self.failed = []
         self.nothing_known = []
         self._worst = []
-        self._bar = tqdm(
-            total=engine.state.epoch_length, desc="Evaluating", unit="scan", mininterval=1.0
-        )
+        self._bar = tqdm(total=cases, desc="Evaluating", unit="scan", mininterval=1.0, smoothing=0)
 
     def _score(self, engine: Engine) -> None:
-        if failed := failed_cases(engine.state.batch):
-            self.failed += [replace(one, case=self.ids.name_of(one.case)) for one in failed]
-        else:
-            for item, source in zip(engine.state.output, engine.state.batch, strict=True):
-                self._score_item(item, source)
+        for scored in self.scored(engine):
+            self.add(scored)
+        self.advance()
+
+    def advance(self) -> None:
+        """Move the bar by a case."""
         self._bar.update()
 
-    def _score_item(self, item: dict[str, Any], source: dict[str, Any]) -> None:
+    def scored(self, engine: Engine) -> list[CaseScores | FailedCase]:
+        """Return the scores of the cases that an engine has just seen."""
+        if failed := failed_cases(engine.state.batch):
+            return [replace(one, case=self.ids.name_of(one.case)) for one in failed]
+        pairs = zip(engine.state.output, engine.state.batch, strict=True)
+        return [self._scores_of(item, source) for item, source in pairs]
+
+    def _scores_of(self, item: dict[str, Any], source: dict[str, Any]) -> CaseScores:
         path = str(item["label"].meta["filename_or_obj"])
         native = source["native"]
         meta = getattr(native, "meta", {})
         scale = _scale_of(item["pred"].shape[1:], meta)
-        if fault := self._other_scale(scale, path):
-            self.failed.append(FailedCase(self.ids.name_of(path), fault.code, fault.reason))
-            return
         label = on_image_grid(item["label"], item["pred"])
         truth = _whole_numbers(label)
         case, group = self.ids.name_of(path), self.ids.group_of(path)
         ignored = truth < self.background
         if ignored.all():
-            self.nothing_known.append(case)
-            return
+            return CaseScores(case, path, scale)
         truth[ignored] = self.background
         pred = in_file_numbers(_whole_numbers(item["pred"]), self.values)
         pred[ignored] = self.background
         spacing = [float(s) for s in label.pixdim]
-        scored = self._scored(truth)
-        scores = score_case(pred, truth, spacing, scored, self.background, scale.unit)
+        others = self._others(truth)
+        classes = sorted({*self.classes, *others})
+        scores = score_case(pred, truth, spacing, classes, self.background, scale.unit)
         share = float(ignored.mean())
-        self.rows += [
-            ScoreRow(case, index, self.names[index], score, share, scale=scale, group=group)
+        names = {**self.names, **others}
+        rows = tuple(
+            ScoreRow(case, index, names[index], score, share, scale=scale, group=group)
             for index, score in scores.items()
-        ]
+        )
         mean = float(np.mean([score.dice for score in scores.values()]))
         image = _channels_last(np.asarray(native.cpu()))
         affine = np.asarray(label.affine.cpu(), dtype=np.float64)
         title = f"{case}: Dice {mean:.3f}"
         preview = Preview.of_image(title, image, pred, affine, meta, label=truth)
-        self._worst = sorted([*self._worst, (mean, preview)], key=lambda pair: pair[0])[: self.show]
+        return CaseScores(case, path, scale, rows, others, mean, preview)
+
+    def add(self, scored: CaseScores | FailedCase) -> None:
+        """Add a case; cases have to come in the order of the datalist."""
+        if isinstance(scored, FailedCase):
+            self.failed.append(scored)
+        elif fault := self._other_scale(scored.scale, scored.path):
+            self.failed.append(FailedCase(scored.case, fault.code, fault.reason))
+        elif not scored.rows:
+            self.nothing_known.append(scored.case)
+        else:
+            self.rows += scored.rows
+            self.names.update(scored.others)
+            self.untrained.update(scored.others)
+            self._worst = worst_of([*self._worst, scored], self.show)
 
     def _other_scale(self, scale: Scale, path: str) -> GeometryError | None:
         """Return an error if a case cannot share a mean with the cases before it."""
@@ -179,13 +210,10 @@ class CaseMetrics:
             path=path,
         )
 
-    def _scored(self, label: NDArray[np.int64]) -> list[int]:
-        """Return the labels to score: those of the network, and others in this reference."""
-        others = set(np.unique(label).tolist()) - {self.background, *self.classes}
-        for value in others:
-            self.names[value] = self.other_names.get(value, f"label_{value}")
-        self.untrained |= others
-        return sorted({*self.classes, *others})
+    def _others(self, label: NDArray[np.int64]) -> dict[int, str]:
+        """Return the labels of a reference that the network has no class for, with their names."""
+        found = sorted(set(np.unique(label).tolist()) - {self.background, *self.classes})
+        return {value: self.other_names.get(value, f"label_{value}") for value in found}
 
     def finish(self) -> None:
         """Name the failed cases on stderr and leave the process with 3 if there are any.
@@ -198,18 +226,20 @@ class CaseMetrics:
             raise SystemExit(3)
 
     def _write(self, engine: Engine) -> None:
+        engine.state.metrics["summary"] = self.write()
+
+    def write(self) -> dict[str, Any]:
+        """Write the tables and the picture of the cases so far; return the summary."""
         self._bar.close()
         about = dict(self.about)
         if self.untrained:
             about["never_trained"] = [self.names[value] for value in sorted(self.untrained)]
         if self.nothing_known:
             about["nothing_known"] = self.nothing_known
-        engine.state.metrics["summary"] = write_scores(
-            self.rows, self.output_dir, about, self.failed
-        )
-        draw_previews(
-            [preview for _, preview in self._worst], self.output_dir / "worst_cases.png", self.names
-        )
+        summary = write_scores(self.rows, self.output_dir, about, self.failed)
+        previews = [one.preview for one in self._worst if one.preview is not None]
+        draw_previews(previews, self.output_dir / "worst_cases.png", self.names)
+        return summary
 
 
 def _whole_numbers(label_map: Any) -> NDArray[np.int64]:

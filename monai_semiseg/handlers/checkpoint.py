@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from pathlib import Path
@@ -22,6 +23,7 @@ from monai_semiseg.networks.weights import (
     unwrapped,
 )
 from monai_semiseg.samplers.seeded import BudgetSampler
+from monai_semiseg.storage.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +40,9 @@ class TrainingCheckpoint:
     nnU-Net: validation on one or two scans is noisy, and the maximum of the metric itself is often
     an early outlier.
 
-    ``model.json`` beside ``model.pt`` holds the settings of the training, and ``checkpoint.pt`` its
-    fingerprint: a training with another data list, config or method cannot resume from it.
+    ``model.json`` beside ``model.pt`` holds the settings of the training, ``metadata.json`` what
+    MONAI's tools ask about a model, and ``checkpoint.pt`` the training's fingerprint: a training
+    with another data list, config or method cannot resume from it.
 
     Put it after ``ValidationHandler`` in the list of handlers.
 
@@ -125,6 +128,9 @@ class TrainingCheckpoint:
             if name != "model":  # a companion is another network, trained on the same data
                 settings.pop("network_def", None)
             write_record(self.folder / f"{name}.pt", settings, self.fingerprint.bundle)
+            if name == "model" and self.fingerprint.metadata:
+                text = json.dumps(self.fingerprint.metadata, indent=4, ensure_ascii=False)
+                write_atomically(self.folder / "metadata.json", f"{text}\n")
 
     def _better(self, engine: Engine) -> bool:
         """Update the averaged metric by this epoch's validation; return whether it is the best."""
@@ -237,9 +243,10 @@ class InitialWeights:
 
         A resumed checkpoint takes precedence: put this handler before it.
         """
-        engine.add_event_handler(Events.STARTED, self._load)
+        engine.add_event_handler(Events.STARTED, self.load)
 
-    def _load(self, _: Engine) -> None:
+    def load(self, _: Engine) -> None:
+        """Load the weights."""
         if self.path is not None:
             load_weights(self.network, self.path, strict=self.strict)
 

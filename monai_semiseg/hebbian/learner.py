@@ -27,12 +27,14 @@ class HebbianLearner:
 
     Between :meth:`attach` and :meth:`detach`, forward passes are observed: each layer's sums are
     computed when it runs, so no activation is stored. :meth:`step` then changes the weights, ``W <-
-    W + rate dW``, and normalises the filters to length 1 if the rule requires it. Under torchrun
+    W + rate dW``, or hands ``-dW`` to an optimizer as the gradient, and normalises the filters to
+    length 1 if the rule requires it. Under torchrun
     the sums are added up over all processes: several processes learn the same as one with their
     joint batch.
 
     :meth:`prepare` sets the filters to the rule's length and the biases, which do not learn, to 0;
-    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
+    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`). Layers
+    that a network has, but does not run (FlexibleUNet has one), are set back by the first step.
 
     Args:
         network: any network with convolutions.
@@ -72,6 +74,7 @@ class HebbianLearner:
         self.sums: dict[str, list[Sums]] = {}
         self.start: dict[str, Tensor] = {}
         self._last: dict[str, list[Sums]] = {}
+        self._drawn: dict[str, list[Tensor]] = {}  # until the first step: as before prepare()
         self._handles: list[RemovableHandle] = []
         self._warned = False
 
@@ -79,6 +82,7 @@ class HebbianLearner:
     def prepare(self) -> None:
         """Set the filters to the rule's length and the biases to 0."""
         for name, layer in self.layers.items():
+            self._drawn[name] = [value.detach().clone() for value in layer.parameters()]
             self._scale(name, self.rule.radius, self.rule.radius)
             if layer.bias is not None:
                 layer.bias.zero_()
@@ -96,11 +100,13 @@ class HebbianLearner:
         self.sums = {}
 
     @torch.no_grad()
-    def step(self, rate: float) -> Tensor:
+    def step(self, rate: float, optimizer: torch.optim.Optimizer | None = None) -> Tensor:
         """Change the weights by what was observed since the last step.
 
         Args:
             rate: of the update; 1 jumps to a centroid, under SWTA.
+            optimizer: of the network's weights; it takes ``-dW`` as their gradient, and its own
+                learning rate counts in place of ``rate``.
 
         Returns:
             The mean change of the filters in this step, relative to their length.
@@ -114,19 +120,20 @@ class HebbianLearner:
                 expected="attach(), then a batch, then step()",
             )
         self._check()
-        changes = []
-        for name, sums in self.sums.items():
-            layer = self.layers[name]
-            before = layer.weight.clone()
-            change = self.forms[name].update(self.rule, sums, layer.weight)
-            if self.shuffled:
-                change = _shuffle(change)
-            layer.weight += (rate * change).to(layer.weight.dtype)
+        self._restore_idle()
+        before = {name: self.layers[name].weight.clone() for name in self.sums}
+        if optimizer is None:
+            self._move(rate)
+        else:
+            self._optimise(optimizer)
+        for name in self.sums:
             self._bound(name)
-            changes.append((layer.weight - before).norm() / before.norm())
         self._last = self.sums
         self.sums = {}
-        return torch.stack(changes).mean()
+        moved = [
+            (self.layers[name].weight - old).norm() / old.norm() for name, old in before.items()
+        ]
+        return torch.stack(moved).mean()
 
     def reports(self) -> dict[str, LayerReport]:
         """Report the state of every layer, by the last step's sums."""
@@ -139,6 +146,24 @@ class HebbianLearner:
             )
             for name, sums in self._last.items()
         }
+
+    def _move(self, rate: float) -> None:
+        for name in self.sums:
+            weight = self.layers[name].weight
+            weight += (rate * self._change(name)).to(weight.dtype)
+
+    def _optimise(self, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        for name in self.sums:
+            weight = self.layers[name].weight
+            weight.grad = -self._change(name).to(weight.dtype)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _change(self, name: str) -> Tensor:
+        """Return the rule's update of a layer, from the sums since the last step."""
+        change = self.forms[name].update(self.rule, self.sums[name], self.layers[name].weight)
+        return _shuffle(change) if self.shuffled else change
 
     def _observer(self, name: str) -> Any:
         form = self.forms[name]
@@ -162,6 +187,13 @@ class HebbianLearner:
             standardise=self.standardise,
             reduce=_over_processes,
         )
+
+    def _restore_idle(self) -> None:
+        """Undo :meth:`prepare` for layers that did not run."""
+        for name in self._drawn.keys() - self.sums.keys():
+            for value, drawn in zip(self.layers[name].parameters(), self._drawn[name], strict=True):
+                value.copy_(drawn)
+        self._drawn = {}
 
     def _check(self) -> None:
         """Check that activations are finite and vary, with one transfer from the device."""

@@ -33,6 +33,8 @@ SCAN_SUFFIXES: dict[str, Kind] = {
     ".tif": "picture",
     ".tiff": "picture",
 }
+DICOM_SUFFIXES = (".dcm", ".ima")
+ARCHIVE_SUFFIX = ".zip"
 
 
 _PICTURES = (  # first bytes, kind
@@ -80,7 +82,7 @@ def other_format(path: Path) -> str:
 def may_be_scan(name: str) -> bool:
     """Return True if a file name has the suffix of a scan, or none, as DICOM files often have."""
     lower = name.lower()
-    return lower.endswith((*SCAN_SUFFIXES, ".dcm", ".ima", ".zip")) or "." not in lower
+    return lower.endswith((*SCAN_SUFFIXES, *DICOM_SUFFIXES, ARCHIVE_SUFFIX)) or "." not in lower
 
 
 def broken_link(path: Path) -> str:

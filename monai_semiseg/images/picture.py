@@ -72,6 +72,9 @@ def read_palette_indices(path: Path) -> tuple[Volume, NDArray[np.uint8]] | None:
         InputError: As :func:`read_picture`.
     """
     kind = _require_kind(path)
+    layout = tiff_layout(path) if kind == "TIFF" else pillow_layout(path, kind)
+    if not layout.has_palette:  # the header says so: the pixels are not decoded
+        return None
     picture = read_tiff(path) if kind == "TIFF" else read_with_pillow(path, kind)
     if picture.palette is None:
         return None

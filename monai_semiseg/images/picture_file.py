@@ -61,6 +61,7 @@ class Layout:
         orientation: EXIF orientation, 1 to 8.
         spacing: pixel size in mm along columns, rows and pages; None if the file says none.
         pages: number of pages that form a stack.
+        has_palette: whether the header says that values are numbers of palette entries.
     """
 
     columns: int
@@ -68,6 +69,7 @@ class Layout:
     orientation: int = 1
     spacing: tuple[float, float, float] | None = None
     pages: int = 1
+    has_palette: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def pillow_layout(path: Path, kind: str) -> Layout:
 def _layout(image: Any, kind: str, path: Path) -> Layout:
     columns, rows = image.size
     check_picture_size((columns, rows), len(image.getbands()), 2 if kind == "PNG" else 1, path)
-    return Layout(columns, rows, _orientation(image))
+    return Layout(columns, rows, _orientation(image), has_palette=image.mode == "P")
 
 
 def check_picture_size(size: tuple[int, ...], values: int, itemsize: int, path: Path) -> None:

@@ -131,6 +131,7 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
         spacing = pixel_size(file, page, path)
         alike = all(one.shape == page.shape and one.dtype == page.dtype for one in pages)
         deep = int(getattr(page, "imagedepth", 1)) > 1
+        palette = int(page.photometric) == _PALETTE
     if not stack_pages and _channels_in_pages(file, pages):
         samples, count = samples * count, 1
     check_picture_size((*size, count), samples, itemsize, path)
@@ -145,7 +146,8 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
     if count > 1 and spacing and not spacing[2]:
         spacing = None  # the distance of the pages is not known, so lengths are not
     known = (spacing[0], spacing[1], spacing[2] or 1.0) if spacing else None
-    return Layout(*size, orientation if 1 <= orientation <= 8 else 1, known, count)
+    turned = orientation if 1 <= orientation <= 8 else 1
+    return Layout(*size, turned, known, count, palette)
 
 
 def _channels_in_pages(file: Any, pages: list[Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from monai_semiseg.images.grid import Unit, unit_of
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 from monai_semiseg.plain_text import printable
+from monai_semiseg.storage.files import output_errors
 
-KINDS = ("native", "nifti", "dicom_seg", "seg_nrrd")
+KINDS = ("native", "nifti", "dicom_seg", "seg_nrrd", "png")
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class CaseOutputs:
     Args:
         folder: output folder.
         names: label number -> name.
-        kinds: of masks: ``native``; ``nifti``; ``dicom_seg``, for DICOM images; ``seg_nrrd``, for
-            all but pictures without a pixel size. A case that can have none of them gets the
-            native one, and a remark.
+        kinds: of masks: ``native``; ``nifti``; ``png``, of one slice; ``dicom_seg``, for DICOM
+            images; ``seg_nrrd``, for all but pictures without a pixel size. A case that can have
+            none of them gets the native one, and a remark.
         codes: label number -> code of the structure, for DICOM SEG.
         preview: write a picture beside every mask.
         preview_channels: channels of the picture, see
@@ -114,13 +115,22 @@ class CaseOutputs:
         """Return the paths of all files that may be written for a case."""
         return paths_of(case, self.folder)
 
-    def clear(self, case: Case) -> None:
-        """Remove the files that an earlier run wrote for the case."""
-        for path in self.paths(case).all:
-            path.unlink(missing_ok=True)
+    def clear(self, case: Case, keep: Iterable[Path] = ()) -> None:
+        """Remove the files of a case, of this run or an earlier one.
+
+        Args:
+            case: that failed, or was written anew.
+            keep: the files that were written now.
+
+        Raises:
+            OutputError: If they cannot be removed.
+        """
+        for path in sorted(set(self.paths(case).all).difference(keep)):
+            with output_errors(path):
+                path.unlink(missing_ok=True)
 
     def write(self, case: Case, found: Segmented) -> tuple[Path, list[str]]:
-        """Write all requested files of a case.
+        """Write all requested files of a case, and remove others that an earlier run wrote.
 
         Returns:
             The mask's file and remarks.
@@ -131,13 +141,19 @@ class CaseOutputs:
         """
         paths = self.paths(case)
         written, notes = self._masks(case, found, paths)
-        self._uncertainty(case, found, paths)
+        mask = written[0]
+        written += self._uncertainty(case, found, paths)
         if self.preview:
-            notes += self._draw(case, found, paths)
-        return written, notes
+            pictures, remarks = self._draw(case, found, paths)
+            written += pictures
+            notes += remarks
+        self.clear(case, keep=written)
+        return mask, notes
 
-    def _masks(self, case: Case, found: Segmented, paths: CasePaths) -> tuple[Path, list[str]]:
-        """Write the mask in all requested kinds; return the first file and remarks."""
+    def _masks(
+        self, case: Case, found: Segmented, paths: CasePaths
+    ) -> tuple[list[Path], list[str]]:
+        """Write the mask in all requested kinds; return the files and remarks."""
         written: list[Path] = []
         notes: list[str] = []
         refused: list[UnsupportedError] = []
@@ -153,7 +169,7 @@ class CaseOutputs:
             raise refused[0]
         if not written:
             written.append(self._writers[_native_kind(case, found)](case, found, paths))
-        return written[0], notes
+        return written, notes
 
     @property
     def _writers(self) -> dict[str, Callable[[Case, Segmented, CasePaths], Path]]:
@@ -194,23 +210,27 @@ class CaseOutputs:
             found.flags,
         )
 
-    def _uncertainty(self, case: Case, found: Segmented, paths: CasePaths) -> None:
+    def _uncertainty(self, case: Case, found: Segmented, paths: CasePaths) -> list[Path]:
+        """Write the map of uncertainty if there is one; return its file."""
         if found.uncertainty is None:
-            return
+            return []
         if _native_kind(case, found) == "png":
-            write_png_map(found.uncertainty, paths.uncertainty_png, found.orientation)
+            path = paths.uncertainty_png
+            write_png_map(found.uncertainty, path, found.orientation)
         else:
-            write_map(found.uncertainty, found.affine, paths.uncertainty, found.space)
+            path = paths.uncertainty
+            write_map(found.uncertainty, found.affine, path, found.space)
+        return [path]
 
     def _uncoded(self) -> list[str]:
         """Name the segments without a code of their own."""
         names = ", ".join(without_code(self.names, self.codes))
         return [f"no code known for {names}; coded as Anatomical Structure"] if names else []
 
-    def _draw(self, case: Case, found: Segmented, paths: CasePaths) -> list[str]:
-        """Draw the preview; return a remark if that fails, since the mask is good without it."""
+    def _draw(self, case: Case, found: Segmented, paths: CasePaths) -> tuple[list[Path], list[str]]:
+        """Draw the preview; return it, or a remark, since the mask is good without it."""
         if found.voxels is None:
-            return ["no preview: the scan was not read by monai_semiseg's reader"]
+            return [], ["no preview: the scan was not read by monai_semiseg's reader"]
         names = foreground_of(self.names)
         try:
             preview = Preview.of_image(
@@ -226,8 +246,8 @@ class CaseOutputs:
         except OutputError:
             raise
         except CASE_ERRORS as error:
-            return [f"no preview: {one_line(error)}"]
-        return []
+            return [], [f"no preview: {one_line(error)}"]
+        return [path], []
 
 
 _ORDER = ("nifti", "png", "seg_nrrd", "dicom_seg")  # the first that is written is the report's

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from monai_semiseg import __version__
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.datasets.label_values import class_names, matched_values
-from monai_semiseg.errors import OutputError
 from monai_semiseg.export.contact_sheet import write_contact_sheet
 from monai_semiseg.export.measure import flag_outliers
 from monai_semiseg.export.report import CaseResult, write_report
@@ -28,7 +29,6 @@ from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
-from monai_semiseg.inference.pipeline import overlapped
 from monai_semiseg.inference.preflight import (
     check_found,
     check_output_folder,
@@ -37,11 +37,11 @@ from monai_semiseg.inference.preflight import (
     takes_each_frame,
 )
 from monai_semiseg.inference.run_manifest import RunManifest
-from monai_semiseg.inference.segmenter import CaseSegmenter, Work
+from monai_semiseg.inference.segmenter import CaseSegmenter
+from monai_semiseg.inference.team import Segment, Team, explain, segmented
 from monai_semiseg.networks.weights import load_weights
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import sha256_of
-from monai_semiseg.storage.shard import parse_shard, shard_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,6 @@ class BatchRunner:
         output_type: kinds of masks, see :class:`~monai_semiseg.inference.outputs.CaseOutputs`;
             ``native`` is the kind that came in: PNG for pictures, NIfTI for scans.
         segment_codes: label number (as text) -> ``{value, scheme, meaning}``, for DICOM SEG.
-        shard: ``i/n``: this process does every n-th case; None: as torchrun or SLURM set it, else
-            all.
         autocast_dtype: as :func:`~monai_semiseg.handlers.precision.autocast_type` takes it; the
             report names the format that was used.
         label_values: label number of every class of the network, used in the masks; None if
@@ -118,7 +116,6 @@ class BatchRunner:
         on_flag: str = "keep",
         output_type: str | Sequence[str] = "native",
         segment_codes: Mapping[str, Mapping[str, str]] | None = None,
-        shard: str | None = None,
         autocast_dtype: str | None = None,
         label_values: Sequence[int] | None = None,
         in_channels: int | None = None,
@@ -140,7 +137,6 @@ class BatchRunner:
         self.precision = autocast_type(autocast_dtype, self.device)
         used = None if self.precision is None else str(self.precision).removeprefix("torch.")
         self.about = {**(about or {}), "autocast_dtype": used}
-        self.shard = parse_shard(shard)
         self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
         self.expected = ExpectedImage(in_channels, channel_names or ())
         kinds = [output_type] if isinstance(output_type, str) else list(output_type)
@@ -162,10 +158,13 @@ class BatchRunner:
         """Return the number of flagged masks in the last run."""
         return sum(result.status == "done" and bool(result.flags) for result in self.results)
 
-    def run(self) -> list[CaseResult]:
+    def run(self, team: Team | None = None) -> list[CaseResult]:
         """Segment all cases that are not finished, and write the report.
 
         A run that was killed is resumed: cases whose scan and mask have not changed are kept.
+
+        Args:
+            team: workers that segment; None: this process does.
 
         Returns:
             One result per case and per skipped file.
@@ -174,19 +173,21 @@ class BatchRunner:
             ConfigError: If an input is absent, it holds no scan, or the output folder cannot be
                 used.
             CheckpointError: If the weights do not fit.
+            ExecutorError: If the team's engine ends; what is finished is kept.
             OutputError: If the disk is full; finished cases are kept, and the report lists them.
             KeyboardInterrupt: On Ctrl-C or SIGTERM, after the current case.
         """
-        manifest = RunManifest(self.output_dir, self._identity(), self.shard)
+        manifest = RunManifest(self.output_dir, self._identity())
         check_output_folder(self.output_dir, self.inputs)
         if not self._may_replace(manifest):
             refuse_other_run(self.output_dir, manifest)
-        load_weights(self.network, self.weights, strict=True)
-        self.network.eval()
         segmenter = self._segmenter()
-        with find_cases(
-            self.inputs, self.expected.channel_names, each_frame=self.each_frame
-        ) as found:
+        with (
+            find_cases(
+                self.inputs, self.expected.channel_names, each_frame=self.each_frame
+            ) as found,
+            ExitStack() as stack,
+        ):
             check_found(found, self.inputs)
             if not self._may_replace(manifest):
                 for case in found.cases:
@@ -195,17 +196,19 @@ class BatchRunner:
                 CaseResult(printable(str(s.source)), "skipped", reason=printable(str(s.reason)))
                 for s in found.skipped
             ]
+            segment: Segment = partial(segmented, segmenter, manifest)
+            if team is not None:
+                segment = stack.enter_context(team.begun(manifest, self.outputs))
             if self.overwrite and manifest.started:
                 manifest.clear()
             manifest.open()
             try:
-                self._run_cases(shard_of(found.cases, *self.shard), manifest, segmenter)
+                self._run_cases(found.cases, manifest, segment)
             finally:
                 finished = manifest.finished()
                 cases = [finished[case.id] for case in found.cases if case.id in finished]
                 self.results = [*skipped, *flag_outliers(cases)]
                 self._report()
-                manifest.close()
         return self.results
 
     def exit_code(self) -> int:
@@ -224,41 +227,55 @@ class BatchRunner:
             raise SystemExit(code)
 
     def _may_replace(self, manifest: RunManifest) -> bool:
-        """Return True if masks may be replaced; another shard may start the run at any time."""
+        """Return True if masks may be replaced; another process may start the run at any time."""
         return self.overwrite or manifest.is_same_run
 
-    def _run_cases(self, cases: Sequence[Case], manifest: RunManifest, work: CaseSegmenter) -> None:
+    def _run_cases(self, cases: Sequence[Case], manifest: RunManifest, segment: Segment) -> None:
         rest = [case for case in cases if not manifest.is_finished(case)]
         with (
             stop_requests() as stop,
             tqdm(
-                total=len(cases), initial=len(cases) - len(rest), desc="Segmenting", unit="scan"
+                total=len(cases),
+                initial=len(cases) - len(rest),
+                desc="Segmenting",
+                unit="scan",
+                smoothing=0,  # chunks of many scans come in at once
             ) as bar,
         ):
             left = len(rest)
-
-            def finish(done: Work) -> Work:
-                """Write a case, then its entry; the network does not wait for the disk."""
-                work.write(done)
-                if done.result is not None:
-                    manifest.add(done.case, done.result)
-                return done
-
-            for done in overlapped(rest, work.read, work.compute, finish, lambda: stop.wanted):
-                if done.result is None:
-                    continue
+            for result, log in segment(rest, lambda: stop.wanted):
                 bar.update()
                 left -= 1
-                if done.result.status != "done":
-                    bar.write(printable(f"{done.result.status}: {done.result.reason}"))
-                if isinstance(done.cause, OutputError):  # a full disk would fail all others too
-                    raise done.cause from done.cause.__cause__
+                if result.status != "done":
+                    where = f" (log: {log})" if log else ""
+                    bar.write(printable(f"{result.status}: {result.reason}{where}"))
             if left:
                 raise KeyboardInterrupt(
                     f"{left} of {len(cases)} scans are left; run the same command again to go on"
                 )
 
+    def worker(self, number: int) -> Callable[[Sequence[Case]], Iterator[CaseResult]]:
+        """Return the function of a worker: it segments cases, and writes all but the report.
+
+        Args:
+            number: of the run that it belongs to, see
+                :class:`~monai_semiseg.inference.run_manifest.RunManifest`.
+
+        Raises:
+            CheckpointError: If the weights do not fit.
+        """
+        segmenter = self._segmenter()
+        manifest = RunManifest(self.output_dir, {}, number)
+
+        def segment(cases: Sequence[Case]) -> Iterator[CaseResult]:
+            for result, _ in segmented(segmenter, manifest, cases, explain=explain):
+                yield result
+
+        return segment
+
     def _segmenter(self) -> CaseSegmenter:
+        load_weights(self.network, self.weights, strict=True)
+        self.network.eval()
         self.outputs.model = self._digest()
         return CaseSegmenter(
             self.network,
@@ -304,6 +321,10 @@ class BatchRunner:
             "weights_sha256": self._digest(),
             "device": str(self.device),
             "on_flag": self.domain.on_flag,
+            "inputs": [str(Path(one).resolve()) for one in self.inputs],
+            "channel_names": list(self.expected.channel_names),
+            "frames": "each" if self.each_frame else None,
+            "label_names": {str(number): name for number, name in self.names.items()},
             "python": platform.python_version(),
             "torch": torch.__version__,
             **self.about,

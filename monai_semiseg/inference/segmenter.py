@@ -128,11 +128,15 @@ class CaseSegmenter:
         return self._take(self._compute, work)
 
     def write(self, work: Work) -> Work:
-        """Resample the mask onto the scan's grid, write all outputs, and add the result."""
+        """Resample the mask onto the scan's grid, write all outputs, and add the result.
+
+        A case that failed has no files, not even those of an earlier run.
+        """
         self._take(self._write, work)
         work.item = {}
         work.voxels = None
         if work.cause is not None:
+            self.outputs.clear(work.case)
             work.result = self._failure(work, work.cause)
         if work.result is not None:
             work.result = replace(work.result, seconds=work.seconds, memory_mb=work.memory)
@@ -173,7 +177,6 @@ class CaseSegmenter:
         return resident_memory()
 
     def _read(self, work: Work) -> None:
-        self.outputs.clear(work.case)
         if work.case.fault is not None:
             raise work.case.fault
         with self._transforms, collect_voxels() as voxels:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from monai_semiseg.errors import OutputError
+from monai_semiseg.storage.processes import is_running
 
 _MANY_FILES = 200  # in one folder
 _next_listing: dict[Path, float] = {}  # by folder: when it may be listed again, monotonic seconds
@@ -84,7 +85,7 @@ def _remove_orphans(target: Path) -> None:
     left = re.compile(rf"\.part-{_machine()}-(\d+)-\d+-{re.escape(target.name)}")
     names = os.listdir(target.parent)  # noqa: PTH208 - Path.iterdir takes ten times as long
     for name in names:
-        if (found := left.fullmatch(name)) and not psutil.pid_exists(int(found[1])):
+        if (found := left.fullmatch(name)) and not is_running(int(found[1])):
             target.with_name(name).unlink(missing_ok=True)
     if len(names) > _MANY_FILES:
         now = time.monotonic()
@@ -113,34 +114,11 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     return Path(path)
 
 
-def create_atomically(path: str | Path, content: str) -> bool:
-    """Write a new file completely or not at all; return False if the file exists.
-
-    Of several processes that try, one succeeds. A kill at any moment leaves no part of a file.
-    """
-    target = Path(path)
-    part = _part_of(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_orphans(target)
-    try:
-        part.write_text(content)
-        os.link(part, target)  # unlike a rename, it fails if the file exists
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without links
-        return _create(target, content)
-    finally:
-        part.unlink(missing_ok=True)
-    return True
-
-
-def _create(target: Path, content: str) -> bool:
-    try:
-        with target.open("x") as stream:
-            stream.write(content)
-    except FileExistsError:
-        return False
-    return True
+def write_if_changed(path: Path, content: bytes | str) -> Path:
+    """Write as :func:`write_atomically`, unless the file holds the same bytes; return the path."""
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    same = path.is_file() and path.read_bytes() == data
+    return path if same else write_atomically(path, data)
 
 
 def sha256_of(path: str | Path) -> str:

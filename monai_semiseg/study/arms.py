@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from monai_semiseg.bundles.locate import SUPERVISED, method_overlay
+from monai_semiseg.bundles.locate import SUPERVISED, bundle_folder, method_overlay
 from monai_semiseg.errors import ConfigError
 
 REFERENCE = SUPERVISED
@@ -135,7 +135,7 @@ def arms_of_file(content: Mapping[str, Any], bundle: Path) -> list[Arm]:
 def _arm(name: str, given: Any, bundle: Path) -> Arm:
     described = mapping_of(given, _ARM_KEYS, f"arm {name!r}")
     stages = tuple(_stage(stage, name) for stage in described.get("pretrain", []))
-    root = Path(described.get("bundle", bundle))
+    root = bundle_folder(described.get("bundle", bundle))
     _check_stages(stages, _existing(root / "configs" / "train.json", name), name)
     start = described.get("initialisation")
     return Arm(
@@ -151,7 +151,7 @@ def _arm(name: str, given: Any, bundle: Path) -> Arm:
 
 def _stage(given: Any, name: str) -> Stage:
     described = mapping_of(given, _STAGE_KEYS, f"arm {name!r}")
-    root = Path(described.get("bundle", ""))
+    root = bundle_folder(described.get("bundle", ""))
     config = described.get("config", "pretrain.json")
     _existing(root / "configs" / config, name)
     return Stage(

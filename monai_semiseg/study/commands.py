@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,12 +84,3 @@ def _command(
     if spec.device != "auto":
         settings = {**settings, "device": f"$torch.device('{spec.device}')"}
     return bundle_command(config.resolve(), [spec.plan, *overlays], settings)
-
-
-def cell_environment(parallel: int) -> dict[str, str]:
-    """Return the environment of a cell's processes: cells that run in parallel share the cores.
-
-    OMP_NUM_THREADS is kept where it is set.
-    """
-    threads = max(1, (os.cpu_count() or 1) // parallel)
-    return {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}

@@ -11,7 +11,6 @@ from typing import Any
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import metrics_among
 from monai_semiseg.storage.files import sha256_of
-from monai_semiseg.storage.lock import WorkLock
 from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.grid import cell_id
@@ -87,21 +86,15 @@ def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, 
     Returns:
         True if the scores were written.
     """
-    lock = WorkLock(outcome.folder / "lock")
-    if outcome.done or not lock.acquire():
+    if outcome.done or outcome.begun:
         return False
-    try:
-        if outcome.begun:
-            return False
-        outcome.claim()
-        group = ("group",) if "group" in rows[0] else ()
-        columns = ("case", "class", "name", *group, *metrics_among(rows[0]))
-        scores = [[row.get(name, "") for name in columns] for row in rows]
-        table = write_table(outcome.folder / "test" / "metrics.csv", columns, scores)
-        outcome.write({"test/metrics.csv": sha256_of(table), **facts})
-        return True
-    finally:
-        lock.release()
+    outcome.claim()
+    group = ("group",) if "group" in rows[0] else ()
+    columns = ("case", "class", "name", *group, *metrics_among(rows[0]))
+    scores = [[row.get(name, "") for name in columns] for row in rows]
+    table = write_table(outcome.folder / "test" / "metrics.csv", columns, scores)
+    outcome.write({"test/metrics.csv": sha256_of(table), **facts})
+    return True
 
 
 def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:

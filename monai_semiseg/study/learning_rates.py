@@ -16,7 +16,6 @@ from monai_semiseg.datasets.datalist import load_datalist, write_datalist
 from monai_semiseg.datasets.folds import cross_validation_folds
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.storage.shard import shard_of
 from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.arms import LONGER, REFERENCE, Arm
 from monai_semiseg.study.cell import CellSpec
@@ -172,25 +171,6 @@ def _with_rate(arm: Arm, rate: float) -> Arm:
 def search_of(spec: CellSpec, searches: Mapping[str, RateSearch]) -> RateSearch | None:
     """Return the search that tells a cell its learning rate; None if its arm has one."""
     return None if KEY in spec.cell.arm.settings else searches.get(search_name(spec.cell))
-
-
-def share_of(
-    specs: Sequence[CellSpec], searches: Mapping[str, RateSearch], index: int, count: int
-) -> list[CellSpec]:
-    """Return the cells of one of several processes: those of one search go to the same one.
-
-    Args:
-        specs: all cells, before their rates are chosen.
-        searches: of :func:`rate_searches`.
-        index: number of the process, from 1.
-        count: number of processes.
-    """
-
-    def key(spec: CellSpec) -> str:
-        return spec.name if search_of(spec, searches) is None else search_name(spec.cell)
-
-    mine = set(shard_of(list(dict.fromkeys(map(key, specs))), index, count))
-    return [spec for spec in specs if key(spec) in mine]
 
 
 def open_trials(specs: Sequence[CellSpec], searches: Mapping[str, RateSearch]) -> list[CellSpec]:

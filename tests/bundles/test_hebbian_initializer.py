@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,9 @@ def pretrain(settings: Settings, data: Path) -> Pretrain:
     """Pretrain for four iterations and return the weights."""
     small = {"iterations": 4, "epoch_iterations": 2, "network_def#features": FEATURES}
 
-    def run(folder: Path, **more: Any) -> dict[str, torch.Tensor]:
-        run_workflow(
-            BUNDLE, "pretrain", settings(BUNDLE, "pretrain", data, folder, **small, **more)
-        )
+    def run(folder: Path, overlays: Sequence[Path] = (), **more: Any) -> dict[str, torch.Tensor]:
+        asked = settings(BUNDLE, "pretrain", data, folder, **small, **more)
+        run_workflow(BUNDLE, "pretrain", asked, overlays)
         return torch.load(folder / "model.pt", weights_only=True)  # type: ignore[no-any-return]
 
     return run
@@ -75,6 +74,17 @@ def test_rules_and_controls_are_settings(
     assert any(not torch.equal(default[key], other[key]) for key in default)
     assert (tmp_path / "b" / "filters.png").exists() == more.get("learns", True)
     assert all(torch.isfinite(value).all() for value in other.values())
+
+
+def test_the_published_schedule_hardly_moves_the_filters(
+    pretrain: Pretrain, tmp_path: Path
+) -> None:
+    random = pretrain(tmp_path / "random", learns=False, calibrated=False)
+    learnt = pretrain(tmp_path / "learnt", overlays=[BUNDLE / "configs" / "published.yaml"])
+    filters = (weights["conv_0.conv_0.conv.weight"].flatten(1) for weights in (random, learnt))
+    start, end = (rows / rows.norm(dim=1, keepdim=True) for rows in filters)
+    # Four steps of Adam at a rate that begins at 1e-6 and is halved after each.
+    assert 1e-7 < (end - start).abs().max() < 3e-6
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monai_semiseg.bundles.render import as_json, merged, render, rendered
+from monai_semiseg.bundles.render import as_json, merged, render, rendered, with_steps
 from monai_semiseg.errors import ConfigError
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
@@ -67,6 +67,15 @@ def test_what_is_not_there_is_named(tmp_path: Path, config: dict[str, object], w
     with pytest.raises(ConfigError, match=words):
         render(base(tmp_path, {"configs": {"train.json": config}}))
     assert not (tmp_path / "toy").exists()
+
+
+def test_named_steps_take_the_place_of_their_name() -> None:
+    steps = {"load": [1, {"a": 2}], "all": [{"_steps_": "load"}, 3]}
+    node = {"list": [0, {"_steps_": "all"}, {"b": [{"_steps_": "load"}]}], "c": "d"}
+    expected = {"list": [0, 1, {"a": 2}, 3, {"b": [1, {"a": 2}]}], "c": "d"}
+    assert with_steps(node, steps) == expected
+    with pytest.raises(ConfigError, match="no steps 'lod'"):
+        with_steps([{"_steps_": "lod"}], steps)
 
 
 def test_merging_leaves_its_parts_alone() -> None:

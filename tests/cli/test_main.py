@@ -65,14 +65,19 @@ def test_verbs_are_the_promised_ones() -> None:
     assert set(VERB_NAMES) == {
         "demo",
         "check",
+        "select",
         "split",
         "convert",
         "plan",
         "pretrain",
         "train",
         "predict",
+        "propose",
+        "review",
+        "collect",
         "evaluate",
         "study",
+        "bundle",
         "weights",
         "doctor",
     }
@@ -205,3 +210,27 @@ def test_names_that_are_no_text_are_printed(dataset: Path) -> None:
     environment = {**os.environ, "PYTHONUTF8": "1"}
     done = subprocess.run(command, capture_output=True, env=environment)
     assert done.returncode == 2 and b"caf\\xe9.nii: no NIfTI header" in done.stdout, done.stderr
+
+
+def test_the_folder_of_a_bundle_stands_alone_on_its_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """So that a shell can put it behind ``--bundle_root``."""
+    assert main(["bundle", "semisupervised_baselines"]) == 0
+    assert capsys.readouterr().out == f"{BUNDLE}\n"
+    assert main(["bundle"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["semisupervised_baselines", BUNDLE]
+    assert main(["bundle", "semisupervised_baseline"]) == 2
+    assert "did you mean semisupervised_baselines?" in capsys.readouterr().err
+
+
+def test_doctor_looks_bundles_over_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(Path(BUNDLE).rglob("*"))
+    assert main(["doctor", "semisupervised_baselines"]) == 0
+    assert capsys.readouterr().out.endswith("bundles: all right\n")
+    assert main(["doctor", "nobodys_bundle"]) == 2
+    assert "nobodys_bundle train: ConfigError: E_CONFIG" in capsys.readouterr().out
+    assert sorted(Path(BUNDLE).rglob("*")) == before and not list(tmp_path.iterdir())

@@ -14,7 +14,6 @@ from monai_semiseg.cli.main import main
 from monai_semiseg.cli.study import add_arguments
 from monai_semiseg.study import runner
 from monai_semiseg.study.cell import CellSpec
-from monai_semiseg.study.report import versions
 from monai_semiseg.study.runner import RunOutcome
 from tests.study.cell_builders import finish
 
@@ -46,7 +45,7 @@ def test_a_study_from_end_to_end(
     arms = {"supervised": {"settings": SMALL}, "teacher": teacher}
     config = {"arms": arms, "labelled": [4], "splits": [0], "budget": 2, "test": 2}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
-    options = ("--config", str(tmp_path / "study.yaml"), "--jobs", "2")
+    options = ("--config", str(tmp_path / "study.yaml"), "--executor", "local:2")
     assert ask(tmp_path / "out", *options, "--dry_run") == 0
     assert "2 of 2 cells to do" in capsys.readouterr().out
     before = signal.getsignal(signal.SIGTERM)
@@ -88,33 +87,13 @@ def test_both_names_of_completed_studies() -> None:
     assert parser.parse_args(words).completed == [Path("a"), Path("b")]
 
 
-def test_completed_studies_leave_the_shard_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second of two processes runs every second cell, whatever it imports before."""
-    started: list[str] = []
-
-    def run_cells(specs: list[CellSpec], **_: int) -> RunOutcome:
-        started.extend(spec.cell.id for spec in specs)
-        return RunOutcome()
-
-    monkeypatch.setattr(runner, "run_cells", run_cells)
-    earlier = tmp_path / "earlier"
-    earlier.mkdir()
-    (earlier / "protocol.json").write_text(json.dumps({"versions": versions(), "cells": {}}))
-    (earlier / "results.csv").touch()
-    words = ("--methods", "supervised", "--labelled", "4", "--splits", "0,1", "--test", "2")
-    assert ask(tmp_path / "out", *words, "--shard", "2/2", "--completed", str(earlier)) == 0
-    assert started == ["supervised__4_labelled__split_1__seed_0"]
-
-
 def test_settings_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rates are compared first, then the cells run; what both will take is listed before."""
     ran: list[list[CellSpec]] = []
 
-    def run_cells(specs: list[CellSpec], **_: int) -> RunOutcome:
+    def run_cells(specs: list[CellSpec], **_: object) -> RunOutcome:
         ran.append(specs)
         for spec in specs:
             finish(spec, 0.8 - spec.cell.arm.settings["learning_rate"])
@@ -162,7 +141,7 @@ def test_settings_of_a_file(
         ("--methods", "supervised", "--labelled", "4", "--test", "nobody*"),
         ("--methods", "supervised", "--labelled", "4", "--learning_rates", "fast"),
         ("--methods", "mean_teacher", "--labelled", "4", "--gates"),
-        ("--methods", "supervised", "--labelled", "4", "--shard", "3/2"),
+        ("--methods", "supervised", "--labelled", "4", "--executor", "local:0"),
         ("--methods", "supervised", "--labelled", "4", "--config", "gone.yaml"),
         ("--labelled", "4"),
     ],

@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import pytest
 import torch
+import yaml
 
 from monai_semiseg.bundles.command import shell_text
 from monai_semiseg.cli.main import main
@@ -63,6 +64,15 @@ def test_the_printed_command_gives_the_same_weights(
     done = run_module(words, Path.cwd(), os.environ)
     assert done.returncode == 0, done.stderr[-2000:]
     assert sha256_of(theirs / "model.pt") == sha256_of(ours / "model.pt")
+
+
+def test_a_run_has_metadata_of_its_own_labels(trained: Path) -> None:
+    """As MONAI's bundles have it, of the plan and not of the bundle."""
+    plan = yaml.safe_load((trained / "plan.yaml").read_text())
+    form = json.loads((trained / "metadata.json").read_text())["network_data_format"]
+    classes = dict(enumerate(plan["label_names"].values()))
+    assert form["outputs"]["pred"]["channel_def"] == {str(k): v for k, v in classes.items()}
+    assert form["inputs"]["image"]["spatial_shape"] == plan["patch_size"]
 
 
 def test_a_run_says_all_about_its_model(trained: Path, dataset: Path, tmp_path: Path) -> None:

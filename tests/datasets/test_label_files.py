@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image, ImageFilter
 from monai_semiseg.datasets.label_files import LabelReader, read_label
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule
 from monai_semiseg.errors import GeometryError, LabelError
+from monai_semiseg.images import picture
 
 READER = "monai_semiseg.datasets.label_files.LabelReader"
 
@@ -42,9 +44,9 @@ def save(path: Path, array: np.ndarray, **settings: object) -> Path:
 
 
 def save_palette(path: Path, indices: np.ndarray, colours: np.ndarray) -> Path:
-    picture = Image.fromarray(indices)
-    picture.putpalette(colours.astype(np.uint8).tobytes())
-    picture.save(path)
+    image = Image.fromarray(indices)
+    image.putpalette(colours.astype(np.uint8).tobytes())
+    image.save(path)
     return path
 
 
@@ -127,6 +129,19 @@ def test_declared_colours(tmp_path: Path, kind: str) -> None:
         array = np.concatenate([COLOURS[right], opaque], -1)[..., : len(kind)]
         path = save(tmp_path / "a.png", np.ascontiguousarray(array))
     assert np.array_equal(plane(path, RULE), right)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
+def test_a_colour_picture_is_decoded_once(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its header says that it has no palette, so its pixels are not read for the numbers of one."""
+    decoders = [Mock(wraps=picture.read_with_pillow), Mock(wraps=picture.read_tiff)]
+    monkeypatch.setattr(picture, "read_with_pillow", decoders[0])
+    monkeypatch.setattr(picture, "read_tiff", decoders[1])
+    grey = np.repeat(numbers(most=1)[..., None], 3, -1)
+    assert np.array_equal(plane(save(tmp_path / name, grey)), grey[..., 0])
+    assert sum(decoder.call_count for decoder in decoders) == 1
 
 
 def test_a_declared_background_need_not_be_black(tmp_path: Path) -> None:

@@ -34,12 +34,16 @@ class Scans(Dataset[dict[str, Tensor]]):
 
 
 def trainer(
-    folder: Path, learner: bool = True, resume: bool = False, **settings: Any
+    folder: Path, learner: bool = True, resume: bool = False, adam: bool = False, **settings: Any
 ) -> HebbianTrainer:
     torch.manual_seed(1)
     net = BasicUNet(3, 1, 2, (4, 4, 4, 4, 4, 4))
     sampler = BudgetSampler(EPOCHS * LENGTH, 2)
-    checkpoint = TrainingCheckpoint(str(folder), net, {}, samplers=[sampler], resume=resume)
+    state: dict[str, Any] = {}
+    if adam:
+        state["optimizer"] = torch.optim.Adam(net.parameters(), lr=1e-3)
+        state["lr_scheduler"] = torch.optim.lr_scheduler.StepLR(state["optimizer"], 2)
+    checkpoint = TrainingCheckpoint(str(folder), net, state, samplers=[sampler], resume=resume)
     return HebbianTrainer(
         torch.device("cpu"),
         net,
@@ -49,6 +53,7 @@ def trainer(
         LENGTH,
         calibration_scans=4,
         train_handlers=[HebbianDiagnostics(str(folder), str(folder / "events")), checkpoint],
+        **state,
         **settings,
     )
 
@@ -84,9 +89,10 @@ def test_scans_without_labels_in_calibrated_weights_out(tmp_path: Path) -> None:
     assert all(one.change > 0 for one in engine.reports.values())
 
 
-def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
-    trainer(tmp_path / "whole").run()
-    broken = trainer(tmp_path / "broken")
+@pytest.mark.parametrize("adam", [False, True], ids=["plain steps", "Adam"])
+def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path, adam: bool) -> None:
+    trainer(tmp_path / "whole", adam=adam).run()
+    broken = trainer(tmp_path / "broken", adam=adam)
 
     @broken.on(Events.ITERATION_COMPLETED(once=LENGTH + 2))
     def _stop(_: Any) -> None:
@@ -94,13 +100,13 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         broken.run()
-    trainer(tmp_path / "broken", resume=True).run()
+    trainer(tmp_path / "broken", resume=True, adam=adam).run()
     whole, again = (
         torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "broken")
     )
     assert all(torch.equal(whole[key], again[key]) for key in whole)
     # A third call has nothing left to do, and changes nothing.
-    trainer(tmp_path / "broken", resume=True).run()
+    trainer(tmp_path / "broken", resume=True, adam=adam).run()
     once_more = torch.load(tmp_path / "broken" / "model.pt", weights_only=True)
     assert all(torch.equal(whole[key], once_more[key]) for key in whole)
 

@@ -290,3 +290,52 @@ def test_mean_cosine_against_pairs() -> None:
         for a, b in itertools.combinations(filters, 2)
     ]
     assert mean_cosine(filters) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
+
+
+def test_a_layer_that_does_not_run_stays_as_it_was_drawn() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(1, 4, 3)
+            self.idle = nn.Conv2d(4, 4, 1)
+            self.last = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.last(self.first(x))
+            return found
+
+    network = Idle()
+    drawn = {name: value.clone() for name, value in network.state_dict().items()}
+    learner = HebbianLearner(network, HebbianPCA())
+    learner.prepare()
+    learner.attach()
+    network(torch.randn(2, 1, 8, 8))
+    learner.step(0.1)
+    now = network.state_dict()
+    same = {name for name, value in drawn.items() if torch.equal(value, now[name])}
+    assert same == {"idle.weight", "idle.bias", "last.weight", "last.bias"}
+
+
+def test_an_optimizer_takes_the_rules_update_as_the_gradient() -> None:
+    plain, optimised = network(), network()
+    start = {name: value.clone() for name, value in plain.state_dict().items()}
+    rule = SoftHebb()  # its filters have no fixed length
+    plain_learner = HebbianLearner(plain, rule)
+    learner = HebbianLearner(optimised, rule)
+    for one in (plain_learner, learner):
+        one.attach()
+        with torch.no_grad():
+            one.network(images())
+    plain_learner._bound = learner._bound = lambda name: None  # type: ignore[method-assign]
+    plain_learner.step(1.0)
+    learner.step(1.0, torch.optim.Adam(optimised.parameters(), lr=1e-3, eps=1e-30))
+    for name in learner.layers:
+        key = f"{name}.weight"
+        update = plain.state_dict()[key] - start[key]
+        moved = optimised.state_dict()[key] - start[key]
+        # Adam's first step is the learning rate times the sign of the gradient.
+        clear = update.abs() > 1e-4 * update.abs().max()
+        torch.testing.assert_close(moved[clear], 1e-3 * update[clear].sign(), rtol=1e-2, atol=0)
+    others = [name for name in start if name.removesuffix(".weight") not in learner.layers]
+    assert all(torch.equal(start[name], optimised.state_dict()[name]) for name in others)
+    assert all(value.grad is None for value in optimised.parameters())

@@ -1,4 +1,4 @@
-"""A run that was killed goes on; several processes share a folder; two runs do not meet in one."""
+"""A run that was killed goes on; two runs in one folder leave what one would."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import pytest
 import torch
 from monai.inferers import SimpleInferer
 
+from monai_semiseg.datasets.cases import Case
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.export.report import CaseResult
 from monai_semiseg.inference.run_manifest import RunManifest
 from monai_semiseg.inference.runner import BatchRunner
 from monai_semiseg.storage.files import sha256_of
@@ -170,36 +172,62 @@ def test_a_torn_line_is_no_line(tmp_path: Path, scans: Path, make_runner: Make) 
     assert last.seen == 0
 
 
-def test_two_runs_do_not_meet_in_one_folder(tmp_path: Path, scans: Path, make_runner: Make) -> None:
-    refused: list[str] = []
+def test_two_runs_in_one_folder_leave_what_one_would(
+    tmp_path: Path, scans: Path, make_runner: Make
+) -> None:
+    """The second begins in the middle of the first, and ends before it: no case comes twice."""
+    make_runner(output_dir=str(tmp_path / "whole"), preview=True).run()
+    second: list[list[Any]] = []
+    thread = threading.Thread(target=lambda: second.append(make_runner(preview=True).run()))
 
-    def second() -> None:
-        for settings in ({}, {"shard": "1/2"}):
-            with pytest.raises(ConfigError, match="another process writes") as caught:
-                make_runner(**settings).run()
-            refused.append(str(caught.value))
+    def meet() -> None:
+        thread.start()
+        thread.join()
 
-    thread = threading.Thread(target=second)
-    make_runner(inferer=Counting(2, lambda: (thread.start(), thread.join()))).run()
-    assert len(refused) == 2
-    assert not list((tmp_path / "out").rglob("*.lock"))
-
-
-def test_shards_share_a_folder(tmp_path: Path, scans: Path, make_runner: Make) -> None:
-    make_runner(output_dir=str(tmp_path / "whole")).run()
-    counts = [Counting(), Counting()]
-    make_runner(shard="1/2", inferer=counts[0]).run()
-    results = make_runner(shard="2/2", inferer=counts[1]).run()
-    assert [c.seen for c in counts] == [3, 3] and len(results) == 6
+    first = make_runner(preview=True, inferer=Counting(2, meet)).run()
+    assert [result.status for result in first] == ["done"] * 6
+    assert [result.output for result in first] == [result.output for result in second[0]]
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
-def test_the_cases_of_a_dead_shard_are_done_by_the_next_run(
+def test_a_folder_of_an_earlier_version_goes_on(
     tmp_path: Path, scans: Path, make_runner: Make
 ) -> None:
-    make_runner(shard="2/3").run()
+    """Its lines had other names, and a lock may lie beside them."""
+    make_runner().run()
+    folder = tmp_path / "out" / "manifest"
+    (lines,) = folder.glob("*.jsonl")
+    half = lines.read_text().splitlines()[:4]
+    (folder / "1-of-2.jsonl").write_text("\n".join(half))
+    lines.unlink()
+    (folder / "1-of-2.lock").write_text('{"host": "elsewhere", "pid": 1}')
     rest = Counting()
-    assert len(make_runner(inferer=rest).run()) == 6 and rest.seen == 4
+    assert len(make_runner(inferer=rest).run()) == 6 and rest.seen == 6 - 3
+
+
+def test_the_last_run_counts_and_a_mask_more_than_a_failure(tmp_path: Path) -> None:
+    case = Case("a", (), Path("a.nii"), "nifti")
+    (tmp_path / "manifest").mkdir()
+    (tmp_path / "m.nii").write_text("mask")
+
+    def add(number: int, status: Any) -> None:
+        output = "m.nii" if status == "done" else ""
+        RunManifest(tmp_path, {}, number).add(case, CaseResult("a.nii", status, output))
+
+    def known() -> str:
+        return RunManifest(tmp_path, {}).finished()["a"].status
+
+    add(1, "failed")
+    add(2, "done")
+    assert known() == "done"
+    add(2, "failed")  # by a worker that was thought lost
+    assert known() == "done"
+    add(10, "failed")
+    assert known() == "failed" and RunManifest(tmp_path, {}).number == 11
+    (tmp_path / "manifest" / "1-of-1.jsonl").write_text(
+        (tmp_path / "manifest").glob("run_0002*").__next__().read_text()
+    )
+    assert known() == "failed"
 
 
 def test_killed_again_and_again(
@@ -210,11 +238,9 @@ def test_killed_again_and_again(
     assert count_kills(lambda: make_runner(preview=True).run(), out, step=4) >= 4
     assert tree(out) == tree(tmp_path / "whole")
     assert not list(out.rglob(".part*"))
-    assert not list(out.rglob("*.lock"))
 
 
 def test_finished_cases_of_all_files(tmp_path: Path) -> None:
     manifest = RunManifest(tmp_path, {"a": 1})
     assert not manifest.started and manifest.open() == {}
     assert manifest.is_same_run and not RunManifest(tmp_path, {"a": 2}).is_same_run
-    manifest.close()

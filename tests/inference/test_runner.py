@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +28,7 @@ def test_mixed_folder(tmp_path: Path, mixed: Path, make_runner: Make, kit: Simpl
             "b/series_preview.png",
             "b/series_seg.nii.gz",
             "index.html",
-            "manifest/1-of-1.jsonl",
+            f"manifest/run_0001_{platform.node()}_{os.getpid()}.jsonl",
             "manifest/run.json",
             "lps_preview.png",
             "lps_seg.nii.gz",

@@ -22,7 +22,6 @@ from monai_semiseg.study.learning_rates import (
     RateSearch,
     open_trials,
     rate_searches,
-    share_of,
     with_chosen_rates,
 )
 from monai_semiseg.study.outcome import CellOutcome
@@ -210,16 +209,6 @@ def test_the_control_of_the_gates_takes_the_rate_of_supervised_learning(
     (longer,) = (spec for spec in known if spec.cell.arm.name == LONGER)
     assert longer.cell.arm.settings == {"iterations": 16, "learning_rate": 0.0005}
     assert longer.iterations == 16
-
-
-def test_processes_share_the_searches_out(dataset: Path, tmp_path: Path) -> None:
-    """Seeds of one search stay together; without searches every cell stands alone."""
-    _, specs, searches = study(dataset, tmp_path / "s", seeds=[0, 1], splits=[0, 1])
-    shares = [share_of(specs, searches, index, 3) for index in (1, 2, 3)]
-    assert sorted(spec.name for one in shares for spec in one) == sorted(s.name for s in specs)
-    trials = [{trial.name for trial in open_trials(one, searches)} for one in shares]
-    assert sum(map(len, trials)) == len(set().union(*trials)) == 24
-    assert share_of(specs, {}, 2, 2) == specs[1::2]
 
 
 def test_choices_of_an_earlier_study(dataset: Path, tmp_path: Path) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
+import platform
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,22 +14,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.storage.lock import WorkLock
-from monai_semiseg.study import runner
+from monai_semiseg.executors.choice import ExecutorChoice, parse_executor
+from monai_semiseg.storage.processes import is_running
+from monai_semiseg.study import cell_work
 from monai_semiseg.study.answer import answer
 from monai_semiseg.study.arms import LONGER, Arm
 from monai_semiseg.study.cell import CellSpec, prepare_cells
+from monai_semiseg.study.cell_work import CellWork
 from monai_semiseg.study.grid import Grid, make_grid
 from monai_semiseg.study.outcome import CellOutcome, seconds_left
 from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
 from monai_semiseg.study.results import read_rows, summarise
 from monai_semiseg.study.runner import RunOutcome, run_cells
+from tests.engines import ENGINES, engine
 from tests.study.cell_builders import finish, make_dataset, small_study
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
@@ -43,7 +43,10 @@ folder, arm, split = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 kill = folder.parent.parent / "kill"
 curve = folder / "learning_curve.csv"
 rows = curve.read_text().split() if curve.exists() else ["iteration"]
+print("it begins", flush=True)
 if arm == "breaks": sys.exit("E_CONFIG it breaks")
+if arm == "is_killed": os.kill(os.getpid(), signal.SIGKILL)
+while (folder.parent.parent / "wait").exists(): time.sleep(0.01)
 for step in range(len(rows), 9):
     rows.append(str(step))
     curve.write_text("\\n".join(rows))
@@ -84,8 +87,16 @@ def commands(spec: CellSpec) -> list[list[str]]:
     return [[sys.executable, "-c", script, *facts] for script in (TRAIN, EVALUATE)]
 
 
+WORK = CellWork(commands=commands, interval=0.01)
+
+
+def quiet(folder: Path) -> dict[str, Any]:
+    return {"logs": folder / "logs", "progress": False}
+
+
 def run(specs: list[CellSpec], parallel: int = 1) -> RunOutcome:
-    return run_cells(specs, parallel=parallel, progress=False, interval=0.01, commands=commands)
+    chosen = ExecutorChoice(workers=parallel)
+    return run_cells(specs, executor=chosen, work=WORK, **quiet(specs[0].folder.parents[1]))
 
 
 def is_done(spec: CellSpec) -> bool:
@@ -127,17 +138,9 @@ def test_killed_again_and_again(
     assert count_kills(lambda: study(dataset, output), output, step=30) >= 4
     for name in RESULTS:
         assert (output / name).read_bytes() == (whole / name).read_bytes(), name
-    assert not list(output.rglob("lock*"))
+    assert not list(output.rglob("attempt.json"))
     (orphan,) = output.glob("orphan_*")
-    assert has_ended(int(orphan.name.removeprefix("orphan_")))
-
-
-def has_ended(pid: int) -> bool:
-    """Return whether a process is gone, or waits for a parent that asks how it ended."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    assert not is_running(int(orphan.name.removeprefix("orphan_")))
 
 
 def test_what_it_says(whole: Path, dataset: Path) -> None:
@@ -180,7 +183,7 @@ def test_finished_cells_are_kept(
     run(specs, 4)
     times = [(spec.folder / "model.pt").stat().st_mtime_ns for spec in specs]
     assert len(times) == 12
-    monkeypatch.setattr(runner, "subprocess", None)  # nothing is started any more
+    monkeypatch.setattr(cell_work, "subprocess", None)  # nothing is started any more
     run(specs, 4)
     assert [(spec.folder / "model.pt").stat().st_mtime_ns for spec in specs] == times
 
@@ -268,37 +271,72 @@ def test_other_settings_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:
         run([changed])
 
 
-def test_a_cell_has_one_owner(dataset: Path, tmp_path: Path) -> None:
+def test_of_two_runs_the_later_one_goes_on(dataset: Path, tmp_path: Path) -> None:
+    """The first ends its training as soon as it sees that, and says who works on the cell."""
+    _, (spec, *_) = make_specs(dataset, tmp_path / "study")
+    (tmp_path / "study" / "wait").touch()
+    ends: list[RunOutcome] = []
+    first = threading.Thread(target=lambda: ends.append(run([spec])))
+    first.start()
+    while not (pid := recorded(spec).get("pid")):
+        time.sleep(0.01)
+    (tmp_path / "study" / "wait").unlink()
+    later = run([spec])
+    first.join()
+    assert is_done(spec) and not later.failed and not later.elsewhere
+    assert not ends[0].failed and not is_running(pid)
+    assert not (spec.folder / "attempt.json").exists()
+
+
+def recorded(spec: CellSpec) -> dict[str, Any]:
+    try:
+        return json.loads((spec.folder / "attempt.json").read_text())  # type: ignore[no-any-return]
+    except OSError:
+        return {}
+
+
+def test_a_killed_training_is_run_again_and_then_named(dataset: Path, tmp_path: Path) -> None:
+    _, specs = make_specs(dataset, tmp_path / "study", ("supervised", "is_killed"))
+    outcome = run(specs[:3], 2)
+    assert [is_done(spec) for spec in specs[:3]] == [True, False, True]
+    ((reason, log),) = outcome.failed.values()
+    assert "killed (signal 9)" in reason and log == specs[1].folder / "log.txt"
+    assert log.read_text().count("it begins") == 1 + 3
+
+
+def test_a_study_with_old_locks_goes_on(dataset: Path, whole: Path, tmp_path: Path) -> None:
+    """Earlier versions left a lock in the cells of a study that was killed."""
+    grid, specs = make_specs(dataset, tmp_path / "study")
+    run(specs[:2])
+    for spec in specs[1:4]:
+        spec.folder.mkdir(parents=True, exist_ok=True)
+        content = {"host": platform.node(), "pid": 1, "started": "1.00", "child": 1}
+        (spec.folder / "lock").write_text(json.dumps(content))
+    (specs[3].folder / "learning_curve.csv").write_text("iteration\n1\n2")
+    outcome = run(specs)
+    write_results(grid, specs)
+    assert not outcome.failed and not outcome.elsewhere
+    for name in RESULTS:
+        assert (grid.output / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_ends_with_the_same_bytes(
+    name: str, dataset: Path, whole: Path, tmp_path: Path
+) -> None:
     _, specs = make_specs(dataset, tmp_path / "study")
-    lock = WorkLock(specs[0].folder / "lock")
-    assert lock.acquire() and not WorkLock(specs[0].folder / "lock").acquire()
-    outcome = run(specs[:1])
-    assert outcome.elsewhere == [specs[0].cell.id] and not is_done(specs[0])
-    lock.release()
-    run(specs[:1])
-    assert is_done(specs[0])
-
-
-def test_a_lock_of_another_machine_goes_stale(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
-    assert not WorkLock(path).acquire()
-    os.utime(path, (time.time() - 1000,) * 2)
-    assert WorkLock(path).acquire()
-    assert json.loads(path.read_text())["host"] == socket.gethostname()
-
-
-def test_the_training_of_a_killed_study_is_ended_first(tmp_path: Path) -> None:
-    """Else two processes would write into one folder."""
-    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    path = tmp_path / "lock"
-    lock = WorkLock(path)
-    assert lock.acquire()
-    lock.note_child(orphan.pid)
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, "pid": 2**22 - 1, "started": "long ago"}))
-    assert WorkLock(path).acquire()
-    assert orphan.wait(60) == -signal.SIGKILL
+    word = engine(name, tmp_path)
+    outcome = run_cells(specs[:2], executor=parse_executor(word), work=WORK, **quiet(tmp_path))
+    assert not outcome.failed and [is_done(spec) for spec in specs[:3]] == [True, True, False]
+    for spec in specs[:2]:
+        theirs = whole / "cells" / spec.name
+        for file in sorted(theirs.rglob("*")):
+            mine = spec.folder / file.relative_to(theirs)
+            assert mine.exists(), file
+            if file.is_file() and file.name != "cell.json":  # it has the time
+                assert mine.read_bytes() == file.read_bytes(), file
+        assert len(list(theirs.rglob("*"))) == len(list(spec.folder.rglob("*")))
 
 
 def test_time_left_by_the_pace_of_what_is_done(
@@ -307,8 +345,7 @@ def test_time_left_by_the_pace_of_what_is_done(
     _, specs = make_specs(dataset, tmp_path / "study")
     assert seconds_left(specs) is None
     looks = iter((100.0, 116.0))  # the cell begins, the cell ends: 2 s an iteration
-    clock = SimpleNamespace(monotonic=lambda: next(looks), sleep=time.sleep)
-    monkeypatch.setattr(runner, "time", clock)
+    monkeypatch.setattr(cell_work, "time", SimpleNamespace(monotonic=lambda: next(looks)))
     run(specs[:1])
     assert seconds_left(specs) == 11 * 8 * 2
     run(specs[:1])  # a further run of what is finished changes nothing
