@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -301,7 +302,31 @@ def small(words: list[str]) -> list[str]:
         words += ["--budget", "2"]
     if study:
         words += ["--dry_run"] if "--config" in words else ["--device", "cpu"]
+    if words[:2] == ["monai-semiseg", "review"]:
+        words += ["--no_browser"]
     return [*PROGRAMS[words[0]], *words[1:]]
+
+
+def end_of_command(
+    words: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, capture_output=True, text=True, cwd=folder, env=environment, timeout=600
+    )
+
+
+def end_of_server(
+    words: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Press Ctrl-C as soon as the command says where its page is."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        words, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=environment
+    ) as server:
+        first = server.stdout.readline() if server.stdout is not None else ""
+        server.send_signal(signal.SIGINT)
+        out, errors = server.communicate(timeout=600)
+    return subprocess.CompletedProcess(words, server.returncode, first + out, errors)
 
 
 def run(words: list[str], folder: Path) -> None:
@@ -311,9 +336,9 @@ def run(words: list[str], folder: Path) -> None:
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run(
-        small(words), capture_output=True, text=True, cwd=folder, env=environment, timeout=600
-    )
+    serves = words[1] == "review" and "--table" not in words
+    end = end_of_server if serves else end_of_command
+    done = end(small(words), folder, environment)
     masks = "predict" in words or "inference.json" in " ".join(words)
     # A network of two iterations makes masks of any volume: they are flagged.
     said = f"{shlex.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"

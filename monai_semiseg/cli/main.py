@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import select
+import select as polling
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.cli import (
     bundle,
     check,
+    collect,
     convert,
     demo,
     doctor,
@@ -22,6 +23,9 @@ from monai_semiseg.cli import (
     plan,
     predict,
     pretrain,
+    propose,
+    review,
+    select,
     split,
     study,
     train,
@@ -34,12 +38,16 @@ from monai_semiseg.errors import SemisegError, root_cause
 VERBS = (
     demo,
     check,
+    select,
     split,
     convert,
     plan,
     pretrain,
     train,
     predict,
+    propose,
+    review,
+    collect,
     evaluate,
     study,
     bundle,
@@ -110,6 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _reader_has_gone() -> bool:
     """Return True if stdout is closed (``| head``); False if a worker's pipe broke."""
-    watch = select.poll()
+    watch = polling.poll()
     watch.register(sys.stdout, 0)  # errors are told whatever is asked for
     return bool(watch.poll(0))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
-from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,11 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="masks of scans unlike the training scans, or with volumes unlike theirs: keep them "
         "(default; exit code 5), write none, or count the scans as failed",
     )
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the code in the configs of a bundle that is not ours",
-    )
+    add_trust_argument(parser)
     parser.add_argument(
         "--shard", help="i/n: this process does every n-th scan (default: RANK or SLURM_PROCID)"
     )
@@ -70,24 +67,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the bundle's inference workflow; 3 if some cases failed, 5 if some masks are flagged."""
-    from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
-    from monai_semiseg.inference.zoo import has_runner
-
-    model = model_of(args, "inference")
-    configs = [model.bundle / "configs" / "inference.json", *model.overlays]
-    if configs[0].is_file():
-        code = foreign_code(configs)
-        for line in code:
-            say_aside(f"foreign code: {line}")
-        if not args.trust:
-            require_trust(code, model.bundle)
-    runner = _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
+    runner = segment(args, model_of(args, "inference"))
     done = sum(result.status == "done" for result in runner.results)
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
     flagged = f" ({runner.flagged} of them flagged)" if runner.flagged else ""
     say(f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}")
     return runner.exit_code()
+
+
+def segment(args: argparse.Namespace, model: Model) -> BatchRunner:
+    """Segment the inputs with a model whose foreign code, if any, is listed and trusted.
+
+    Args:
+        args: of :func:`add_arguments`.
+        model: bundle, overlays and settings.
+
+    Raises:
+        ConfigError: If the bundle is not ours and not trusted.
+    """
+    from monai_semiseg.inference.zoo import has_runner
+
+    require_trusted(model, trusted=args.trust)
+    return _own(args, model) if has_runner(model.bundle) else _zoo(args, model)
 
 
 def _own(args: argparse.Namespace, model: Model) -> BatchRunner:

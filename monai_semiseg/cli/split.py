@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labelled",
         type=labelled_budget,
         required=True,
-        help="labelled scans for training and validation: a count, a fraction below 1, or all",
+        help="labelled scans for training and validation: a count, a fraction below 1, all, or a "
+        "table of monai-semiseg select",
     )
     parser.add_argument(
         "--test",
@@ -48,8 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
 
 
-def labelled_budget(text: str) -> float | None:
-    """Return a count or a fraction; None for ``all``."""
+def labelled_budget(text: str) -> float | Path | None:
+    """Return a count or a fraction, or a table of scans; None for ``all``."""
+    if text.endswith(".csv"):
+        return Path(text)
     return None if text == "all" else float(text)
 
 
@@ -59,12 +62,15 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.label_sections import section_scans, untrained_lines
     from monai_semiseg.datasets.split import SIDE, split
     from monai_semiseg.datasets.valid_cases import valid_cases
+    from monai_semiseg.labelling.selection_table import read_selection
 
+    chosen = read_selection(args.labelled) if isinstance(args.labelled, Path) else None
     valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))
     code = report_left_out(valid.left_out, valid.notes)
     datalist = split(
         valid.dataset,
-        labelled=args.labelled,
+        labelled=None if chosen else args.labelled,
+        chosen=chosen,
         test=args.test,
         validation=args.validation,
         seed=args.seed,

@@ -69,7 +69,19 @@ def _add_scans(parser: argparse.ArgumentParser) -> None:
         "--splits", help="comma-separated seeds that select the labelled scans (default 0,1,2)"
     )
     parser.add_argument(
+        "--selections",
+        help="comma-separated strategies of monai-semiseg select, in place of --splits: each is "
+        "compared with random draws of as many scans",
+    )
+    parser.add_argument("--draws", type=int, help="random draws for --selections (default 10)")
+    parser.add_argument(
         "--test", help="test scans: count, fraction, or pattern such as 'testA_*' (default 0.2)"
+    )
+    parser.add_argument(
+        "--next",
+        type=int,
+        metavar="N",
+        help="labels to come, whose gain is estimated (default: half of the largest budget)",
     )
     parser.add_argument(
         "--validation",

@@ -31,7 +31,8 @@ def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDatase
         else []
     )
     arms += arms_of_file(asked["arms"], bundle)
-    return make_grid(
+    selections = _selections(asked)
+    grid = make_grid(
         dataset,
         args.output,
         arms,
@@ -44,7 +45,28 @@ def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDatase
         rates=Rates(_rates(asked["learning_rates"]), whole(asked["folds"])),
         gates=_flag(asked["gates"]),
         also=_further(asked["also"]),
+        selections=selections,
+        more=whole(asked["next"]) if asked["next"] is not None else None,
     )
+    if not selections:
+        return grid
+    from monai_semiseg.labelling.study_selections import with_selected
+
+    return with_selected(grid, dataset)
+
+
+def _selections(asked: dict[str, Any]) -> list[str]:
+    """Return the names of the selections that take the place of splits; none by default."""
+    from monai_semiseg.study.grid import whole
+    from monai_semiseg.study.selections import selection_names
+
+    strategies = _items(asked["selections"])
+    if not strategies:
+        return []
+    from monai_semiseg.labelling.study_selections import check_strategies
+
+    check_strategies(strategies)
+    return selection_names(strategies, whole(asked["draws"]))
 
 
 def settings_of_study(args: argparse.Namespace) -> dict[str, Any]:
@@ -62,6 +84,8 @@ def settings_of_study(args: argparse.Namespace) -> dict[str, Any]:
         "initialisations": "random",
         "labelled": "",
         "splits": "0,1,2",
+        "selections": "",
+        "draws": 10,
         "seeds": "0",
         "test": 0.2,
         "validation": "auto",
@@ -71,6 +95,7 @@ def settings_of_study(args: argparse.Namespace) -> dict[str, Any]:
         "gates": False,
         "arms": {},
         "also": [],
+        "next": None,
     }
     if args.config is not None:
         if not args.config.is_file():

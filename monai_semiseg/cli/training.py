@@ -31,7 +31,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labelled",
         default="all",
-        help="labelled scans of a split made here: a count, a fraction below 1, or all (default)",
+        help="labelled scans of a split made here: a count, a fraction below 1, all (default), or "
+        "a table of monai-semiseg select",
     )
     parser.add_argument("--init_weights", type=Path, help="weights to start from")
     parser.add_argument("--iterations", type=int, help="optimiser steps (default: the bundle's)")

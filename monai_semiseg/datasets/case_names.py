@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from monai_semiseg.images.formats import ARCHIVE_SUFFIX, DICOM_SUFFIXES, SCAN_SUFFIXES
@@ -74,6 +75,13 @@ def new_name(stem: str, taken: set[str]) -> str:
         name = f"{stem}_{number}"
     taken.add(name.lower())
     return name
+
+
+def file_names(ids: Iterable[str]) -> dict[str, str]:
+    """Return id -> a name that is a file name, and unique whatever the case of its letters."""
+    taken: set[str] = set()
+    stems = {one: re.sub(r"[^\w.+-]+", "_", one).strip(".") or "case" for one in ids}
+    return {one: new_name(stem, taken) for one, stem in stems.items()}
 
 
 def _safe(text: str) -> str:

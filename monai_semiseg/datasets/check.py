@@ -111,14 +111,7 @@ def _of_one_kind(
 def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     facts = CaseFacts(case)
     try:
-        with _warnings_noted(facts):
-            image = dataset.read_image(case)
-        facts.shape = image.shape
-        facts.spacing = tuple(round(s, 4) for s in image.spacing)
-        facts.size = size_in_ras(image.shape, image.affine)
-        facts.modality = str(image.meta.get("modality", ""))
-        facts.channels = image.channels
-        facts.unit = image.unit
+        image = read_into(facts, dataset)
         facts.pixel_hash = _pixel_hash(image)
         if not any(one.group for one in dataset.cases):
             facts.thumbnail = thumbnail(image)
@@ -127,6 +120,23 @@ def _check_case(case: DatasetCase, dataset: ScanDataset) -> CaseFacts:
     except InputError as error:
         facts.note("error", error.code, error.reason)
     return facts
+
+
+def read_into(facts: CaseFacts, dataset: ScanDataset) -> Volume:
+    """Read the image of a case, note what it is like, and return it.
+
+    Raises:
+        InputError: If it cannot be read correctly.
+    """
+    with _warnings_noted(facts):
+        image = dataset.read_image(facts.case)
+    facts.shape = image.shape
+    facts.spacing = tuple(round(s, 4) for s in image.spacing)
+    facts.size = size_in_ras(image.shape, image.affine)
+    facts.modality = str(image.meta.get("modality", ""))
+    facts.channels = image.channels
+    facts.unit = image.unit
+    return image
 
 
 @contextmanager

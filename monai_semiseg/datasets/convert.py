@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from monai_semiseg.datasets.case_names import new_name
+from monai_semiseg.datasets.case_names import file_names
 from monai_semiseg.datasets.convert_files import (
     channels_of,
     file_ending,
@@ -111,7 +110,9 @@ def require_new_folder(dataset: ScanDataset, target: Path) -> None:
 
 def _write(dataset: ScanDataset, to: str, folder: Path, progress: bool) -> None:
     numbers = _with_ignore_last(dataset) if to == "nnunet" else ()
-    work = _Conversion(dataset, folder, _ending(dataset), numbers, _names(dataset.cases))
+    work = _Conversion(
+        dataset, folder, _ending(dataset), numbers, file_names(case.id for case in dataset.cases)
+    )
     bar = tqdm(dataset.cases, "Converting", disable=None if progress else True, unit="scan")
     rows = [_nnunet_case(case, work) if numbers else _decathlon_case(case, work) for case in bar]
     content = _nnunet_description(work) if to == "nnunet" else _decathlon_description(work, rows)
@@ -137,13 +138,6 @@ def _with_ignore_last(dataset: ScanDataset) -> tuple[int, ...]:
     found = ignore_value(dataset.labels)
     ignore = [] if found is None else [found]
     return (*sorted({0, *dataset.labels} - set(ignore)), *ignore)
-
-
-def _names(cases: Sequence[DatasetCase]) -> dict[str, str]:
-    """Return id -> a name that is a file name, and unique whatever the case of its letters."""
-    taken: set[str] = set()
-    stems = {case.id: re.sub(r"[^\w.+-]+", "_", case.id).strip(".") or "case" for case in cases}
-    return {case_id: new_name(stem, taken) for case_id, stem in stems.items()}
 
 
 def _ending(dataset: ScanDataset) -> str:

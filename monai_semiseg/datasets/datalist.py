@@ -16,7 +16,12 @@ SECTIONS = ("training", "unlabeled", "validation", "test")
 
 def write_datalist(datalist: dict[str, Any], path: Path) -> Path:
     """Write a datalist as indented JSON, equal bytes for equal splits, and return its path."""
-    return write_atomically(path, json.dumps(datalist, indent=1, ensure_ascii=False) + "\n")
+    return write_atomically(path, datalist_text(datalist))
+
+
+def datalist_text(datalist: Mapping[str, Any]) -> str:
+    """Return a datalist as the text of its file."""
+    return json.dumps(datalist, indent=1, ensure_ascii=False) + "\n"
 
 
 def load_datalist(path: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from monai_semiseg.images.grid import in_ras_order
 from monai_semiseg.images.volume import Volume
 
 _SIDE = 16  # voxels of a thumbnail along an axis
-_ALIKE = 0.995  # correlation of two thumbnails; of different dermoscopy images it is below 0.99
+ALIKE = 0.995  # correlation of two thumbnails; of different dermoscopy images it is below 0.99
 _BLOCK = 1024
 # patient1_a, patient1_2, sub-01_ses-02, 0007_scan3: a part with a number, then a short part.
 _PART = re.compile(
@@ -86,7 +86,7 @@ def _alike(facts: Sequence[CaseFacts]) -> list[tuple[CaseFacts, CaseFacts]]:
     for members in by_size.values():
         table = np.stack([fact.thumbnail for fact in members if fact.thumbnail is not None])
         for start in range(0, len(members), _BLOCK):
-            near = table[start : start + _BLOCK] @ table[start:].T > _ALIKE
+            near = table[start : start + _BLOCK] @ table[start:].T > ALIKE
             for row, column in zip(*np.nonzero(np.triu(near, 1)), strict=True):
                 one, other = members[start + row], members[start + column]
                 if one.pixel_hash != other.pixel_hash:

@@ -13,7 +13,7 @@ from monai_semiseg.errors import LabelError
 
 _BORDER = re.compile(r"[ _.\-()\[\]]+")
 _NUMBER = re.compile(r"[ _.\-()\[\]]*\d*[ _.\-()\[\]]*$")  # the running number of a structure
-_KIND = re.compile(r"masks?|segmentations?|segs?|labels?|gt|annotations?", re.I)
+KIND_OF_FILE = re.compile(r"masks?|segmentations?|segs?|labels?|gt|annotations?", re.I)
 
 
 def label_paths(root: Path, files: Files) -> list[Path]:
@@ -28,7 +28,7 @@ def label_name(stem: str, case: str) -> str:
     """
     rest = stem[len(case) :] if stem.startswith(case) else stem
     words = [word for word in _BORDER.split(_NUMBER.sub("", rest)) if word]
-    words = [word for word in words if not _KIND.fullmatch(word) and not word.isdigit()]
+    words = [word for word in words if not KIND_OF_FILE.fullmatch(word) and not word.isdigit()]
     return "_".join(words)
 
 
@@ -63,7 +63,7 @@ def number_in_file(path: Path, numbers: Mapping[str, int]) -> int:
         LabelError: If it is named after none.
     """
     stem = _NUMBER.sub("", stem_of(path))
-    words = [word for word in _BORDER.split(stem) if word and not _KIND.fullmatch(word)]
+    words = [word for word in _BORDER.split(stem) if word and not KIND_OF_FILE.fullmatch(word)]
     name = longest_ending("_".join(words), [name for name in numbers if name])
     if name is not None:
         return numbers[name]

@@ -62,8 +62,23 @@ def read_segments_by_name(path: Path, numbers: Mapping[str, int]) -> Volume:
         InputError: If the file cannot be read.
     """
     volume, names = read_segmentation(path)
-    if not numbers:
-        return volume
+    return renumbered(volume, names, numbers, path) if numbers else volume
+
+
+def renumbered(
+    volume: Volume, names: Mapping[int, str], numbers: Mapping[str, int], path: Path
+) -> Volume:
+    """Return a map of named segments with the numbers of the dataset.
+
+    Args:
+        volume: the map; 0 is outside of all segments.
+        names: number in the map -> name of the segment.
+        numbers: name -> number in the dataset.
+        path: the file, for the error.
+
+    Raises:
+        LabelError: If a segment's name is not among them.
+    """
     unknown = [name for name in names.values() if name not in numbers]
     if unknown:
         raise LabelError(
@@ -72,7 +87,7 @@ def read_segments_by_name(path: Path, numbers: Mapping[str, int]) -> Volume:
             remedy="rename the segment, or declare it in dataset.json",
             path=path,
         )
-    lookup = np.zeros(max(names) + 1, dtype=np.int64)
+    lookup = np.zeros(max(names, default=0) + 1, dtype=np.int64)
     for number, name in names.items():
         lookup[number] = numbers[name]
     return replace(volume, array=lookup[volume.array])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -55,6 +55,7 @@ def split(
     validation: float | str = AUTO,
     seed: int = 0,
     test_seed: int = 0,
+    chosen: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Divide a dataset into labelled training, unlabelled training, validation and test.
 
@@ -77,6 +78,8 @@ def split(
             the budget is two or more); ``auto`` is 0 below 10 labelled scans and 0.1 from 10 on.
         seed: seed that selects the labelled scans.
         test_seed: seed that selects the test scans.
+        chosen: ids of the labelled scans, in place of ``labelled`` and ``seed``. They are no test
+            scans: others are taken in their place, as far as there are labelled ones.
 
     Returns:
         A datalist in MONAI's decathlon form with the sections ``training``, ``unlabeled``,
@@ -84,9 +87,9 @@ def split(
         ``unlabeled`` hold no label. ``left_out`` names unlabelled scans whose group is held out.
 
     Raises:
-        ConfigError: If the budget cannot be met.
+        ConfigError: If the budget cannot be met, or a chosen scan cannot be labelled.
     """
-    division = _divide(dataset, test, test_seed, labelled, validation, seed)
+    division = _divide(dataset, test, test_seed, labelled, validation, seed, chosen)
     entries = {case.id: case.entry() for case in dataset.cases}
     return {
         "name": dataset.name,
@@ -100,6 +103,7 @@ def split(
             "test_seed": test_seed,
             "validation_share": division.validation_share,
             **({"test": test} if isinstance(test, str) else {}),
+            **({} if chosen is None else {"chosen": True}),
         },
         "training": [entries[case_id] for case_id in sorted(division.training)],
         "unlabeled": [_without_label(entries[case_id]) for case_id in division.unlabelled],
@@ -137,13 +141,19 @@ def _divide(
     labelled: float | None,
     validation: float | str,
     seed: int,
+    wanted: Sequence[str] | None,
 ) -> _Division:
     """Divide the cases, as :func:`split` says."""
     group_of = {case.id: case.group for case in dataset.cases}
-    test_ids, rest = test_and_rest(dataset, test, test_seed)
-    budget = len(rest) if labelled is None else count_of(labelled, len(rest), "labelled")
-    order = in_groups(rest, group_of, salt=f"labelled/{seed}")
-    chosen = _whole_groups(order, budget)
+    test_ids, rest = test_and_rest(dataset, test, test_seed, keep=wanted or ())
+    if wanted is None:
+        budget = len(rest) if labelled is None else count_of(labelled, len(rest), "labelled")
+        order = in_groups(rest, group_of, salt=f"labelled/{seed}")
+        chosen = _whole_groups(order, budget)
+    else:
+        _require_labelled(wanted, rest, test_ids)
+        order = in_groups(wanted, group_of, salt=f"labelled/{seed}")
+        chosen = list(wanted)
     budget = len(chosen)
     share = _validation_share(validation, budget)
     is_asked = bool(test_ids or rest) or labelled is not None
@@ -152,7 +162,7 @@ def _divide(
     held_out = {group_of[case_id] for case_id in (*test_ids, *validation_ids)} - {""}
     others = sorted({case.id for case in dataset.cases} - {*test_ids, *chosen})
     return _Division(
-        training=chosen[len(validation_ids) :],
+        training=[case_id for case_id in chosen if case_id not in set(validation_ids)],
         validation=validation_ids,
         test=test_ids,
         unlabelled=[case_id for case_id in others if group_of[case_id] not in held_out],
@@ -161,8 +171,23 @@ def _divide(
     )
 
 
+def _require_labelled(wanted: Sequence[str], rest: Sequence[str], test: Sequence[str]) -> None:
+    """Refuse chosen scans that cannot be labelled ones."""
+    without = sorted(set(wanted) - set(rest))
+    if not without:
+        return
+    tested = sorted(set(without) & set(test))
+    reason = "are test scans" if tested else "have no label that can be used"
+    raise ConfigError(
+        f"{len(tested or without)} of {len(wanted)} chosen scans {reason}, such as "
+        f"{(tested or without)[0]}",
+        expected="labelled scans of the data set that are not test",
+        remedy="choose another --test" if tested else "label them, or remove their rows",
+    )
+
+
 def test_and_rest(
-    dataset: ScanDataset, test: float | str, test_seed: int = 0
+    dataset: ScanDataset, test: float | str, test_seed: int = 0, keep: Collection[str] = ()
 ) -> tuple[list[str], list[str]]:
     """Return the ids of the test scans, and of the labelled scans that may train.
 
@@ -170,6 +195,7 @@ def test_and_rest(
         dataset: the dataset.
         test: a count, a fraction or a pattern, as in :func:`split`.
         test_seed: seed that selects them; a pattern needs none.
+        keep: scans that have to train; with a count or a fraction, their groups are no test scans.
 
     Raises:
         ConfigError: If there are fewer labelled scans, or none that matches the pattern.
@@ -187,7 +213,7 @@ def test_and_rest(
     else:
         n_test = count_of(test, len(labelled_ids), "test")
         order = in_groups(labelled_ids, group_of, salt=f"test/{test_seed}")
-        test_ids = _whole_groups(order, n_test)
+        test_ids = _whole_groups(order, n_test, keep=keep)
     held_out = {group_of[case_id] for case_id in test_ids} - {""}
     rest = {case_id for case_id in labelled_ids if group_of[case_id] not in held_out}
     return test_ids, sorted(rest - set(test_ids))
@@ -219,20 +245,23 @@ def in_groups(ids: Iterable[str], group_of: Mapping[str, str], *, salt: str) -> 
     return [sorted(members[key]) for key in seeded_order(members, salt=salt)]
 
 
-def _whole_groups(groups: Sequence[list[str]], count: int, below: int | None = None) -> list[str]:
+def _whole_groups(
+    groups: Sequence[list[str]], count: int, below: int | None = None, keep: Collection[str] = ()
+) -> list[str]:
     """Return the cases of the first groups, as many as ``count`` holds whole, but at least one.
 
     Args:
         groups: cases of each group.
         count: most cases; the first group may have more.
         below: number of cases that are not reached, even with one group; or None.
+        keep: cases whose groups are passed over.
     """
     found: list[str] = []
     for group in groups:
-        if count and (not found or len(found) + len(group) <= count):
-            found += group
-        else:
+        if not count or (found and len(found) + len(group) > count):
             break
+        if set(keep).isdisjoint(group):
+            found += group
     return [] if below is not None and len(found) >= below else found
 
 

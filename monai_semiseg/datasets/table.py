@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from monai_semiseg.datasets.layout import (
 )
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
-from monai_semiseg.storage.tables import cell_text, write_table
+from monai_semiseg.storage.tables import read_rows, write_table
 
 _COLUMNS = "id,group,image,label; with several channels image.FLAIR,image.T1"
 _SLICES = "|"
@@ -34,7 +32,7 @@ def read_table(file: Path, root: Path) -> Layout:
     Raises:
         ConfigError: If there is no column ``image``, an unknown column, or a row without an image.
     """
-    rows, columns = _rows(file)
+    rows, columns = read_rows(file)
     channels = {name: name.partition(".")[2] for name in columns if _is(name, "image")}
     labels = [name for name in columns if _is(name, "label")]
     known = {"id", "group", *channels, *labels}
@@ -56,21 +54,6 @@ def read_table(file: Path, root: Path) -> Layout:
             if not (root / name).exists():
                 layout.problems[name] = f"listed in {file.name}, but does not exist"
     return layout
-
-
-def _rows(file: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the names of the columns; spreadsheets separate by ``;`` or tabs too."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error})", expected="a table", path=file) from error
-    head = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    rows = [
-        {str(key).strip(): cell_text((value or "").strip()) for key, value in row.items() if key}
-        for row in reader
-    ]
-    return rows, [str(name).strip() for name in reader.fieldnames or []]
 
 
 def _is(column: str, kind: str) -> bool:

@@ -56,15 +56,27 @@ class CasePaths:
 
 def paths_of(case: Case, folder: Path) -> CasePaths:
     """Return the paths of a case's output files, in folders like those of the inputs."""
-    parent = folder / Path(case.id).parent
-    name = file_stem(case.id.rsplit("/", 1)[-1])
+    name = name_of_case(case)
     endings = {**_MASKS, **_PREVIEWS, **_MAPS}
-    return CasePaths(**{field: parent / f"{name}{ending}" for field, ending in endings.items()})
+    return CasePaths(**{field: folder / f"{name}{ending}" for field, ending in endings.items()})
+
+
+def name_of_case(case: Case) -> str:
+    """Return what all paths of a case's output files begin with, below the output folder.
+
+    It is the id of the case, unless that is too long for a file name, and unique in a run.
+    """
+    folder, _, name = case.id.rpartition("/")
+    return f"{folder}/{file_stem(name)}" if folder else file_stem(name)
+
+
+def name_of_mask(mask: str) -> str:
+    """Return :func:`name_of_case` from the path of a mask: ``a/b`` of ``a/b_seg.png``."""
+    for ending in _MASKS.values():
+        mask = mask.removesuffix(ending)
+    return mask
 
 
 def previews_of(mask: str) -> tuple[str, ...]:
     """Return the paths that the picture of a mask may have: in greys, and in colour."""
-    stem = mask
-    for ending in _MASKS.values():
-        stem = stem.removesuffix(ending)
-    return tuple(f"{stem}{ending}" for ending in _PREVIEWS.values())
+    return tuple(f"{name_of_mask(mask)}{ending}" for ending in _PREVIEWS.values())

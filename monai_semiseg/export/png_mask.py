@@ -41,6 +41,22 @@ def write_png_mask(
     return _write(compact_mask(mask, names), path, orientation)
 
 
+def write_png_colours(
+    mask: NDArray[Any], path: Path, colours: Mapping[int, str], orientation: int = 1
+) -> Path:
+    """Write a label map atomically as a PNG in colours, for datasets whose labels are colours.
+
+    Args:
+        mask: label numbers ``(columns, rows, 1)``.
+        path: the file to write.
+        colours: number -> ``#rrggbb``, of all numbers of the mask.
+        orientation: as in :func:`write_png_mask`.
+    """
+    numbers = sorted(colours)
+    palette = np.array([list(bytes.fromhex(colours[n][1:])) for n in numbers], dtype=np.uint8)
+    return _write(palette[np.searchsorted(numbers, mask)], path, orientation)
+
+
 def write_png_map(values: NDArray[Any], path: Path, orientation: int = 1) -> Path:
     """Write a map of numbers from 0 to 1 atomically as a grey PNG, 1 as 255.
 
@@ -53,7 +69,7 @@ def write_png_map(values: NDArray[Any], path: Path, orientation: int = 1) -> Pat
 
 
 def _write(values: NDArray[Any], path: Path, orientation: int) -> Path:
-    picture = Image.fromarray(np.ascontiguousarray(values[:, :, 0].T))
+    picture = Image.fromarray(np.ascontiguousarray(np.swapaxes(values[:, :, 0], 0, 1)))
     stream = io.BytesIO()
     more: dict[str, Any] = {}
     if orientation != 1:

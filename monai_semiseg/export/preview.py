@@ -154,7 +154,7 @@ class _Row:
         self.image = ShownChannels(
             tuple(channel for channel in channels if channel is not None), image.windows
         )
-        self.centre = _centre(mask if self.label is None or mask.any() else self.label)
+        self.centre = centre_of(mask if self.label is None or mask.any() else self.label)
         self.views = views_of(mask.shape, preview.is_picture)
         self.is_flat = len(self.views) == 1
         self.picture = Image.new("L", self._size())
@@ -256,7 +256,7 @@ def _outline(inside: NDArray[np.bool_], dashed: bool) -> NDArray[np.bool_]:
     return np.asarray(edge)
 
 
-def _centre(mask: NDArray[Any]) -> tuple[int, ...]:
+def centre_of(mask: NDArray[Any]) -> tuple[int, ...]:
     """Return the planes that cut most of the mask; the middle of the volume if it is empty."""
     found = mask > 0
     flat = np.any(found, axis=2)

@@ -96,7 +96,9 @@ def plane(volume: NDArray[Any], view: View, position: int) -> NDArray[Any]:
     Of a photograph the axes lead right and down: see :data:`AS_TAKEN`.
     """
     step = -1 if view.flipped else 1
-    return np.asarray(np.take(volume, position, axis=view.axis).T[::step, ::step])
+    cut: list[slice | int] = [slice(None)] * 3
+    cut[view.axis] = position  # numpy.take would copy a volume that is not in C's order
+    return np.asarray(volume[tuple(cut)].T[::step, ::step])
 
 
 def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:

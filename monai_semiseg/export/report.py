@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from monai_semiseg.datasets.label_values import foreground_of
+from monai_semiseg.datasets.label_values import class_names, foreground_of
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.export.output_paths import name_of_mask
 from monai_semiseg.export.sizes import KINDS, VOLUME_ML, LabelSizes, SizeKind
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import write_table
 
 Status = Literal["done", "failed", "skipped"]
+_JSON = "report.json"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class CaseResult:
     is_picture: bool = False
 
     @property
+    def lacks_mask(self) -> bool:
+        """Return True if an image has no mask: it failed, or was left out because of its flags."""
+        return self.status == "failed" or (bool(self.flags) and self.status == "skipped")
+
+    @property
     def sizes(self) -> LabelSizes:
         """Return the sizes of the labels, in the unit that they have."""
         for kind in KINDS:
@@ -91,8 +100,59 @@ def write_report(
         "flags": dict(flags),
         "cases": [_entry(result) for result in results],
     }
-    write_atomically(folder / "report.json", as_json(content) + "\n")
+    write_atomically(folder / _JSON, as_json(content) + "\n")
     _write_csv(results, folder / "report.csv", names)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What the ``report.json`` of a run says.
+
+    Attributes:
+        folder: output folder of the run.
+        about: facts about the run.
+        results: of all inputs.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+    results: Sequence[CaseResult]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Return label number -> name."""
+        return class_names(self.about.get("label_names") or {})
+
+    @property
+    def masks(self) -> dict[str, CaseResult]:
+        """Return name of the case -> result, of the cases that have a mask."""
+        done = [result for result in self.results if result.status == "done"]
+        return {name_of_mask(result.output): result for result in done}
+
+
+def read_report(folder: Path) -> RunReport:
+    """Read the report of a run.
+
+    Raises:
+        ConfigError: If there is none, or it cannot be read.
+    """
+    path = folder / _JSON
+    try:
+        content = json.loads(path.read_bytes())
+        entries = content.pop("cases")
+        return RunReport(folder, content, [_result(entry) for entry in entries])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})",
+            expected="the report of a run",
+            remedy="name the output folder of monai-semiseg predict, whose run has ended",
+            path=path,
+        ) from error
+
+
+def _result(entry: Mapping[str, Any]) -> CaseResult:
+    known = [one.name for one in fields(CaseResult)]
+    return CaseResult(**{name: value for name, value in entry.items() if name in known})
 
 
 def count_statuses(results: Sequence[CaseResult]) -> dict[str, int]:

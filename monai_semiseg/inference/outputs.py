@@ -25,7 +25,7 @@ from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 from monai_semiseg.plain_text import printable
 
-KINDS = ("native", "nifti", "dicom_seg", "seg_nrrd")
+KINDS = ("native", "nifti", "dicom_seg", "seg_nrrd", "png")
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class CaseOutputs:
     Args:
         folder: output folder.
         names: label number -> name.
-        kinds: of masks: ``native``; ``nifti``; ``dicom_seg``, for DICOM images; ``seg_nrrd``, for
-            all but pictures without a pixel size. A case that can have none of them gets the
-            native one, and a remark.
+        kinds: of masks: ``native``; ``nifti``; ``png``, of one slice; ``dicom_seg``, for DICOM
+            images; ``seg_nrrd``, for all but pictures without a pixel size. A case that can have
+            none of them gets the native one, and a remark.
         codes: label number -> code of the structure, for DICOM SEG.
         preview: write a picture beside every mask.
         preview_channels: channels of the picture, see

@@ -113,6 +113,13 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     return Path(path)
 
 
+def write_if_changed(path: Path, content: bytes | str) -> Path:
+    """Write as :func:`write_atomically`, unless the file holds the same bytes; return the path."""
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    same = path.is_file() and path.read_bytes() == data
+    return path if same else write_atomically(path, data)
+
+
 def create_atomically(path: str | Path, content: str) -> bool:
     """Write a new file completely or not at all; return False if the file exists.
 

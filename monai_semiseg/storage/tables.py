@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
 
@@ -31,12 +32,49 @@ def write_table(
         exact: keep such characters, and bytes of file names that are not UTF-8, so that
             :func:`cell_text` gives every text back.
     """
+    return write_atomically(path, table_bytes(header, rows, exact=exact))
+
+
+def table_bytes(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, exact: bool = False
+) -> bytes:
+    """Return the content of a CSV file as :func:`write_table` writes it.
+
+    Args:
+        header: names of the columns.
+        rows: cells.
+        exact: as in :func:`write_table`.
+    """
     as_cell = quoted_cell if exact else safe_cell
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(as_cell(name) for name in header)
     writer.writerows([as_cell(cell) for cell in row] for row in rows)
-    return write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def read_rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Read a table that a spreadsheet may have saved: separated by commas, ``;`` or tabs.
+
+    Returns:
+        Rows, column -> text; and the names of the columns.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        head = text.partition("\n")[0]
+        separator = max(",;\t", key=head.count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        cells = list(reader)
+    except (OSError, csv.Error) as error:
+        raise ConfigError(f"cannot be read ({error})", expected="a table", path=path) from error
+    rows = [
+        {str(key).strip(): cell_text((value or "").strip()) for key, value in row.items() if key}
+        for row in cells
+    ]
+    return rows, [str(name).strip() for name in reader.fieldnames or []]
 
 
 def quoted_cell(cell: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,23 +18,27 @@ from monai_semiseg.study.results import (
     Summary,
     splits_and_seeds,
 )
-from monai_semiseg.study.statistics import labels_needed
+from monai_semiseg.study.statistics import expected_gain, labels_needed
 
 
-def answer(rows: Sequence[Row], summaries: Sequence[Summary], full: int) -> list[str]:
-    """Return sentences: one per budget, one per arm's curve.
+def answer(
+    rows: Sequence[Row], summaries: Sequence[Summary], full: int, more: int | None = None
+) -> list[str]:
+    """Return sentences: one per budget, one per arm's curve, one per arm on labels to come.
 
     Args:
         rows: those of the ranking.
         summaries: of these rows.
         full: the budget that is all labels.
+        more: labels to come; None is half of an arm's largest budget.
     """
     table = ScoreTable(rows)
     sentences = []
     for labelled in sorted({one.labelled for one in summaries}):
         arms = [one for one in summaries if one.labelled == labelled]
         sentences.append(_best(labelled, arms, table))
-    return sentences + _saved(sorted({row.arm for row in rows}), table, full)
+    names = sorted({row.arm for row in rows})
+    return sentences + _saved(names, table, full) + _next_labels(names, table, more)
 
 
 def _best(labelled: int, arms: Sequence[Summary], table: ScoreTable) -> str:
@@ -102,8 +107,7 @@ def _needed(arms: Sequence[str], table: ScoreTable, target: float) -> list[str]:
     sentences = []
     unknown = []
     for arm in arms:
-        budgets = table.budgets_of(arm)
-        scores = [table.by_split(arm, count, table.runs_of(arm, count)) for count in budgets]
+        budgets, scores = table.curve_of(arm)
         need = labels_needed(budgets, scores, target, table.groups)
         if need is None:
             unknown.append(f"{arm} ({len(budgets)})")
@@ -117,6 +121,32 @@ def _needed(arms: Sequence[str], table: ScoreTable, target: float) -> list[str]:
         sentences.append(
             f"No estimate of the labels for 95 % of full supervision (Dice {target:.4f}): too few "
             f"budgets (in brackets), or no power law fits them: {', '.join(unknown)}."
+        )
+    return sentences
+
+
+def _next_labels(arms: Sequence[str], table: ScoreTable, more: int | None) -> list[str]:
+    """Return a sentence per arm on the gain of the next labels, and one that names the others."""
+    sentences = []
+    unknown = []
+    for arm in arms:
+        budgets, scores = table.curve_of(arm)
+        count = more or math.ceil(max(budgets) / 2)
+        gain = expected_gain(budgets, scores, count, table.groups)
+        if gain is None:
+            unknown.append(f"{arm} ({len(budgets)})")
+            continue
+        low, high = gain.interval
+        certain = "" if low > 0 else "; this cannot be told from no gain"
+        sentences.append(
+            f"{arm}: the next {count} labels, {gain.labels} to {gain.labels + count}, are expected "
+            f"to add {gain.gain:+.4f} [{low:+.4f}, {high:+.4f}] Dice{certain}."
+        )
+    if unknown:
+        sentences.append(
+            "What the next labels would add cannot be told: fewer than three budgets (in brackets),"
+            " no power law fits them, or the labels would be more than doubled: "
+            f"{', '.join(unknown)}."
         )
     return sentences
 

@@ -137,7 +137,8 @@ def _write_split(dataset: ScanDataset, grid: Grid, cell: Cell, folder: Path) -> 
         labelled=cell.labelled,
         test=grid.test,
         validation=grid.validation,
-        seed=cell.split,
+        seed=cell.split if isinstance(cell.split, int) else 0,
+        chosen=grid.selected.get((cell.labelled, cell.split)),
     )
     file = folder / "datalist.json"
     if file.is_file() and load_datalist(file) != json.loads(json.dumps(content)):

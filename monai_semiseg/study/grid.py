@@ -1,18 +1,23 @@
-"""Grid of a study: arms x label budgets x splits x training seeds, checked before any work."""
+"""Grid of a study: arms x label budgets x splits x training seeds, checked before any work.
+
+A split says which scans are labelled: a seed draws them, or they are given under a name.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.split import AUTO, count_of, test_and_rest
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.study.arms import LONGER, REFERENCE, Arm, longer_reference, mapping_of
+
+Split: TypeAlias = int | str  # a seed, or the name of a selection
 
 
 @dataclass(frozen=True)
@@ -22,13 +27,13 @@ class Cell:
     Attributes:
         arm: way to train.
         labelled: budget of labelled scans.
-        split: seed that selects the labelled scans.
+        split: seed that selects the labelled scans, or the name of a selection.
         seed: of the training.
     """
 
     arm: Arm
     labelled: int
-    split: int
+    split: Split
     seed: int
 
     @property
@@ -69,7 +74,7 @@ class Grid:
         output: folder of the study.
         arms: ways to train; the one named ``supervised`` is the reference of the others.
         labelled: label budgets, as counts.
-        splits: seeds that select the labelled scans.
+        splits: seeds that select the labelled scans, or names of selections.
         seeds: of the trainings.
         full: labelled scans that are not test: the budget that is all labels.
         test: test scans, as ``split`` takes it.
@@ -77,13 +82,15 @@ class Grid:
         validation: labelled scans for validation, as ``split`` takes it.
         rates: learning rates to choose from.
         further: cells beside the product of arms, budgets, splits and seeds.
+        selected: budget and name of a selection -> ids of the scans that it labels.
+        more: labels to come, whose gain is estimated; None is half of the largest budget.
     """
 
     dataset: Path
     output: Path
     arms: tuple[Arm, ...]
     labelled: tuple[int, ...]
-    splits: tuple[int, ...]
+    splits: tuple[Split, ...]
     seeds: tuple[int, ...]
     full: int
     test: float | str
@@ -91,6 +98,13 @@ class Grid:
     validation: float | str = AUTO
     rates: Rates = Rates()
     further: tuple[Cell, ...] = ()
+    selected: Mapping[tuple[int, Split], tuple[str, ...]] = field(default_factory=dict)
+    more: int | None = None
+
+    @property
+    def by_selection(self) -> bool:
+        """Return True if the labelled scans are given, and no seed draws them."""
+        return any(isinstance(split, str) for split in self.splits)
 
     @property
     def cells(self) -> list[Cell]:
@@ -104,7 +118,7 @@ class Grid:
 
 
 def _product(
-    arms: Sequence[Arm], labelled: Sequence[int], splits: Sequence[int], seeds: Sequence[int]
+    arms: Sequence[Arm], labelled: Sequence[int], splits: Sequence[Split], seeds: Sequence[int]
 ) -> list[Cell]:
     return [
         Cell(arm, count, split, seed)
@@ -126,6 +140,8 @@ def make_grid(
     rates: Rates = Rates(),
     gates: bool = False,
     also: Sequence[Mapping[str, Sequence[str]]] = (),
+    selections: Sequence[str] = (),
+    more: int | None = None,
 ) -> Grid:
     """Check the settings of a study and resolve label budgets to counts.
 
@@ -144,24 +160,29 @@ def make_grid(
             labels, and with twice the iterations at the fewest.
         also: further cells, each entry a product of its ``arms`` (names), ``labelled``, ``splits``
             and ``seeds``; missing keys take the values above.
+        selections: names that take the place of the splits' seeds; whoever calls adds
+            ``selected``.
+        more: labels to come, or None.
 
     Raises:
         ConfigError: If a budget cannot be met, or names are not unique or cannot be folders.
     """
     _check_names([arm.name for arm in arms])
-    axes = {"labelled": labelled, "splits": splits, "seeds": seeds}
+    axes = {"labelled": labelled, "splits": selections or splits, "seeds": seeds}
+    if more is not None and more < 1:
+        raise ConfigError(f"--next {more}", expected="at least 1 further label")
     if not arms or not all(axes.values()) or iterations < 1:
         raise ConfigError(
             "an empty study", expected="at least one method, budget, split, seed and iteration"
         )
     full = len(test_and_rest(dataset, test)[1])
-    further = [_further_cells({**axes, **entry}, arms, full) for entry in also]
+    further = [_further_cells({**axes, **entry}, arms, full, selections) for entry in also]
     grid = Grid(
         dataset.root.resolve(),
         output.resolve(),
         tuple(arms),
         _budgets(labelled, full),
-        _numbers(splits),
+        _splits(axes["splits"], selections),
         _numbers(seeds),
         full,
         test,
@@ -169,6 +190,7 @@ def make_grid(
         validation,
         _checked(rates),
         tuple(chain.from_iterable(further)),
+        more=more,
     )
     return _with_gates(grid) if gates else grid
 
@@ -182,6 +204,16 @@ def _with_gates(grid: Grid) -> Grid:
     cells = _product(reference, (fewest, grid.full), first, grid.seeds)
     cells += _product([longer], (fewest,), first, grid.seeds)
     return replace(grid, further=(*grid.further, *cells))
+
+
+def _splits(asked: Sequence[int | str], selections: Sequence[str]) -> tuple[Split, ...]:
+    """Return seeds of splits, or names among the selections if there are some."""
+    if not selections:
+        return _numbers(asked)
+    unknown = sorted(set(map(str, asked)) - set(selections))
+    if unknown:
+        raise ConfigError(f"splits {unknown}", expected=f"names of {', '.join(selections)}")
+    return tuple(dict.fromkeys(map(str, asked)))
 
 
 def _numbers(seeds: Sequence[int | str]) -> tuple[int, ...]:
@@ -207,7 +239,9 @@ def _check_names(names: Sequence[str]) -> None:
             )
 
 
-def _further_cells(entry: Mapping[str, Any], arms: Sequence[Arm], full: int) -> list[Cell]:
+def _further_cells(
+    entry: Mapping[str, Any], arms: Sequence[Arm], full: int, selections: Sequence[str]
+) -> list[Cell]:
     """Return the cells of one entry of ``also``."""
     names = [arm.name for arm in arms]
     keys = ("arms", "labelled", "splits", "seeds")
@@ -218,7 +252,7 @@ def _further_cells(entry: Mapping[str, Any], arms: Sequence[Arm], full: int) -> 
     return _product(
         [arm for arm in arms if arm.name in wanted],
         _budgets(entry["labelled"], full),
-        _numbers(entry["splits"]),
+        _splits(entry["splits"], selections),
         _numbers(entry["seeds"]),
     )
 

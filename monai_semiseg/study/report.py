@@ -21,6 +21,7 @@ from monai_semiseg.study.grid import Grid
 from monai_semiseg.study.learning_rates import RateSearch, write_learning_rates
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.results import Summary, ranked, read_rows, summarise
+from monai_semiseg.study.selections import write_selections
 from monai_semiseg.study.tables import as_markdown, write_pairs, write_rows, write_summary
 
 _STYLE = """
@@ -37,7 +38,8 @@ def write_results(
     """Write all files of a study from its finished cells; return the table and the answer as text.
 
     ``results.csv``, ``summary.csv``, ``summary.md``, ``pairs.csv``, ``learning_rates.csv``,
-    ``curve.png``, ``differences.png``, ``report.html``, ``answer.txt``, ``protocol.json``.
+    ``curve.png``, ``differences.png``, ``report.html``, ``answer.txt``, ``protocol.json``; for a
+    study by selections ``results.csv``, ``selections.md``, ``selections.json``, ``protocol.json``.
 
     Args:
         grid: the study.
@@ -52,9 +54,13 @@ def write_results(
     rows = ranked(scored)
     if not rows:
         return "no cell is finished\n"
+    if grid.by_selection:
+        write_rows(scored, folder / "results.csv")
+        return write_selections(rows, folder)
     summaries = summarise(rows)
     gates, passed = headroom(check_gates(scored, min(grid.labelled), grid.full))
-    sentences = [*gates, *answer(rows, summaries, grid.full), *mixed_code(specs)]
+    answers = answer(rows, summaries, grid.full, grid.more)
+    sentences = [*gates, *answers, *mixed_code(specs)]
     write_rows(scored, folder / "results.csv")
     write_summary(summaries, folder, () if passed else gates)
     write_pairs(rows, folder / "pairs.csv")

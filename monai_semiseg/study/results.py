@@ -15,10 +15,11 @@ from monai_semiseg.evaluation.bootstrap import Array, bootstrap_interval, group_
 from monai_semiseg.evaluation.metrics import METRICS, metrics_among
 from monai_semiseg.study.arms import LONGER, REFERENCE
 from monai_semiseg.study.cell import CellSpec
+from monai_semiseg.study.grid import Split
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.statistics import Comparison, compare, holm
 
-Run = tuple[int, int]  # split and training seed
+Run = tuple[Split, int]  # split and training seed
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Row:
 
     arm: str
     labelled: int
-    split: int
+    split: Split
     seed: int
     case: str
     index: str
@@ -173,6 +174,11 @@ class ScoreTable:
     def budgets_of(self, arm: str) -> list[int]:
         """Return the budgets of an arm with a finished cell, sorted."""
         return sorted(count for name, count in self.scores if name == arm)
+
+    def curve_of(self, arm: str) -> tuple[list[int], list[Array]]:
+        """Return the budgets of an arm, and its Dice at each, ``(splits, cases)``."""
+        budgets = self.budgets_of(arm)
+        return budgets, [self.by_split(arm, count, self.runs_of(arm, count)) for count in budgets]
 
 
 def reference_of(arm: str, arms: Sequence[str]) -> str:

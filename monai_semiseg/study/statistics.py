@@ -87,6 +87,10 @@ class PowerLaw:
         """Return the labels at which the fitted curve reaches a Dice."""
         return float((self.a / (1 - dice)) ** (1 / self.b))
 
+    def dice_at(self, labels: float) -> float:
+        """Return the Dice of the fitted curve at a number of labels."""
+        return float(1 - self.a * labels**-self.b)
+
 
 def fit_power_law(labels: Sequence[int], dice: Sequence[float]) -> PowerLaw | None:
     """Fit the curve; None with fewer than three budgets, or where more labels do not help."""
@@ -126,8 +130,70 @@ def labels_needed(
     law = fit_power_law(labels, [float(one.mean()) for one in scores])
     if law is None or law.r2 < min_r2 or not 0 < target < 1:
         return None
-    resampled = np.stack([bootstrap_means(one, groups, resamples=999) for one in scores], 1)
-    fits = [fit_power_law(labels, list(means)) for means in resampled]
+    fits = _resampled_fits(labels, scores, groups)
     needs = [fit.labels_for(target) for fit in fits if fit is not None]
     interval = interval_of(np.asarray(needs))
     return None if interval[1] > 10 * max(labels) else (law.labels_for(target), interval)
+
+
+@dataclass(frozen=True)
+class ExpectedGain:
+    """What further labels are expected to add to the largest budget.
+
+    Attributes:
+        labels: the largest budget.
+        more: further labels.
+        gain: expected difference in Dice.
+        interval: of it, 95 %, over splits and cases.
+    """
+
+    labels: int
+    more: int
+    gain: float
+    interval: tuple[float, float]
+
+
+def expected_gain(
+    labels: Sequence[int],
+    scores: Sequence[Array],
+    more: int,
+    groups: Sequence[str] | None = None,
+    *,
+    min_r2: float = 0.9,
+) -> ExpectedGain | None:
+    """Estimate what further labels add, by the power law, with a 95 % bootstrap interval.
+
+    With n the largest budget, ``gain = a n^(-b) - a (n + more)^(-b)``. A resample in which more
+    labels do not help has a gain of 0.
+
+    Args:
+        labels: budgets.
+        scores: Dice of every budget, as in :func:`labels_needed`.
+        more: further labels, counted from the largest budget.
+        groups: of every case.
+        min_r2: least quality of the fit.
+
+    Returns:
+        None where the law does not fit the curve well enough, or ``more`` would double the labels,
+        beyond which the curve is a guess.
+    """
+    law = fit_power_law(labels, [float(one.mean()) for one in scores])
+    if law is None or law.r2 < min_r2 or not 0 < more <= max(labels):
+        return None
+    largest = max(labels)
+    resampled = _resampled_fits(labels, scores, groups)
+    gains = [0.0 if fit is None else _gain(fit, largest, more) for fit in resampled]
+    interval = interval_of(np.asarray(gains))
+    return ExpectedGain(largest, more, _gain(law, largest, more), interval)
+
+
+def _gain(law: PowerLaw, labels: int, more: int) -> float:
+    return law.dice_at(labels + more) - law.dice_at(labels)
+
+
+def _resampled_fits(
+    labels: Sequence[int], scores: Sequence[Array], groups: Sequence[str] | None
+) -> list[PowerLaw | None]:
+    """Return the curve of every bootstrap resample; None where there is none."""
+    resampled = np.stack([bootstrap_means(one, groups, resamples=999) for one in scores], 1)
+    return [fit_power_law(labels, list(means)) for means in resampled]

@@ -71,6 +71,7 @@ def test_verbs_are_the_promised_ones() -> None:
         "pretrain",
         "train",
         "predict",
+        "review",
         "evaluate",
         "study",
         "bundle",

@@ -159,6 +159,46 @@ def test_a_given_test_set_keeps_patients_apart() -> None:
     assert set(content["left_out"]) == {"train_2", "U"}
 
 
+def test_chosen_scans_are_the_labelled_ones() -> None:
+    """In place of a drawn budget; the test scans stay those of every other split."""
+    drawn = split(dataset(), labelled=4, test=10)
+    rest = sorted(images(drawn, "unlabeled"))
+    ids = [image.removeprefix("imagesTr/").removesuffix(".nii.gz") for image in rest[5:25]]
+    content = split(dataset(), labelled=None, test=10, chosen=ids)
+    assert images(content, "test") == images(drawn, "test")
+    assert images(content, "training") | images(content, "validation") == set(rest[5:25])
+    assert len(content["validation"]) == 2 and content["split"]["labelled"] == 20
+    tested = sorted(images(drawn, "test"))[0].removeprefix("imagesTr/").removesuffix(".nii.gz")
+    moved = split(dataset(), labelled=None, test=10, chosen=[tested, *ids[:3]])
+    assert len(moved["training"]) == 4 and len(moved["test"]) == 10
+    assert len(images(moved, "test") & images(drawn, "test")) == 9
+    few = split(dataset(5, 20), labelled=None, test=0.5, chosen=[f"c{n:03}" for n in range(5)])
+    assert len(few["training"]) == 5 and few["test"] == []
+
+
+def test_a_chosen_patient_is_no_test_patient() -> None:
+    whole = dataset(20, 0)
+    cases = [replace(case, group=f"p{n // 2}") for n, case in enumerate(whole.cases)]
+    content = split(replace(whole, cases=cases), labelled=None, test=8, chosen=["c000"])
+    assert len(content["test"]) == 8
+    assert not {"p0"} & {entry["group"] for entry in content["test"]}
+    assert images(content, "training") == {"imagesTr/c000.nii.gz"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "test", "words"),
+    [
+        (["c001", "gone"], 0, "1 of 2 chosen scans have no label that can be used, such as gone"),
+        (["c050"], 0, "have no label"),  # an image without one
+        (["c001", "c049"], "c04*", "1 of 2 chosen scans are test scans, such as c049"),
+    ],
+    ids=["absent", "unlabelled", "tested"],
+)
+def test_scans_that_cannot_be_chosen(chosen: list[str], test: float | str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        split(dataset(), labelled=None, test=test, chosen=chosen)
+
+
 def test_reading(tmp_path: Path) -> None:
     for name in ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz"):
         (tmp_path / name).parent.mkdir()

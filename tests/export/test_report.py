@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from monai_semiseg.export.report import CaseResult, write_report
+from monai_semiseg.export.report import CaseResult, read_report, write_report
 
 NAMES = {0: "background", 1: "Anterior", 2: "Posterior"}
 RESULTS = [
@@ -134,3 +134,21 @@ def test_areas_have_their_own_columns_and_nothing_is_called_mL(tmp_path: Path) -
     first, second, _ = json.loads((tmp_path / "report.json").read_text())["cases"]
     assert (first["area_px"], second["area_mm2"]) == ({"Anterior": 31.0}, {"Anterior": 4.5556})
     assert "volumes_ml" not in first and "volumes_ml" not in second
+
+
+def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
+    flagged = CaseResult(
+        os.fsdecode(b"in/caf\xe9"),
+        "done",
+        "sub/c.seg.nrrd",
+        flags=["voxel_size"],
+        measures={"Anterior": {"mean_uncertainty": 0.5}},
+        area_px={"Anterior": 3.0},
+    )
+    about = {"label_names": {"0": "background", "1": "Anterior"}, "tool": "x"}
+    write_report([*RESULTS, flagged], tmp_path, NAMES, about)
+    read = read_report(tmp_path)
+    assert read.about["tool"] == "x" and read.names == {0: "background", 1: "Anterior"}
+    assert read.masks == {"a": read.results[0], "sub/c": flagged}
+    assert [result.input for result in read.results[:3]] == [result.input for result in RESULTS]
+    assert [result.lacks_mask for result in read.results] == [False, True, False, False]

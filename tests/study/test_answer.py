@@ -63,7 +63,9 @@ def test_supervised_learning_from_another_start_is_compared(better: float, words
 
 def test_what_was_not_run_is_said_once() -> None:
     sentences = said({"supervised": {0: 0.80}, "cutmix": {0: 0.81}})
-    assert len(sentences) == 2 and "with all 160 labels was not run" in sentences[1]
+    assert len(sentences) == 3 and "with all 160 labels was not run" in sentences[1]
+    assert sentences[2].startswith("What the next labels would add cannot be told: fewer than")
+    assert sentences[2].endswith("cutmix (1), supervised (1).")
 
 
 def test_arms_without_a_curve_are_named_in_one_sentence() -> None:
@@ -71,7 +73,21 @@ def test_arms_without_a_curve_are_named_in_one_sentence() -> None:
     rows += rows_of({"supervised": {0: 0.848}}, labelled=16) + rows_of(
         {"supervised": {0: 0.932}}, labelled=160
     )
-    *_, first, second = answer(rows, summarise(rows), 160)
+    *_, first, second, _, _ = answer(rows, summarise(rows), 160)
     assert first.startswith("supervised: about ") and second.endswith(
         "fits them: cutmix (1), other (1)."
     )
+
+
+def test_the_next_labels() -> None:
+    """The gain of labels to come is that of the curve: 1 - Dice = 0.5 n^(-0.5) here."""
+    rows = []
+    for labelled in (4, 16, 64):
+        rows += rows_of({"supervised": {0: 1 - 0.5 * labelled**-0.5}}, labelled)
+    for more, count in ((None, 32), (10, 10)):
+        *_, last = answer(rows, summarise(rows), 160, more)
+        assert last.startswith(
+            f"supervised: the next {count} labels, 64 to {64 + count}, are expected to add +0.0"
+        )
+        gain = float(last.split("add ")[1].split(" ")[0])
+        assert gain == pytest.approx(0.5 * (64**-0.5 - (64 + count) ** -0.5), abs=0.003)

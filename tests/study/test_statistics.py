@@ -11,6 +11,7 @@ from scipy.stats import wilcoxon
 
 from monai_semiseg.study.statistics import (
     compare,
+    expected_gain,
     fit_power_law,
     holm,
     labels_needed,
@@ -141,6 +142,44 @@ def test_labels_needed() -> None:
     assert found[1][0] < expected < found[1][1]
     noisy = rng.uniform(0.5, 0.9, (6, 4))
     assert labels_needed(labels, columns(noisy), 0.95) is None
+
+
+def test_what_the_next_labels_add() -> None:
+    """On an exact curve the gain is exact; with noise the interval holds the truth."""
+    labels = [2, 4, 8, 16]
+    exact = expected_gain(labels, columns(exact_curve(labels)), 8)
+    assert exact is not None and (exact.labels, exact.more) == (16, 8)
+    assert exact.gain == pytest.approx(0.4 * 16**-0.5 - 0.4 * 24**-0.5)
+    assert exact.interval == pytest.approx((exact.gain, exact.gain))
+    rng = np.random.default_rng(3)
+    noisy = exact_curve(labels)[:1] + rng.normal(0, 0.03, (40, 1)) + rng.normal(0, 0.01, (40, 4))
+    found = expected_gain(labels, columns(noisy), 8)
+    assert found is not None
+    low, high = found.interval
+    assert low < exact.gain < high and low < high
+
+
+@pytest.mark.parametrize(
+    ("labels", "dice", "more"),
+    [
+        ([4, 8], [0.7, 0.8], 4),
+        ([4, 8, 16], [0.8, 0.7, 0.75], 8),
+        ([4, 8, 16], [0.7, 0.8, 0.85], 17),
+        ([2, 4, 8, 16], [0.9, 0.5, 0.9, 0.6], 4),
+    ],
+    ids=["two budgets", "no help", "more than doubled", "no law"],
+)
+def test_what_cannot_be_told(labels: list[int], dice: list[float], more: int) -> None:
+    assert expected_gain(labels, columns(np.tile(dice, (3, 1))), more) is None
+
+
+def test_resamples_without_help_count_as_no_gain() -> None:
+    """Half of the cases get worse with labels: the interval begins at 0."""
+    labels = [4, 8, 16]
+    better, worse = [0.60, 0.75, 0.85], [0.70, 0.65, 0.62]
+    rows = np.array([better] * 4 + [worse] * 4)
+    found = expected_gain(labels, columns(rows), 8)
+    assert found is not None and found.interval[0] == 0 < found.gain < found.interval[1]
 
 
 def test_budgets_of_other_splits() -> None:

@@ -1,0 +1,155 @@
+"""Choose which scans to label first; write a table and a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_semiseg.cli.arguments import (
+    Model,
+    add_bundle_arguments,
+    add_dataset_arguments,
+    dataset_of,
+    labelled_dataset,
+    model_of,
+)
+from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.cli.trust import add_trust_argument, require_trusted
+from monai_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monai_semiseg.datasets.dataset import ScanDataset
+    from monai_semiseg.labelling.features import Encoder
+    from monai_semiseg.labelling.selection import Doubt, Selection
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--count", type=int, required=True, help="scans to choose")
+    parser.add_argument(
+        "--already",
+        type=Path,
+        metavar="DATALIST",
+        help="datalist with the scans that have a label (default: those with a label file)",
+    )
+    parser.add_argument(
+        "--strategy",
+        default="random",
+        help="random (default), kmedoids, proportional, typiclust, cscs, farthest_first; with "
+        "--weights of a training uncertainty, disagreement",
+    )
+    parser.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="FILE",
+        help="TorchScript module that makes numbers of an image (default: coarse intensities, or "
+        "with --weights or --bundle the network's bottleneck)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+    parser.add_argument("--workers", type=int, default=4, help="threads that read (default 4)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("to_label.csv"),
+        help="table (default to_label.csv); a picture of the same name lies beside it",
+    )
+    add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
+    add_bundle_arguments(parser)
+    add_trust_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Choose, write table and picture; return 3 if a scan could not be read."""
+    from monai_semiseg.datasets.datalist import load_datalist
+    from monai_semiseg.labelling.selection import select
+    from monai_semiseg.labelling.selection_picture import draw_selection
+    from monai_semiseg.labelling.selection_table import write_selection
+    from monai_semiseg.labelling.strategies import strategy_named
+
+    strategy_named(args.strategy)
+    if args.output.suffix != ".csv":
+        raise ConfigError(f"--output {args.output}", expected="a name that ends with .csv")
+    already = load_datalist(args.already) if args.already else None
+    dataset = labelled_dataset(args, dataset_of(args, table=args.table), already)
+    selection = select(
+        dataset,
+        args.count,
+        strategy=args.strategy,
+        already=already,
+        encoder=_encoder(args),
+        doubt=_doubt(args, dataset),
+        seed=args.seed,
+        workers=args.workers,
+    )
+    write_selection(selection, dataset, args.output)
+    picture = draw_selection(selection, dataset, args.output.with_suffix(".png"))
+    return _report(args, dataset, selection, picture)
+
+
+def _report(
+    args: argparse.Namespace, dataset: ScanDataset, selection: Selection, picture: Path
+) -> int:
+    unread = {name: selection.apart[name] for name in selection.unread}
+    code = report_left_out({**dataset.problems, **unread})
+    for name, reason in selection.apart.items():
+        if name not in unread:
+            say_aside(f"set apart: {name}: {reason}")
+    if selection.duplicates:
+        name, kept = next(iter(selection.duplicates.items()))
+        say_aside(f"{len(selection.duplicates)} near duplicates, such as {name} of {kept}")
+    if len(selection.chosen) < args.count:
+        say_aside(f"only {len(selection.chosen)} of {args.count} scans are fit to be labelled")
+        code = 3
+    ids = ", ".join(one.case.id for one in selection.chosen[:8])
+    more = ", ..." if len(selection.chosen) > 8 else ""
+    say(f"{len(selection.chosen)} scans to label ({selection.strategy}): {ids}{more}")
+    say(f"{args.output}, {picture}")
+    return code
+
+
+def _encoder(args: argparse.Namespace) -> Encoder | None:
+    """Return the user's encoder, or else the bottleneck of a network that was named."""
+    if args.encoder is not None:
+        from monai_semiseg.cli.arguments import checked_device
+        from monai_semiseg.labelling.encoders import ScriptEncoder
+
+        device = "cpu" if args.device == "auto" else checked_device(args.device)
+        return ScriptEncoder(args.encoder, device)
+    if args.weights is None and args.bundle is None:
+        return None
+    from monai_semiseg.labelling.encoders import open_encoder
+
+    model = _model(args)
+    return open_encoder(model.bundle, model.settings, model.overlays)
+
+
+def _model(args: argparse.Namespace) -> Model:
+    model = model_of(args, "inference")
+    require_trusted(model, trusted=args.trust)
+    return model
+
+
+def _doubt(args: argparse.Namespace, dataset: ScanDataset) -> Doubt | None:
+    """Return what a trained model doubts, for the strategies that ask it."""
+    from monai_semiseg.labelling.strategies import DISAGREEMENT, UNCERTAINTY
+
+    if args.strategy not in (UNCERTAINTY, DISAGREEMENT):
+        return None
+    if args.weights is None and args.bundle is None:
+        raise ConfigError(
+            f"--strategy {args.strategy} asks a trained model, and none is named",
+            expected="--weights FOLDER of a training",
+        )
+    from monai_semiseg.labelling.doubt import Disagreement, Uncertainty
+
+    model = _model(args)
+    if args.strategy == UNCERTAINTY:
+        return Uncertainty(model.bundle, model.settings, model.overlays, dataset.root)
+    if args.already is None:
+        raise ConfigError(
+            "--strategy disagreement carries labels over, and no labelled scan is named",
+            expected="--already DATALIST with the labelled scans under training",
+        )
+    return Disagreement(model.bundle, model.settings, model.overlays, dataset.root, args.already)

@@ -1,0 +1,92 @@
+"""Cases that a user chooses for labelling: by a table, by their ids, or by a number."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.storage.tables import read_rows
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Cases to propose masks for.
+
+    Attributes:
+        cases: the cases.
+        most: number of them to hand out; None for all.
+    """
+
+    cases: list[DatasetCase]
+    most: int | None = None
+
+
+def choose(
+    dataset: ScanDataset, text: str | None, datalist: Mapping[str, Any] | None = None
+) -> Chosen:
+    """Read what ``--cases`` says.
+
+    Args:
+        dataset: the dataset.
+        text: a table with a column ``id``; ids with commas between; a number, of the unlabelled
+            cases whose correction teaches most; or None for all unlabelled cases.
+        datalist: a split that says who is not labelled; without one, cases without a label file.
+
+    Raises:
+        ConfigError: If a case is unknown, or is kept for validation or testing.
+    """
+    if text is None or (text.isdecimal() and not Path(text).is_file()):
+        return Chosen(unlabelled(dataset, datalist), None if text is None else int(text))
+    file = Path(text)
+    ids = _ids_of(file) if file.is_file() else [one.strip() for one in text.split(",")]
+    known = {case.id: case for case in dataset.cases}
+    for one in ids:
+        if one not in known:
+            near = difflib.get_close_matches(one, known, n=1)
+            raise ConfigError(
+                f"no case {one!r}",
+                expected="a table with a column id, ids with commas between, or a number",
+                remedy=f"did you mean {near[0]!r}?" if near else "monai-semiseg check lists ids",
+                path=dataset.root,
+            )
+    _require_free(dataset, [known[one] for one in ids], datalist)
+    return Chosen([known[one] for one in dict.fromkeys(ids)])
+
+
+def unlabelled(dataset: ScanDataset, datalist: Mapping[str, Any] | None) -> list[DatasetCase]:
+    """Return the cases of a dataset that are to be labelled: those of a split, or without a label.
+
+    Args:
+        dataset: the dataset.
+        datalist: a split, or None.
+    """
+    if datalist is None:
+        return [case for case in dataset.cases if case.label is None]
+    wanted = {case_of(entry).image for entry in datalist.get("unlabeled", [])}
+    return [case for case in dataset.cases if case.image in wanted]
+
+
+def _ids_of(file: Path) -> list[str]:
+    rows, columns = read_rows(file)
+    if "id" not in columns:
+        raise ConfigError(f"the columns {', '.join(columns)}", expected="a column id", path=file)
+    return [row["id"] for row in rows if row.get("id")]
+
+
+def _require_free(
+    dataset: ScanDataset, cases: list[DatasetCase], datalist: Mapping[str, Any] | None
+) -> None:
+    for section in ("validation", "test"):
+        held = {case_of(entry).image for entry in (datalist or {}).get(section, [])}
+        if kept := [case.id for case in cases if case.image in held]:
+            raise ConfigError(
+                f"{', '.join(kept)}: kept for {section}",
+                expected="cases that may train",
+                remedy="results are measured on them; leave them out",
+                path=dataset.root,
+            )

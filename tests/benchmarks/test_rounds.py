@@ -1,0 +1,92 @@
+"""Simulated rounds of labelling: every step runs, costs add up, a second start does nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from monai_semiseg.benchmarks import rounds
+from monai_semiseg.errors import ConfigError
+
+
+@pytest.mark.slow
+def test_one_round_against_random(
+    write_dataset: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_dataset(tmp_path / "data", scans=6, shape=(22, 22, 20))
+    small = tmp_path / "small.yaml"
+    small.write_text(yaml.safe_dump({"network_def#features": [4, 4, 4, 4, 8, 4]}))
+    out = tmp_path / "out"
+    words = [str(data), "--output", str(out), "--rounds", "1", "--first", "1", "--each", "2"]
+    words += ["--seeds", "0", "--device", "cpu", "--test", "2"]
+    words += ["--train", f"--iterations 2 --set num_workers=0 --config {small}"]
+    rounds.main(words)
+    with (out / "rounds.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    found = [(row["strategy"], row["round"], row["labels"]) for row in rows]
+    expected = [(name, *row) for name in ("random", "doubt") for row in (("0", "1"), ("1", "3"))]
+    assert found == expected
+    start = json.loads((out / "seed_0" / "start" / "datalist.json").read_text())
+    (first,) = start["training"]
+    label = np.asarray(nib.load(data / first["label"]).dataobj)
+    assert {int(row["corrected_voxels"]) for row in rows[::2]} == {int((label > 0).sum())}
+    for strategy, row in (("random", rows[1]), ("doubt", rows[3])):
+        tasks = out / "seed_0" / strategy / "round_1" / "tasks"
+        datalist = json.loads((tasks / "datalist.json").read_text())
+        changed = int((label > 0).sum())
+        for entry in datalist["training"][1:]:
+            name = Path(entry["image"]).name
+            collected = np.asarray(nib.load(data / entry["label"]).dataobj)
+            truth = np.asarray(nib.load(data / "labels" / name).dataobj)
+            assert np.array_equal(collected, truth)
+            stem = name.removesuffix(".nii.gz")
+            mask = nib.load(tasks / "proposals" / stem / f"{stem}_seg.nii.gz").get_fdata()
+            changed += int((mask != truth).sum())
+        assert len(datalist["training"]) == 3 and datalist["test"] == start["test"]
+        assert int(row["corrected_voxels"]) == changed
+    assert "| doubt | 3 |" in (out / "rounds.md").read_text()
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("model.pt")}
+    rounds.main(words)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("model.pt")} == written
+
+
+def row(strategy: str, seed: int, number: int, voxels: int, dice: float) -> dict[str, object]:
+    labels = 4 + 4 * number
+    return dict(zip(rounds.COLUMNS, (strategy, seed, number, labels, voxels, dice), strict=True))
+
+
+def test_equal_cost() -> None:
+    """At equal labels round by round; at equal voxels on random's curve between its rounds."""
+    rows = [
+        row("random", 0, 0, 100, 0.5),
+        row("random", 0, 1, 300, 0.7),
+        row("random", 1, 0, 100, 0.4),
+        row("random", 1, 1, 200, 0.6),
+        row("doubt", 0, 0, 100, 0.5),
+        row("doubt", 0, 1, 200, 0.8),
+        row("doubt", 1, 0, 100, 0.4),
+        row("doubt", 1, 1, 150, 0.6),
+    ]
+    table = {(one["strategy"], one["round"]): one for one in rounds.compared(rows)}
+    doubt = table["doubt", 1]
+    assert doubt["dice"] == pytest.approx(0.7) and doubt["labels"] == 8
+    assert doubt["sd"] == pytest.approx(np.std([0.8, 0.6], ddof=1))
+    assert doubt["over_random"] == pytest.approx((0.1 + 0.0) / 2)
+    assert doubt["over_random_at_equal_voxels"] == pytest.approx((0.2 + 0.1) / 2)
+    assert table["random", 1]["over_random"] == pytest.approx(0.0)
+    assert "| doubt | 8 | 175 | 0.700 ± 0.141 | +0.050 | +0.150 |" in rounds.as_markdown(
+        list(table.values())
+    )
+
+
+def test_an_unknown_strategy(tmp_path: Path) -> None:
+    plan = rounds.Plan(tmp_path, tmp_path, 1, 1, 1)
+    with pytest.raises(ConfigError, match="strategies best"):
+        rounds.simulate(plan, ["best"], [0])
