@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from monai_semiseg.errors import ConfigError, OutputError, WorkerLostError
+from monai_semiseg.errors import ConfigError, ExecutorError, OutputError, WorkerLostError
 from monai_semiseg.executors.choice import ExecutorChoice, parse_executor
 from monai_semiseg.executors.engine import open_engine
 from monai_semiseg.executors.local import LocalEngine
@@ -218,5 +220,22 @@ def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_results_are_json(whole: dict[str, str]) -> None:
-    assert json.loads(whole["7.json"]) == 49
+@pytest.mark.slow
+def test_a_scheduler_that_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no workers, so that the work is still there when it is killed."""
+    from monai_semiseg.executors import dask_engine
+
+    file = tmp_path / "scheduler.json"
+    words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    with subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", *words]) as one:
+        while not file.is_file():
+            time.sleep(0.05)
+        choice = parse_executor(f"dask:{json.loads(file.read_text())['address']}")
+        monkeypatch.setattr(dask_engine, "_ANSWER", 5)
+        work = Squares(tmp_path / "out")
+        with (
+            open_engine(choice, work, tmp_path / "logs") as engine,
+            pytest.raises(ExecutorError, match=r"scheduler at tcp://127.* has ended"),
+        ):
+            ticks = iter([lambda: None, one.kill])
+            list(run_work(engine, range(9), Hooks(tick=lambda: next(ticks, lambda: None)())))
