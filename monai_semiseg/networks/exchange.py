@@ -29,6 +29,16 @@ PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 # Largest difference of logits, relative to the largest logit, by which rounding explains it.
 TOLERANCE = 1e-3
 
+# Beginnings of what TorchScript says of any network: tracing, of every size that Python reads. The
+# file is compared with the network afterwards.
+STANDING_NOTICES = (
+    r"`torch\.jit\.\w+` is deprecated",
+    r"Converting a tensor to a (Python|NumPy) ",
+    r"torch\.(from_numpy|tensor) results are registered as constants",
+    r"The TorchScript type system doesn't support instance-level annotations",
+    r"__array_wrap__ must accept context",
+)
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -135,7 +145,8 @@ jit: Any = torch.jit  # its functions have no types
 
 def _torchscript(network: nn.Module, image: Tensor, part: Path) -> tuple[str, Tensor]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of every size that Python reads
+        for message in STANDING_NOTICES:
+            warnings.filterwarnings("ignore", message=message)
         script, how = _scripted(network, image)
         script.save(str(part))
         with torch.no_grad():
@@ -163,10 +174,8 @@ def _onnx(network: nn.Module, image: Tensor, part: Path) -> tuple[str, Tensor]:
 
     single = OneOutput(network, image.ndim - 2)
     names = {"input_names": ["image"], "output_names": ["logits"]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # One file: by default the exporter puts weights into a second one.
-        convert_to_onnx(single, (image,), filename=str(part), external_data=False, **names)
+    # One file: by default the exporter puts weights into a second one.
+    convert_to_onnx(single, (image,), filename=str(part), external_data=False, **names)
     session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]
     return f"ONNX, for images of {_size(image)}", torch.from_numpy(found)

@@ -1,7 +1,8 @@
 """Features of any network, found by tracing a forward pass: the deepest map, the map of the head.
 
 The forward pass computes shapes only (torch's ``meta`` device), so it takes neither memory nor
-random numbers, and changes no statistics.
+random numbers, and changes no statistics. Only a copy of a network that reads values on its way is
+run with values.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def output_shape(
         ConfigError: If there is no map among the outputs. The network's own error if it does not
             take such images.
     """
-    output = _forward(_without_values(network).train(training), image_size)
+    output = _forward(network, image_size, training=training)
     return tuple(finest(output, len(image_size) - 1).shape)
 
 
@@ -161,7 +162,6 @@ def _sites(run: _Run, axes: int) -> int:
 
 def _runs(network: nn.Module, image_size: Sequence[int]) -> list[_Run]:
     """Return the runs of all modules in the order in which they end."""
-    copied = _without_values(network).eval()
     runs: list[_Run] = []
 
     def recorder(name: str) -> Callable[..., None]:
@@ -170,9 +170,12 @@ def _runs(network: nn.Module, image_size: Sequence[int]) -> list[_Run]:
 
         return record
 
-    for name, module in copied.named_modules():
-        module.register_forward_hook(recorder(name))
-    _forward(copied, image_size)
+    def watch(copied: nn.Module) -> None:
+        runs.clear()
+        for name, module in copied.named_modules():
+            module.register_forward_hook(recorder(name))
+
+    _forward(network, image_size, training=False, watch=watch)
     return runs
 
 
@@ -192,5 +195,34 @@ def _without_values(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _forward(network: nn.Module, image_size: Sequence[int]) -> Any:
-    return network(torch.empty((_BATCH, *image_size), device="meta"))
+def _forward(
+    network: nn.Module,
+    image_size: Sequence[int],
+    *,
+    training: bool,
+    watch: Callable[[nn.Module], None] | None = None,
+) -> Any:
+    """Run a copy of a network on shapes; with values, if it reads some on its way.
+
+    Args:
+        network: any network.
+        image_size: ``(channels, spatial...)``.
+        training: mode of the copy.
+        watch: called with the copy before it runs.
+    """
+    for copied in (_without_values, _with_values):
+        one = copied(network).train(training)
+        if watch is not None:
+            watch(one)
+        device = next((value.device for value in one.parameters()), torch.device("cpu"))
+        try:
+            return one(torch.zeros((_BATCH, *image_size), device=device))
+        except (NotImplementedError, RuntimeError) as error:
+            reads_values = isinstance(error, NotImplementedError) or "meta" in str(error)
+            if device.type != "meta" or not reads_values:
+                raise
+    raise ConfigError("a network of shapes alone", expected="a network with weights")
+
+
+def _with_values(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(unwrapped(network))

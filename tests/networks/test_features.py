@@ -66,6 +66,30 @@ def test_channels_of_a_named_layer_are_found() -> None:
     assert embedder.feature.channels == 4
 
 
+class Reader(nn.Module):
+    """Network that reads a value, and holds a tensor that is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(1, 6, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(6, 4, 2, stride=2)
+        self.head = nn.Conv2d(4, 2, 1)
+        self.shift = torch.ones(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(self.up(self.down(x + self.shift)))
+        return found if float(found.sum()) > 0 else -found
+
+
+def test_a_network_that_reads_values() -> None:
+    network = Reader()
+    assert deepest(network, [1, 8, 8]) == Feature("down", False, 6)
+    assert before_head(network, [1, 8, 8]) == Feature("head", True, 4)
+    assert output_shape(network, [1, 8, 8]) == (2, 2, 8, 8)
+    with pytest.raises(RuntimeError, match="to have 1 channels"):
+        output_shape(network, [3, 8, 8])
+
+
 def test_what_has_no_features() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     with pytest.raises(ConfigError, match="returns a feature map"):
