@@ -93,6 +93,9 @@ def test_what_the_wheel_holds(installed: Installed) -> None:
     with zipfile.ZipFile(installed.wheel) as archive:
         names = [name for name in archive.namelist() if name.startswith(f"{SHIPPED}/")]
     assert not [name for name in names if "/_base/" in name or name.endswith(".csv")]
+    for file in (ROOT / "monai_semiseg").rglob("*.*"):  # pages and scripts as well as modules
+        if file.is_file() and "__pycache__" not in file.parts:
+            assert (installed.site / file.relative_to(ROOT)).is_file(), file
     weights = set()
     for bundle in sorted((installed.site / SHIPPED).iterdir()):
         for config in (ROOT / "bundles" / bundle.name / "configs").rglob("*.*"):

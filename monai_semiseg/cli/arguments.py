@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from monai_semiseg.bundles.trained_model import TrainedModel
     from monai_semiseg.datasets.dataset import ScanDataset
     from monai_semiseg.datasets.plan import Wishes
 
@@ -36,7 +37,8 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         type=Path,
-        help="weights, or the folder of a training (default: the bundle's models/model.pt)",
+        help="weights, the folder of a training, or the folder of a model of nnU-Net as "
+        "FOLDER[:FOLD] (default: the bundle's models/model.pt)",
     )
     parser.add_argument(
         "--plan",
@@ -259,10 +261,10 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
         ConfigError: If neither the arguments nor the weights name a bundle, or a file is not there.
     """
     from monai_semiseg.bundles.locate import bundle_folder
-    from monai_semiseg.bundles.trained_model import TrainedModel, open_trained_model
+    from monai_semiseg.bundles.trained_model import TrainedModel
 
     asked = settings_of(args)
-    trained = TrainedModel() if args.weights is None else open_trained_model(args.weights, config)
+    trained = TrainedModel() if args.weights is None else _trained(args.weights, config)
     folder = bundle_folder(args.bundle) if args.bundle is not None else trained.bundle
     if folder is None:
         raise ConfigError(
@@ -276,6 +278,30 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
     if args.plan is None:  # a plan that is named says all by itself
         settings |= trained.settings
     return Model(folder, _files(args), settings | asked)
+
+
+def _trained(path: Path, config: str) -> TrainedModel:
+    """Read a model of this package, or a trained folder of nnU-Net, which any bundle can run."""
+    from monai_semiseg.bundles.keys import load_config
+    from monai_semiseg.bundles.locate import bundle_folder
+    from monai_semiseg.bundles.record import read_record
+    from monai_semiseg.bundles.trained_model import TrainedModel, open_trained_model
+    from monai_semiseg.networks.nnunet_checkpoint import nnunet_folder, open_nnunet_model
+    from monai_semiseg.networks.nnunet_settings import model_settings, recorded_settings
+
+    found = nnunet_folder(path)
+    if found is not None:
+        model = open_nnunet_model(*found)
+        bundle = bundle_folder("semisupervised_baselines")
+        content = load_config(bundle / "configs" / f"{config}.json")
+        return TrainedModel(model.weights, bundle, model_settings(model, content))
+    trained = open_trained_model(path, config)
+    if trained.weights is None or trained.bundle is None:
+        return trained
+    record = (read_record(trained.weights) or {}).get("settings", {})
+    content = load_config(trained.bundle / "configs" / f"{config}.json")
+    more = recorded_settings(record, trained.weights, content)
+    return replace(trained, settings={**trained.settings, **more})
 
 
 def _files(args: argparse.Namespace) -> list[Path]:

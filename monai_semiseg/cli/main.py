@@ -20,6 +20,7 @@ from monai_semiseg.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     plan,
     predict,
     pretrain,
@@ -52,6 +53,7 @@ VERBS = (
     study,
     bundle,
     weights,
+    export,
     doctor,
 )
 

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stage",
         help="global, local or denoising, for a bundle with several (default: the first that needs "
-        "no labels)",
+        "no labels, and trains the network of --network)",
     )
     add_training_arguments(parser)
 
@@ -24,13 +24,22 @@ def run(args: argparse.Namespace) -> int:
     """Pretrain, and name the weights; return 3 if cases were left out."""
     from monai_semiseg.bundles.locate import bundle_folder
 
-    return train(args, _config(bundle_folder(args.bundle), args.stage), [])
+    config = _config(bundle_folder(args.bundle), args.stage, other_network=args.network is not None)
+    return train(args, config, [])
 
 
-def _config(bundle: Path, stage: str | None) -> Path:
-    """Return the config of a stage; None takes the one without labels."""
-    names = ["pretrain", "pretrain_global"] if stage is None else [f"pretrain_{stage}"]
+def _config(bundle: Path, stage: str | None, *, other_network: bool) -> Path:
+    """Return the config of a stage; None takes the first without labels.
+
+    With another network it is the first that trains it: a diffusion teacher has its own networks.
+    """
+    from monai_semiseg.bundles.keys import load_config
+
+    first = ["pretrain", "pretrain_global", "pretrain_denoising"]
+    names = first if stage is None else [f"pretrain_{stage}"]
     files = sorted((bundle / "configs").glob("pretrain*.json"))
+    if other_network:
+        files = [file for file in files if "network_def" in load_config(file)]
     found = next((file for name in names for file in files if file.stem == name), None)
     if found is None:
         stages = [file.stem.removeprefix("pretrain").lstrip("_") for file in files]

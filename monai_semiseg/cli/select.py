@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.labelling.selection_table import write_selection
     from monai_semiseg.labelling.strategies import strategy_named
 
-    strategy_named(args.strategy)
+    has_model = args.weights is not None or args.bundle is not None
+    strategy_named(args.strategy, has_model=has_model)
     if args.output.suffix != ".csv":
         raise ConfigError(f"--output {args.output}", expected="a name that ends with .csv")
     already = load_datalist(args.already) if args.already else None
@@ -137,11 +138,6 @@ def _doubt(args: argparse.Namespace, dataset: ScanDataset) -> Doubt | None:
 
     if args.strategy not in (UNCERTAINTY, DISAGREEMENT):
         return None
-    if args.weights is None and args.bundle is None:
-        raise ConfigError(
-            f"--strategy {args.strategy} asks a trained model, and none is named",
-            expected="--weights FOLDER of a training",
-        )
     from monai_semiseg.labelling.doubt import Disagreement, Uncertainty
 
     model = _model(args)

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.cli import plan, split
 from monai_semiseg.cli.arguments import (
@@ -22,6 +22,9 @@ from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.verbs import run_verb
 from monai_semiseg.errors import ConfigError
 
+if TYPE_CHECKING:
+    from monai_semiseg.cli.nnunet import NnunetTraining
+
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare data, starting point, budget and output."""
@@ -34,7 +37,17 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled scans of a split made here: a count, a fraction below 1, all (default), or "
         "a table of monai-semiseg select",
     )
-    parser.add_argument("--init_weights", type=Path, help="weights to start from")
+    parser.add_argument(
+        "--network",
+        metavar="NAME|FILE",
+        help="instead of the bundle's: a network of MONAI, such as SegResNet or "
+        "'SegResNet(init_filters=16)', the dotted path of a class, or FILE.json[:CONFIGURATION]",
+    )
+    parser.add_argument(
+        "--init_weights",
+        type=Path,
+        help="weights to start from, or the folder of a model of nnU-Net as FOLDER[:FOLD]",
+    )
     parser.add_argument("--iterations", type=int, help="optimiser steps (default: the bundle's)")
     parser.add_argument("--seed", type=int, help="of split and training (default 0)")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
@@ -67,18 +80,35 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     from monai_semiseg.bundles.command import bundle_command, shell_text
     from monai_semiseg.bundles.workflow import run_workflow
 
+    args, nnunet = _with_nnunet(args, config, overlays)
     for file in (args.datalist, args.plan, args.init_weights, *args.config):
         if file is not None and not file.is_file():
             raise ConfigError("no such file", expected="a file to train with", path=file)
     datalist = args.datalist or args.output / "datalist.json"
     plan_file = args.plan or args.output / "plan.yaml"
     settings = _settings(args, datalist)
-    files = [plan_file, *overlays, *args.config]
+    files = [plan_file, *overlays, *args.config, *(nnunet.overlays if nnunet else [])]
     say(shell_text(bundle_command(config, files, settings, "python")))
     codes = [_split(args, datalist), _plan(args, datalist, plan_file)]
     run_workflow(config.parents[1], config.stem, settings, files)
     say(f"weights: {args.output / 'model.pt'}")
+    if nnunet is not None:
+        nnunet.write_weights()
     return max(codes)
+
+
+def _with_nnunet(
+    args: argparse.Namespace, config: Path, overlays: Sequence[Path]
+) -> tuple[argparse.Namespace, NnunetTraining | None]:
+    """Look up plans and weights of nnU-Net, if the arguments name some."""
+    from monai_semiseg.cli.nnunet import nnunet_training
+    from monai_semiseg.networks.nnunet_checkpoint import nnunet_weights
+
+    if args.init_weights is not None:
+        start = nnunet_weights(args.init_weights)
+        args = argparse.Namespace(**{**vars(args), "init_weights": start})
+    found = nnunet_training(args, config, overlays)
+    return (args, None) if found is None else (found.args, found)
 
 
 def _settings(args: argparse.Namespace, datalist: Path) -> dict[str, Any]:
@@ -92,12 +122,24 @@ def _settings(args: argparse.Namespace, datalist: Path) -> dict[str, Any]:
     }
     if args.resume:
         asked["resume"] = True
+    if args.network is not None:
+        asked["network_def"] = _network(args.network)
     if args.init_weights is not None:
         asked["init_weights"] = str(args.init_weights)
     for name in ("iterations", "seed"):
         if getattr(args, name) is not None:
             asked[name] = getattr(args, name)
     return {**asked, **settings_of(args)}
+
+
+def _network(text: str) -> dict[str, Any]:
+    """Return the network's config; its dimensions and channels are those of the plan."""
+    from monai_semiseg.networks.specification import ROLES, network_from
+
+    spatial_dims, in_channels, out_channels = (f"@{role}" for role in ROLES)
+    return network_from(
+        text, spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels
+    )
 
 
 def _split(args: argparse.Namespace, path: Path) -> int:

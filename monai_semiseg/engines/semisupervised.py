@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.handlers.precision import autocast_type, training_precision
 from monai_semiseg.handlers.step_output import StepOutput
+from monai_semiseg.networks.outputs import finest
 
 
 def gaussian_ramp(iteration: int, length: int) -> float:
@@ -116,9 +117,12 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         """Update a teacher or the like after an optimiser step, counted from 1."""
 
     def predict(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Return logits in float32, whatever the precision of the network."""
-        logits: Tensor = self.inferer(images, self.network if network is None else network)
-        return logits.float()
+        """Return logits in float32, whatever the precision of the network.
+
+        Of a network with deep supervision, they are the finest.
+        """
+        output = self.inferer(images, self.network if network is None else network)
+        return finest(output, images.ndim - 2).float()
 
     def predict_both(
         self, batch: dict[str, Tensor], view: str, network: nn.Module | None = None

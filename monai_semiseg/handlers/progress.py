@@ -141,8 +141,9 @@ def draw_curve(rows: list[list[float]], path: Path) -> None:
     """Draw loss (left axis) and validation metric (right axis) over iterations."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(7, 3.5))
+    # Margins for any numbers: to fit them takes as long as to draw, and one is drawn every epoch.
+    axes = figure.subplots(gridspec_kw={"left": 0.12, "right": 0.88, "bottom": 0.15, "top": 0.95})
     iterations = [row[0] for row in rows]
     axes.plot(iterations, [row[1] for row in rows], color="tab:blue", label="training loss")
     axes.set_xlabel("iteration")

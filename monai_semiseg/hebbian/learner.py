@@ -33,7 +33,8 @@ class HebbianLearner:
     joint batch.
 
     :meth:`prepare` sets the filters to the rule's length and the biases, which do not learn, to 0;
-    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
+    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`). Layers
+    that a network has, but does not run (FlexibleUNet has one), are set back by the first step.
 
     Args:
         network: any network with convolutions.
@@ -73,6 +74,7 @@ class HebbianLearner:
         self.sums: dict[str, list[Sums]] = {}
         self.start: dict[str, Tensor] = {}
         self._last: dict[str, list[Sums]] = {}
+        self._drawn: dict[str, list[Tensor]] = {}  # until the first step: as before prepare()
         self._handles: list[RemovableHandle] = []
         self._warned = False
 
@@ -80,6 +82,7 @@ class HebbianLearner:
     def prepare(self) -> None:
         """Set the filters to the rule's length and the biases to 0."""
         for name, layer in self.layers.items():
+            self._drawn[name] = [value.detach().clone() for value in layer.parameters()]
             self._scale(name, self.rule.radius, self.rule.radius)
             if layer.bias is not None:
                 layer.bias.zero_()
@@ -117,6 +120,7 @@ class HebbianLearner:
                 expected="attach(), then a batch, then step()",
             )
         self._check()
+        self._restore_idle()
         before = {name: self.layers[name].weight.clone() for name in self.sums}
         if optimizer is None:
             self._move(rate)
@@ -183,6 +187,13 @@ class HebbianLearner:
             standardise=self.standardise,
             reduce=_over_processes,
         )
+
+    def _restore_idle(self) -> None:
+        """Undo :meth:`prepare` for layers that did not run."""
+        for name in self._drawn.keys() - self.sums.keys():
+            for value, drawn in zip(self.layers[name].parameters(), self._drawn[name], strict=True):
+                value.copy_(drawn)
+        self._drawn = {}
 
     def _check(self) -> None:
         """Check that activations are finite and vary, with one transfer from the device."""

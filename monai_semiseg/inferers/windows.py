@@ -10,12 +10,15 @@ import torch
 from monai.inferers import SliceInferer, SlidingWindowInferer
 from torch import Tensor
 
+from monai_semiseg.networks.outputs import with_one_output
+
 
 class WindowInferer(SliceInferer):
     """Run a network over windows; a 2-D network runs over the slices of 3-D scans.
 
     It is MONAI's ``SlidingWindowInferer``, and its ``SliceInferer`` if an image has one axis more
     than the windows. So one config serves 2-D images, 3-D scans, and 3-D scans with 2-D networks.
+    Of a network that returns several maps, the finest is taken.
 
     Args:
         *args: as for ``SlidingWindowInferer``; ``roi_size`` has the network's dimensions.
@@ -30,6 +33,7 @@ class WindowInferer(SliceInferer):
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Run the network on ``inputs`` ``(B, C, spatial...)``."""
+        network = with_one_output(network)
         sizes = self.roi_size
         if isinstance(sizes, int) or inputs.ndim - 2 == len(sizes):
             return SlidingWindowInferer.__call__(self, inputs, network, *args, **kwargs)

@@ -96,7 +96,7 @@ def select(
             label than asked for, or none that is fit.
         DimensionError: If some images are 2-D and others 3-D.
     """
-    choose = strategy_named(strategy)
+    choose = strategy_named(strategy, has_model=doubt is not None)
     labelled, open_cases = divide(dataset, already)
     _require(dataset, count, labelled, open_cases)
     readings = read_all(

@@ -181,22 +181,31 @@ def farthest(pool: Pool, count: int, seed: int) -> list[Pick]:
 
 
 def doubtful(pool: Pool, count: int, seed: int) -> list[Pick]:
-    """Choose by doubt times distance to those before it; the score is this product.
+    """Choose by doubt times distance to those before it; the score is this product, 0 to 1.
+
+    A distance counts in shares of the median one between two scans, and as 1 beyond it: otherwise
+    this would choose the scans that are like no other, whatever the model doubts.
 
     Raises:
         ConfigError: If the pool has no doubt.
     """
     if pool.doubt is None:
-        raise ConfigError(
-            "a strategy that asks a trained model, and no model",
-            expected="--weights FOLDER of a training",
-        )
-    picks = farthest_first(pool.distances, count, pool.covered, pool.doubt)
+        raise _no_model()
+    usual = _usual_distance(pool.distances)
+    near = np.minimum(pool.distances / usual, 1)
+    covered = np.where(np.isinf(pool.covered), np.inf, np.minimum(pool.covered / usual, 1))
+    picks = farthest_first(near, count, covered, pool.doubt)
     # Nothing is before the first one: its doubt alone.
     return [
         Pick(index, float(pool.doubt[index]) if np.isinf(value) else value)
         for index, value in picks
     ]
+
+
+def _usual_distance(distances: Array) -> float:
+    """Return the median distance of two scans; 1 if there is none above 0."""
+    pairs = distances[np.triu_indices(len(distances), 1)]
+    return float(np.median(pairs)) or 1.0 if len(pairs) else 1.0
 
 
 UNCERTAINTY, DISAGREEMENT = "uncertainty", "disagreement"
@@ -211,19 +220,32 @@ COLD: dict[str, Strategy] = {
 STRATEGIES: dict[str, Strategy] = {**COLD, UNCERTAINTY: doubtful, DISAGREEMENT: doubtful}
 
 
-def strategy_named(name: str) -> Strategy:
+def strategy_named(name: str, *, has_model: bool = True) -> Strategy:
     """Return a strategy.
 
+    Args:
+        name: a key of :data:`STRATEGIES`.
+        has_model: whether there is a trained model to ask.
+
     Raises:
-        ConfigError: If there is none of this name.
+        ConfigError: If there is none of this name, or it asks a model and there is none.
     """
     if name in STRATEGIES:
+        if not has_model and name not in COLD:
+            raise _no_model()
         return STRATEGIES[name]
     near = difflib.get_close_matches(name, STRATEGIES, n=1)
     raise ConfigError(
         f"no strategy {name!r}",
         expected=f"one of {', '.join(STRATEGIES)}",
         remedy=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def _no_model() -> ConfigError:
+    return ConfigError(
+        "a strategy that asks a trained model, and no model",
+        expected=f"--weights FOLDER of a training, or one of {', '.join(COLD)}",
     )
 
 

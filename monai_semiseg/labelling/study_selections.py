@@ -11,7 +11,7 @@ from monai_semiseg.datasets.split import seeded_order, test_and_rest
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.labelling.readings import read_all
 from monai_semiseg.labelling.selection import pick
-from monai_semiseg.labelling.strategies import COLD, strategy_named
+from monai_semiseg.labelling.strategies import strategy_named
 from monai_semiseg.labelling.survey import Survey, one_thread, take_stock
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.study.grid import Grid, Split
@@ -25,11 +25,7 @@ def check_strategies(names: Sequence[str]) -> None:
         ConfigError: If one is unknown, or needs a model.
     """
     for name in names:
-        strategy_named(name)
-        if name not in COLD:
-            raise ConfigError(
-                f"selection {name!r} asks a trained model", expected=f"one of {', '.join(COLD)}"
-            )
+        strategy_named(name, has_model=False)
 
 
 def with_selected(grid: Grid, dataset: ScanDataset) -> Grid:

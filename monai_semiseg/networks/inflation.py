@@ -64,35 +64,49 @@ def adapted(
     Args:
         state: a state dict; tensors that have the network's shape already are kept as they are.
         network: the network to fit.
-        source: where the weights are from, for the line of the log that says what was changed.
+        source: where the weights are from, for the log: a line for each tensor that was changed.
 
     Returns:
         All tensors of ``state``; those that cannot be brought to the network's shape are unchanged.
     """
     layers = {
         f"{name}.weight": module
-        for name, module in network.named_modules()
+        for name, module in network.named_modules(remove_duplicate=False)
         if isinstance(module, _ConvNd) and f"{name}.weight" in state
     }
     found = {**state, **{name: _with_axes(state[name], layer) for name, layer in layers.items()}}
-    remarks = {
-        f"{state[name].ndim - 2}-D kernels for {layer.weight.ndim - 2}-D"
-        for name, layer in layers.items()
-        if found[name].shape != state[name].shape
-    }
     others = [name for name, layer in layers.items() if _other_inputs(found[name], layer)]
-    counts = {(found[name].shape[1], layers[name].weight.shape[1]) for name in others}
-    if len(counts) == 1:
-        ((before, now),) = counts
-        remarks.add(
-            f"kernels of 1 channel repeated for {now} and divided by {now}"
-            if before == 1
-            else f"kernels of {before} channels summed for 1"
-        )
-        found |= {name: _with_inputs(found[name], now) for name in others}
-    if remarks:
-        logger.warning("%s: fitted to the network: %s", source, "; ".join(sorted(remarks)))
+    if len({(found[name].shape[1], layers[name].weight.shape[1]) for name in others}) == 1:
+        found |= {name: _with_inputs(found[name], layers[name].weight.shape[1]) for name in others}
+    said: set[int] = set()
+    for name, layer in layers.items():
+        if found[name].shape != layer.weight.shape:
+            found[name] = state[name]
+        elif state[name].shape != layer.weight.shape and id(layer) not in said:
+            said.add(id(layer))  # some networks have one layer under two names
+            how = _change(state[name], layer)
+            logger.warning("%s: %s is fitted to the network: %s", source, name, how)
     return found
+
+
+def shape_text(value: Tensor) -> str:
+    """Return a shape as text: ``16 x 1 x 3 x 3``."""
+    return " x ".join(map(str, value.shape)) or "one number"
+
+
+def _change(before: Tensor, layer: _ConvNd) -> str:
+    """Say how a kernel was fitted to a layer."""
+    own = layer.weight
+    words = []
+    if before.ndim != own.ndim:
+        words.append(f"{before.ndim - 2}-D kernels for {own.ndim - 2}-D")
+    if before.shape[1] != own.shape[1]:
+        words.append(
+            f"kernels of 1 channel repeated for {own.shape[1]} and divided by {own.shape[1]}"
+            if before.shape[1] == 1
+            else f"kernels of {before.shape[1]} channels summed for 1"
+        )
+    return f"{'; '.join(words)} ({shape_text(before)} to {shape_text(own)})"
 
 
 def _with_axes(value: Tensor, layer: _ConvNd) -> Tensor:

@@ -68,18 +68,25 @@ class _Reached(Exception):
         self.output = output
 
 
-def until(network: nn.Module, layer: str, images: Tensor) -> Tensor:
+def until(network: nn.Module, layer: str, images: Tensor, *, before: bool = False) -> Tensor:
     """Return the output of a layer for images, with a graph; later layers do not run.
+
+    Args:
+        network: any network.
+        layer: name of the layer.
+        images: ``(B, C, spatial...)``.
+        before: return the layer's input; the layer itself does not run.
 
     Raises:
         ConfigError: If there is no such layer, or the forward pass does not run it.
     """
     (module,) = named_layers(network, [layer]).values()
 
-    def stop(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        raise _Reached(output)
+    def stop(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor | None = None) -> None:
+        raise _Reached(given[0] if output is None else output)
 
-    handle = module.register_forward_hook(stop)
+    hook = module.register_forward_pre_hook if before else module.register_forward_hook
+    handle = hook(stop)
     try:
         network(images)
     except _Reached as reached:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from monai_semiseg.errors import CheckpointError
-from monai_semiseg.networks.inflation import adapted
+from monai_semiseg.networks.inflation import adapted, shape_text
 from monai_semiseg.storage.files import atomic_path, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,19 @@ def _read(file: Path) -> Any:
         with ZipFile(file) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise BadZipFile(f"{damaged} does not match its checksum")
-    return torch.load(file, map_location="cpu", weights_only=True)
+    with torch.serialization.safe_globals(_numpy_scalars()):
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _numpy_scalars() -> list[Any]:
+    """Return the classes and functions that numbers of NumPy are pickled with; none runs code.
+
+    Checkpoints of nnU-Net hold such numbers in their log.
+    """
+    kinds = (np.bool_, np.int32, np.int64, np.float16, np.float32, np.float64)
+    scalar = np.float32(0).__reduce__()[0]
+    former = (scalar, "numpy.core.multiarray.scalar")  # before NumPy 2
+    return [scalar, former, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -155,7 +168,7 @@ def _plain(name: str) -> str:
 
 
 def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) -> Match:
-    """Load all tensors that agree in name and shape, and log how many.
+    """Load all tensors that agree in name and shape, and log how many, and what differs.
 
     Without ``strict``, weights for other axes (2-D, 3-D) or input channels are fitted first, as
     :func:`~monai_semiseg.networks.inflation.adapted` describes.
@@ -184,8 +197,20 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
             path=Path(path),
         )
     target.load_state_dict({name: state[name] for name in match.loaded}, strict=False)
-    logger.info("%s: %s", path, match)
+    for line in _left(target, state):
+        logger.warning("%s: %s", path, line)
+    logger.log(logging.WARNING if match.missing else logging.INFO, "%s: %s", path, match)
     return match
+
+
+def _left(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield one line for each tensor that stays as it is since the file has it in another shape."""
+    seen: set[int] = set()
+    for name, own in network.state_dict().items():
+        if name in state and state[name].shape != own.shape and own.data_ptr() not in seen:
+            seen.add(own.data_ptr())  # some networks have one tensor under two names
+            there, here = shape_text(state[name]), shape_text(own)
+            yield f"{name} is left at its start: {there} in the file, {here} in the network"
 
 
 def named_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -232,7 +257,7 @@ def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
     """Describe the first tensor that has another shape in the network."""
     for name, own in network.state_dict().items():
         if name in state and state[name].shape != own.shape:
-            there, here = (" x ".join(map(str, value.shape)) for value in (state[name], own))
+            there, here = shape_text(state[name]), shape_text(own)
             return f"; {name} is {there} in the file, {here} in the network"
     return ""
 
@@ -287,7 +312,8 @@ def save_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import save
 
-        write_atomically(path, save(plain))
+        # Some networks have one tensor under two names (DynUNet), which safetensors refuses.
+        write_atomically(path, save({name: value.clone() for name, value in plain.items()}))
     else:
         save_atomically(plain, path)
 

@@ -15,11 +15,14 @@ FEATURES = ["4", "4", "4", "4", "8", "4"]
 ALONE = {
     "coarse_to_fine": (["--size", "40", "56", "44", "--factors", "1"], 1),
     "contrastive": (["--size", "64", "--sizes", "32", "--repeat", "1"], 2),
-    "diffusion": (["--size", *["32"] * 3, "--repeat", "1", "--teacher_features", *FEATURES], 2),
+    "diffusion": (
+        ["--size", "32", "16", "16", "--repeat", "1", "--teacher_features", *FEATURES],
+        2,
+    ),
     "fuzz": (["--count", "6"], 1),
     "hebbian": (["--size", "8", "--network_size", "32", "--repeat", "1"], 2),
     "inference": (
-        ["--small", "2", "--large", "0", "--files", "8", "--photographs", "2", "--repeat", "1"],
+        ["--small", "1", "--large", "0", "--files", "8", "--photographs", "2", "--repeat", "1"],
         3,
     ),
     "selection": (["--scans", "12", "--count", "2", "--strategies", "kmedoids"], 1),

@@ -47,6 +47,16 @@ def raw() -> Callable[[Path, str], dict[str, Any]]:
     return lambda bundle, name: json.loads((bundle / "configs" / f"{name}.json").read_text())
 
 
+# The smallest patch that the networks take, of two voxels in the lowest stage, and scans that are a
+# little larger: a step costs what its voxels cost.
+PATCH = [32, 16, 16]
+SHAPE = (34, 22, 20)
+# For tests whose subject is not the network: one with few features, which no shipped weights fit.
+FEW_FEATURES = {
+    "network_def#features": [4] * 6,
+    "teacher_features": [4] * 6,
+    "init_weights": None,
+}
 THREE_STEPS = {"iterations": 3, "epoch_iterations": 1, "batch_size": 2}
 
 
@@ -75,7 +85,7 @@ def settings(raw: Callable[[Path, str], dict[str, Any]]) -> Callable[..., dict[s
         asked = {
             "dataset_dir": str(data),
             **where,
-            "patch_size": [32, 32, 32],
+            "patch_size": PATCH,
             "device": "$torch.device('cpu')",
             "num_workers": 0,
             "iterations": 2,
@@ -89,7 +99,7 @@ def settings(raw: Callable[[Path, str], dict[str, Any]]) -> Callable[..., dict[s
 @pytest.fixture(scope="session")
 def data(write_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create a data set: two scans train, one is unlabelled, one validates, two test."""
-    return write_dataset(tmp_path_factory.mktemp("data"), scans=6, small_last=True)
+    return write_dataset(tmp_path_factory.mktemp("data"), 6, SHAPE, small_last=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from monai.networks.nets import BasicUNet
 
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 
-from .conftest import THREE_STEPS, require_refused
+from .conftest import SHAPE, THREE_STEPS, require_refused
 
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = ROOT / "diffusion_cotrainer"
@@ -115,7 +115,7 @@ def test_killed_and_resumed_gives_the_same_weights(
 def test_no_label_reaches_the_first_stage(
     data: Path, tmp_path: Path, settings: Settings, write_dataset: Callable[..., Path]
 ) -> None:
-    write_dataset(tmp_path / "none", labelled=False)
+    write_dataset(tmp_path / "none", shape=SHAPE, labelled=False)
     for name, where in (("with", data), ("without", tmp_path / "none")):
         run_workflow(BUNDLE, "pretrain", settings("pretrain", where, tmp_path / f"run_{name}"))
     assert not differs(weights(tmp_path / "run_with"), weights(tmp_path / "run_without"))

@@ -17,19 +17,22 @@ import yaml
 from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.cli.main import main
 
+from .conftest import PATCH
+
 ROOT = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = ROOT / "semisupervised_baselines"
 LABELS = {"0": "background", "1": "gland", "255": "ignore"}
 Settings = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def partial(write_dataset: Callable[..., Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def partial(write_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write scans whose second structure and last slices are to be ignored; one case has no more.
 
     Split and plan lie beside it.
     """
-    data = write_dataset(tmp_path / "data", scans=6, shape=(32, 32, 32))
+    folder = tmp_path_factory.mktemp("partial")
+    data = write_dataset(folder / "data", scans=6, shape=(32, 32, 32))
     (data / "datalist.json").unlink()
     entries = []
     for n, path in enumerate(sorted((data / "labels").iterdir())):
@@ -42,9 +45,9 @@ def partial(write_dataset: Callable[..., Path], tmp_path: Path) -> Path:
     content = {"labels": LABELS, "training": entries, "modality": {"0": "MRI"}}
     (data / "dataset.json").write_text(json.dumps(content))
     ask = ["--labelled", "3", "--test", "1", "--validation", "0.4"]
-    ask += ["--output", str(tmp_path / "datalist.json")]
+    ask += ["--output", str(folder / "datalist.json")]
     assert main(["split", str(data), *ask]) == 0
-    assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 0
+    assert main(["plan", str(data), "--output", str(folder / "plan.yaml")]) == 0
     return data
 
 
@@ -60,23 +63,18 @@ def test_train_and_evaluate(
     partial: Path, tmp_path: Path, settings: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Compare the scores with those of the predicted masks, outside of ignored voxels."""
-    plan = tmp_path / "plan.yaml"
+    plan = partial.parent / "plan.yaml"
     assert yaml.safe_load(plan.read_text())["label_names"] == {"0": "background", "1": "gland"}
-    datalist = json.loads((tmp_path / "datalist.json").read_text())
+    listed = partial.parent / "datalist.json"
+    datalist = json.loads(listed.read_text())
     assert {"image": "images/5.nii.gz"} in datalist["unlabeled"] and datalist["validation"]
     run_workflow(
         BUNDLE, "train", asked_of(settings, BUNDLE, "train", partial, tmp_path / "run"), [plan]
     )
     common = ["--bundle", str(BUNDLE), "--weights", str(tmp_path / "run" / "model.pt")]
-    common += [
-        "--plan",
-        str(plan),
-        "--device",
-        "cpu",
-        "--set",
-        "network_def#features=[4,4,4,4,4,4]",
-    ]
-    argv = ["evaluate", str(partial), "--datalist", str(tmp_path / "datalist.json")]
+    common += ["--plan", str(plan), "--device", "cpu", "--set", f"patch_size={PATCH}"]
+    common += ["--set", "network_def#features=[4,4,4,4,4,4]"]
+    argv = ["evaluate", str(partial), "--datalist", str(listed)]
     assert main([*argv, "--output", str(tmp_path / "eval"), *common]) == 0
     rows = list(csv.DictReader((tmp_path / "eval" / "metrics.csv").open()))
     name = Path(datalist["test"][0]["image"]).name
@@ -117,7 +115,7 @@ def test_methods_that_use_labels_in_other_ways_run(
     folder = ROOT / bundle
     run = tmp_path / "run"
     asked = asked_of(settings, folder, config, partial, run)
-    run_workflow(folder, config, asked, [*overlays, tmp_path / "plan.yaml"])
+    run_workflow(folder, config, asked, [*overlays, partial.parent / "plan.yaml"])
     state = torch.load(next(run.glob("*.pt")), weights_only=True)
     tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
     assert tensors and all(bool(value.isfinite().all()) for value in tensors)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.fingerprint import extract_fingerprint
 from monai_semiseg.datasets.plan import plan
 from monai_semiseg.errors import ConfigError, root_cause
+from tests.processes import run_module
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 BASELINES = BUNDLES / "semisupervised_baselines"
@@ -160,14 +160,10 @@ def test_the_command_line(form: str, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_bundle_run(said: list[str], tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("overlpa: 0.25")
     files = [str(INFERENCE), *([str(tmp_path / "mine.yaml")] if "OVERLAY" in said else [])]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
+    command = ["monai.bundle", "run", "--config_file", str(files)]
     more = [] if "OVERLAY" in said else said
-    done = subprocess.run(
-        [*command, "--bundle_root", str(BASELINES), "--output_dir", str(tmp_path / "out"), *more],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    command += ["--bundle_root", str(BASELINES), "--output_dir", str(tmp_path / "out"), *more]
+    done = run_module(command, tmp_path, os.environ)
     assert done.returncode == 2
     assert "did you mean" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

@@ -12,6 +12,8 @@ import torch
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 from monai_semiseg.transforms.registration import DemonsRegistration
 
+from .conftest import SHAPE
+
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 METHOD = BUNDLE / "configs" / "methods" / "label_propagation.yaml"
 Settings = Callable[..., dict[str, Any]]
@@ -19,7 +21,7 @@ Settings = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def asked(settings: Settings, tmp_path: Path, write_dataset: Callable[..., Path]) -> dict[str, Any]:
-    data = write_dataset(tmp_path / "data", sizes=(2, 2, 1))
+    data = write_dataset(tmp_path / "data", shape=SHAPE, sizes=(2, 2, 1))
     return settings(
         BUNDLE, "train", data, tmp_path / "run", iterations=1, **{"network_def#features": [4] * 6}
     )

@@ -18,6 +18,8 @@ from monai_semiseg.cli.main import main
 from monai_semiseg.errors import ConfigError, root_cause
 from monai_semiseg.export.nifti_mask import read_label_names
 
+from .conftest import PATCH
+
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 Settings = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
@@ -70,10 +72,12 @@ def test_masks_have_the_numbers_of_the_label_files(
     assert (planned["label_values"], planned["out_channels"]) == (values, len(values))
     assert "masks are written with the original numbers" in capfd.readouterr().err
 
-    asked = settings(BUNDLE, "train", data, tmp_path / "run", datalist=str(datalist))
+    small = {"datalist": str(datalist), "network_def#features": [4] * 6}
+    asked = settings(BUNDLE, "train", data, tmp_path / "run", **small)
     run_workflow(BUNDLE, "train", asked, [plan])
     common = ["--bundle", str(BUNDLE), "--weights", str(tmp_path / "run" / "model.pt")]
-    common += ["--plan", str(plan), "--device", "cpu"]
+    common += ["--plan", str(plan), "--device", "cpu", "--set", f"patch_size={PATCH}"]
+    common += ["--set", "network_def#features=[4,4,4,4,4,4]"]
     scans = str(data / "images")
     assert main(["predict", scans, "--output", str(out), "--overwrite", *common]) in (0, 5)
     masks = [nib.load(path) for path in sorted(out.rglob("*_seg.nii.gz"))]
@@ -128,7 +132,8 @@ def test_a_class_only_in_test_scans(
     run_workflow(BUNDLE, "train", asked, [plan])
     argv = ["evaluate", str(data), "--datalist", str(datalist), "--output", str(tmp_path / "eval")]
     argv += ["--bundle", str(BUNDLE), "--weights", str(tmp_path / "run" / "model.pt")]
-    assert main([*argv, "--plan", str(plan), "--device", "cpu"]) == 0
+    argv += ["--plan", str(plan), "--set", f"patch_size={PATCH}", "--device", "cpu"]
+    assert main(argv) == 0
     assert "| label_2 (never trained) | 0.000 |" in capfd.readouterr().out
     content = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert content["never_trained"] == ["label_2"] and content["cases"] == 2

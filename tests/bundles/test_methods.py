@@ -14,45 +14,57 @@ from monai.networks.nets import BasicUNet
 
 from monai_semiseg.bundles.workflow import open_workflow, run_workflow
 
+from .conftest import SHAPE
+
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 METHODS = sorted((BUNDLE / "configs" / "methods").glob("*.yaml"))
 FEATURES = [4] * 6
 Settings = Callable[..., dict[str, Any]]
 
-pytestmark = pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+# One method after the other, so that one worker has all tests of a training.
+pytestmark = pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem, scope="module")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
     """Create two labelled scans, two without a label, one for validation."""
-    return write_dataset(tmp_path_factory.mktemp("data"), sizes=(2, 2, 1))
+    return write_dataset(tmp_path_factory.mktemp("data"), shape=SHAPE, sizes=(2, 2, 1))
 
 
-@pytest.fixture
-def settings(settings: Settings, data: Path) -> Settings:
+@pytest.fixture(scope="module")
+def small(settings: Settings, data: Path) -> Settings:
     """Return the settings of a training of a small network by folder."""
-    small = {"iterations": 3, "epoch_iterations": 1, "network_def#features": FEATURES}
-    return lambda folder, **more: settings(BUNDLE, "train", data, folder, **{**small, **more})
+    few = {"iterations": 3, "epoch_iterations": 1, "network_def#features": FEATURES}
+    return lambda folder, **more: settings(BUNDLE, "train", data, folder, **{**few, **more})
+
+
+@pytest.fixture(scope="module")
+def whole(method: Path, small: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a training that nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    torch.set_num_threads(1)  # as in the tests: sums depend on the number of threads
+    run_workflow(BUNDLE, "train", small(folder), [method])
+    return folder
 
 
 def state(folder: Path, name: str = "checkpoint.pt") -> dict[str, Any]:
     return torch.load(folder / name, weights_only=True)  # type: ignore[no-any-return]
 
 
-def test_trains_and_resumes_bit_for_bit(method: Path, tmp_path: Path, settings: Settings) -> None:
-    run_workflow(BUNDLE, "train", settings(tmp_path / "whole"), [method])
-
+def test_trains_and_resumes_bit_for_bit(
+    method: Path, whole: Path, tmp_path: Path, small: Settings
+) -> None:
     def stop(engine: Engine) -> None:
         if engine.state.iteration == 2:
             raise InterruptedError
 
-    workflow = open_workflow(BUNDLE, "train", settings(tmp_path / "twice"), [method])
+    workflow = open_workflow(BUNDLE, "train", small(tmp_path), [method])
     workflow.initialize()
     workflow.trainer.add_event_handler(Events.ITERATION_STARTED, stop)
     with pytest.raises(RuntimeError):
         workflow.run()
-    run_workflow(BUNDLE, "train", settings(tmp_path / "twice", resume=True), [method])
-    ends = [state(tmp_path / name) for name in ("whole", "twice")]
+    run_workflow(BUNDLE, "train", small(tmp_path, resume=True), [method])
+    ends = [state(folder) for folder in (whole, tmp_path)]
     for part in {"network", "student", "partner", "auxiliary"} & ends[0].keys():
         assert all(
             torch.equal(value, ends[1][part][key]) for key, value in ends[0][part].items()
@@ -61,23 +73,19 @@ def test_trains_and_resumes_bit_for_bit(method: Path, tmp_path: Path, settings: 
     assert all(row[1] > 0 for row in ends[0]["curve"]["rows"])
 
 
-def test_everything_that_learns_is_in_the_checkpoint(
-    method: Path, tmp_path: Path, settings: Settings
-) -> None:
+def test_everything_that_learns_is_in_the_checkpoint(whole: Path) -> None:
     """Check that all optimised parameters, and a teacher's, are in the checkpoint."""
-    run_workflow(BUNDLE, "train", settings(tmp_path, iterations=1), [method])
-    content = state(tmp_path)
+    content = state(whole)
     learning = content.get("student", content["network"])
     count = len(content["optimizer"]["param_groups"][0]["params"])
     kept = [part for part in (learning, content.get("partner"), content.get("auxiliary")) if part]
     assert sum(len(part) for part in kept) == count
 
 
-def test_ships_a_stock_network(method: Path, tmp_path: Path, settings: Settings) -> None:
-    first = tmp_path / "first"
-    run_workflow(BUNDLE, "train", settings(first, iterations=1), [method])
-    BasicUNet(3, 1, 3, FEATURES).load_state_dict(state(first, "model.pt"), strict=True)
-    asked = settings(tmp_path / "second", init_weights=str(first / "model.pt"))
+def test_ships_a_stock_network(method: Path, whole: Path, tmp_path: Path, small: Settings) -> None:
+    shipped = state(whole, "model.pt")
+    BasicUNet(3, 1, 3, FEATURES).load_state_dict(shipped, strict=True)
+    asked = small(tmp_path, init_weights=str(whole / "model.pt"))
     start = open_workflow(BUNDLE, "train", asked, [method])
     start.initialize()
     seen: dict[str, Any] = {}
@@ -89,7 +97,7 @@ def test_ships_a_stock_network(method: Path, tmp_path: Path, settings: Settings)
     start.trainer.add_event_handler(Events.ITERATION_STARTED, look)
     with pytest.raises(RuntimeError):
         start.run()
-    assert all(torch.equal(value, seen[key]) for key, value in state(first, "model.pt").items())
+    assert all(torch.equal(value, seen[key]) for key, value in shipped.items())
 
 
 def test_is_a_short_overlay_that_names_its_paper(method: Path) -> None:

@@ -13,7 +13,7 @@ from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.networks.weights import unwrapped
 
 SMALL = {
-    "patch_size": [32, 32, 32],
+    "patch_size": [32, 16, 16],
     "num_workers": 0,
     "iterations": 2,
     "epoch_iterations": 1,

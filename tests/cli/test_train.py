@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 from monai_semiseg.bundles.command import shell_text
 from monai_semiseg.cli.main import main
 from monai_semiseg.storage.files import sha256_of
+from tests.processes import run_module
 
 SMALL = ["--iterations", "2", "--device", "cpu", "--set", "num_workers=0"]
 
@@ -59,8 +59,9 @@ def test_the_printed_command_gives_the_same_weights(
     theirs.mkdir()
     for name in ("datalist.json", "plan.yaml"):
         (theirs / name).write_bytes((ours / name).read_bytes())
-    words = [sys.executable, *shlex.split(first.replace(str(ours), str(theirs)))[1:]]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    program, option, *words = shlex.split(first.replace(str(ours), str(theirs)))
+    assert (program, option) == ("python", "-m")
+    done = run_module(words, Path.cwd(), os.environ)
     assert done.returncode == 0, done.stderr[-2000:]
     assert sha256_of(theirs / "model.pt") == sha256_of(ours / "model.pt")
 

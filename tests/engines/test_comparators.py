@@ -86,8 +86,7 @@ def test_learns_the_toy_problem(name: str, batch: Batch) -> None:
     batches = [batch(2, seed) for seed in range(4)]
     trainer = build(
         METHODS[name],
-        batches=batches,
-        max_epochs=20,
+        batches=batches * 20,  # in one epoch: each begins with a comparison of the gradients
         lr=1e-2,
         unlabelled_weight=0.3,
         ramp_iterations=30,

@@ -292,6 +292,30 @@ def test_mean_cosine_against_pairs() -> None:
     assert mean_cosine(filters) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
 
 
+def test_a_layer_that_does_not_run_stays_as_it_was_drawn() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(1, 4, 3)
+            self.idle = nn.Conv2d(4, 4, 1)
+            self.last = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.last(self.first(x))
+            return found
+
+    network = Idle()
+    drawn = {name: value.clone() for name, value in network.state_dict().items()}
+    learner = HebbianLearner(network, HebbianPCA())
+    learner.prepare()
+    learner.attach()
+    network(torch.randn(2, 1, 8, 8))
+    learner.step(0.1)
+    now = network.state_dict()
+    same = {name for name, value in drawn.items() if torch.equal(value, now[name])}
+    assert same == {"idle.weight", "idle.bias", "last.weight", "last.bias"}
+
+
 def test_an_optimizer_takes_the_rules_update_as_the_gradient() -> None:
     plain, optimised = network(), network()
     start = {name: value.clone() for name, value in plain.state_dict().items()}

@@ -33,6 +33,16 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture
+def no_imagecodecs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave tifffile the few codecs that it has without this package, which may be installed."""
+    from tifffile import _imagecodecs, tifffile
+
+    monkeypatch.setattr(tifffile, "imagecodecs", _imagecodecs)
+    for codecs in (tifffile.TIFF.DECOMPRESSORS, tifffile.TIFF.UNPREDICTORS):
+        monkeypatch.setattr(codecs, "_codecs", {1: codecs[1]})
+
+
 def in_rows(volume: Volume) -> np.ndarray:
     return np.swapaxes(volume.array[:, :, 0], 0, 1)
 
@@ -64,6 +74,7 @@ def test_every_layout_and_type(tmp_path: Path, layout: str, kind: str, colour: b
     "name", ["LZW", "JPEG", "Group 4", "LZW, 16 bit", "LZW, palette", "PackBits"]
 )
 @pytest.mark.parametrize("orientation", [1, 6, 7])
+@pytest.mark.usefixtures("no_imagecodecs")
 def test_what_tifffile_does_not_decode(tmp_path: Path, name: str, orientation: int) -> None:
     """Pillow decodes it; by the tag it turns the picture, which is to stay as in the file."""
     image = Image.fromarray(RGB)
@@ -86,6 +97,7 @@ def test_what_tifffile_does_not_decode(tmp_path: Path, name: str, orientation: i
     assert (volume.affine[0, 0] == 1.0) == (orientation == 1)
 
 
+@pytest.mark.usefixtures("no_imagecodecs")
 def test_a_compression_that_would_lose_bits_is_refused(tmp_path: Path) -> None:
     """Pillow cuts colours of 16 bits to 8."""
     writer = sitk.ImageFileWriter()

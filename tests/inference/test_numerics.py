@@ -67,6 +67,8 @@ def other_flips(network: Any, inferer: Any, image: Tensor) -> Tensor:
 def test_row_50_same_labels(golden: Any, way: Callable[[Any, Any, Tensor], Tensor]) -> None:
     network, inferer, cases = golden
     assert len(cases) == 3
+    if way is traced:  # for each size anew, which takes longest; the format is the same
+        cases = cases[:1]
     for image, logits in cases:
         labels = logits.argmax(1)
         probabilities = logits.softmax(1)

@@ -80,7 +80,12 @@ def test_doubt_times_distance() -> None:
     points = np.array([[0.0], [0.1], [4.0]])
     pool = replace(pool_of(points), doubt=np.array([0.9, 0.8, 0.5]))
     picks = strategy_named("uncertainty")(pool, 2, 0)
-    assert [(pick.index, round(pick.score or 0, 3)) for pick in picks] == [(0, 0.9), (2, 2.0)]
+    assert [(pick.index, round(pick.score or 0, 3)) for pick in picks] == [(0, 0.9), (2, 0.5)]
+    (third,) = strategy_named("uncertainty")(replace(pool, labelled=points[[0, 2]]), 1, 0)
+    assert third.index == 1 and third.score == pytest.approx(0.8 * 0.1 / 3.9)  # 3.9 is the median
+    line = pool_of(np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [99.0]]))
+    line = replace(line, doubt=np.array([0.5, 0.1, 0.1, 0.1, 0.4, 0.2]))  # the outlier: 0.2
+    assert [pick.index for pick in strategy_named("uncertainty")(line, 2, 0)] == [0, 4]
     with pytest.raises(ConfigError, match="no model"):
         strategy_named("disagreement")(pool_of(points), 2, 0)
 

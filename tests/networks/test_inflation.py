@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from monai.networks.nets import BasicUNet, UNet
@@ -9,6 +11,8 @@ from torch import nn
 
 from monai_semiseg.errors import CheckpointError
 from monai_semiseg.networks.inflation import fitted
+from monai_semiseg.networks.weights import load_weights
+from tests.network_zoo import NETWORKS, build
 
 
 class Net(nn.Module):
@@ -123,3 +127,38 @@ def test_other_numbers_of_channels_mean_nothing(counts: tuple[int, int]) -> None
     source, target = (BasicUNet(2, n, 3, FEATURES) for n in counts)
     left_out = set(target.state_dict()) - set(fitted(source.state_dict(), target))
     assert left_out == {"conv_0.conv_0.conv.weight"}
+
+
+# Any network
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NETWORKS if name not in ("VNet", "FlexibleUNet")]
+)
+def test_other_channels_and_classes_of_any_network(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each tensor of another shape is fitted or left, with a line of its own."""
+    source, target = build(name, 2), build(name, 2, channels=3, classes=2)
+    file = tmp_path / "model.pt"
+    torch.save(source.state_dict(), file)
+    own = {key: value.clone() for key, value in target.state_dict().items()}
+    load_weights(target, file)
+    lines = {record.message.split()[1]: record.message for record in caplog.records[:-1]}
+    fitted_names = set()
+    aliases = ("skip_layers.",) if name == "DynUNet" else ()  # the same tensors once more
+    for key, value in source.state_dict().items():
+        if key.startswith(aliases):
+            assert key not in lines
+            continue
+        now = target.state_dict()[key]
+        if value.shape == now.shape:
+            assert torch.equal(now, value) and key not in lines
+        elif value.shape[0] == now.shape[0] and value.shape[1] == 1:
+            fitted_names.add(key)
+            torch.testing.assert_close(now, torch.cat([value / 3] * 3, 1))
+            assert "is fitted to the network: kernels of 1 channel repeated for 3" in lines[key]
+        else:
+            assert torch.equal(now, own[key]) and "is left at its start: " in lines[key]
+    assert fitted_names and len(lines) > len(fitted_names)
+    assert "tensors loaded; missing or of another shape" in caplog.records[-1].message
