@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from monai_semiseg.benchmarks.inference import write_scans
 from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
 from monai_semiseg.datasets.cases import Case
@@ -40,10 +42,17 @@ class NoWork(Work[Case, CaseResult]):
             yield CaseResult(str(case.source), "done", f"{case.id}_seg.nii.gz", volumes_ml=volumes)
 
 
-def throughput(choice: ExecutorChoice, scans: Path, output: Path) -> float:
-    """Return the scans per second of a folder run, from when its workers have their networks.
+def _cpu_seconds() -> float:
+    """Return the CPU time of this process and all that it has started."""
+    mine = psutil.Process()
+    times = [process.cpu_times() for process in (mine, *mine.children(recursive=True))]
+    return float(sum(one.user + one.system for one in times))
 
-    Every worker does a chunk first, which is not counted.
+
+def throughput(choice: ExecutorChoice, scans: Path, output: Path) -> tuple[float, float]:
+    """Return the scans per second of a folder run, and the CPU seconds of a scan.
+
+    Both are counted from when the workers have their networks: each does some scans before.
     """
     settings = {
         "dataset_dir": str(scans),
@@ -63,8 +72,9 @@ def throughput(choice: ExecutorChoice, scans: Path, output: Path) -> float:
         for _ in run_work(engine, found.cases[:warm]):
             pass
         begun = time.perf_counter()
+        used = _cpu_seconds()
         done = sum(end.error is None for end in run_work(engine, found.cases[warm:]))
-        return done / (time.perf_counter() - begun)
+        return done / (time.perf_counter() - begun), (_cpu_seconds() - used) / done
 
 
 @contextmanager
@@ -136,7 +146,7 @@ def _measure_throughput(count: int, turns: int, output: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    found: dict[str, list[float]] = {"local:1": [], "local:2": [], "dask:2": []}
+    found: dict[str, list[tuple[float, float]]] = {"local:1": [], "local:2": [], "dask:2": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_scans(root / "scans", count, (36, 50, 36))
@@ -149,9 +159,10 @@ def _measure_throughput(count: int, turns: int, output: Path) -> None:
         {
             "executor": name,
             "scans_per_s": f"{rate:.2f}",
-            "to_local:1": f"{rate / medians['local:1']:.2f}",
+            "to_local:1": f"{rate / medians['local:1'][0]:.2f}",
+            "cpu_s_per_scan": f"{cpu:.3f}",
         }
-        for name, rate in medians.items()
+        for name, (rate, cpu) in medians.items()
     ]
     _show(rows, output / "executors_throughput.csv")
 

@@ -168,9 +168,13 @@ def _cluster(choice: ExecutorChoice, names: Sequence[str]) -> LocalCluster:
             n_workers=count,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
-            env={"OMP_NUM_THREADS": threads_for(count)},
+            env={
+                "OMP_NUM_THREADS": threads_for(count),
+                # It looks at every thread a hundred times a second.
+                "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+            },
             **more,
         )
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,21 +98,22 @@ class SlurmEngine(Engine):
         while not self._over.wait(0.3):
             for future, job in list(self._held.items()):
                 if job.done():
-                    del self._held[future]
-                    _settle(future, job)
+                    self._held.pop(future, None)
+                    with suppress(InvalidStateError):  # it was cancelled meanwhile
+                        _settle(future, job)
 
     def stop(self) -> None:
-        """Cancel the jobs; what they have finished stays."""
-        for job in list(self._held.values()):
+        """Cancel the jobs, and wait for none of them; what they have finished stays."""
+        for future, job in list(self._held.items()):
+            self._held.pop(future, None)
             with suppress(Exception):  # it has ended by itself
                 job.cancel()
+            with suppress(InvalidStateError):
+                future.set_exception(WorkerLostError(f"job {job.job_id} was cancelled"))
 
     def close(self) -> None:
         """Cancel the jobs that are left."""
         self.stop()
-        limit = time.monotonic() + 5
-        while self._held and time.monotonic() < limit:
-            time.sleep(0.1)
         self._over.set()
         self._watcher.join()
 

@@ -107,7 +107,7 @@ def _end_with_parent() -> None:
 
 
 def end_work(token: str) -> None:
-    """Forget a work, and free its network."""
+    """Forget a work, and free its network; a chunk that is under way ends after its item."""
     _opened.pop(token, None)
 
 
@@ -140,7 +140,7 @@ def _do(opened: _Opened, items: Sequence[Any], again: bool) -> Chunk[Any]:
     try:
         for result in opened.function(rest) if rest else ():
             done.append(result)
-            if _stopping.is_set():
+            if _stopping.is_set() or opened.plan.token not in _opened:
                 break
     except Exception as raised:  # noqa: BLE001 - what was done before it stays done
         _note(raised, opened.plan.log)

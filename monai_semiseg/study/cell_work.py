@@ -86,7 +86,7 @@ class CellWork(Work[CellSpec, CellEnd]):
             with log_of(spec).open("ab") as log:
                 for command in self.commands(spec):
                     code = self._run_command(command, log, attempt)
-                    if code is None and not attempt.is_newest:
+                    if not attempt.is_newest:  # it may also have ended our process
                         return CellEnd(elsewhere=True)
                     if code is None:
                         return None

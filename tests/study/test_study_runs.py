@@ -275,16 +275,23 @@ def test_of_two_runs_the_later_one_goes_on(dataset: Path, tmp_path: Path) -> Non
     """The first ends its training as soon as it sees that, and says who works on the cell."""
     _, (spec, *_) = make_specs(dataset, tmp_path / "study")
     (tmp_path / "study" / "wait").touch()
-    ends: list[RunOutcome] = []
-    first = threading.Thread(target=lambda: ends.append(run([spec])))
-    first.start()
-    while not (pid := recorded(spec).get("pid")):
-        time.sleep(0.01)
+    log = spec.folder / "log.txt"
+    ends: dict[int, RunOutcome] = {}
+    pids = []
+    runs = [threading.Thread(target=lambda n=n: ends.update({n: run([spec])})) for n in range(2)]
+    for number, one in enumerate(runs, 1):
+        one.start()
+        while not (log.is_file() and log.read_text().count("it begins") == number):
+            time.sleep(0.01)
+        while recorded(spec).get("pid") in (None, *pids):
+            time.sleep(0.01)
+        pids.append(recorded(spec)["pid"])
     (tmp_path / "study" / "wait").unlink()
-    later = run([spec])
-    first.join()
-    assert is_done(spec) and not later.failed and not later.elsewhere
-    assert not ends[0].failed and not is_running(pid)
+    for one in runs:
+        one.join()
+    assert is_done(spec) and not ends[1].failed and not ends[1].elsewhere
+    assert not ends[0].failed and pids[0] != pids[1] and not any(map(is_running, pids))
+    assert log.read_text().count("it begins") == 2  # the first has not begun it again
     assert not (spec.folder / "attempt.json").exists()
 
 
