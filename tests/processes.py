@@ -47,6 +47,8 @@ def become(
     """Turn this process into that of the command, and end it as Python would."""
     for number, name in ((1, stdout), (2, stderr)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    # As in a fresh Python: a fork server hands down its own way, which takes few tensors at a time.
+    multiprocessing.set_start_method(None, force=True)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -5,24 +5,21 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
-import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import yaml
 from monai.bundle import (
     DEFAULT_EXP_MGMT_SETTINGS,
-    ComponentLocator,
     ConfigComponent,
     ConfigParser,
     ReferenceResolver,
 )
 from monai.bundle.utils import ID_SEP_KEY, MACRO_KEY, MERGE_KEY, merge_kv
-from monai.transforms import MapTransform
 
+from monai_semiseg.bundles.parameters import parameters_of
 from monai_semiseg.errors import ConfigError
 
 Config = dict[str, Any]
@@ -276,7 +273,7 @@ def _of_component(value: Config, base: Config, key: str) -> Iterator[_Problem]:
     target = value["_target_"]
     old = base.keys() if base.get("_target_") == target else set()
     new = [name for name in value if name not in old and name not in ConfigComponent.non_arg_keys]
-    accepted = _parameters(target) if new and isinstance(target, str) else None
+    accepted = parameters_of(target) if new and isinstance(target, str) else None
     if accepted is None:
         return
     for name in new:
@@ -284,42 +281,3 @@ def _of_component(value: Config, base: Config, key: str) -> Iterator[_Problem]:
             here = f"{key}{ID_SEP_KEY}{name}"
             found = f"{target.rsplit('.', 1)[-1]} has no parameter for {here.replace('::', '#')!r}"
             yield _Problem(here, f"unknown setting: {found}", accepted)
-
-
-@functools.cache
-def _locator() -> ComponentLocator:
-    return ComponentLocator()
-
-
-@functools.cache
-def _parameters(target: str) -> frozenset[str] | None:
-    """Return the parameter names of a class or function; None if open or unknown."""
-    if target.startswith(("$", "@", "%")):
-        return None
-    try:
-        component = ConfigComponent({"_target_": target}, locator=_locator())
-        found = locate(component.resolve_module_name())
-    except ErrorDuringImport:
-        return None  # building the component raises the error
-    names: set[str] = set()
-    for function in _constructors(found):
-        try:
-            parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):
-            return None
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return frozenset(names - {"self"})
-    return None
-
-
-def _constructors(found: Any) -> list[Callable[..., Any]]:
-    """Return the functions that are called in turn as long as ``**settings`` are passed on."""
-    if not inspect.isclass(found):
-        return [found] if callable(found) else []
-    if issubclass(found, MapTransform):  # hands settings to what it wraps, not to its parents
-        return [found.__init__]
-    classes = [kind for kind in found.__mro__ if kind is not object]
-    if any("__new__" in vars(kind) for kind in classes):
-        return []
-    return [vars(kind)["__init__"] for kind in classes if "__init__" in vars(kind)]

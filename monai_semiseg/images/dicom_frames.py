@@ -8,7 +8,8 @@ from dataclasses import replace
 import pydicom
 
 from monai_semiseg.errors import UnsupportedError
-from monai_semiseg.images.dicom_header import DicomHeader, splitting_tags
+from monai_semiseg.images.dicom_header import DicomHeader
+from monai_semiseg.images.dicom_tags import splitting_tags
 from monai_semiseg.images.dicom_values import numbers_of
 
 # Attribute of enhanced objects -> attribute of classic ones.

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from monai_semiseg.errors import DuplicateError, InputError, MixedSeriesError
-from monai_semiseg.images.dicom_header import SPLITTING_TAGS, DicomHeader
+from monai_semiseg.images.dicom_header import DicomHeader
+from monai_semiseg.images.dicom_tags import SPLITTING_TAGS
 
 Slice = tuple[int, DicomHeader]  # number of its position along the stack, and its header
 # Times that may differ between slices of one volume: their order at each position distinguishes

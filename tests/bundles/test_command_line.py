@@ -54,6 +54,7 @@ def run(code: str, *argv: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_host_program_is_left_as_it_was() -> None:
     """Check that importing and training keep hooks, warnings, log levels and allocator."""
     found = run(HOST, str(BUNDLE))

@@ -20,6 +20,8 @@ from monai_semiseg.datasets.fingerprint import extract_fingerprint
 from monai_semiseg.datasets.plan import plan
 from monai_semiseg.errors import ConfigError, root_cause
 
+from .conftest import PATCH
+
 Settings = Callable[..., dict[str, Any]]
 Trained = Callable[[Path], Path]
 NAMES = {"0": "background", "1": "liver", "2": "spleen", "3": "kidney"}
@@ -49,7 +51,7 @@ def test_what_a_training_leaves(bundle: Path, data: Path, trained: Trained) -> N
     settings = record["settings"]
     planned = plan(extract_fingerprint(open_dataset(data), None, progress=False), memory=2**32)
     assert planned.keys() <= settings.keys()
-    assert settings["patch_size"] == settings["padded_size"] == [32, 32, 32]
+    assert settings["patch_size"] == settings["padded_size"] == PATCH
     assert settings["orientation"] == ["RAS"]
     network = ConfigParser({"net": settings["network_def"]}).get_parsed_content("net")
     state = torch.load(trained(bundle) / "model.pt", weights_only=True)
@@ -106,7 +108,7 @@ def test_the_verbs(
         command += ["--plan", str(other)]
         assert main([*command, "--weights", str(trained(bundle) / "model.pt")]) == 2
         said = capsys.readouterr().err
-        assert "patch_size was [32, 32, 32], now [40, 56, 40]" in said
+        assert f"patch_size was {PATCH}, now [40, 56, 40]" in said
     assert not out.exists()
 
 

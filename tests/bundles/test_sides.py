@@ -88,6 +88,7 @@ def mirrored_blobs(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_network_tells_left_from_right(tmp_path: Path) -> None:
     """Check that blobs that differ only in side are learned by a plan, and not with flips."""
     data = mirrored_blobs(tmp_path / "data")

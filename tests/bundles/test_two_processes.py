@@ -19,7 +19,7 @@ from .conftest import FEW_FEATURES, SHAPE
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = ROOT / "bundles"
 # Of all bundles it alone has a train.json of its own. The baselines' command stands in the docs,
-# where test_docs.py runs it; the trainers of all bundles are below.
+# where test_docs_commands.py runs it; the trainers of all bundles are below.
 BUNDLE = BUNDLES / "diffusion_cotrainer"
 Raw = Callable[[Path, str], dict[str, Any]]
 Settings = Callable[..., dict[str, Any]]

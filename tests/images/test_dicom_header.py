@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydicom.datadict import private_dictionary_description
 
-from monai_semiseg.images.dicom_header import SPLITTING_TAGS
+from monai_semiseg.images.dicom_tags import SPLITTING_TAGS
 
 
 @pytest.mark.parametrize(
