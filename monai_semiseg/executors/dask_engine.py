@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed import Future as Task
 from distributed.scheduler import KilledWorker
 
 from monai_semiseg.errors import ConfigError, ExecutorError, WorkerLostError
@@ -83,9 +85,8 @@ class DaskEngine(Engine):
         self._address = self._client.scheduler.address
         self._plugin = WorkPlugin(plan_of(work), logs, names)
         self._client.register_plugin(self._plugin)
-        needs = {"resources": {"GPU": 1}} if self._have_gpus() else {}
-        # Work writes files: an equal call is not the same call.
-        self._executor = self._client.get_executor(pure=False, **needs)
+        self._needs: dict[str, Any] = {"resources": {"GPU": 1}} if self._have_gpus() else {}
+        self._tasks: dict[Future[Chunk[Any]], Task] = {}  # Dask forgets what nobody holds
 
     def _have_gpus(self) -> bool:
         found = self._client.scheduler_info(n_workers=-1)["workers"].values()
@@ -98,8 +99,11 @@ class DaskEngine(Engine):
 
     @property
     def capacity(self) -> int:
-        """Return two chunks for each worker, so that none waits for the coordinator."""
-        return max(4, 2 * self.workers)
+        """Return one chunk for each worker: one that waits at a worker is lost with it.
+
+        Otherwise an item that kills its workers takes the chunks of others with it.
+        """
+        return max(1, self.workers)
 
     def submit(self, items: Sequence[Any]) -> Future[Chunk[Any]]:
         """Submit a task.
@@ -108,8 +112,27 @@ class DaskEngine(Engine):
             ExecutorError: If the scheduler has ended.
         """
         self._require_scheduler()
-        future: Future[Chunk[Any]] = self._executor.submit(do_chunk, self._plugin.plan.token, items)
+        token = self._plugin.plan.token
+        # Work writes files: an equal call is not the same call.
+        task = self._client.submit(do_chunk, token, items, pure=False, **self._needs)
+        future: Future[Chunk[Any]] = Future()
+        self._tasks[future] = task
+        task.add_done_callback(partial(self._settle, future))
         return future
+
+    def _settle(self, future: Future[Chunk[Any]], task: Task) -> None:
+        """Pass a task's end on, in a thread of Dask.
+
+        Dask's own executor has no limit of time here: a worker that ends between its result and
+        the reading of it can leave Dask waiting for ever.
+        """
+        self._tasks.pop(future, None)
+        try:
+            chunk = task.result(timeout=_ANSWER)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator raises it
+            future.set_exception(error)
+        else:
+            future.set_result(chunk)
 
     def _require_scheduler(self) -> None:
         if self._client.status != "running":
@@ -127,6 +150,8 @@ class DaskEngine(Engine):
         """
         if isinstance(error, CancelledError):
             self._require_scheduler()
+        if isinstance(error, TimeoutError):
+            return WorkerLostError("a worker ended before its results were read")
         if not isinstance(error, KilledWorker):
             return super().lost(error)
         last = error.last_worker
@@ -139,7 +164,7 @@ class DaskEngine(Engine):
     def stop(self) -> None:
         """Take back the tasks that have not begun; those that have end by themselves."""
         with suppress(Exception):  # the scheduler may have ended
-            self._executor.shutdown(wait=False)
+            self._client.cancel(list(self._tasks.values()))
 
     def close(self) -> None:
         """Leave the scheduler, and end it if it is our own."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,21 @@ def test_tasks_of_dask(tmp_path: Path, whole: dict[str, str]) -> None:
     assert done[30].error is not None and done[30].error.path is not None
     assert done[30].error.path.name.startswith("worker_")
     assert all(Path(one.log).is_file() for one in done if one.result is not None)
+
+
+def test_a_result_that_was_lost_with_its_worker_is_read_from_the_files() -> None:
+    """Dask says that the task is finished, and its result never comes."""
+    from monai_semiseg.executors.dask_engine import DaskEngine
+
+    class Finished:
+        def result(self, timeout: float) -> None:
+            raise TimeoutError
+
+    engine = object.__new__(DaskEngine)
+    engine._tasks = {}
+    future: Future[Any] = Future()
+    engine._settle(future, Finished())
+    assert isinstance(engine.lost(future.exception(0)), WorkerLostError)
 
 
 def test_a_requeued_job_leaves_out_what_is_finished(tmp_path: Path) -> None:
