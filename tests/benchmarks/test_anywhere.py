@@ -50,7 +50,7 @@ def test_all_are_tried() -> None:
     assert {*ALONE, *WITH_DATA} == modules - others
 
 
-SLOW = {"diffusion": pytest.mark.slow}
+SLOW = dict.fromkeys(("diffusion", "inference"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
