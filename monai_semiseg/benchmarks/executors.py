@@ -145,6 +145,7 @@ def main() -> None:
 def _measure_throughput(count: int, turns: int, output: Path) -> None:
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     found: dict[str, list[tuple[float, float]]] = {"local:1": [], "local:2": [], "dask:2": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -154,6 +155,7 @@ def _measure_throughput(count: int, turns: int, output: Path) -> None:
             for name, rates in found.items():
                 target = root / f"{name.replace(':', '_')}_{turn}"
                 rates.append(throughput(parse_executor(name), root / "scans", target))
+    torch.set_num_threads(threads)
     medians = {name: sorted(rates)[turns // 2] for name, rates in found.items()}
     rows = [
         {

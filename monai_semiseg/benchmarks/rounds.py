@@ -15,13 +15,14 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_semiseg.benchmarks.measure import add_output, write_measured
-from monai_semiseg.cli import collect, evaluate, propose, split, train
+from monai_semiseg.cli import collect, evaluate, propose, select, split, train
 from monai_semiseg.cli.verbs import run_verb
 from monai_semiseg.datasets.datalist import load_datalist, write_datalist
 from monai_semiseg.datasets.dataset import ScanDataset, case_of, open_dataset
@@ -35,6 +36,8 @@ from monai_semiseg.labelling.chosen import unlabelled
 from monai_semiseg.labelling.collected_case import load_case
 from monai_semiseg.labelling.returned import COLLECTED
 from monai_semiseg.labelling.simulated import correct_with_truth
+from monai_semiseg.labelling.strategies import COLD
+from monai_semiseg.labelling.strategies import STRATEGIES as OF_SELECT
 from monai_semiseg.labelling.tasks import MANIFEST, load_tasks
 from monai_semiseg.storage.tables import write_table
 
@@ -78,8 +81,22 @@ def by_doubt(choice: Choice) -> str:
     return str(choice.count)
 
 
+def by_selection(name: str, choice: Choice) -> str:
+    """Return the table of ``select`` with a strategy of its own; one that asks a model has it."""
+    table = choice.folder / "to_label.csv"
+    asked = ["--already", str(choice.datalist), "--count", str(choice.count)]
+    asked += ["--strategy", name, "--seed", str(choice.seed), "--output", str(table)]
+    asked += [] if name in COLD else ["--weights", str(choice.weights)]
+    _run(select, [str(choice.dataset.root), *asked])
+    return str(table)
+
+
 # Strategy -> what ``propose --cases`` gets.
-STRATEGIES: dict[str, Callable[[Choice], str]] = {RANDOM: at_random, "doubt": by_doubt}
+STRATEGIES: dict[str, Callable[[Choice], str]] = {
+    **{name: partial(by_selection, name) for name in OF_SELECT},
+    RANDOM: at_random,
+    "doubt": by_doubt,
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.storage.tables import read_rows
+from monai_semiseg.labelling.selection_table import read_selection
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ def choose(
 
     Args:
         dataset: the dataset.
-        text: a table with a column ``id``; ids with commas between; a number, of the unlabelled
-            cases whose correction teaches most; or None for all unlabelled cases.
+        text: a table as ``select`` writes it, or with a column ``id`` alone; ids with commas
+            between; a number, of the unlabelled cases whose correction teaches most; or None for
+            all unlabelled cases.
         datalist: a split that says who is not labelled; without one, cases without a label file.
 
     Raises:
@@ -43,7 +44,7 @@ def choose(
     if text is None or (text.isdecimal() and not Path(text).is_file()):
         return Chosen(unlabelled(dataset, datalist), None if text is None else int(text))
     file = Path(text)
-    ids = _ids_of(file) if file.is_file() else [one.strip() for one in text.split(",")]
+    ids = read_selection(file) if file.is_file() else [one.strip() for one in text.split(",")]
     known = {case.id: case for case in dataset.cases}
     for one in ids:
         if one not in known:
@@ -69,13 +70,6 @@ def unlabelled(dataset: ScanDataset, datalist: Mapping[str, Any] | None) -> list
         return [case for case in dataset.cases if case.label is None]
     wanted = {case_of(entry).image for entry in datalist.get("unlabeled", [])}
     return [case for case in dataset.cases if case.image in wanted]
-
-
-def _ids_of(file: Path) -> list[str]:
-    rows, columns = read_rows(file)
-    if "id" not in columns:
-        raise ConfigError(f"the columns {', '.join(columns)}", expected="a column id", path=file)
-    return [row["id"] for row in rows if row.get("id")]
 
 
 def _require_free(

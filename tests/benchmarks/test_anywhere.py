@@ -19,6 +19,7 @@ ALONE = {
         ["--size", "32", "16", "16", "--repeat", "1", "--teacher_features", *FEATURES],
         2,
     ),
+    "executors": (["--scans", "8", "--turns", "1", "--cases", "2000"], 2),
     "fuzz": (["--count", "6"], 1),
     "hebbian": (["--size", "8", "--network_size", "32", "--repeat", "1"], 2),
     "inference": (
@@ -50,7 +51,7 @@ def test_all_are_tried() -> None:
     assert {*ALONE, *WITH_DATA} == modules - others
 
 
-SLOW = dict.fromkeys(("diffusion", "inference"), pytest.mark.slow)
+SLOW = dict.fromkeys(("diffusion", "executors", "inference"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_from_another_folder(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     arguments, files = ALONE[name] if name in ALONE else WITH_DATA[name]
     monkeypatch.chdir(tmp_path)
     given = data if name in WITH_DATA else []

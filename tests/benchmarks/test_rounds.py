@@ -26,18 +26,21 @@ def test_one_round_against_random(
     out = tmp_path / "out"
     words = [str(data), "--output", str(out), "--rounds", "1", "--first", "1", "--each", "2"]
     words += ["--seeds", "0", "--device", "cpu", "--test", "2"]
+    words += ["--strategies", "random,doubt,kmedoids"]
     words += ["--train", f"--iterations 2 --set num_workers=0 --config {small}"]
     rounds.main(words)
     with (out / "rounds.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     found = [(row["strategy"], row["round"], row["labels"]) for row in rows]
-    expected = [(name, *row) for name in ("random", "doubt") for row in (("0", "1"), ("1", "3"))]
+    expected = [
+        (name, *row) for name in ("random", "doubt", "kmedoids") for row in (("0", "1"), ("1", "3"))
+    ]
     assert found == expected
     start = json.loads((out / "seed_0" / "start" / "datalist.json").read_text())
     (first,) = start["training"]
     label = np.asarray(nib.load(data / first["label"]).dataobj)
     assert {int(row["corrected_voxels"]) for row in rows[::2]} == {int((label > 0).sum())}
-    for strategy, row in (("random", rows[1]), ("doubt", rows[3])):
+    for strategy, row in (("random", rows[1]), ("doubt", rows[3]), ("kmedoids", rows[5])):
         tasks = out / "seed_0" / strategy / "round_1" / "tasks"
         datalist = json.loads((tasks / "datalist.json").read_text())
         changed = int((label > 0).sum())

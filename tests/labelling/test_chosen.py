@@ -34,6 +34,8 @@ def test_by_number_by_ids_and_by_table(tmp_path: Path) -> None:
     table = tmp_path / "to_label.csv"
     table.write_text("rank;id\n1;d\n2;b\n")
     assert ids(choose(DATASET, str(table)).cases) == "db"
+    table.write_text("rank,id,status\n1,c,label\n,b,set apart\n,a,duplicate\n")
+    assert ids(choose(DATASET, str(table)).cases) == "c"
 
 
 def test_refused(tmp_path: Path) -> None:

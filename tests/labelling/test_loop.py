@@ -16,6 +16,7 @@ from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.export.dicom_seg import write_segmentation
+from monai_semiseg.labelling.selection_table import read_selection
 from monai_semiseg.labelling.simulated import correct_with_truth
 from monai_semiseg.labelling.tasks import load_tasks
 
@@ -53,12 +54,15 @@ def test_scans_in_three_kinds(tmp_path: Path, small: list[str]) -> None:
     split = tmp_path / "split.json"
     run("split", SCANS, "--labelled", 2, "--output", split)
     model = trained(SCANS, split, tmp_path / "model", small)
-    ids = [
+    free = [
         Path(entry["image"]).name.removesuffix(".nii.gz")
-        for entry in json.loads(split.read_text())["unlabeled"][:2]
+        for entry in json.loads(split.read_text())["unlabeled"]
     ]
     table = tmp_path / "to_label.csv"
-    table.write_text(f"id,rank\n{ids[0]},1\n")
+    asked = ["--already", split, "--strategy", "kmedoids", "--count", 1, "--output", table]
+    run("select", SCANS, *asked)
+    (chosen,) = read_selection(table)
+    ids = [chosen, next(one for one in free if one != chosen)]
     known = {case.id: case for case in open_dataset(SCANS).cases}
     into = split
     for cases, kind in ((table, "seg.nrrd"), (f"{ids[1]},", "nifti")):
