@@ -51,7 +51,7 @@ def test_all_are_tried() -> None:
     assert {*ALONE, *WITH_DATA} == modules - others
 
 
-SLOW = {"diffusion": pytest.mark.slow, "executors": pytest.mark.slow}
+SLOW = dict.fromkeys(("diffusion", "executors", "inference"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize(

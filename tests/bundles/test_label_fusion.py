@@ -68,6 +68,7 @@ def command_of(scans: Path, output: Path) -> list[str]:
 def test_predict(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Predict a folder on the CLI; a run without fusion must not resume this one."""
     command = [*command_of(scans, tmp_path / "out"), "--no_preview"]
+    command += ["--set", "patch_size=[40, 32, 40]"]  # the scans fill it
     fused = [
         "--config",
         str(FUSION),

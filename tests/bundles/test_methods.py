@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., 
 @pytest.fixture(scope="module")
 def small(settings: Settings, data: Path) -> Settings:
     """Return the settings of a training of a small network by folder."""
-    few = {"iterations": 3, "epoch_iterations": 1, "network_def#features": FEATURES}
+    few = {"iterations": 2, "epoch_iterations": 1, "network_def#features": FEATURES}
     return lambda folder, **more: settings(BUNDLE, "train", data, folder, **{**few, **more})
 
 
@@ -69,7 +69,7 @@ def test_trains_and_resumes_bit_for_bit(
         assert all(
             torch.equal(value, ends[1][part][key]) for key, value in ends[0][part].items()
         ), part
-    assert ends[0]["iteration"] == 3 and ends[0]["curve"] == ends[1]["curve"]
+    assert ends[0]["iteration"] == 2 and ends[0]["curve"] == ends[1]["curve"]
     assert all(row[1] > 0 for row in ends[0]["curve"]["rows"])
 
 

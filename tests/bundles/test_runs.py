@@ -149,12 +149,11 @@ def test_every_stage_in_bfloat16(
         file.stem for file in (configs / "train.json", *sorted(configs.glob("pretrain*.json")))
     ]
     stages = [name for name in stages if "autocast_dtype" in raw(bundle, name)]
+    small = {**FEW_FEATURES, "channels": 4, "autocast_dtype": "bfloat16_emulated"}
     assert "train" in stages
     for stage in stages:
         folder = tmp_path / stage
-        run_workflow(
-            bundle, stage, settings(bundle, stage, data, folder, autocast_dtype="bfloat16_emulated")
-        )
+        run_workflow(bundle, stage, settings(bundle, stage, data, folder, **small))
         weights = torch.load(folder / "model.pt", weights_only=True)
         assert all(
             value.isfinite().all() and value.dtype is not torch.bfloat16

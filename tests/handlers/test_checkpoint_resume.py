@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from tests.handlers.checkpoint_builders import (
     stop_at,
 )
 from tests.handlers.killed_trainings import KILLS
+from tests.processes import run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,13 +70,7 @@ def test_dropout_makes_the_trace_depend_on_the_generator(tmp_path: Path, whole: 
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create a folder with one killed training per moment, all forked from one fresh process."""
     folder = tmp_path_factory.mktemp("killed")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.handlers.killed_trainings", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = run_module(["tests.handlers.killed_trainings", str(folder)], ROOT, os.environ)
     assert done.returncode == 0, done.stderr
     return folder
 
