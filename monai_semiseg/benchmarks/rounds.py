@@ -13,90 +13,29 @@ import csv
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_semiseg.benchmarks.measure import add_output, write_measured
-from monai_semiseg.cli import collect, evaluate, propose, select, split, train
-from monai_semiseg.cli.verbs import run_verb
+from monai_semiseg.benchmarks.round_strategies import RANDOM, STRATEGIES, Choice, run_step
+from monai_semiseg.cli import collect, evaluate, propose, split, train
 from monai_semiseg.datasets.datalist import load_datalist, write_datalist
 from monai_semiseg.datasets.dataset import ScanDataset, case_of, open_dataset
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_options import with_label_rule
 from monai_semiseg.datasets.label_values import foreground_of
-from monai_semiseg.datasets.split import seeded_order
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.labelling.chosen import unlabelled
 from monai_semiseg.labelling.collected_case import load_case
 from monai_semiseg.labelling.returned import COLLECTED
 from monai_semiseg.labelling.simulated import correct_with_truth
-from monai_semiseg.labelling.strategies import COLD
-from monai_semiseg.labelling.strategies import STRATEGIES as OF_SELECT
 from monai_semiseg.labelling.tasks import MANIFEST, load_tasks
-from monai_semiseg.storage.tables import write_table
 
-RANDOM = "random"
 COLUMNS = ("strategy", "seed", "round", "labels", "corrected_voxels", "dice")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a strategy may look at when it chooses the cases of a round.
-
-    Attributes:
-        dataset: the dataset; the labels of cases that are not labelled yet are not to be read.
-        datalist: who is labelled so far.
-        weights: folder of the training on these labels.
-        count: number of cases to choose.
-        seed: of the repetition.
-        number: of the round, from 1.
-        folder: a folder for files.
-    """
-
-    dataset: ScanDataset
-    datalist: Path
-    weights: Path
-    count: int
-    seed: int
-    number: int
-    folder: Path
-
-
-def at_random(choice: Choice) -> str:
-    """Return a table of cases in a seeded random order."""
-    cases = unlabelled(choice.dataset, load_datalist(choice.datalist))
-    order = seeded_order((case.id for case in cases), salt=f"{choice.seed}/{choice.number}")
-    rows = [[case] for case in order[: choice.count]]
-    return str(write_table(choice.folder / "to_label.csv", ["id"], rows, exact=True))
-
-
-def by_doubt(choice: Choice) -> str:
-    """Return the number of cases: ``propose`` then takes those that the network doubts most."""
-    return str(choice.count)
-
-
-def by_selection(name: str, choice: Choice) -> str:
-    """Return the table of ``select`` with a strategy of its own; one that asks a model has it."""
-    table = choice.folder / "to_label.csv"
-    asked = ["--already", str(choice.datalist), "--count", str(choice.count)]
-    asked += ["--strategy", name, "--seed", str(choice.seed), "--output", str(table)]
-    asked += [] if name in COLD else ["--weights", str(choice.weights)]
-    _run(select, [str(choice.dataset.root), *asked])
-    return str(table)
-
-
-# Strategy -> what ``propose --cases`` gets.
-STRATEGIES: dict[str, Callable[[Choice], str]] = {
-    **{name: partial(by_selection, name) for name in OF_SELECT},
-    RANDOM: at_random,
-    "doubt": by_doubt,
-}
 
 
 @dataclass(frozen=True)
@@ -191,9 +130,9 @@ def _label(
         wanted = STRATEGIES[strategy](choice)
         asked = ["--datalist", str(datalist), "--cases", wanted, "--output", str(tasks)]
         asked += ["--weights", str(weights), "--device", plan.device]
-        _run(propose, [str(plan.dataset), *asked])
+        run_step(propose, [str(plan.dataset), *asked])
     correct_with_truth(load_tasks(tasks), dataset)
-    _run(collect, [str(tasks), "--into", str(datalist), "--accept_unchanged"])
+    run_step(collect, [str(tasks), "--into", str(datalist), "--accept_unchanged"])
     records = sorted((tasks / COLLECTED).glob("*.json"))
     cases = [load_case(record, tasks) for record in records]
     return tasks / "datalist.json", sum(case.changed for case in cases if case is not None)
@@ -206,7 +145,7 @@ def _first_labels(plan: Plan, seed: int, folder: Path) -> Path:
         whole = folder / "split.json"
         asked = ["--labelled", str(plan.first), "--test", plan.test, "--seed", str(seed)]
         asked += ["--validation", "0", "--output", str(whole)]
-        _run(split, [str(plan.dataset), *asked])
+        run_step(split, [str(plan.dataset), *asked])
         content = load_datalist(whole)
         known = {case.image for case in plan.opened(whole).cases if case.label is not None}
         content["unlabeled"] = [
@@ -222,9 +161,9 @@ def _trained_row(plan: Plan, datalist: Path, folder: Path, seed: int) -> dict[st
     where = ["--device", plan.device]
     metrics = folder / "test" / "metrics.csv"
     if not metrics.is_file():
-        _run(train, [*words, "--seed", str(seed), "--resume", *where, *plan.training])
+        run_step(train, [*words, "--seed", str(seed), "--resume", *where, *plan.training])
         measured = ["--datalist", str(datalist), "--weights", str(folder), *where]
-        _run(evaluate, [str(plan.dataset), *measured, "--output", str(folder / "test")])
+        run_step(evaluate, [str(plan.dataset), *measured, "--output", str(folder / "test")])
     with metrics.open(encoding="utf-8") as stream:
         dice = [float(row["dice"]) for row in csv.DictReader(stream)]
     labels = sum("label" in entry for entry in load_datalist(datalist)["training"])
@@ -240,12 +179,6 @@ def _foreground_voxels(plan: Plan, datalist: Path) -> int:
         known = list(foreground_of(dataset.labels)) or np.unique(label.array[label.array > 0])
         found += int(np.isin(label.array, known).sum())
     return found
-
-
-def _run(module: Any, words: Sequence[str]) -> None:
-    code = run_verb(module, words)
-    if code not in (0, 5):
-        raise ConfigError(f"{module.__name__} ended with {code}", expected="a step that succeeds")
 
 
 def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -10,12 +10,8 @@ import argparse
 import sys
 
 from monai_semiseg.benchmarks.measure import add_output, announce, write_measured
-from monai_semiseg.cli.arguments import (
-    add_dataset_arguments,
-    dataset_of,
-    labelled_dataset,
-    number_or_text,
-)
+from monai_semiseg.cli.arguments import number_or_text
+from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.labelling.proxy import compare_by_proxy, mask_dice
 from monai_semiseg.labelling.readings import read_all
 from monai_semiseg.labelling.strategies import COLD, DEFAULT

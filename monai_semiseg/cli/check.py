@@ -10,11 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_semiseg.cli.arguments import (
-    add_dataset_arguments,
-    dataset_of,
-    labelled_dataset,
-)
+from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ConfigError

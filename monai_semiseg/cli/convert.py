@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from monai_semiseg.cli.arguments import add_dataset_arguments, dataset_of, labelled_dataset
+from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
 

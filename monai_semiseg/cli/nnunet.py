@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_semiseg.cli.arguments import dataset_of
+from monai_semiseg.cli.dataset_arguments import dataset_of
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ChannelError, ConfigError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_semiseg.cli.arguments import (
+from monai_semiseg.cli.dataset_arguments import (
     add_dataset_arguments,
     add_plan_arguments,
     dataset_of,

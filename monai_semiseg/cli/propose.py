@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from monai_semiseg.cli import predict
-from monai_semiseg.cli.arguments import (
+from monai_semiseg.cli.arguments import add_bundle_arguments
+from monai_semiseg.cli.dataset_arguments import (
     DATASET_ARGUMENTS,
-    add_bundle_arguments,
     add_dataset_arguments,
     dataset_of,
     labelled_dataset,

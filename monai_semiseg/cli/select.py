@@ -6,14 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_semiseg.cli.arguments import (
-    Model,
-    add_bundle_arguments,
-    add_dataset_arguments,
-    dataset_of,
-    labelled_dataset,
-    model_of,
-)
+from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
+from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.cli.trust import add_trust_argument, require_trusted

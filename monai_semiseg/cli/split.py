@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_semiseg.cli.arguments import (
-    add_dataset_arguments,
-    dataset_of,
-    labelled_dataset,
-    number_or_text,
-)
+from monai_semiseg.cli.arguments import number_or_text
+from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 

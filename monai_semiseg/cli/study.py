@@ -7,11 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_semiseg.cli.arguments import (
-    add_dataset_arguments,
-    dataset_of,
-    labelled_dataset,
-)
+from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.study_settings import grid_of, settings_of_study

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_semiseg.cli.arguments import DATASET_ARGUMENTS, number_or_text
+from monai_semiseg.cli.arguments import number_or_text
+from monai_semiseg.cli.dataset_arguments import DATASET_ARGUMENTS
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:

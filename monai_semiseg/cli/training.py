@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.cli import plan, split
-from monai_semiseg.cli.arguments import (
+from monai_semiseg.cli.arguments import add_setting_arguments, repeated, settings_of
+from monai_semiseg.cli.dataset_arguments import (
     DATASET_ARGUMENTS,
     PLAN_ARGUMENTS,
     add_dataset_arguments,
     add_plan_arguments,
-    add_setting_arguments,
-    repeated,
-    settings_of,
 )
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.verbs import run_verb
