@@ -165,17 +165,26 @@ def test_a_second_run_changes_nothing(place: Path) -> None:
 
 
 @pytest.mark.slow
+def copy_of(place: Path, name: str) -> Path:
+    """Return a copy of dataset and tasks."""
+    copy = place.parent / name
+    shutil.copytree(place, copy)
+    manifest = copy / "tasks" / "tasks.json"
+    manifest.write_text(manifest.read_text().replace(str(place), str(copy)))
+    return copy
+
+
 def test_twenty_kills_lose_no_label(place: Path, count_kills: Callable[..., int]) -> None:
     """At one change of a file after another; the result is that of a run that nobody killed."""
     tasks = load_tasks(place / "tasks")
     for case in "abcfghij":
         give_back(place, case, corrected(tasks, case))
-    shutil.copytree(place, place.parent / "whole")
-    whole = place.parent / "whole"
-    manifest = whole / "tasks" / "tasks.json"
-    manifest.write_text(manifest.read_text().replace(str(place), str(whole)))
+    whole, before = copy_of(place, "whole"), copy_of(place, "before")
     assert collect(whole) == 0
-    kills = count_kills(lambda: collect(place), place / "tasks", step=1)
+    kills = sum(
+        count_kills(lambda folder=folder: collect(folder), folder / "tasks", step=1)
+        for folder in (before, place)
+    )
     assert kills >= 20
     labels, expected = collected(place), collected(whole)
     assert "".join(sorted(labels)) == "abcefghij"
