@@ -88,7 +88,7 @@ def test_pseudo_labels_over_a_training_that_is_not_disturbed(
             {
                 "teacher_features": features,
                 "network_def#features": features,
-                "patch_size": [32, 16, 16],
+                "patch_size": [48, 32, 32],  # more than a scan
                 "epoch_iterations": 1,
                 "rounds_every": 1,
             }
