@@ -12,7 +12,7 @@ import pytest
 from monai_semiseg.cli.main import main
 from monai_semiseg.inference.segmenter import CaseSegmenter
 from monai_semiseg.storage.files import sha256_of
-from tests.engines import ENGINES, engine
+from tests.executor_kinds import ENGINES, engine
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 TIMES = ("seconds", "memory_mb")

@@ -31,7 +31,7 @@ from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import write_results
 from monai_semiseg.study.results import read_rows, summarise
 from monai_semiseg.study.runner import RunOutcome, run_cells
-from tests.engines import ENGINES, engine
+from tests.executor_kinds import ENGINES, engine
 from tests.study.cell_builders import finish, make_dataset, small_study
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
