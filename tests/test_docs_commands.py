@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,14 @@ def end_of_server(
     """Press Ctrl-C as soon as the command says where its page is."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        words, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=environment
+        words,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        cwd=folder,
+        env=environment,
+        # A shell that runs the tests in the background lets them ignore Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as server:
         first = server.stdout.readline() if server.stdout is not None else ""
         server.send_signal(signal.SIGINT)
