@@ -35,7 +35,7 @@ def run_step(module: Any, words: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a strategy may look at when it chooses the cases of a round.
+    """Hold what a strategy may look at when it chooses the cases of a round.
 
     Attributes:
         dataset: the dataset; the labels of cases that are not labelled yet are not to be read.

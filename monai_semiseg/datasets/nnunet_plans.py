@@ -213,7 +213,7 @@ def _texts(node: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class NnunetDataset:
-    """What nnU-Net's ``dataset.json`` declares.
+    """Hold what nnU-Net's ``dataset.json`` declares.
 
     Attributes:
         channel_names: in the order that the network takes.

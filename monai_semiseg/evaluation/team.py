@@ -29,7 +29,7 @@ Scored: TypeAlias = CaseScores | FailedCase
 
 @dataclass(frozen=True)
 class EvaluationRecipe(Work[int, Scored]):
-    """How a worker opens an evaluation; items are positions in its section of the datalist.
+    """Open an evaluation in a worker; items are positions in its section of the datalist.
 
     Attributes:
         bundle: its folder.

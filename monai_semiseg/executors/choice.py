@@ -18,7 +18,7 @@ _PACKAGES = {"slurm": "submitit", "dask": "distributed"}
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """What does the work.
+    """Name who does the work.
 
     Attributes:
         kind: processes of this machine, SLURM or Dask.

@@ -20,7 +20,7 @@ from monai_semiseg.executors.worker import WorkerPlan
 
 
 class Engine(ABC):
-    """What does the chunks of one work.
+    """Do the chunks of one work.
 
     Args:
         choice: which engine.

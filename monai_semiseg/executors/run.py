@@ -46,7 +46,7 @@ class Done(Generic[Item, Result]):
 
 @dataclass(frozen=True)
 class Hooks(Generic[Item]):
-    """What the owner of the items may have a say in.
+    """Let the owner of the items have a say.
 
     Attributes:
         stopped: if True, nothing more is handed out, and workers end after the item under way.

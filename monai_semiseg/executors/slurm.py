@@ -27,7 +27,7 @@ _JOBS = 16
 
 @dataclass(frozen=True)
 class ChunkJob:
-    """What a job runs: open the work, do a chunk.
+    """Open the work in a job, and do a chunk.
 
     Attributes:
         plan: of the work.

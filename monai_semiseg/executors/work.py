@@ -44,7 +44,7 @@ class Work(ABC, Generic[Item, Result]):
 
 @dataclass(frozen=True)
 class Chunk(Generic[Result]):
-    """What a worker returns.
+    """Hold what a worker returns.
 
     Attributes:
         results: of the first items; fewer than items if the worker was asked to stop.

@@ -31,7 +31,7 @@ from monai_semiseg.executors.work import Chunk, Work
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """What a worker has to know before its first chunk.
+    """Tell a worker what it has to know before its first chunk.
 
     Attributes:
         token: name of the work: workers of a cluster may have several.

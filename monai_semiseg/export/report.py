@@ -106,7 +106,7 @@ def write_report(
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the ``report.json`` of a run says.
+    """Hold what the ``report.json`` of a run says.
 
     Attributes:
         folder: output folder of the run.

@@ -72,7 +72,7 @@ def segmented(
 
 @dataclass(frozen=True)
 class RunnerRecipe(Work[Case, CaseResult]):
-    """How a worker makes the runner that the coordinator has.
+    """Make the coordinator's runner again in a worker.
 
     Attributes:
         bundle: its folder.

@@ -17,7 +17,7 @@ _LABELLED = ("corrected", "accepted")
 
 @dataclass(frozen=True)
 class CollectedCase:
-    """What became of one task.
+    """Record what became of one task.
 
     Attributes:
         id: of the case.

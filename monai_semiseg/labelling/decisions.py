@@ -20,7 +20,7 @@ FILE_NAME = "decisions.csv"
 
 @dataclass(frozen=True)
 class Decision:
-    """What a reviewer decided on one mask.
+    """Record what a reviewer decided on one mask.
 
     Attributes:
         id: name of the case: path of its mask without the ending, as ``a/b`` of ``a/b_seg.png``.

@@ -23,7 +23,10 @@ _MOST_SHOWN = 24
 _COLUMNS = 6
 _PIXELS = 128  # longer side of a thumbnail
 _LETTERS = 22  # of a title
-_OTHERS, _APART, _LABELLED, _CHOSEN = "#999999", "#D55E00", "#0072B2", "#000000"
+_OTHERS = "#999999"
+_APART = "#D55E00"
+_LABELLED = "#0072B2"
+_CHOSEN = "#000000"
 
 
 def draw_selection(selection: Selection, dataset: ScanDataset, path: Path) -> Path:

@@ -14,7 +14,9 @@ from monai_semiseg.storage.tables import read_rows, write_table
 if TYPE_CHECKING:  # split reads a table, and needs no network for it
     from monai_semiseg.labelling.selection import Selection
 
-LABEL, APART, DUPLICATE = "label", "set apart", "duplicate"
+LABEL = "label"
+APART = "set apart"
+DUPLICATE = "duplicate"
 COLUMNS = ("rank", "id", "group", "image", "strategy", "score", "status", "reason")
 
 

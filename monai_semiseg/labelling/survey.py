@@ -19,7 +19,7 @@ from monai_semiseg.labelling.strategies import Pool
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of all scans before any is chosen.
+    """Hold what is known of all scans before any is chosen.
 
     Attributes:
         cases: id -> case, of all.

@@ -22,7 +22,7 @@ from monai_semiseg.study.provenance import package_code
 
 @dataclass(frozen=True)
 class CellEnd:
-    """How a cell ended.
+    """Record how a cell ended.
 
     Attributes:
         failure: last line of its log, if its commands failed.

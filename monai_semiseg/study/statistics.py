@@ -138,7 +138,7 @@ def labels_needed(
 
 @dataclass(frozen=True)
 class ExpectedGain:
-    """What further labels are expected to add to the largest budget.
+    """Hold what further labels are expected to add to the largest budget.
 
     Attributes:
         labels: the largest budget.

@@ -52,7 +52,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory, kit: SimpleNamespace) -> Pat
 
 @pytest.fixture(scope="module")
 def masks(scans: Path) -> Path:
-    """What one process makes of them."""
+    """Return the masks that one process makes of them."""
     assert predict(scans, scans.parent / "masks") == 3
     return scans.parent / "masks"
 

@@ -87,7 +87,7 @@ def learnt_by(stage: str, name: str, dims: int) -> Learnt:
 
 @pytest.fixture(scope="module")
 def learnt() -> dict[tuple[str, int, str], Learnt]:
-    """What every stage learns in every network, 2-D and 3-D."""
+    """Return what every stage learns in every network, 2-D and 3-D."""
     torch.set_num_threads(1)
     return {
         (name, dims, stage): learnt_by(stage, name, dims)

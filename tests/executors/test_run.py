@@ -54,7 +54,7 @@ def opened(folder: Path) -> set[int]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What one worker in this process writes."""
+    """Return what one worker in this process writes."""
     folder = tmp_path_factory.mktemp("whole") / "out"
     done = ends(parse_executor("local:1"), Squares(folder), 60)
     assert [one.result for one in done] == [n * n for n in range(60)]

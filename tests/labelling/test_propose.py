@@ -44,7 +44,7 @@ def slicer(dataset: Path) -> TaskFolder:
 
 
 def test_slicerio_reads_names_and_voxels(slicer: TaskFolder) -> None:
-    """What 3D Slicer's own reader of ``.seg.nrrd`` finds."""
+    """Read with 3D Slicer's own reader of ``.seg.nrrd``."""
     for task in slicer.tasks:
         found = slicerio.read_segmentation(str(slicer.folder / task.mask))
         names = {segment["name"]: segment["labelValue"] for segment in found["segments"]}
