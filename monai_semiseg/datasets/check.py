@@ -63,22 +63,7 @@ def check_dataset(
     Raises:
         ConfigError: If the executor cannot be opened.
     """
-    work = CheckWork.of(dataset)
-    bar = partial(
-        tqdm,
-        desc="Checking",
-        total=len(dataset.cases),
-        disable=None if progress else True,
-        unit="scan",
-        smoothing=0,
-    )
-    if executor is None or logs is None:
-        with ThreadPoolExecutor(workers) as pool:
-            facts = list(bar(pool.map(work.check, dataset.cases)))
-    else:
-        with open_engine(executor, work, logs) as engine:
-            ends = sorted(bar(run_work(engine, dataset.cases)), key=lambda end: end.number)
-        facts = [_facts_of(end) for end in ends]
+    facts = _read_all(dataset, workers, progress, executor, logs)
     findings = [
         Finding("error", "E_LAYOUT", "", f"{file}: {problem}")
         for file, problem in dataset.problems.items()
@@ -105,6 +90,31 @@ def check_dataset(
     findings += unlike_labelled(facts, datalist)
     findings += duplicates(facts, datalist)
     return report
+
+
+def _read_all(
+    dataset: ScanDataset,
+    workers: int,
+    progress: bool,
+    executor: ExecutorChoice | None,
+    logs: Path | None,
+) -> list[CaseFacts]:
+    """Read every scan and label once."""
+    work = CheckWork.of(dataset)
+    bar = partial(
+        tqdm,
+        desc="Checking",
+        total=len(dataset.cases),
+        disable=None if progress else True,
+        unit="scan",
+        smoothing=0,
+    )
+    if executor is None or logs is None:
+        with ThreadPoolExecutor(workers) as pool:
+            return list(bar(pool.map(work.check, dataset.cases)))
+    with open_engine(executor, work, logs) as engine:
+        ends = sorted(bar(run_work(engine, dataset.cases)), key=lambda end: end.number)
+    return [_facts_of(end) for end in ends]
 
 
 @dataclass(frozen=True)

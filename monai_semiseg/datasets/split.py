@@ -90,7 +90,6 @@ def split(
         ConfigError: If the budget cannot be met, or a chosen scan cannot be labelled.
     """
     division = _divide(dataset, test, test_seed, labelled, validation, seed, chosen)
-    entries = {case.id: case.entry() for case in dataset.cases}
     return {
         "name": dataset.name,
         "modality": dataset.modality,
@@ -105,6 +104,14 @@ def split(
             **({"test": test} if isinstance(test, str) else {}),
             **({} if chosen is None else {"chosen": True}),
         },
+        **_sections(dataset, division),
+    }
+
+
+def _sections(dataset: ScanDataset, division: _Division) -> dict[str, Any]:
+    """Return the entries of the datalist's sections."""
+    entries = {case.id: case.entry() for case in dataset.cases}
+    return {
         "training": [entries[case_id] for case_id in sorted(division.training)],
         "unlabeled": [_without_label(entries[case_id]) for case_id in division.unlabelled],
         "validation": [entries[case_id] for case_id in sorted(division.validation)],

@@ -169,12 +169,7 @@ def make_grid(
     """
     _check_names([arm.name for arm in arms])
     axes = {"labelled": labelled, "splits": selections or splits, "seeds": seeds}
-    if more is not None and more < 1:
-        raise ConfigError(f"--next {more}", expected="at least 1 further label")
-    if not arms or not all(axes.values()) or iterations < 1:
-        raise ConfigError(
-            "an empty study", expected="at least one method, budget, split, seed and iteration"
-        )
+    _check_counts([arms, *axes.values()], iterations, more)
     full = len(test_and_rest(dataset, test)[1])
     further = [_further_cells({**axes, **entry}, arms, full, selections) for entry in also]
     grid = Grid(
@@ -193,6 +188,15 @@ def make_grid(
         more=more,
     )
     return _with_gates(grid) if gates else grid
+
+
+def _check_counts(axes: Sequence[Sequence[object]], iterations: int, more: int | None) -> None:
+    if more is not None and more < 1:
+        raise ConfigError(f"--next {more}", expected="at least 1 further label")
+    if not all(axes) or iterations < 1:
+        raise ConfigError(
+            "an empty study", expected="at least one method, budget, split, seed and iteration"
+        )
 
 
 def _with_gates(grid: Grid) -> Grid:
