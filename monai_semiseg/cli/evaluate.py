@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = EvaluationRecipe(model.bundle, settings, model.overlays)
     executor = executor_of(args)
     if executor.in_process:
-        workflow = recipe.workflow()
+        workflow = recipe.workflow("evaluate")
         workflow.run()
         summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
     else:

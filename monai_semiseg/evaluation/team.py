@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ignite.engine import Events
-from monai.bundle import ConfigWorkflow
 from monai.data import DataLoader
 from torch.utils.data import Subset
 
 from monai_semiseg.bundles.command_line import begin_command
-from monai_semiseg.bundles.workflow import open_workflow
+from monai_semiseg.bundles.recipe import BundleRecipe
 from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.evaluation.case_scores import CaseScores, worst_of
 from monai_semiseg.evaluation.cases import FailedCase
@@ -21,41 +20,19 @@ from monai_semiseg.evaluation.handler import CaseMetrics
 from monai_semiseg.executors.choice import ExecutorChoice
 from monai_semiseg.executors.engine import open_engine
 from monai_semiseg.executors.run import Done, run_work
-from monai_semiseg.executors.work import Work
 from monai_semiseg.handlers.checkpoint import InitialWeights
 
 Scored: TypeAlias = CaseScores | FailedCase
 
 
 @dataclass(frozen=True)
-class EvaluationRecipe(Work[int, Scored]):
-    """Open an evaluation in a worker; items are positions in its section of the datalist.
-
-    Attributes:
-        bundle: its folder.
-        settings: values for keys of its ``evaluate.json``.
-        overlays: files merged over it.
-    """
-
-    bundle: Path
-    settings: Mapping[str, Any]
-    overlays: Sequence[Path]
-
-    @property
-    def device(self) -> str:
-        """Return ``auto`` if the workers of a machine may share its GPUs out."""
-        return "named" if "device" in self.settings else "auto"
-
-    def workflow(self) -> ConfigWorkflow:
-        """Return the bundle's evaluation, ready to run."""
-        workflow = open_workflow(self.bundle, "evaluate", dict(self.settings), self.overlays)
-        workflow.initialize()
-        return workflow
+class EvaluationRecipe(BundleRecipe[int, Scored]):
+    """Open an evaluation in a worker; items are positions in its section of the datalist."""
 
     def open(self) -> Callable[[Sequence[int]], Iterator[Scored]]:
         """Load the network."""
         begin_command()
-        get = self.workflow().parser.get_parsed_content
+        get = self.workflow("evaluate").parser.get_parsed_content
         metrics: CaseMetrics = get("case_metrics")
         evaluator = get("evaluator")
         found: list[Scored] = []
@@ -110,7 +87,7 @@ def evaluate_by_team(
         ConfigError: If there is no scan, or the executor cannot be opened.
         CheckpointError: If the weights do not fit.
     """
-    get = recipe.workflow().parser.get_parsed_content
+    get = recipe.workflow("evaluate").parser.get_parsed_content
     metrics: CaseMetrics = get("case_metrics")
     cases = get("evaluator").data_loader.dataset.data
     with open_engine(executor, recipe, output / "logs") as engine:

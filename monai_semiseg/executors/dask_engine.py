@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -177,18 +177,12 @@ class DaskEngine(Engine):
             self._cluster.close()
 
 
-@contextmanager
-def _no_second_chance() -> Iterator[None]:
-    """Let our own scheduler report a lost worker at once: how often to go on is ours to count."""
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        yield
-
-
 def _cluster(choice: ExecutorChoice, names: Sequence[str]) -> LocalCluster:
     """Start a scheduler and workers on this machine: one for each GPU, or for each core."""
     count = choice.workers or len(names) or cores()
     more = {"resources": {"GPU": 1}} if names else {}
-    with _no_second_chance():
+    # It reports a lost worker at once: how often to go on is ours to count.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         return LocalCluster(
             n_workers=count,
             threads_per_worker=1,

@@ -70,7 +70,10 @@ class SlotExecutor(Executor):
         number = self._mine.number
         plan = self._plans[number]
         try:
-            return self._pool(number, plan).submit(fn, *args, **kwargs).result()
+            self._require_open()
+            pool = self._pool(number, plan)
+            self._require_open()  # while the process began, it was not among those to end
+            return pool.submit(fn, *args, **kwargs).result()
         except BrokenProcessPool as error:
             self._pools.pop(number).shutdown()
             pid = self._pids.pop(number, None)
@@ -80,10 +83,12 @@ class SlotExecutor(Executor):
                 path=plan.log,
             ) from error
 
+    def _require_open(self) -> None:
+        if self._closing:
+            raise WorkerLostError("the run ends")
+
     def _pool(self, number: int, plan: WorkerPlan) -> ProcessPoolExecutor:
         if number not in self._pools:
-            if self._closing:
-                raise WorkerLostError("the run ends")
             # No fork: torch's threads do not survive it.
             context = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(1, context, begin_process, (plan,))

@@ -172,7 +172,7 @@ class _Coordinator(Generic[Item]):
         left = numbers[len(chunk.results) :]
         if chunk.error is not None:
             self.error = self.error or chunk.error
-        elif left and not self.ends:  # the worker was asked to end, and the coordinator was not
+        elif left:  # the worker was asked to end; by now it may have written more than it returned
             yield from self._do_again(left, WorkerLostError("the worker was asked to end"))
 
     def _do_again(

@@ -15,7 +15,7 @@ from submitit import AutoExecutor, Job
 from submitit.core.utils import FailedJobError, UncompletedJobError
 from submitit.helpers import DelayedSubmission
 
-from monai_semiseg.errors import ConfigError, WorkerLostError
+from monai_semiseg.errors import ConfigError, ExecutorError, WorkerLostError
 from monai_semiseg.executors.choice import ExecutorChoice
 from monai_semiseg.executors.engine import Engine, plan_of, threads_for
 from monai_semiseg.executors.work import Chunk, Work
@@ -88,16 +88,27 @@ class SlurmEngine(Engine):
         return min(self._most, self._share)
 
     def submit(self, items: Sequence[Any]) -> Future[Chunk[Any]]:
-        """Submit a job."""
+        """Submit a job.
+
+        Raises:
+            ExecutorError: If SLURM refuses it.
+        """
         future: Future[Chunk[Any]] = Future()
         future.set_running_or_notify_cancel()
-        self._held[future] = self._executor.submit(self._job, items)
+        try:
+            self._held[future] = self._executor.submit(self._job, items)
+        except FailedJobError as error:
+            raise ExecutorError(
+                f"SLURM refuses a job ({'; '.join(str(error).splitlines()) or 'no reason given'})",
+                expected="a partition, limits and resources that it knows",
+                remedy="see docs/cluster.md, then run the same command: what is finished is kept",
+            ) from error
         return future
 
     def _watch(self) -> None:
         while not self._over.wait(0.3):
             for future, job in list(self._held.items()):
-                if job.done():
+                if _has_ended(job):
                     self._held.pop(future, None)
                     with suppress(InvalidStateError):  # it was cancelled meanwhile
                         _settle(future, job)
@@ -134,6 +145,14 @@ def _executor(settings: Mapping[str, Any], logs: Path) -> AutoExecutor:
     return executor
 
 
+def _has_ended(job: Job[Any]) -> bool:
+    """Return True if a job has ended; a shared folder that does not answer is asked again."""
+    try:
+        return bool(job.done())
+    except OSError:
+        return False
+
+
 def _settle(future: Future[Chunk[Any]], job: Job[Any]) -> None:
     """Give a job's result to its future."""
     try:
@@ -146,5 +165,5 @@ def _settle(future: Future[Chunk[Any]], job: Job[Any]) -> None:
                 path=job.paths.stderr,
             )
         )
-    except FailedJobError as error:
-        future.set_exception(RuntimeError(str(error)))
+    except Exception as error:  # noqa: BLE001 - the coordinator raises it, and else would wait
+        future.set_exception(error)

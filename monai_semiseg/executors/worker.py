@@ -6,6 +6,7 @@ Nothing here imports torch: the environment of the libraries is set before the w
 from __future__ import annotations
 
 import faulthandler
+import io
 import multiprocessing
 import os
 import pickle
@@ -153,13 +154,27 @@ def _do(opened: _Opened, items: Sequence[Any], again: bool) -> Chunk[Any]:
     return Chunk(merged, time.monotonic() - begun, error, opened.plan.log)
 
 
+class _Log(io.FileIO):
+    """File that drops what a full disk does not take.
+
+    Otherwise the error of the log would take the place of the work's own, and of what was done.
+    """
+
+    def write(self, data: Any) -> int:
+        """Write, or drop; return the number of bytes."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 def _logging_to(log: str) -> ExitStack:
     """Send what is printed within the block to a file; the terminal belongs to the coordinator."""
     stack = ExitStack()
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        file = Path(log).open("a", buffering=1, errors="backslashreplace")  # noqa: SIM115
-        stream = stack.enter_context(file)
+        lines = io.TextIOWrapper(_Log(log, "a"), errors="backslashreplace", line_buffering=True)
+        stream = stack.enter_context(lines)
         before = faulthandler.is_enabled()
         faulthandler.enable(stream)  # a crash in a library says where
         stack.callback(faulthandler.enable if before else faulthandler.disable)

@@ -36,6 +36,7 @@ class RunManifest:
         self.output = folder
         self.folder = folder / "manifest"
         self._entries: dict[str, dict[str, Any]] = {}
+        self._returned: dict[str, CaseResult] = {}
         self.identity = json.dumps(identity, sort_keys=True, default=str)
         self.number = 1 + self._last_number() if number is None else number
 
@@ -65,7 +66,8 @@ class RunManifest:
         """Return results by case id.
 
         Of a case that several runs did, the last run's result counts. Within a run a case is done
-        twice if a worker was thought lost: then what is done counts more than what failed.
+        twice if a worker was thought lost: then what is done counts more than what failed. What a
+        worker has returned counts also if its file is not to be seen here yet.
         """
         entries: dict[str, dict[str, Any]] = {}
         numbers: dict[str, int] = {}
@@ -82,7 +84,19 @@ class RunManifest:
                     entries[case] = entry
                     numbers[case] = number
         self._entries = entries
-        return {case: CaseResult(**entry["result"]) for case, entry in entries.items()}
+        unseen = {
+            case: result
+            for case, result in self._returned.items()
+            if numbers.get(case) != self.number
+        }
+        return {case: CaseResult(**entry["result"]) for case, entry in entries.items()} | unseen
+
+    def keep(self, case: Case, result: CaseResult) -> None:
+        """Keep what a worker of another machine has returned, beside its file.
+
+        A shared file system may show a new file here half a minute later.
+        """
+        self._returned[case.id] = result
 
     def is_finished(self, case: Case) -> bool:
         """Return True if a case was done, and its scan and mask have not changed since."""

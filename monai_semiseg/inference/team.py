@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.bundles.command_line import begin_command
-from monai_semiseg.bundles.workflow import open_workflow
+from monai_semiseg.bundles.recipe import BundleRecipe
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.errors import OutputError, SemisegError
 from monai_semiseg.executors.choice import ExecutorChoice
 from monai_semiseg.executors.engine import Engine, open_engine
 from monai_semiseg.executors.run import Hooks, run_work
-from monai_semiseg.executors.work import Work
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.pipeline import overlapped
@@ -71,30 +70,19 @@ def segmented(
 
 
 @dataclass(frozen=True)
-class RunnerRecipe(Work[Case, CaseResult]):
+class RunnerRecipe(BundleRecipe[Case, CaseResult]):
     """Make the coordinator's runner again in a worker.
 
     Attributes:
-        bundle: its folder.
-        settings: values for keys of its ``inference.json``.
-        overlays: files merged over it.
+        output: folder of the masks.
         zoo: arguments of :func:`~monai_semiseg.inference.zoo.open_zoo_bundle`, for a bundle that is
             not ours; else None.
-        output: folder of the masks.
         number: of the run, see :class:`~monai_semiseg.inference.run_manifest.RunManifest`.
     """
 
-    bundle: Path
-    settings: Mapping[str, Any]
-    overlays: Sequence[Path]
     output: Path
     zoo: Mapping[str, Any] | None = None
     number: int = 0
-
-    @property
-    def device(self) -> str:
-        """Return ``auto`` if the workers of a machine may share its GPUs out."""
-        return "named" if "device" in self.settings else "auto"
 
     def runner(self) -> BatchRunner:
         """Open the bundle, and return its runner.
@@ -106,9 +94,8 @@ class RunnerRecipe(Work[Case, CaseResult]):
 
         if self.zoo is not None:
             return open_zoo_bundle(self.bundle, dict(self.settings), self.overlays, **self.zoo)
-        workflow = open_workflow(self.bundle, "inference", dict(self.settings), self.overlays)
-        workflow.initialize()
-        runner: BatchRunner = workflow.parser.get_parsed_content("runner")
+        get = self.workflow("inference").parser.get_parsed_content
+        runner: BatchRunner = get("runner")
         return runner
 
     def open(self) -> Callable[[Sequence[Case]], Iterator[CaseResult]]:
@@ -161,6 +148,7 @@ def _segmented_by(
     """Segment cases by workers; a case whose workers ended too often fails by name."""
     for done in run_work(engine, cases, Hooks(stopped)):
         if done.error is None:
+            manifest.keep(done.item, done.value())
             yield done.value(), done.log
             continue
         name = printable(str(done.item.source))

@@ -89,7 +89,8 @@ def run_cells(
 
     def before(spec: CellSpec) -> None:
         import_weights(spec, specs)
-        shown.names.append(spec.name)
+        if spec.name not in shown.names:  # it is there already if its worker was lost
+            shown.names.append(spec.name)
 
     def ready(spec: CellSpec, held: Sequence[CellSpec]) -> bool:
         return not any(should_wait_for(spec, other) for other in held)

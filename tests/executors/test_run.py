@@ -23,6 +23,7 @@ from monai_semiseg.executors.choice import ExecutorChoice, parse_executor
 from monai_semiseg.executors.engine import open_engine
 from monai_semiseg.executors.local import LocalEngine
 from monai_semiseg.executors.run import Done, Hooks, run_work
+from monai_semiseg.executors.work import Chunk
 from monai_semiseg.storage.processes import is_running
 from tests.executors.light_work import Squares
 
@@ -150,6 +151,28 @@ def test_a_stop_keeps_what_is_finished(text: str, tmp_path: Path) -> None:
     came = {one.number for one in done}
     assert 10 <= len(files) < 500 and came <= files
     assert came == files or text == "dask:2"  # whose tasks end by themselves
+
+
+def test_a_stop_counts_what_was_written_behind_the_last_result(tmp_path: Path) -> None:
+    """Stop a worker that writes one item beside the next: it has finished more than it returned."""
+    work = Squares(tmp_path)
+    list(work.open()(range(4)))
+    handed: list[Any] = []
+
+    class AskedToEnd(LocalEngine):
+        def submit(self, items: Any) -> Future[Chunk[Any]]:
+            future: Future[Chunk[Any]] = Future()
+            future.set_result(Chunk([0, 1]))
+            handed.append(items)
+            return future
+
+        def chunk_size(self, waiting: int, pace: float | None) -> int:
+            return waiting
+
+    engine = AskedToEnd(parse_executor("local:1"), work, tmp_path)
+    done = list(run_work(engine, range(6), Hooks(stopped=lambda: bool(handed))))
+    engine.close()
+    assert [(one.number, one.result) for one in done] == [(n, n * n) for n in range(4)]
 
 
 def test_what_waits_for_another_is_not_begun_beside_it(tmp_path: Path) -> None:

@@ -244,3 +244,15 @@ def test_finished_cases_of_all_files(tmp_path: Path) -> None:
     manifest = RunManifest(tmp_path, {"a": 1})
     assert not manifest.started and manifest.open() == {}
     assert manifest.is_same_run and not RunManifest(tmp_path, {"a": 2}).is_same_run
+
+
+def test_what_a_worker_has_returned_counts_before_its_file_is_seen(tmp_path: Path) -> None:
+    """Show an earlier run's failure here, and no file of this one yet."""
+    case = Case("a", (), tmp_path / "a.nii", "nifti")
+    (tmp_path / "manifest").mkdir()
+    RunManifest(tmp_path, {}).add(case, CaseResult("a", "failed", reason="cut"))
+    coordinator = RunManifest(tmp_path, {})
+    coordinator.keep(case, CaseResult("a", "done", "a_seg.nii"))
+    assert coordinator.finished()["a"].output == "a_seg.nii"
+    coordinator.add(case, CaseResult("a", "failed", reason="what the file of this run says"))
+    assert coordinator.finished()["a"].status == "failed"

@@ -20,7 +20,7 @@ from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.executors.choice import ExecutorChoice, parse_executor
 from monai_semiseg.storage.processes import is_running
-from monai_semiseg.study import cell_work
+from monai_semiseg.study import cell_work, runner
 from monai_semiseg.study.answer import answer
 from monai_semiseg.study.arms import LONGER, Arm
 from monai_semiseg.study.cell import CellSpec, prepare_cells
@@ -302,9 +302,14 @@ def recorded(spec: CellSpec) -> dict[str, Any]:
         return {}
 
 
-def test_a_killed_training_is_run_again_and_then_named(dataset: Path, tmp_path: Path) -> None:
+def test_a_killed_training_is_run_again_and_then_named(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, specs = make_specs(dataset, tmp_path / "study", ("supervised", "is_killed"))
+    shown: list[list[str]] = []
+    monkeypatch.setattr(runner._Progress, "show", lambda self: shown.append([*self.names]))
     outcome = run(specs[:3], 2)
+    assert shown[-1] == [] and all(len(set(names)) == len(names) for names in shown)
     assert [is_done(spec) for spec in specs[:3]] == [True, False, True]
     ((reason, log),) = outcome.failed.values()
     assert "killed (signal 9)" in reason and log == specs[1].folder / "log.txt"
