@@ -150,6 +150,20 @@ def read_report(folder: Path) -> RunReport:
         ) from error
 
 
+def move_inputs(folder: Path, inputs: Sequence[str]) -> None:
+    """Let the report of a run say where its images are now.
+
+    Args:
+        folder: output folder of the run.
+        inputs: relative to ``folder``, so that masks and images may move together.
+
+    Raises:
+        OutputError: If the disk is full.
+    """
+    content = json.loads((folder / _JSON).read_bytes())
+    write_atomically(folder / _JSON, as_json({**content, "inputs": list(inputs)}) + "\n")
+
+
 def _result(entry: Mapping[str, Any]) -> CaseResult:
     known = [one.name for one in fields(CaseResult)]
     return CaseResult(**{name: value for name, value in entry.items() if name in known})

@@ -198,8 +198,8 @@ def open_review(folder: Path, inputs: Sequence[Path] = ()) -> Iterator[Review]:
     if not report.masks:
         raise ConfigError("no mask in this run", expected="masks to look at", path=folder)
     read_decisions(folder)
-    roots = [str(root) for root in inputs or about.get("inputs", ())]
-    missing = [root for root in roots if not Path(root).exists()]
+    roots = list(inputs) or [(folder / root).resolve() for root in about.get("inputs", ())]
+    missing = [root for root in roots if not root.exists()]
     if missing or not roots:
         raise ConfigError(
             "does not exist" if missing else "the report does not say where the images are",
