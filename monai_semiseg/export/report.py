@@ -24,7 +24,7 @@ _JSON = "report.json"
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The result of one input.
+    """Hold the result of one input.
 
     Attributes:
         input: file or series folder.

@@ -1,4 +1,4 @@
-"""How much a labeller changed a proposal, label by label."""
+"""Measures of how much a labeller changed a proposal, label by label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_semiseg.images.grid import Grid
 
 @dataclass(frozen=True)
 class Correction:
-    """The change of one label of one case.
+    """Hold the change of one label of one case.
 
     Attributes:
         dice: of the proposal and the label, 0 to 1.

@@ -1,4 +1,4 @@
-"""The cases of a run in order of doubt, with their images, and the decisions on them."""
+"""Cases of a run in order of doubt, with their images, and the decisions on them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ReviewCase:
 
 
 class Review:
-    """The masks of a run, to be looked at and decided on one by one.
+    """Hold the masks of a run, to be looked at and decided on one by one.
 
     Args:
         report: of the run.

@@ -1,4 +1,4 @@
-"""The mask of a task as a file for its program, on the grid of the image beside it."""
+"""Mask of a task as a file for its program, on the grid of the image beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from monai_semiseg.labelling.tasks import without_voxel_files
 
 @dataclass(frozen=True)
 class ImageCopy:
-    """The image of a task, which lies beside its mask.
+    """Hold the image of a task, which lies beside its mask.
 
     Attributes:
         files: its files, without those of the voxels of a header.

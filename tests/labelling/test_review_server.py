@@ -1,4 +1,4 @@
-"""The server of the review: its own page alone, on this computer, and nothing of the disk."""
+"""Server of the review: its own page alone, on this computer, and nothing of the disk."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def raw(client: Client, request: str) -> tuple[int, bytes, bytes]:
     ["evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""],
 )
 def test_another_name_for_this_computer_is_refused(client: Client, host: str) -> None:
-    """A web site's name that leads to the loopback address: DNS rebinding."""
+    """Refuse a web site's name that leads to the loopback address: DNS rebinding."""
     named = host.format(port=client.server.server_port)
     assert client.get("cases", Host=named)[0] == 403
     answer = client.decide(client.accept, {**JSON, "Origin": f"http://{named}", "Host": named})
