@@ -167,7 +167,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """``KEY=VALUE``, the value read as YAML."""
+    """Read ``KEY=VALUE``, the value as YAML."""
     import yaml
 
     key, equals, value = text.partition("=")

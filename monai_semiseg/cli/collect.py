@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monai_semiseg.cli.dataset_arguments import dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ConfigError
@@ -77,12 +78,5 @@ def run(args: argparse.Namespace) -> int:
 
 def _dataset(path: Path, tasks: TaskFolder) -> ScanDataset:
     """Open a dataset with the options that the tasks were made with."""
-    from monai_semiseg.datasets.dataset import open_dataset
-    from monai_semiseg.datasets.label_options import with_label_rule
-
-    layout = tasks.layout
-    names = ("channels", "label", "group", "table", "stack_pages")
-    dataset = open_dataset(path, **{name: layout[name] for name in names})
-    return with_label_rule(
-        dataset, threshold=layout["label_threshold"], merge=layout["merge_masks"]
-    )
+    args = argparse.Namespace(dataset=path, **tasks.layout)
+    return labelled_dataset(args, dataset_of(args, table=args.table))

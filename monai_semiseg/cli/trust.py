@@ -1,4 +1,4 @@
-"""The question whether a bundle's code may run, for every verb that opens any bundle."""
+"""Question whether a bundle's code may run, for every verb that opens any bundle."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ _SIDES = {"left": "Left", "right": "Right"}
 
 @dataclass(frozen=True)
 class StructureCode:
-    """The structure of a segment, in pydicom's codes.
+    """Name the structure of a segment, in pydicom's codes.
 
     Attributes:
         category: such as anatomical structure, or morphologically abnormal structure.

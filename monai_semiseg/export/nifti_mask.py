@@ -12,6 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_values import background_of, compact_mask
@@ -107,7 +108,7 @@ def _write(
 ) -> Path:
     affine = image.affine
     qform, sform = space.codes
-    zooms = [float(n) for n in np.linalg.norm(affine[:3, :3], axis=0)]
+    zooms = voxel_sizes(affine).tolist()
     image.header.set_zooms(zooms[: len(image.shape)])
     image.header.set_qform(affine if qform else None, code=qform, strip_shears=True)
     image.header.set_sform(affine if sform else None, code=sform)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
@@ -104,7 +105,7 @@ def plane(volume: NDArray[Any], view: View, position: int) -> NDArray[Any]:
 def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:
     """Return the height and width of a plane's pixels, mm."""
     across, up = (axis for axis in range(3) if axis != view.axis)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    sizes = voxel_sizes(affine)
     return float(sizes[up]), float(sizes[across])
 
 
@@ -118,7 +119,7 @@ def caption(view: View, point: NDArray[np.float64], affine: NDArray[np.float64])
     """
     here = round(float(point[view.axis]), 1) + 0.0
     where = f"{view.name}  {view.ahead if here >= 0 else view.behind} {abs(here):.1f} mm"
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / voxel_sizes(affine)
     # The cosine is above 1 by rounding where nibabel.affines.obliquity gives NaN.
     angle = float(np.degrees(np.arccos(min(1.0, np.abs(axes).max(axis=0).min()))))
     return where if angle < 1 else f"{where}, oblique {angle:.0f}°"

@@ -24,7 +24,7 @@ _JSON = "report.json"
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The result of one input.
+    """Hold the result of one input.
 
     Attributes:
         input: file or series folder.
@@ -148,6 +148,20 @@ def read_report(folder: Path) -> RunReport:
             remedy="name the output folder of monai-semiseg predict, whose run has ended",
             path=path,
         ) from error
+
+
+def move_inputs(folder: Path, inputs: Sequence[str]) -> None:
+    """Let the report of a run say where its images are now.
+
+    Args:
+        folder: output folder of the run.
+        inputs: relative to ``folder``, so that masks and images may move together.
+
+    Raises:
+        OutputError: If the disk is full.
+    """
+    content = json.loads((folder / _JSON).read_bytes())
+    write_atomically(folder / _JSON, as_json({**content, "inputs": list(inputs)}) + "\n")
 
 
 def _result(entry: Mapping[str, Any]) -> CaseResult:

@@ -83,6 +83,7 @@ class Collector:
         self.decisions: dict[str, Decision] = {}
         for folder in folders:
             self.decisions |= read_decisions(folder)
+        self.names_in_run = {task.name_in_run for task in tasks.tasks}
         self.ignore = target.ignore_number(tasks.ignore)
         self.rule = target.rule
 
@@ -210,7 +211,9 @@ class Collector:
         return "accepted" if is_right or seen is not None else "unchanged"
 
     def _decision(self, task: Task) -> Decision | None:
-        names = task.mask_names
+        """Return the decision on a proposal; another task's name on the page is none of its own."""
+        by_hand = [name for name in task.mask_names if name not in self.names_in_run]
+        names = [*by_hand, task.name_in_run]
         return next((self.decisions[name] for name in names if name in self.decisions), None)
 
     def _write(

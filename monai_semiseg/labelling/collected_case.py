@@ -1,4 +1,4 @@
-"""What became of a task, and its record on disk."""
+"""Record of what became of a task."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CollectedCase:
 
 @dataclass(frozen=True)
 class Collection:
-    """The result of a run.
+    """Hold the result of a run.
 
     Attributes:
         cases: one for each task that did not fail.

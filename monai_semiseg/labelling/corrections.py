@@ -1,4 +1,4 @@
-"""How much a labeller changed a proposal, label by label."""
+"""Measures of how much a labeller changed a proposal, label by label."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_values import foreground_of
@@ -15,7 +16,7 @@ from monai_semiseg.images.grid import Grid
 
 @dataclass(frozen=True)
 class Correction:
-    """The change of one label of one case.
+    """Hold the change of one label of one case.
 
     Attributes:
         dice: of the proposal and the label, 0 to 1.
@@ -61,7 +62,7 @@ def corrections_of(
     from monai_semiseg.evaluation.metrics import score_class
 
     known = np.ones(label.shape, dtype=bool) if ignore is None else label != ignore
-    spacing = [float(side) for side in np.linalg.norm(grid.affine[:3, :3], axis=0)]
+    spacing = voxel_sizes(grid.affine).tolist()
     found = {}
     for number, name in foreground_of(names).items():
         before = (proposal == number) & known

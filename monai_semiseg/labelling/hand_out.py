@@ -19,7 +19,7 @@ from monai_semiseg.export.label_description import (
     write_itksnap_labels,
     write_labelmap,
 )
-from monai_semiseg.export.report import CaseResult
+from monai_semiseg.export.report import CaseResult, move_inputs
 from monai_semiseg.images.dicom_header import read_header
 from monai_semiseg.images.formats import detect_format
 from monai_semiseg.images.grid import Grid
@@ -76,6 +76,7 @@ def hand_out(proposal: Proposal, runner: BatchRunner) -> TaskFolder:
         tasks,
         about,
     )
+    move_inputs(proposal.masks, [".."])  # the copies are where the links were
     found.save(orders)
     shutil.rmtree(proposal.scans, ignore_errors=True)
     (folder / REQUEST).unlink(missing_ok=True)
@@ -110,7 +111,9 @@ def by_doubt(results: Sequence[CaseResult]) -> list[CaseResult]:
 
 
 def _failures(results: Sequence[CaseResult], proposal: Proposal) -> dict[str, str]:
-    """Return id -> reason of the cases without a mask."""
+    """Return id -> reason of the cases without a mask; a header's voxels are no case."""
+    names = {Path(result.output).parts[0] for result in results if result.status == "done"}
+    done = {image.case.id for image in proposal.images if image.name in names}
     of_files = {
         printable(str(proposal.scans / place)): image.case.id
         for image in proposal.images
@@ -118,11 +121,12 @@ def _failures(results: Sequence[CaseResult], proposal: Proposal) -> dict[str, st
         for file in part.values()
         for place in (file, file.parent)
     }
-    return {
+    found = {
         of_files.get(result.input, result.input): result.reason
         for result in results
         if result.status != "done"
     }
+    return {case: reason for case, reason in found.items() if case not in done}
 
 
 def _task(

@@ -1,4 +1,4 @@
-"""The cases of a run in order of doubt, with their images, and the decisions on them."""
+"""Cases of a run in order of doubt, with their images, and the decisions on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
+from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import ConfigError, InputError
 from monai_semiseg.export.doubt import by_doubt, uncertainty_of
 from monai_semiseg.export.output_paths import name_of_case, name_of_mask
@@ -52,7 +53,7 @@ class ReviewCase:
 
 
 class Review:
-    """The masks of a run, to be looked at and decided on one by one.
+    """Hold the masks of a run, to be looked at and decided on one by one.
 
     Args:
         report: of the run.
@@ -130,7 +131,7 @@ class Review:
         names = self.report.about.get("channel_names")
         reader = ScanReader(nonfinite=0.0, channels=names, stack_pages=stacked)
         with collect_warnings():
-            return reader.read_volume([Path(file) for file in _listed(case.image.image)])
+            return reader.read_volume([Path(file) for file in files_of(case.image.image)])
 
     def decide(self, number: int, verdict: str | None, note: str, mask_sha256: str) -> None:
         """Keep a decision on a mask; it is on the disk before this returns.
@@ -197,8 +198,8 @@ def open_review(folder: Path, inputs: Sequence[Path] = ()) -> Iterator[Review]:
     if not report.masks:
         raise ConfigError("no mask in this run", expected="masks to look at", path=folder)
     read_decisions(folder)
-    roots = [str(root) for root in inputs or about.get("inputs", ())]
-    missing = [root for root in roots if not Path(root).exists()]
+    roots = list(inputs) or [(folder / root).resolve() for root in about.get("inputs", ())]
+    missing = [root for root in roots if not root.exists()]
     if missing or not roots:
         raise ConfigError(
             "does not exist" if missing else "the report does not say where the images are",
@@ -223,7 +224,3 @@ def _facts(result: CaseResult) -> dict[str, Any]:
         "sizes": {printable(name): size for name, size in sizes.items()},
         "sizes_text": printable(sizes.text()),
     }
-
-
-def _listed(image: str | list[str]) -> list[str]:
-    return [image] if isinstance(image, str) else image

@@ -241,7 +241,7 @@ def _shown(image: Volume, mask: NDArray[Any], wanted: tuple[str, ...]) -> Shown:
 
 
 class ImageCache:
-    """The images that were looked at last: as many as fit into some memory, and two at least.
+    """Keep the images that were looked at last: as many as fit into some memory, and two at least.
 
     Args:
         load: reads an image, by the number of its case.

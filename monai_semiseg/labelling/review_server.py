@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 MOST_BODY = 20_000  # bytes of a decision
 _RECORD = ".review.json"
+_SCRIPTS = ("page.js", "cases.js", "planes.js", "viewer.js", "elements.js")
 _PAGE = {  # path below the token -> file of the page, type
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
-    "page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "viewer.js": ("viewer.js", "text/javascript; charset=utf-8"),
+    **{name: (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
 }
 _CASE = re.compile(r"cases/(\d{1,7})", re.ASCII)
 _SLICE = re.compile(r"cases/(\d{1,7})/(\d{1,2})/(\d{1,6})/(\d{1,4})", re.ASCII)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
@@ -17,8 +16,7 @@ from monai_semiseg.images.volume import spatial_dims_of
 _RANGE = re.compile(r"(?P<first>\d+)(?:\s*(?:-|–|\.\.|to)\s*(?P<last>\d+))?")
 _EXAMPLE = "all, or numbers from 1 such as '10 to 24; 30'"
 _ALIKE = 1.1  # ratio of voxel sizes that count as equal
-_ENDS = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
-_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+_ENDS = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
 def slice_axis(grid: Grid) -> int:
@@ -32,11 +30,12 @@ def slice_order(grid: Grid) -> str:
     if spatial_dims_of(grid.shape) == 2:
         return ""
     axis = slice_axis(grid)
-    code = str(nib.aff2axcodes(grid.affine)[axis])
     count = grid.shape[axis]
     if grid.unit == "px":
         return f"1 to {count} in the order of the file"
-    return f"1 ({_ENDS[_OPPOSITE[code]]}) to {count} ({_ENDS[code]})"
+    last = nib.aff2axcodes(grid.affine, _ENDS)[axis]
+    first = nib.aff2axcodes(grid.affine, [ends[::-1] for ends in _ENDS])[axis]
+    return f"1 ({first}) to {count} ({last})"
 
 
 def looked_at(text: str, grid: Grid, path: str = "") -> NDArray[np.bool_] | None:
@@ -67,7 +66,7 @@ def looked_at(text: str, grid: Grid, path: str = "") -> NDArray[np.bool_] | None
                 f"slices {text!r}", expected=f"slices from 1 to {count}: {_EXAMPLE}", path=path
             )
         seen[first - 1 : last] = True
-    return seen.reshape(_along(axis, count))
+    return np.expand_dims(seen, [other for other in range(3) if other != axis])
 
 
 def _range(word: str, text: str, path: str) -> tuple[int, int]:
@@ -80,7 +79,3 @@ def _range(word: str, text: str, path: str) -> tuple[int, int]:
             path=path,
         )
     return int(found["first"]), int(found["last"] or found["first"])
-
-
-def _along(axis: int, count: int) -> Sequence[int]:
-    return [count if number == axis else 1 for number in range(3)]

@@ -1,4 +1,4 @@
-"""The datalist that collected labels go into, and the dataset that its paths are relative to."""
+"""Datalist that collected labels go into, and the dataset that its paths are relative to."""
 
 from __future__ import annotations
 

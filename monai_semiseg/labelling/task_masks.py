@@ -1,4 +1,4 @@
-"""The mask of a task as a file for its program, on the grid of the image beside it."""
+"""Mask of a task as a file for its program, on the grid of the image beside it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from monai_semiseg.images.formats import detect_format
 from monai_semiseg.images.grid import Grid, onto_grid, unit_of
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.inference.outputs import CaseOutputs, Segmented
+from monai_semiseg.labelling.tasks import without_voxel_files
 
 
 @dataclass(frozen=True)
 class ImageCopy:
-    """The image of a task, which lies beside its mask.
+    """Hold the image of a task, which lies beside its mask.
 
     Attributes:
-        files: its files.
+        files: its files, without those of the voxels of a header.
         grid: of its voxels.
         meta: as :class:`~monai_semiseg.images.reader.ScanReader` gives it.
     """
@@ -40,13 +41,14 @@ def read_copies(
     """Read what the writers of masks need of an image.
 
     Args:
-        files: of the image.
+        files: all files of the image.
         channels: as for :class:`~monai_semiseg.images.reader.ScanReader`.
         stack_pages: likewise.
 
     Raises:
         InputError: If it cannot be read.
     """
+    files = without_voxel_files(files)
     reader = ScanReader(channels=channels, stack_pages=stack_pages)
     voxels, meta = reader.get_data(list(files))
     affine = np.asarray(meta["original_affine"], dtype=np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.case_names import stem_of
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, InputError
+from monai_semiseg.export.output_paths import name_of_mask
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.images.grid import Grid, Unit
+from monai_semiseg.images.itk_data import data_layout
+from monai_semiseg.images.nifti import pair_header
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import sha256_of, write_atomically
 from monai_semiseg.storage.tables import read_rows, write_table
@@ -68,11 +72,15 @@ class Task:
         return Grid(tuple(self.shape), np.asarray(self.affine, dtype=np.float64), self.unit)
 
     @property
+    def name_in_run(self) -> str:
+        """Return the name of the case in the folder run, by which the page of a review calls it."""
+        return name_of_mask(PurePosixPath(self.proposal).relative_to(PROPOSALS).as_posix())
+
+    @property
     def mask_names(self) -> list[str]:
-        """Return the names that a list of masks may have for this one."""
+        """Return the names that a list of masks, written by hand, may have for this one."""
         masks = [PurePosixPath(path) for path in (self.mask, self.proposal)]
-        names = [self.id, self.name, f"{self.name}/{self.name}"]
-        return names + [
+        return [self.id, self.name] + [
             text for mask in masks for text in (str(mask), mask.name, stem_of(mask.name))
         ]
 
@@ -199,16 +207,30 @@ def hash_of_voxels(mask: NDArray[Any]) -> str:
 
 def files_of_image(paths: Sequence[Path]) -> list[Path]:
     """Return all files of an image: those of a DICOM folder, and voxels beside their header."""
-    return [file for path in paths for file in _files_of(path)]
+    return [
+        file
+        for path in paths
+        for file in (files_under(path) if path.is_dir() else [path, *_voxels_of(path)])
+    ]
 
 
-def _files_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        return list(files_under(path))
-    if path.suffix.lower() not in DETACHED:
-        return [path]
-    beside = (file for file in path.parent.iterdir() if stem_of(file) == stem_of(path))
-    return sorted({path, *beside})
+def without_voxel_files(files: Sequence[Path]) -> list[Path]:
+    """Return the files of an image that a reader is given: it finds voxels beside their header."""
+    voxels = {beside for file in files for beside in _voxels_of(file)}
+    return [file for file in files if file not in voxels]
+
+
+def _voxels_of(path: Path) -> list[Path]:
+    """Return the file that holds the voxels of a header; none if they are in the same file."""
+    suffix = path.suffix.lower()
+    if suffix == ".hdr":
+        return sorted(file for file in path.parent.iterdir() if pair_header(file) == path != file)
+    if suffix not in DETACHED:
+        return []
+    with suppress(InputError, OSError):  # a bad header fails its case where it is read
+        voxels, _, _ = data_layout(path)
+        return [voxels] if voxels != path and voxels.is_file() else []
+    return []
 
 
 def hashes_of(files: Sequence[Path]) -> list[str]:

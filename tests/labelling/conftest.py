@@ -19,7 +19,7 @@ from tests.labelling.task_builders import (
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scans, a split of them, and tasks for 3D Slicer; no test writes here."""
+    """Return scans, a split of them, and tasks for 3D Slicer; no test writes here."""
     folder = tmp_path_factory.mktemp("collect")
     dataset = write_scans(folder / "data", 10)
     entries = [{"image": f"images/{name}.nii.gz"} for name in "abcdefghij"]
@@ -44,7 +44,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of it, whose tasks are of the copied dataset."""
+    """Return a copy of it, whose tasks are of the copied dataset."""
     shutil.copytree(pristine, tmp_path / "work")
     manifest = tmp_path / "work" / "tasks" / "tasks.json"
     content = json.loads(manifest.read_text())

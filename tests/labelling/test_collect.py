@@ -76,7 +76,7 @@ def test_a_second_run_changes_nothing(place: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills_lose_no_label(place: Path, count_kills: Callable[..., int]) -> None:
-    """At one change of a file after another; the result is that of a run that nobody killed."""
+    """Kill at one change of a file after another; the result is that of an unbroken run."""
     tasks = load_tasks(place / "tasks")
     for case in "abcfghij":
         give_back(place, case, corrected(tasks, case))
@@ -104,7 +104,7 @@ def test_twenty_kills_lose_no_label(place: Path, count_kills: Callable[..., int]
     ids=["ranges", "all", "other_dashes"],
 )
 def test_slices_that_were_looked_at(place: Path, words: str, seen: list[int]) -> None:
-    """Of an untouched proposal, too: whoever names slices has looked at them."""
+    """Take them of an untouched proposal, too: whoever names slices has looked at them."""
     tasks = load_tasks(place / "tasks")
     write_words(place, "b", slices=words, minutes="7,5")
     assert collect(place) == 0
@@ -133,7 +133,7 @@ def test_decisions_of_the_page(place: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_from_another_folder(place: Path) -> None:
-    """With other programs' names; images that were sent back as well are passed over."""
+    """Read other programs' names; images that were sent back as well are passed over."""
     tasks = load_tasks(place / "tasks")
     back = place / "back"
     back.mkdir()
@@ -154,7 +154,7 @@ def test_from_another_folder(place: Path) -> None:
 
 
 def test_in_place(place: Path) -> None:
-    """The datalist itself may be extended."""
+    """Extend the datalist itself."""
     tasks = load_tasks(place / "tasks")
     give_back(place, "a", corrected(tasks, "a"))
     for _ in range(2):

@@ -37,7 +37,7 @@ from tests.labelling.task_builders import (
 
 
 def test_layers_and_shuffled_numbers_of_slicerio(place: Path) -> None:
-    """Two layers, numbers in another order, and a name in capitals."""
+    """Read two layers, numbers in another order, and a name in capitals."""
     tasks = load_tasks(place / "tasks")
     mask = corrected(tasks, "a")
     mask[0, 0, :2] = 255
@@ -58,7 +58,7 @@ def test_layers_and_shuffled_numbers_of_slicerio(place: Path) -> None:
 
 
 def test_a_part_that_slicer_has_cropped(place: Path) -> None:
-    """With an offset in its header, a ``.seg.nrrd`` may hold less than the image."""
+    """Read a ``.seg.nrrd`` that holds less than the image, with an offset in its header."""
     mask = np.zeros((6, 5, 8), np.uint8)
     mask[2:4, 1:3, 3:6] = 1
     path = give_back(place, "a", mask)
@@ -94,7 +94,7 @@ def test_pictures_of_numbers_and_in_cvats_colours(tmp_path: Path) -> None:
 
 
 def test_a_dicom_seg_of_some_slices(tmp_path: Path) -> None:
-    """Under any name: the series that it refers to says whose it is."""
+    """Find it under any name: the series that it refers to says whose it is."""
     dataset = write_series(tmp_path / "data")
     tasks = make_tasks(dataset, tmp_path / "tasks", "dicom_seg")
     task = tasks.tasks[0]
@@ -120,7 +120,7 @@ def test_a_dicom_seg_of_some_slices(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["threshold", "colours", "merged"])
 def test_the_datasets_own_kind_of_label_files(kind: str, tmp_path: Path) -> None:
-    """Grey levels, colours or a file for each label: read by the rule of the datalist."""
+    """Write grey levels, colours or a file for each label: read by the rule of the datalist."""
     dataset = write_pictures(tmp_path / "data")
     tasks = make_tasks(dataset, tmp_path / "tasks", "png", Levels())
     mask = proposal_of(tasks, "a").astype(np.uint8)[:, :, 0].T

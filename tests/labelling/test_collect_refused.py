@@ -136,7 +136,7 @@ BAD = {
 def test_bad_input_fails_alone(
     row: Callable[..., None], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is named, the good one beside it is collected, and nothing is written for it."""
+    """Name it and collect the good one beside it; nothing is written for it."""
     case, message = BAD[row]
     tasks = load_tasks(place / "tasks")
     row(place, tasks)
@@ -168,7 +168,7 @@ def test_nothing_is_overwritten(place: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_label_never_joins_a_datalist_that_tests_on_it(place: Path) -> None:
-    """A case that trains in one split may test in another."""
+    """Refuse a case that trains in one split and tests in another."""
     tasks = load_tasks(place / "tasks")
     give_back(place, "a", corrected(tasks, "a"))
     assert collect(place) == 0

@@ -1,4 +1,4 @@
-"""The whole way on the sample data: a model proposes, a labeller corrects, the next model learns.
+"""Whole way on the sample data: a model proposes, a labeller corrects, the next model learns.
 
 In every kind: ``.seg.nrrd``, NIfTI, DICOM SEG and PNG.
 """
@@ -28,7 +28,7 @@ SERIES = SAMPLES / "scans" / "dicom"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Settings of a training that takes seconds."""
+    """Return settings of a training that takes seconds."""
     file = tmp_path_factory.mktemp("small") / "small.yaml"
     file.write_text(yaml.safe_dump({"network_def#features": [4, 4, 4, 4, 8, 4]}))
     return ["--iterations", "2", "--device", "cpu", "--set", "num_workers=0", "--config", str(file)]

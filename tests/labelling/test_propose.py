@@ -108,7 +108,7 @@ def test_a_dicom_series_gets_a_seg_beside_its_slices(tmp_path: Path) -> None:
 
 
 def test_doubtful_cases_come_first() -> None:
-    """Flags before numbers, numbers in falling order, then names; failures have no task."""
+    """Sort flags before numbers, numbers in falling order, then names; failures have no task."""
 
     def result(name: str, doubt: float | None, *flags: str) -> CaseResult:
         measures = {} if doubt is None else {"x": {"mean_uncertainty": doubt}, "y": {}}
@@ -164,7 +164,7 @@ def test_what_was_handed_out_stays(slicer: TaskFolder, dataset: Path, tmp_path: 
 def test_killed_again_and_again(
     slicer: TaskFolder, dataset: Path, tmp_path: Path, count_kills: Callable[..., int]
 ) -> None:
-    """The same command goes on, and ends with the tasks of a run that nobody killed."""
+    """Go on by the same command, and end with the tasks of a run that nobody killed."""
     tasks = tmp_path / "tasks"
     assert count_kills(lambda: make_tasks(dataset, tasks), tasks, step=8) >= 5
     found = json.loads((tasks / "tasks.json").read_text())

@@ -42,7 +42,7 @@ def test_the_most_doubtful_comes_first(out: Path) -> None:
 def test_a_run_in_any_format_is_opened(
     tmp_path: Path, kit: SimpleNamespace, make_runner: Callable[..., BatchRunner]
 ) -> None:
-    """Of NIfTI, DICOM and an archive, what the run has read is what the page shows."""
+    """Show what the run has read, of NIfTI, DICOM and an archive."""
     root = tmp_path / "in"
     kit.write_nifti(root / "x" / "plain.nii.gz", kit.values((8, 6, 5)))
     kit.write_dicom(root / "series", kit.values((9, 7, 6), 1), (1.0, 1.0, 2.0))
@@ -172,7 +172,7 @@ def test_a_folder_that_is_no_run_is_refused_before_anything_is_served(
 def test_accepted_masks_become_labels(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A table that the verbs for data sets open: accepted masks are labels, others are not."""
+    """Write a table that is a dataset: accepted masks are labels, others are not."""
     with open_review(out) as review:
         for number, verdict in enumerate(("accepted", "rejected")):
             review.decide(number, verdict, "", review.images.get(number).mask_sha256)

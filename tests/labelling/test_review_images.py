@@ -113,7 +113,7 @@ def test_a_photograph_is_shown_as_it_was_taken(tmp_path: Path) -> None:
 
 
 def test_a_photograph_that_was_turned_is_shown_as_a_viewer_shows_it(tmp_path: Path) -> None:
-    """EXIF's orientation is obeyed, for the photograph and its mask."""
+    """Obey EXIF's orientation, for the photograph and its mask."""
     pixels = RNG.integers(0, 255, (6, 9, 3), np.uint8)
     exif = Image.Exif()
     exif[Base.Orientation] = 6

@@ -1,4 +1,4 @@
-"""The page of a review in a real browser: keys, mouse, outlines, and a server that is killed."""
+"""Page of a review in a real browser: keys, mouse, outlines, and a server that is killed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 class Page:
-    """The page as a reviewer sees it."""
+    """Show the page as a reviewer sees it."""
 
     def __init__(self, browser: Any) -> None:
         from selenium.webdriver.common.keys import Keys
@@ -183,7 +183,7 @@ def test_a_review(tmp_path: Path, browser: Any, serve: Callable[..., Any]) -> No
 
 
 def see_the_outline(page: Page) -> None:
-    """The kidney is on the patient's right, anterior: on the left and above in the picture."""
+    """Find the kidney on the patient's right, anterior: on the left and above in the picture."""
     page.until(lambda: page.outline(KIDNEY)[0] > 100)
     _, across, down = page.outline(KIDNEY)
     assert across < 0.5 and down < 0.5
@@ -235,7 +235,7 @@ def scroll_and_set_the_window(page: Page) -> None:
 
 
 def see_the_photograph(page: Page) -> None:
-    """It is red on the left, as it was taken, and grey in one channel."""
+    """Find red on the left, as it was taken, and grey in one channel."""
     page.until(lambda: page.outline([200, 0, 0])[0] > 1000)
     assert page.outline([200, 0, 0])[1] < 0.5 < page.outline([0, 0, 200])[1]
     assert not page.browser.find_element("id", "plane1").is_displayed()
@@ -261,7 +261,7 @@ def filter_and_order(page: Page) -> None:
 
 
 def test_the_static_page_has_the_same_order_and_filters(tmp_path: Path, browser: Any) -> None:
-    """From a file, without a server."""
+    """Open it from a file, without a server."""
     out = write_run(tmp_path)
     (out / "b_preview.png").parent.mkdir(exist_ok=True)
     Image.new("RGB", (30, 20), "red").save(out / "b_preview.png")

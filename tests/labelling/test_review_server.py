@@ -1,4 +1,4 @@
-"""The server of the review: its own page alone, on this computer, and nothing of the disk."""
+"""Server of the review: its own page alone, on this computer, and nothing of the disk."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.labelling import review_server
 from monai_semiseg.labelling.decisions import read_decisions
 from monai_semiseg.labelling.review_cases import open_review
 from monai_semiseg.labelling.review_server import MOST_BODY, ReviewServer
@@ -84,8 +85,11 @@ def test_the_page_and_its_data(client: Client) -> None:
     status, page, headers = client.get("")
     assert status == 200 and b"<title>Review of masks</title>" in page
     assert headers["Content-Type"] == "text/html; charset=utf-8"
-    for name, kind in (("page.js", "text/javascript"), ("viewer.js", "text/javascript")):
-        assert client.get(name)[0] == 200 and client.get(name)[2].get_content_type() == kind
+    scripts = [file.name for file in Path(review_server.__file__).parent.glob("review_page/*.js")]
+    assert len(scripts) == 5
+    for name in scripts:
+        status, _, headers = client.get(name)
+        assert status == 200 and headers.get_content_type() == "text/javascript"
     assert client.get("page.css")[2].get_content_type() == "text/css"
     overview = json.loads(client.get("cases")[1])
     assert [case["id"] for case in overview["cases"]] == ["b", "sub/a", "c"]
@@ -166,7 +170,7 @@ def raw(client: Client, request: str) -> tuple[int, bytes, bytes]:
     ["evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""],
 )
 def test_another_name_for_this_computer_is_refused(client: Client, host: str) -> None:
-    """A web site's name that leads to the loopback address: DNS rebinding."""
+    """Refuse a web site's name that leads to the loopback address: DNS rebinding."""
     named = host.format(port=client.server.server_port)
     assert client.get("cases", Host=named)[0] == 403
     answer = client.decide(client.accept, {**JSON, "Origin": f"http://{named}", "Host": named})

@@ -19,7 +19,7 @@ export function sliceOf(number, caseFacts, at) {
   return promise;
 }
 
-/** Drop all slices of a case, whose mask has changed. */
+/** Drop all slices, since the mask of a case has changed. */
 export function forgetSlices() {
   slices.clear();
   cachedBytes = 0;
