@@ -36,7 +36,7 @@ class NnunetTraining:
     def write_weights(self) -> None:
         """Write the weights of a finished training for ``nnUNetv2_train``."""
         from monai_semiseg.networks.nnunet_checkpoint import PRETRAINED, write_pretrained
-        from monai_semiseg.networks.weights import read_state_dict
+        from monai_semiseg.networks.weight_files import read_state_dict
 
         state = read_state_dict(self.args.output / "model.pt")
         channels = len(self.dataset.channel_names)

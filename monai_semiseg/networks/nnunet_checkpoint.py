@@ -18,7 +18,7 @@ from monai_semiseg.datasets.nnunet_plans import (
 )
 from monai_semiseg.errors import CheckpointError, ConfigError
 from monai_semiseg.networks.nnunet import nnunet_network
-from monai_semiseg.networks.weights import read_checkpoint, save_atomically
+from monai_semiseg.networks.weight_files import read_checkpoint, save_atomically
 
 PRETRAINED = "nnunet_pretrained.pth"
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
