@@ -81,10 +81,10 @@ def nnunet_training(
     if not images:
         _require_same_channels(args, dataset)
     content = merge_configs([config, *overlays, *args.config], {})
-    if images and "read_labelled" in json.dumps(content):
+    if images and "LabelReader" in json.dumps(content):
         raise ConfigError(
             "nnU-Net's preprocessed images are for stages without labels",
-            expected="a dataset with its labels",
+            expected="a dataset with its labels, such as the one that nnU-Net preprocessed",
             path=args.dataset,
         )
     settings = training_settings(plans, dataset, content, preprocessed=bool(images))

@@ -81,16 +81,37 @@ def test_plans_pretrain_their_network_on_their_grid(blobs: Path, tmp_path: Path)
     assert kinds == ["LoadImaged", "EnsureChannelFirstd", "NnunetPreprocessd", "SpatialPadd"]
 
 
-def test_a_preprocessed_folder_needs_no_label(tmp_path: Path) -> None:
-    plans = write_folder(tmp_path, name="nnUNetPlans.json")
-    folder = tmp_path / "nnUNetPlans_2d"
+def _preprocessed(folder: Path) -> Path:
+    """Write three images as nnU-Net preprocesses them."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(3):
         np.savez(folder / f"{number}.npz", data=rng.normal(size=(1, 4, 18, 14)).astype(np.float32))
+    return folder
+
+
+def test_a_preprocessed_folder_needs_no_label(tmp_path: Path) -> None:
+    plans = write_folder(tmp_path, name="nnUNetPlans.json")
+    folder = _preprocessed(tmp_path / "nnUNetPlans_2d")
     assert _pretrain(folder, f"{plans}:2d", tmp_path / "out") == 0
     written = torch.load(tmp_path / "out" / "nnunet_pretrained.pth", weights_only=True)
     assert written["network_weights"]["encoder.stages.0.0.convs.0.conv.weight"].ndim == 4
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["train"], ["pretrain", "--bundle", "contrastive_pretrainer", "--stage", "local"]],
+    ids=["train", "local"],
+)
+def test_a_stage_with_labels_refuses_a_preprocessed_folder(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = write_folder(tmp_path, name="nnUNetPlans.json")
+    folder = _preprocessed(tmp_path / "nnUNetPlans_2d")
+    where = ["--network", f"{plans}:2d", "--output", str(tmp_path / "out"), *FEW]
+    assert main([verb[0], str(folder), *verb[1:], *where]) == 2
+    assert "for stages without labels" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def _primus() -> dict[str, Any]:
@@ -182,6 +203,18 @@ def _default_trainer(_: str) -> Any:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     return nnUNetTrainer
+
+
+@pytest.mark.parametrize("name", ["label_fusion", "coarse_to_fine"])
+def test_a_config_of_steps_that_nnunet_decides_is_refused(
+    name: str, blobs: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ROOT / "bundles" / "semisupervised_baselines" / "configs" / f"{name}.yaml"
+    words = ["predict", str(blobs / "imagesTs"), "--weights", str(model), "--config", str(config)]
+    assert main([*words, "--output", str(tmp_path / "out"), *CPU]) == 2
+    error = capsys.readouterr().err
+    assert f"{name}.yaml" in error and "which nnU-Net's plans decide" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_that_do_not_fit_write_nothing(
