@@ -205,10 +205,8 @@ def _texts(node: Any) -> Iterator[str]:
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict | list):
-        for value in node:
+        for value in (*node, *node.values()) if isinstance(node, dict) else node:
             yield from _texts(value)
-        if isinstance(node, dict):
-            yield from _texts(list(node.values()))
 
 
 @dataclass(frozen=True)
