@@ -66,28 +66,29 @@ def load_weights(network: nn.Module, path: str | Path, *, strict: bool = False) 
         state = adapted(state, target, path)
     match = match_weights(target, state)
     if not match.loaded or (strict and (match.missing or match.unused)):
+        shapes = [f"; {name} is {text}" for name, text in _other_shapes(target, state)]
         raise CheckpointError(
             f"the weights do not fit the network: {match}",
-            expected=f"weights of the same network{_other_shape(target, state)}",
+            expected=f"weights of the same network{''.join(shapes[:1])}",
             remedy="use the --plan and settings that the weights were trained with; "
             "monai-semiseg weights match compares",
             path=Path(path),
         )
     target.load_state_dict({name: state[name] for name in match.loaded}, strict=False)
-    for line in _left(target, state):
-        logger.warning("%s: %s", path, line)
+    for name, text in _other_shapes(target, state):
+        logger.warning("%s: %s is left at its start: %s", path, name, text)
     logger.log(logging.WARNING if match.missing else logging.INFO, "%s: %s", path, match)
     return match
 
 
-def _left(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield one line for each tensor that stays as it is since the file has it in another shape."""
+def _other_shapes(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """Yield the tensors whose shape differs, each with both shapes as text."""
     seen: set[int] = set()
     for name, own in network.state_dict().items():
         if name in state and state[name].shape != own.shape and own.data_ptr() not in seen:
             seen.add(own.data_ptr())  # some networks have one tensor under two names
-            there, here = shape_text(state[name]), shape_text(own)
-            yield f"{name} is left at its start: {there} in the file, {here} in the network"
+            there = shape_text(state[name])
+            yield name, f"{there} in the file, {shape_text(own)} in the network"
 
 
 def named_alike(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -128,15 +129,6 @@ def _within(state: Mapping[str, Tensor], front: str) -> dict[str, Tensor]:
         for name, value in state.items()
         if name.startswith(front)
     }
-
-
-def _other_shape(network: nn.Module, state: Mapping[str, Tensor]) -> str:
-    """Describe the first tensor that has another shape in the network."""
-    for name, own in network.state_dict().items():
-        if name in state and state[name].shape != own.shape:
-            there, here = shape_text(state[name]), shape_text(own)
-            return f"; {name} is {there} in the file, {here} in the network"
-    return ""
 
 
 def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> Match:
