@@ -118,7 +118,8 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     if args.bundle is not None:
         network = _network(args)
         state = named_alike(network, state)
-        before, state = len(state), fitted(state, network, args.weights)
+        before = len(state)
+        state = fitted(state, network, args.weights)
         total = len(network.state_dict())
         say(f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out")
     if args.half:

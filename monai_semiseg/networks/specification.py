@@ -74,10 +74,10 @@ def _parsed(text: str) -> tuple[str, dict[str, Any]]:
         node = ast.parse(text.strip(), mode="eval").body
         keywords: list[ast.keyword] = []
         if isinstance(node, ast.Call):
-            keywords, positional = node.keywords, node.args
-            node = node.func
-            if positional or any(keyword.arg is None for keyword in keywords):
+            keywords = node.keywords
+            if node.args or any(keyword.arg is None for keyword in keywords):
                 raise problem
+            node = node.func
         values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in keywords}
     except (SyntaxError, ValueError) as error:
         raise problem from error
