@@ -59,7 +59,7 @@ def _blobs(folder: Path, count: int, channels: tuple[str, ...] = ("MRI",)) -> Pa
 
 @pytest.fixture(scope="module")
 def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six cases of one channel."""
+    """Write six cases of one channel."""
     return _blobs(tmp_path_factory.mktemp("blobs") / "Dataset001_Blobs", 6)
 
 
