@@ -144,6 +144,17 @@ def test_plans_that_cannot_be_used_stop_before_any_file(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--config", "--plan", "--init_weights"])
+def test_a_file_that_is_not_there_stops_before_any_file(
+    option: str, blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = write_folder(tmp_path, name="nnUNetPlans.json")
+    absent = str(tmp_path / "absent.yaml")
+    assert _pretrain(blobs, plans, tmp_path / "out", option, absent) == 2
+    assert f"{absent}: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_order_of_channels_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
