@@ -243,7 +243,8 @@ def _of_text(value: str, base: Any, key: str) -> Iterator[_Problem]:
     """Refuse text for a number or a truth value: any text counts as true, even "false"."""
     numbers = base if isinstance(base, list) and base else [base]
     if isinstance(base, bool):
-        expected, remedy = "true or false", "write True or False, without quotes"
+        expected = "true or false"
+        remedy = "write True or False, without quotes"
     elif all(isinstance(number, int | float) for number in numbers):
         expected = "numbers in a list" if isinstance(base, list) else "a number"
         remedy = "write it without quotes, and small numbers as 1.0e-3 (YAML takes 1e-3 for text)"

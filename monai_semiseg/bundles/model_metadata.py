@@ -9,10 +9,14 @@ from typing import Any
 from monai_semiseg.bundles.keys import load_config
 from monai_semiseg.bundles.versions import with_installed_versions
 
-_NEEDED = {"spatial_dims", "in_channels", "out_channels", "channel_names", "label_names"}
-_NEEDED |= {"patch_size"}
-_OF_SHIPPED_WEIGHTS = {"eval_metrics", "references", "weights_sha256", "supported_apps"}
-_OF_SHIPPED_WEIGHTS |= {"data_source", "data_type", "image_classes"}
+_NEEDED = {
+    *("spatial_dims", "in_channels", "out_channels"),
+    *("channel_names", "label_names", "patch_size"),
+}
+_OF_SHIPPED_WEIGHTS = {
+    *("eval_metrics", "references", "weights_sha256", "supported_apps"),
+    *("data_source", "data_type", "image_classes"),
+}
 _NOT_STATED = "not stated"
 
 

@@ -99,6 +99,7 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
     """
     from monai_semiseg.bundles.locate import bundle_folder
     from monai_semiseg.bundles.trained_model import TrainedModel
+    from monai_semiseg.networks.nnunet_settings import refuse_other_steps
 
     asked = settings_of(args)
     trained = TrainedModel() if args.weights is None else _trained(args.weights, config)
@@ -112,9 +113,11 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
     settings: dict[str, Any] = {}
     if trained.weights is not None:
         settings["ckpt_path"] = str(trained.weights)
+    files = _files(args)
     if args.plan is None:  # a plan that is named says all by itself
+        refuse_other_steps(files, trained.settings)
         settings |= trained.settings
-    return Model(folder, _files(args), settings | asked)
+    return Model(folder, files, settings | asked)
 
 
 def _trained(path: Path, config: str) -> TrainedModel:

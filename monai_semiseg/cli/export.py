@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_semiseg.cli.arguments import add_bundle_arguments, model_of
-from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.cli.terminal import say
+from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -28,15 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="scan whose middle patch the file and the network are compared on (default: noise)",
     )
-    parser.add_argument(
-        "--trust", action="store_true", help="run code in the configs of a bundle from elsewhere"
-    )
+    add_trust_argument(parser)
     add_bundle_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, read the file back, compare, and print the largest difference."""
-    from monai_semiseg.bundles.foreign_code import foreign_code, require_trust
     from monai_semiseg.bundles.record import refuse_other_settings
     from monai_semiseg.bundles.workflow import open_workflow
     from monai_semiseg.networks.exchange import export_network, require_format
@@ -44,12 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     require_format(args.format, args.output)
     model = model_of(args, "inference")
-    configs = [model.bundle / "configs" / "inference.json", *model.overlays]
-    if configs[0].is_file() and not args.trust:
-        code = foreign_code(configs)
-        for line in code:
-            say_aside(f"foreign code: {line}")
-        require_trust(code, model.bundle)
+    require_trusted(model, trusted=args.trust)
     parser = open_workflow(model.bundle, "inference", model.settings, model.overlays).parser
     weights = str(parser.get_parsed_content("ckpt_path"))
     refuse_other_settings(parser, weights)

@@ -36,7 +36,7 @@ class NnunetTraining:
     def write_weights(self) -> None:
         """Write the weights of a finished training for ``nnUNetv2_train``."""
         from monai_semiseg.networks.nnunet_checkpoint import PRETRAINED, write_pretrained
-        from monai_semiseg.networks.weights import read_state_dict
+        from monai_semiseg.networks.weight_files import read_state_dict
 
         state = read_state_dict(self.args.output / "model.pt")
         channels = len(self.dataset.channel_names)
@@ -81,10 +81,10 @@ def nnunet_training(
     if not images:
         _require_same_channels(args, dataset)
     content = merge_configs([config, *overlays, *args.config], {})
-    if images and "read_labelled" in json.dumps(content):
+    if images and "LabelReader" in json.dumps(content):
         raise ConfigError(
             "nnU-Net's preprocessed images are for stages without labels",
-            expected="a dataset with its labels",
+            expected="a dataset with its labels, such as the one that nnU-Net preprocessed",
             path=args.dataset,
         )
     settings = training_settings(plans, dataset, content, preprocessed=bool(images))

@@ -79,9 +79,6 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     from monai_semiseg.bundles.workflow import run_workflow
 
     args, nnunet = _with_nnunet(args, config, overlays)
-    for file in (args.datalist, args.plan, args.init_weights, *args.config):
-        if file is not None and not file.is_file():
-            raise ConfigError("no such file", expected="a file to train with", path=file)
     datalist = args.datalist or args.output / "datalist.json"
     plan_file = args.plan or args.output / "plan.yaml"
     settings = _settings(args, datalist)
@@ -98,13 +95,16 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
 def _with_nnunet(
     args: argparse.Namespace, config: Path, overlays: Sequence[Path]
 ) -> tuple[argparse.Namespace, NnunetTraining | None]:
-    """Look up plans and weights of nnU-Net, if the arguments name some."""
+    """Look up plans and weights of nnU-Net, if the arguments name some; require all files."""
     from monai_semiseg.cli.nnunet import nnunet_training
     from monai_semiseg.networks.nnunet_checkpoint import nnunet_weights
 
     if args.init_weights is not None:
         start = nnunet_weights(args.init_weights)
         args = argparse.Namespace(**{**vars(args), "init_weights": start})
+    for file in (args.datalist, args.plan, args.init_weights, *args.config):
+        if file is not None and not file.is_file():
+            raise ConfigError("no such file", expected="a file to train with", path=file)
     found = nnunet_training(args, config, overlays)
     return (args, None) if found is None else (found.args, found)
 

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
-    from monai_semiseg.networks.weights import read_state_dict
+    from monai_semiseg.networks.weight_files import read_state_dict
 
     state = _kept(_renamed(read_state_dict(args.weights), args.rename), args.only)
     return {"inspect": _inspect, "convert": _convert, "match": _match}[args.action](args, state)
@@ -108,7 +108,8 @@ def _inspect(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
 
 def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     from monai_semiseg.networks.inflation import fitted
-    from monai_semiseg.networks.weights import named_alike, save_weights
+    from monai_semiseg.networks.weight_files import save_weights
+    from monai_semiseg.networks.weights import named_alike
 
     if args.output is None:
         raise ConfigError(
@@ -117,7 +118,8 @@ def _convert(args: argparse.Namespace, state: dict[str, Tensor]) -> int:
     if args.bundle is not None:
         network = _network(args)
         state = named_alike(network, state)
-        before, state = len(state), fitted(state, network, args.weights)
+        before = len(state)
+        state = fitted(state, network, args.weights)
         total = len(network.state_dict())
         say(f"{len(state)} of the network's {total} tensors filled, {before - len(state)} left out")
     if args.half:

@@ -106,10 +106,10 @@ class NnunetPlans:
         return settings
 
 
-def split_configuration(text: str | Path, suffix: str = ".json") -> tuple[Path, str | None]:
+def split_configuration(text: str | Path) -> tuple[Path, str | None]:
     """Split ``FILE.json:CONFIGURATION``; the configuration is None if there is none."""
     name, colon, configuration = str(text).rpartition(":")
-    if colon and name.endswith(suffix) and not Path(text).exists():
+    if colon and name.endswith(".json") and not Path(text).exists():
         return Path(name), configuration
     return Path(text), None
 
@@ -205,10 +205,8 @@ def _texts(node: Any) -> Iterator[str]:
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict | list):
-        for value in node:
+        for value in (*node, *node.values()) if isinstance(node, dict) else node:
             yield from _texts(value)
-        if isinstance(node, dict):
-            yield from _texts(list(node.values()))
 
 
 @dataclass(frozen=True)

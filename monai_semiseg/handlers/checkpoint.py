@@ -16,12 +16,8 @@ from torch import nn
 from monai_semiseg.bundles.record import differences, write_record
 from monai_semiseg.errors import CheckpointError
 from monai_semiseg.handlers.fingerprint import TrainingFingerprint
-from monai_semiseg.networks.weights import (
-    load_weights,
-    read_checkpoint,
-    save_atomically,
-    unwrapped,
-)
+from monai_semiseg.networks.weight_files import read_checkpoint, save_atomically
+from monai_semiseg.networks.weights import load_weights, unwrapped
 from monai_semiseg.samplers.seeded import BudgetSampler
 from monai_semiseg.storage.files import write_atomically
 

@@ -16,7 +16,7 @@ from monai_semiseg.storage.files import sha256_of
 
 @dataclass(frozen=True)
 class Series:
-    """The files of one DICOM volume, not yet in spatial order.
+    """Hold the files of one DICOM volume, not yet in spatial order.
 
     Attributes:
         headers: one per file.

@@ -24,7 +24,7 @@ def unit_of(meta: Mapping[str, Any]) -> Unit:
 
 
 class Grid(NamedTuple):
-    """The positions of the voxels of an array.
+    """Hold the positions of the voxels of an array.
 
     Attributes:
         shape: voxels along i, j, k.

@@ -21,7 +21,9 @@ from monai_semiseg.errors import ChecksumError, TruncatedError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
-_GREY_ALPHA, _RGBA = 4, 6  # colour types
+# Colour types.
+_GREY_ALPHA = 4
+_RGBA = 6
 
 
 def png_content(path: Path, *, pixels: bool = True) -> bytes:

@@ -31,7 +31,9 @@ from monai_semiseg.images.picture_file import (
 from monai_semiseg.images.tiff_spacing import pixel_size
 
 _SLIDES = {"svs", "scn", "bif", "ndpi", "philips", "avs", "qpi", "vsi", "ventana", "ndtiff"}
-_REDUCED, _MASK = 1, 4  # bits of the kind of a page
+# Bits of the kind of a page.
+_REDUCED = 1
+_MASK = 4
 # Values of the tag PhotometricInterpretation.
 _WHITE_IS_ZERO = 0
 _RGB = 2
@@ -133,7 +135,8 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
         deep = int(getattr(page, "imagedepth", 1)) > 1
         palette = int(page.photometric) == _PALETTE
     if not stack_pages and _channels_in_pages(file, pages):
-        samples, count = samples * count, 1
+        samples *= count
+        count = 1
     check_picture_size((*size, count), samples, itemsize, path)
     if deep or (count > 1 and not (stack_pages and alike)):
         raise DimensionError(

@@ -46,13 +46,14 @@ class NnunetInferer(Inferer):
         self._predictor: Any = None
 
     def __call__(self, inputs: Tensor, network: nn.Module, *_: Any, **__: Any) -> Tensor:
-        """Return logits ``(1, classes, z, y, x)`` for an image ``(1, channels, z, y, x)``."""
+        """Return logits ``(B, classes, z, y, x)`` for images ``(B, channels, z, y, x)``."""
         if self._predictor is None or self._predictor.device != inputs.device:
             self._predictor = self._new_predictor(inputs.device)
         self._predictor.network = network
         plain = torch.as_tensor(inputs).as_subclass(Tensor)
-        logits: Tensor = self._predictor.predict_sliding_window_return_logits(plain[0])
-        return logits[None]
+        predict = self._predictor.predict_sliding_window_return_logits  # of one image
+        logits = [predict(image) for image in plain]
+        return logits[0][None] if len(logits) == 1 else torch.stack(logits)  # one is not copied
 
     def _new_predictor(self, device: torch.device) -> Any:
         """Build nnU-Net's predictor, without its remark about CPUs and its choice for cuDNN."""

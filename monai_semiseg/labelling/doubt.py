@@ -20,6 +20,7 @@ from monai_semiseg.handlers.precision import autocast, autocast_type
 from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
 from monai_semiseg.labelling.encoders import network_of
+from monai_semiseg.networks.nnunet_settings import refuse_other_steps
 from monai_semiseg.transforms.labels import with_background
 
 _MAY_BE_FOREGROUND = 0.05
@@ -125,6 +126,9 @@ class Disagreement(Uncertainty):
         overlays: configs that are merged over it.
         root: folder that the cases' and the datalist's files are relative to.
         datalist: with the labelled scans.
+
+    Raises:
+        ConfigError: If nnU-Net's plans decide the model's steps, so that labels cannot be added.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Disagreement(Uncertainty):
         datalist: Path,
     ) -> None:
         fusion = bundle_folder("semisupervised_baselines") / "configs" / "label_fusion.yaml"
+        refuse_other_steps([fusion], settings)
         where = {"labelled_dir": str(root), "datalist": str(datalist)}
         super().__init__(bundle, {**settings, **where}, [*overlays, fusion], root)
 

@@ -16,7 +16,8 @@ from torch.jit.frontend import FrontendError
 
 from monai_semiseg.errors import ConfigError, OutputError
 from monai_semiseg.networks.outputs import finest
-from monai_semiseg.networks.weights import read_state_dict, save_weights, unwrapped
+from monai_semiseg.networks.weight_files import read_state_dict, save_weights
+from monai_semiseg.networks.weights import unwrapped
 from monai_semiseg.storage.files import atomic_path
 
 # Names of files by format, and the packages of the extra ``export`` that a format needs.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +27,12 @@ class Learnt:
     @property
     def share(self) -> float:
         """Return the share of all weights that are in tensors that changed, 0 to 1."""
-        total = sum(self.changed.values()) + sum(self.stayed.values())
-        return sum(self.changed.values()) / total if total else 0.0
+        return sum(self.changed.values()) / self.total if self.total else 0.0
+
+    @property
+    def total(self) -> int:
+        """Return the number of all weights."""
+        return sum(self.changed.values()) + sum(self.stayed.values())
 
     def __str__(self) -> str:
         count = len(self.changed) + len(self.stayed)
@@ -35,9 +40,8 @@ class Learnt:
         text += "tensors)"
         if not self.stayed:
             return text
-        total = sum(self.changed.values()) + sum(self.stayed.values())
         parts = _by_part(self.stayed)
-        words = [f"{name} ({percent(number / total)})" for name, number in parts[:5]]
+        words = [f"{name} ({percent(number / self.total)})" for name, number in parts[:5]]
         more = [f"{len(parts) - 5} more"] if len(parts) > 5 else []
         return f"{text}; at their start: {', '.join(words + more)}"
 
@@ -60,16 +64,11 @@ def learnt_since(start: Mapping[str, Tensor], network: nn.Module) -> Learnt:
 
 def _by_part(stayed: Mapping[str, int]) -> list[tuple[str, int]]:
     """Add up weights by the first two parts of their names, the largest first."""
-    sums: dict[str, int] = {}
+    sums: Counter[str] = Counter()
     for name, number in stayed.items():
-        part = _part(name)
-        sums[part] = sums.get(part, 0) + number
+        owner = name.split(".")[:-1] or [name]
+        sums[".".join(owner[:2])] += number
     return sorted(sums.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _part(name: str) -> str:
-    owner: Iterable[str] = name.split(".")[:-1] or [name]
-    return ".".join(list(owner)[:2])
 
 
 def percent(share: float) -> str:

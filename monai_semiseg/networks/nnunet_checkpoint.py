@@ -17,8 +17,9 @@ from monai_semiseg.datasets.nnunet_plans import (
     read_plans,
 )
 from monai_semiseg.errors import CheckpointError, ConfigError
+from monai_semiseg.networks.inflation import shape_text
 from monai_semiseg.networks.nnunet import nnunet_network
-from monai_semiseg.networks.weights import read_checkpoint, save_atomically
+from monai_semiseg.networks.weight_files import read_checkpoint, save_atomically
 
 PRETRAINED = "nnunet_pretrained.pth"
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
@@ -151,7 +152,7 @@ def require_fit(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     own = network.state_dict()
     lacking = [f"{name} is missing" for name in own if name not in state]
     other = [
-        f"{name} is {_shape(state[name])}, not {_shape(own[name])}"
+        f"{name} is {shape_text(state[name])}, not {shape_text(own[name])}"
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
@@ -165,10 +166,6 @@ def require_fit(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
             remedy="use the plans.json that the weights were trained with",
             path=path,
         )
-
-
-def _shape(value: Tensor) -> str:
-    return " x ".join(map(str, value.shape)) or "a number"
 
 
 def write_pretrained(

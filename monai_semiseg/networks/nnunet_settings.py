@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from operator import eq
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ReferenceResolver
+from monai.bundle.utils import MERGE_KEY
+
+from monai_semiseg.bundles.keys import load_config
 from monai_semiseg.datasets.nnunet_plans import NnunetDataset, NnunetPlans
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.nnunet import network_config
 from monai_semiseg.networks.nnunet_checkpoint import NnunetModel
 
@@ -84,6 +90,32 @@ def recorded_settings(record: Mapping[str, Any], weights: Path, config: Config) 
     dataset = NnunetDataset(tuple(record["channel_names"]), kept["dataset"]["labels"])
     settings = model_settings(NnunetModel(weights, plans, dataset, ()), config)
     return {key: value for key, value in settings.items() if key not in ("training_scans", "sides")}
+
+
+def refuse_other_steps(files: Iterable[str | Path], settings: Mapping[str, Any]) -> None:
+    """Refuse a config that changes what nnU-Net's plans decide: it would have no effect.
+
+    Args:
+        files: configs that are merged before the settings.
+        settings: of a model; those of a model without such plans decide nothing.
+
+    Raises:
+        ConfigError: With the file and its key.
+    """
+    if "nnunet" not in settings:
+        return
+    decided = [ReferenceResolver.split_id(key) for key in settings]
+    for file in files:
+        for key, value in load_config(file).items():
+            parts = ReferenceResolver.split_id(key.removeprefix(MERGE_KEY))
+            is_decided = any(all(map(eq, parts, others)) for others in decided)
+            if is_decided and settings.get(key) != value:
+                raise ConfigError(
+                    f"changes {key!r}, which nnU-Net's plans decide for these weights",
+                    expected="other keys alone",
+                    remedy="leave this --config out, or take weights without such plans",
+                    path=file,
+                )
 
 
 def _is_known(key: str, config: Config) -> bool:

@@ -1,4 +1,4 @@
-"""Networks by name: ``SegResNet``, ``SegResNet(init_filters=16)``, a dotted path, a plans file."""
+"""Networks by name: ``SegResNet``, ``SegResNet(init_filters=16)``, or a dotted path."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import ast
 import difflib
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from torch import nn
 
-from monai_semiseg.datasets.nnunet_plans import read_plans
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.networks.nnunet import network_config
 
 # What a network is told by every config, under the names that programs give to it.
 ROLES = {
@@ -43,8 +40,7 @@ def network_from(
 
     Args:
         text: a class of ``monai.networks.nets`` or the dotted path of a class, with keyword values
-            in parentheses where wanted, as in Python; or a plans file, ``FILE.json`` or
-            ``FILE.json:CONFIGURATION``.
+            in parentheses where wanted, as in Python.
         spatial_dims: axes of an image, a number or a reference such as ``@spatial_dims``.
         in_channels: of an image, likewise.
         out_channels: classes with the background, likewise.
@@ -58,9 +54,6 @@ def network_from(
         "in_channels": in_channels,
         "out_channels": out_channels,
     }
-    plans = _plans_file(text)
-    if plans is not None:
-        return _from_plans(*plans, **told)
     target, values = _parsed(text)
     network = _class_named(target)
     config = {"_target_": target, **_roles(network, target, told)}
@@ -68,21 +61,6 @@ def network_from(
     config |= values
     _refuse_other_arguments(network, target, config)
     return config
-
-
-def _plans_file(text: str) -> tuple[Path, str | None] | None:
-    """Return file and configuration if the text names a file; a configuration is after a colon."""
-    name, colon, configuration = text.rpartition(":") if ".json:" in text else (text, "", "")
-    if not name.endswith(".json") and "/" not in name.split("(", 1)[0]:
-        return None
-    return Path(name), configuration if colon else None
-
-
-def _from_plans(
-    file: Path, configuration: str | None, *, spatial_dims: Any, in_channels: Any, out_channels: Any
-) -> dict[str, Any]:
-    """Return the config of the network that a plans file describes."""
-    return network_config(read_plans(file, configuration), in_channels, out_channels)
 
 
 def _parsed(text: str) -> tuple[str, dict[str, Any]]:
@@ -96,10 +74,10 @@ def _parsed(text: str) -> tuple[str, dict[str, Any]]:
         node = ast.parse(text.strip(), mode="eval").body
         keywords: list[ast.keyword] = []
         if isinstance(node, ast.Call):
-            keywords, positional = node.keywords, node.args
-            node = node.func
-            if positional or any(keyword.arg is None for keyword in keywords):
+            keywords = node.keywords
+            if node.args or any(keyword.arg is None for keyword in keywords):
                 raise problem
+            node = node.func
         values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in keywords}
     except (SyntaxError, ValueError) as error:
         raise problem from error

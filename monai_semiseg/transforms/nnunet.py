@@ -21,6 +21,7 @@ from monai_semiseg.datasets.label_values import class_lookup
 from monai_semiseg.datasets.nnunet_plans import NnunetDataset, NnunetPlans, nnunet_module
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.grid import Grid, onto_grid, unit_of
+from monai_semiseg.transforms.restore import normalised_entropy
 
 _PIXEL = (999.0, 1.0, 1.0)  # nnU-Net's spacing of pictures
 _PROPERTIES = "nnunet"  # of a case, in the metadata
@@ -159,12 +160,8 @@ class NnunetLabeld(MapTransform):
 
     def _entropy(self, probabilities: torch.Tensor) -> torch.Tensor:
         if "regions_class_order" not in self.dataset:
-            entropy: torch.Tensor = torch.special.entr(probabilities).sum(0)
-            return entropy / float(np.log(len(probabilities)))
-        both: torch.Tensor = torch.special.entr(probabilities) + torch.special.entr(
-            1 - probabilities
-        )
-        return both.mean(0) / float(np.log(2))
+            return normalised_entropy(probabilities)
+        return normalised_entropy(torch.stack([probabilities, 1 - probabilities])).mean(0)
 
 
 def _in_order(image: MetaTensor) -> NDArray[Any]:

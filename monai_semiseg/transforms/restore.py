@@ -126,9 +126,17 @@ def _restore_slabs(
         probabilities, inside = _interpolated(logits, to_grid, (first, last), shape)
         labels[first:last] = (_argmax(probabilities) * inside).cpu()
         if entropy is not None:
-            normalised = torch.special.entr(probabilities).sum(0) / float(np.log(classes))
-            entropy[first:last] = (normalised * inside).cpu()
+            entropy[first:last] = (normalised_entropy(probabilities) * inside).cpu()
     return labels, entropy
+
+
+def normalised_entropy(probabilities: Tensor) -> Tensor:
+    """Return ``-sum_c p_c ln p_c / ln C`` of every voxel, 0 to 1.
+
+    Args:
+        probabilities: ``(C, spatial...)``.
+    """
+    return torch.special.entr(probabilities).sum(0) / float(np.log(len(probabilities)))
 
 
 def _label_dtype(classes: int) -> torch.dtype:

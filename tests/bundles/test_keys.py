@@ -133,7 +133,7 @@ def test_words_for_false_are_not_obeyed_as_true() -> None:
 
 
 def test_a_transform_may_hand_settings_on() -> None:
-    """A key ``nonfinite`` of ``LoadImaged`` is its reader's."""
+    """Give ``LoadImaged`` a key ``nonfinite``, which is its reader's."""
     reader = {"preprocessing#transforms#0#nonfinite": 0.0}
     config = merge_configs([INFERENCE], reader)
     assert config["preprocessing"]["transforms"][0]["nonfinite"] == 0.0

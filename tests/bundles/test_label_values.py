@@ -158,7 +158,7 @@ def test_an_output_without_a_label_is_refused_before_any_work(
 def test_a_class_for_ignored_voxels_is_refused(
     data: Path, tmp_path: Path, settings: Settings, bundle: Path
 ) -> None:
-    """The bundle's own label names, and a datalist that calls one of their numbers ``ignore``."""
+    """Take the bundle's own names with a datalist that calls one of their numbers ``ignore``."""
     content = json.loads((data / "datalist.json").read_text())
     content["labels"] = {"0": "background", "1": "a", "2": "Ignore"}
     datalist = tmp_path / "datalist.json"

@@ -20,7 +20,7 @@ def test_rendering_changes_nothing() -> None:
 
 
 def test_every_config_of_a_bundle_is_rendered_or_its_own_alone() -> None:
-    """A file that two bundles share word by word has to come from the base."""
+    """Check that a file that two bundles share word by word comes from the base."""
     made = {path for path, _ in rendered(BUNDLES)}
     others: dict[str, Path] = {}
     for path in sorted(BUNDLES.glob("[!_]*/configs/**/*.*")):

@@ -57,7 +57,7 @@ def test_contrasts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_each_kind_has_a_folder_and_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command of before, without ``--kind``, is the one for scans."""
+    """Check that the command of before, without ``--kind``, is the one for scans."""
     with pytest.raises(SystemExit):
         main(["demo", "--help"])
     said = " ".join(capsys.readouterr().out.split())

@@ -91,7 +91,7 @@ def evaluate(dataset: Path, output: Path, *more: str) -> int:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory, write_dataset: Any) -> Path:
-    """Two training scans and four test scans, one of them damaged."""
+    """Write two training scans and four test scans, one of them damaged."""
     folder = tmp_path_factory.mktemp("dataset")
     made: Path = write_dataset(folder, scans=6, shape=(20, 24, 18), sizes=(2, 0, 0))
     (made / "images" / "3.nii.gz").write_bytes(b"no scan")

@@ -52,7 +52,7 @@ def dataset(tmp_path: Path) -> Path:
         save(root / "labels" / f"{name}.nii.gz", label)
     labels = root / "labels"
     flip = np.diag([-1.0, 1.0, -1.0, 1.0])
-    flip[0, 3], flip[2, 3] = 19, 15
+    flip[[0, 2], 3] = 19, 15
     save(labels / "backwards.nii.gz", label[::-1, :, ::-1], AFFINE @ flip)
     save(labels / "shifted.nii.gz", label, shifted_by(3))
     save(labels / "turned.nii.gz", label, AFFINE @ np.diag([-1.0, 1.0, 1.0, 1.0]))

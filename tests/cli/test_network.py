@@ -25,7 +25,7 @@ def dataset(write_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def start(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a Hebbian start of a DynUNet."""
+    """Return the folder of a Hebbian start of a DynUNet."""
     folder = tmp_path_factory.mktemp("start")
     words = ["pretrain", str(dataset), "--output", str(folder), "--network", DYNUNET, *SMALL]
     assert main([*words, "--bundle", "hebbian_initializer"]) == 0

@@ -59,7 +59,7 @@ def _blobs(folder: Path, count: int, channels: tuple[str, ...] = ("MRI",)) -> Pa
 
 @pytest.fixture(scope="module")
 def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six cases of one channel."""
+    """Write six cases of one channel."""
     return _blobs(tmp_path_factory.mktemp("blobs") / "Dataset001_Blobs", 6)
 
 
@@ -81,16 +81,37 @@ def test_plans_pretrain_their_network_on_their_grid(blobs: Path, tmp_path: Path)
     assert kinds == ["LoadImaged", "EnsureChannelFirstd", "NnunetPreprocessd", "SpatialPadd"]
 
 
-def test_a_preprocessed_folder_needs_no_label(tmp_path: Path) -> None:
-    plans = write_folder(tmp_path, name="nnUNetPlans.json")
-    folder = tmp_path / "nnUNetPlans_2d"
+def _preprocessed(folder: Path) -> Path:
+    """Write three images as nnU-Net preprocesses them."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(3):
         np.savez(folder / f"{number}.npz", data=rng.normal(size=(1, 4, 18, 14)).astype(np.float32))
+    return folder
+
+
+def test_a_preprocessed_folder_needs_no_label(tmp_path: Path) -> None:
+    plans = write_folder(tmp_path, name="nnUNetPlans.json")
+    folder = _preprocessed(tmp_path / "nnUNetPlans_2d")
     assert _pretrain(folder, f"{plans}:2d", tmp_path / "out") == 0
     written = torch.load(tmp_path / "out" / "nnunet_pretrained.pth", weights_only=True)
     assert written["network_weights"]["encoder.stages.0.0.convs.0.conv.weight"].ndim == 4
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["train"], ["pretrain", "--bundle", "contrastive_pretrainer", "--stage", "local"]],
+    ids=["train", "local"],
+)
+def test_a_stage_with_labels_refuses_a_preprocessed_folder(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = write_folder(tmp_path, name="nnUNetPlans.json")
+    folder = _preprocessed(tmp_path / "nnUNetPlans_2d")
+    where = ["--network", f"{plans}:2d", "--output", str(tmp_path / "out"), *FEW]
+    assert main([verb[0], str(folder), *verb[1:], *where]) == 2
+    assert "for stages without labels" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def _primus() -> dict[str, Any]:
@@ -120,6 +141,17 @@ def test_plans_that_cannot_be_used_stop_before_any_file(
     file = write_folder(tmp_path, plans, name="nnUNetPlans.json")
     assert _pretrain(blobs, f"{file}{name}", tmp_path / "out") == 2
     assert found in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--config", "--plan", "--init_weights"])
+def test_a_file_that_is_not_there_stops_before_any_file(
+    option: str, blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = write_folder(tmp_path, name="nnUNetPlans.json")
+    absent = str(tmp_path / "absent.yaml")
+    assert _pretrain(blobs, plans, tmp_path / "out", option, absent) == 2
+    assert f"{absent}: no such file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -182,6 +214,18 @@ def _default_trainer(_: str) -> Any:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     return nnUNetTrainer
+
+
+@pytest.mark.parametrize("name", ["label_fusion", "coarse_to_fine"])
+def test_a_config_of_steps_that_nnunet_decides_is_refused(
+    name: str, blobs: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ROOT / "bundles" / "semisupervised_baselines" / "configs" / f"{name}.yaml"
+    words = ["predict", str(blobs / "imagesTs"), "--weights", str(model), "--config", str(config)]
+    assert main([*words, "--output", str(tmp_path / "out"), *CPU]) == 2
+    error = capsys.readouterr().err
+    assert f"{name}.yaml" in error and "which nnU-Net's plans decide" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_that_do_not_fit_write_nothing(

@@ -35,7 +35,7 @@ def predict(output: Path, *configs: Path) -> int:
 def test_each_file_is_parsed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kit: SimpleNamespace, kind: str
 ) -> None:
-    """A config once by us and once by MONAI's workflow; a DICOM file once to list, once to read."""
+    """Parse a config once, and once in MONAI's workflow; a DICOM file to list and to read."""
     configs: Counter[str] = Counter()
     slices: Counter[tuple[str, bool]] = Counter()
     load, read = ConfigParser.load_config_file, pydicom.dcmread

@@ -80,7 +80,7 @@ def test_a_study_from_end_to_end(
 
 
 def test_both_names_of_completed_studies() -> None:
-    """The option had another name before; commands with it still work."""
+    """Check that commands with the option's former name still work."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = ["data", "--output", "out", "--known", "a", "--completed", "b"]

@@ -23,13 +23,13 @@ SMALL = ["--iterations", "2", "--device", "cpu", "--set", "num_workers=0"]
 
 @pytest.fixture(scope="module")
 def dataset(write_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six labelled scans of 34 x 30 x 36 voxels in a plain pair of folders."""
+    """Write six labelled scans of 34 x 30 x 36 voxels in a plain pair of folders."""
     return write_dataset(tmp_path_factory.mktemp("data"), scans=6)
 
 
 @pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a training of two iterations, with nothing given but the dataset."""
+    """Return the folder of a training of two iterations, with nothing given but the dataset."""
     folder = tmp_path_factory.mktemp("run")
     assert main(["train", str(dataset), "--output", str(folder), *SMALL]) == 0
     return folder

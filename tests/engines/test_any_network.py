@@ -27,7 +27,7 @@ CASES = [(name, dims) for name in NETWORKS for dims in (2, 3)]
 
 
 def batch(patch: list[int]) -> dict[str, Tensor]:
-    """Two views of two noisy images with labels in halves."""
+    """Make two views of two noisy images with labels in halves."""
     generator = torch.Generator().manual_seed(0)
     label = torch.zeros(2, 1, *patch)
     label[:, :, : patch[0] // 2] = 1

@@ -56,7 +56,8 @@ def test_the_soft_dice_term_against_the_formula(batch: Batch) -> None:
     both = started(engines.WeakToStrongTrainer, soft=True, dice=True, box_probability=0.0)
     logits = torch.randn(2, CLASSES, 8, 8)
     target = torch.softmax(torch.randn(2, CLASSES, 8, 8), 1)
-    p, slow = torch.softmax(logits, 1), 0.0
+    p = torch.softmax(logits, 1)
+    slow = 0.0
     for c in range(1, CLASSES):
         overlap = sum(
             min(float(a), float(b))

@@ -117,7 +117,7 @@ def test_scalars_are_named_after_layer_and_measure() -> None:
 
 
 def colour(picture: Image.Image, x: float, y: float) -> tuple[int, ...]:
-    """The colour at a place, in shares of width and height from the upper left corner."""
+    """Return the colour at a place, in shares of width and height from the upper left corner."""
     return picture.getpixel((int(x * picture.width), int(y * picture.height)))[:3]
 
 

@@ -153,7 +153,7 @@ def test_a_filter_of_zeros_stays_one() -> None:
 
 
 def test_a_step_says_how_far_it_moved() -> None:
-    """Mean over the layers of the change relative to the weights before, after bounding."""
+    """Compare with the mean change of the layers, relative to the weights before, once bounded."""
     net = network()
     learner = HebbianLearner(net, HebbianPCA(), include=["conv_0.conv_0", "down_1.convs.conv_0"])
     learner.prepare()

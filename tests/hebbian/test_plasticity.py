@@ -47,7 +47,7 @@ def test_two_batches_add_up_to_one(rule: Rule) -> None:
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_winners_against_a_loop(dims: int) -> None:
-    """Every second site along each axis; filters that respond alike win both."""
+    """Count at every second site along each axis; filters that respond alike win both."""
     geometry, images, output = seen(dims=dims)
     output[0, :, 0, 0] = 7.0
     wins = [0.0] * 4
@@ -64,7 +64,7 @@ def test_winners_against_a_loop(dims: int) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 @pytest.mark.parametrize("centre", [True, False])
 def test_processes_add_up_to_one(rule: Rule, centre: bool) -> None:
-    """Two with the same scans: what each adds up is twice its own."""
+    """Give two processes the same scans: what each adds up is twice its own."""
 
     def twice(parts: Any) -> None:
         for part in parts:

@@ -87,7 +87,7 @@ def test_damaged(tmp_path: Path) -> None:
 
 
 def packed(folder: Path, sizes: list[int]) -> Path:
-    """An archive of files of so many bytes."""
+    """Write an archive of files of so many bytes."""
     with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for number, size in enumerate(sizes):
             archive.writestr(f"in/{number}", bytes(size))

@@ -161,7 +161,7 @@ def test_pictures_as_channels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_dicom_series_as_channels(make: SimpleNamespace, tmp_path: Path, mixed: bool) -> None:
-    """The files of two series, in any order; the first file decides which is the first channel."""
+    """Give the files of two series in any order: the first one decides the first channel."""
 
     def brighter(data: Any, k: int) -> None:
         values = np.frombuffer(data.PixelData, "<i2") + 7

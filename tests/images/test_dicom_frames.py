@@ -16,7 +16,7 @@ from monai_semiseg.images.dicom_header import DicomHeader, read_header
 
 
 def group(**facts: Any) -> Dataset:
-    """A data set of these elements."""
+    """Return a data set of these elements."""
     found = Dataset()
     for name, value in facts.items():
         setattr(found, name, value)
@@ -25,7 +25,7 @@ def group(**facts: Any) -> Dataset:
 
 @pytest.fixture
 def enhanced(make: SimpleNamespace, tmp_path: Path) -> tuple[DicomHeader, Dataset]:
-    """The header of an object of three frames, and the object."""
+    """Return the header of an object of three frames, and the object."""
     file = make.enhanced(tmp_path / "enhanced.dcm", count=3)
     header = read_header(file)
     assert header is not None

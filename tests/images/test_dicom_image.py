@@ -83,7 +83,8 @@ def radiograph(make: SimpleNamespace, folder: Path, **tags: Any) -> Path:
         data.Modality = "CR"
         del data.ImagePositionPatient, data.ImageOrientationPatient
         data.PixelRepresentation = 0
-        data.BitsStored, data.HighBit = 12, 11
+        data.BitsStored = 12
+        data.HighBit = 11
         values = np.random.default_rng(0).integers(0, 4096, (data.Rows, data.Columns))
         data.PixelData = values.astype("<u2").tobytes()
         for name, value in tags.items():

@@ -126,7 +126,7 @@ def test_values_that_a_stream_of_fewer_bits_holds_are_not_shifted_again() -> Non
 
 
 def test_the_bits_of_a_stream_are_found_behind_other_segments() -> None:
-    """A comment comes before the frame's header, and looks like one that says 16 bits."""
+    """Put a comment before the frame's header that looks like one of 16 bits."""
     values, stream, data = of_twelve_bits()
     comment = b"\xff\xf7\x00\x0b\x10" * 60
     segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment

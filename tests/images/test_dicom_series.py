@@ -18,7 +18,7 @@ def test_localizers_are_passed_over(make: SimpleNamespace, tmp_path: Path) -> No
 
 
 def test_copies_in_other_folders(make: SimpleNamespace, tmp_path: Path) -> None:
-    """A whole copy is a case of its own; a part of a copy adds nothing and takes nothing away."""
+    """Check that a whole copy is a case of its own, and a part of one changes nothing."""
     files = volume(make, tmp_path / "a", "A", {})
     for folder, copied in (("whole", files), ("part", files[:3])):
         root = tmp_path / folder

@@ -24,7 +24,7 @@ VOXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
 
 
 def content(kind: str, folder: Path) -> bytes:
-    """The bytes of a small file of a kind, as another program writes them."""
+    """Return the bytes of a small file of a kind, as another program writes them."""
     if kind == "zip":
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:

@@ -74,7 +74,7 @@ def test_types_and_byte_orders(tmp_path: Path, dtype: str, version: Any) -> None
     ("slope", "inter", "expected"), [(0, 5, 1), (float("nan"), 5, 1), (2.0, 3.0, 5), (1, 0, 1)]
 )
 def test_scaling(tmp_path: Path, slope: float, inter: float, expected: float) -> None:
-    """A slope of 0 or NaN means that values are not scaled (NIfTI standard)."""
+    """Leave values as they are for a slope of 0 or NaN (NIfTI standard)."""
     image = nib.Nifti1Image(np.arange(8, dtype=np.int16).reshape(2, 2, 2), np.eye(4))
     image.header.set_sform(np.eye(4), code=1)
     content = bytearray(image.to_bytes())
@@ -256,7 +256,7 @@ def test_no_codes(make: SimpleNamespace, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("qform", "sform"), [(1, 2), (3, 0), (0, 4)])
 def test_both_codes_are_kept(tmp_path: Path, qform: int, sform: int) -> None:
-    """A mask gets the codes of its scan."""
+    """Check that a mask gets the codes of its scan."""
     image = nib.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), None)
     image.set_qform(np.eye(4), code=qform)
     image.set_sform(np.eye(4) if sform else None, code=sform)

@@ -259,7 +259,7 @@ def flipped(content: bytes) -> bytes:
 
 
 def claims(columns: int, rows: int) -> bytes:
-    """A PNG file of a few bytes whose header claims any size."""
+    """Return a PNG file of a few bytes whose header claims any size."""
     content = png(np.zeros((1, 1, 1)), 8, 0, False)
     head = struct.pack(">II", columns, rows) + content[24:29]
     return content[:8] + chunk(b"IHDR", head) + content[33:]
@@ -314,7 +314,7 @@ def test_faults(tmp_path: Path, fault: str) -> None:
 def test_size_is_a_matter_of_memory_and_not_of_pillows_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pixels of a large picture are read without pillow's warning, or not touched at all."""
+    """Read a large picture's pixels without pillow's warning, or do not touch them at all."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     for kind in ("PNG", "JPEG", "BMP", "TIFF"):
         Image.new("L", (30, 20), 7).save(tmp_path / "a", format=kind)

@@ -36,7 +36,7 @@ def test_two_series_are_not_one_scan(make: SimpleNamespace, tmp_path: Path, read
 
 
 def test_the_fault_of_a_series_is_named(make: SimpleNamespace, tmp_path: Path) -> None:
-    """Two stacks that differ in nothing that could tell them apart."""
+    """Write two stacks that differ in nothing that could tell them apart."""
 
     def double(data: Dataset, k: int) -> None:
         data.ImagePositionPatient = [0.0, 0.0, float(k // 2)]

@@ -308,7 +308,7 @@ def test_nan_in_a_picture_of_real_numbers(tmp_path: Path) -> None:
 
 
 def test_tiles_that_the_file_does_not_list_are_missing(tmp_path: Path) -> None:
-    """The header is changed to a picture of twice the size."""
+    """Change the header to a picture of twice the size."""
     tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", tile=(16, 16))
     content = (tmp_path / "a.tif").read_bytes()
     width = struct.pack("<HHI", 256, 4, 1)

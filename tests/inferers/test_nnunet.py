@@ -36,3 +36,6 @@ def test_windows_are_those_of_nnunet(
     assert torch.equal(ours[0], theirs)
     plain = NnunetInferer(plans_content(), name, dataset_content())(images, network)
     assert not torch.equal(plain, ours)
+    both = torch.cat([images.flip(2), images])
+    found = NnunetInferer(plans_content(), name, dataset_content(), axes)(both, network)
+    assert torch.equal(found[1:], ours) and not torch.equal(found[:1], ours)

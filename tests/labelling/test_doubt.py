@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from monai_semiseg.cli.main import main
-from monai_semiseg.labelling.doubt import disagreement, region_entropy
+from monai_semiseg.errors import ConfigError
+from monai_semiseg.labelling.doubt import Disagreement, disagreement, region_entropy
 from monai_semiseg.storage.tables import read_rows
 
 
@@ -30,6 +31,12 @@ def test_disagreement_by_hand() -> None:
     registered = torch.tensor([[0.0, 1.0, 1.0, 0.0, float("nan")]])
     assert disagreement(network, registered) == pytest.approx(0.5)
     assert disagreement(network, network[1:]) == pytest.approx(0)
+
+
+def test_a_model_of_nnunet_cannot_be_compared_with_registration(tmp_path: Path) -> None:
+    settings = {"nnunet": {}, "preprocessing#transforms": []}
+    with pytest.raises(ConfigError, match="which nnU-Net's plans decide"):
+        Disagreement(tmp_path, settings, [], tmp_path, tmp_path / "datalist.json")
 
 
 @pytest.mark.slow

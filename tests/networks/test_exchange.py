@@ -36,7 +36,7 @@ def test_torchscript_and_safetensors(name: str, dims: int, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_onnx(dims: int, tmp_path: Path) -> None:
-    """Needs the extra ``export``."""
+    """Export to ONNX, which needs the extra ``export``."""
     for package in exchange.PACKAGES["onnx"]:
         pytest.importorskip(package)
     image = torch.randn(1, 1, *patch_of("SegResNet", dims))

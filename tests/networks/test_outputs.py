@@ -11,7 +11,8 @@ from monai_semiseg.inferers.windows import WindowInferer
 from monai_semiseg.networks.outputs import finest
 from tests.network_zoo import build
 
-FULL, HALF = torch.ones(2, 3, 8, 8), torch.zeros(2, 3, 4, 4)
+FULL = torch.ones(2, 3, 8, 8)
+HALF = torch.zeros(2, 3, 4, 4)
 
 
 @pytest.mark.parametrize(

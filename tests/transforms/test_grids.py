@@ -41,7 +41,7 @@ def test_a_label_in_another_order_comes_onto_the_grid() -> None:
 
 
 def test_what_follows_treats_image_and_label_alike() -> None:
-    """An affine that differs by float32's last digits gives Spacingd another number of voxels."""
+    """Check an affine of other last digits, with which Spacingd makes another number of voxels."""
     affine = AFFINE.copy()
     affine[:3, :3] *= 1 + 1e-5
     steps = Compose(

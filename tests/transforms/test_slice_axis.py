@@ -64,7 +64,7 @@ def test_a_mask_comes_back_to_the_file(order: Any, alone: int) -> None:
 
 
 def test_positions_survive_another_spacing() -> None:
-    """A ramp in mm, resampled, then restored as classes, is the ramp at the file's pixels."""
+    """Resample a ramp in mm and restore it as classes: it is the ramp at the file's pixels."""
     label = np.zeros((40, 30, 1), dtype=np.float32)
     item = slice_of(np.array([[1, -1], [0, 1], [2, 1]], dtype=float), 2, label)
     steps = Compose(
@@ -102,7 +102,7 @@ def test_what_does_not_fit_the_network_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_windows_go_over_slices_along_any_axis(axis: int) -> None:
-    """The network sees 2-D windows alone, and every slice gets its own result."""
+    """Check that the network sees 2-D windows alone, and every slice gets its own result."""
     torch.manual_seed(0)
     scan = torch.rand(1, 2, 9, 10, 11)
     conv = torch.nn.Conv2d(2, 3, 1)
