@@ -102,12 +102,10 @@ def select(
     readings = read_all(
         dataset, [*labelled, *open_cases], encoder, workers=workers, progress=progress
     )
-    with one_thread():
-        survey = take_stock(dataset, readings, [case.id for case in labelled])
+    survey = take_stock(dataset, readings, [case.id for case in labelled])
     if doubt is not None:
         survey = _with_doubt(survey, doubt)
-    with one_thread():
-        picks = pick(survey, choose, min(count, len(survey.pool.ids)), seed)
+    picks = pick(survey, choose, min(count, len(survey.pool.ids)), seed)
     return _selection(strategy, survey, picks)
 
 
@@ -186,6 +184,7 @@ def _with_doubt(survey: Survey, doubt: Doubt) -> Survey:
     )
 
 
+@one_thread()
 def pick(survey: Survey, choose: Strategy, count: int, seed: int) -> list[Pick]:
     """Choose scans so that every patient gives one before any gives a second one.
 
@@ -198,7 +197,7 @@ def pick(survey: Survey, choose: Strategy, count: int, seed: int) -> list[Pick]:
     picks: list[Pick] = []
     while len(picks) < count:
         taken = [one.index for one in picks]
-        left = [n for n in range(len(pool.ids)) if n not in set(taken)]
+        left = sorted(set(range(len(pool.ids))) - set(taken))
         fewest = min(labels[groups[n]] for n in left)
         members: dict[str, list[int]] = {}
         for n in left:

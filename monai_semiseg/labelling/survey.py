@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,15 @@ from monai_semiseg.labelling.features import Floats, reconstruction_errors, redu
 from monai_semiseg.labelling.readings import Reading
 from monai_semiseg.labelling.set_apart import near_duplicates, outlier_reasons, unlike_reasons
 from monai_semiseg.labelling.strategies import Pool
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, so that sums do not depend on how many there are."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Survey:
     features: dict[str, Floats]
 
 
+@one_thread()
 def take_stock(
     dataset: ScanDataset, readings: Sequence[Reading], labelled: Sequence[str]
 ) -> Survey:
@@ -106,11 +115,3 @@ def _pool(
 def _stacked(rows: Sequence[Floats | None]) -> Floats:
     found = [row for row in rows if row is not None]
     return np.stack(found)
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Return a context in which sums do not depend on the number of threads."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1)
-    return limits
