@@ -53,7 +53,7 @@ class Pool:
 
         return np.asarray(cdist(self.features, self.features), np.float32)
 
-    @property
+    @cached_property
     def covered(self) -> Array:
         """Return the distance of every scan to the nearest labelled one; infinite without any."""
         from scipy.spatial.distance import cdist
