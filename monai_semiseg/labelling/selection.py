@@ -220,9 +220,11 @@ def _representative(pool: Pool, members: Sequence[int]) -> int:
 
 
 def _selection(strategy: str, survey: Survey, picks: Sequence[Pick]) -> Selection:
+    from scipy.spatial.distance import cdist
+
     pool = survey.pool
-    indices = [one.index for one in picks]
-    followers = np.bincount(pool.distances[:, indices].argmin(1), minlength=len(indices))
+    away = cdist(pool.features, pool.features[[one.index for one in picks]])
+    followers = np.bincount(away.argmin(1), minlength=len(picks))
     chosen = [
         Chosen(
             survey.cases[pool.ids[one.index]],
