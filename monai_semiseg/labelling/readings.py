@@ -16,7 +16,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.errors import ConfigError, InputError
 from monai_semiseg.images.volume import Volume
-from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
+from monai_semiseg.inference.case_errors import CASE_ERRORS, reason_of
 from monai_semiseg.labelling.features import Encoder, Floats, coarse_intensities
 
 
@@ -123,8 +123,7 @@ def _encode(reading: Reading, image: Volume, encoder: Encoder, dataset: ScanData
     try:
         features = np.asarray(encoder(files, image), np.float32).ravel()
     except CASE_ERRORS as error:
-        text = error.reason if isinstance(error, InputError) else one_line(error)
-        reading.facts.note("error", "E_ENCODER", text)
+        reading.facts.note("error", "E_ENCODER", reason_of(error))
         return
     if not np.isfinite(features).all():
         reading.facts.note("error", "E_ENCODER", "the features hold NaN or Inf")

@@ -11,7 +11,7 @@ import pytest
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.errors import ConfigError, DimensionError
+from monai_semiseg.errors import ConfigError, DimensionError, InputError
 from monai_semiseg.images.volume import Volume
 from monai_semiseg.labelling.features import Floats
 from monai_semiseg.labelling.selection import Selection, select
@@ -138,23 +138,31 @@ def test_what_cannot_be(faulty: Path, tmp_path: Path) -> None:
 
 
 class Broken:
-    """An encoder that knows some scans."""
+    """Encode some scans, and refuse all others."""
 
-    def __init__(self, known: str) -> None:
+    def __init__(self, known: str, error: Exception) -> None:
         self.known = known
+        self.error = error
 
     def __call__(self, files: list[str], image: Volume) -> Floats:
         if self.known not in files[0]:
-            raise RuntimeError("expected another size")
+            raise self.error
         return np.asarray(image.array[4, 8, :6], np.float32)
 
 
 def test_an_encoder_fails_with_one_scan_or_with_all(faulty: Path) -> None:
-    found = run(faulty, encoder=Broken("/a"))
+    found = run(faulty, encoder=Broken("/a", RuntimeError("expected another size")))
     assert "RuntimeError: expected another size" in found.apart["other"]
     assert "other" in found.unread
     with pytest.raises(ConfigError, match="no image has features"):
-        run(faulty, encoder=Broken("nowhere"))
+        run(faulty, encoder=Broken("nowhere", RuntimeError("no")))
+
+
+def test_the_reason_is_not_what_monai_wraps_around_it(faulty: Path) -> None:
+    cause = InputError("2 channels", expected="1 channel")
+    wrapped = RuntimeError("applying transform <Read object>")
+    wrapped.__cause__ = cause
+    assert run(faulty, encoder=Broken("/a", wrapped)).apart["other"] == cause.reason
 
 
 def test_doubt_leads_and_a_model_may_fail(faulty: Path) -> None:
