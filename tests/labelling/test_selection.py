@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,10 +12,11 @@ import pytest
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
+from monai_semiseg.datasets.split import split
 from monai_semiseg.errors import ConfigError, DimensionError, InputError
 from monai_semiseg.images.volume import Volume
 from monai_semiseg.labelling.features import Floats
-from monai_semiseg.labelling.selection import Selection, select
+from monai_semiseg.labelling.selection import Selection, divide, select
 from monai_semiseg.labelling.selection_table import write_selection
 from monai_semiseg.labelling.strategies import COLD
 from monai_semiseg.storage.tables import read_rows
@@ -94,12 +96,28 @@ def test_every_patient_gives_one_before_any_gives_two(patients: Path, strategy: 
         "training": [{"image": "images/p0_s0.nii.gz"}],
         "test": [{"image": "images/p1_s0.nii.gz"}],
     }
-    found = select(dataset, 9, strategy=strategy, already=already, progress=False)
+    found = select(dataset, 7, strategy=strategy, already=already, progress=False)
     groups = [one.case.group for one in found.chosen]
-    assert sorted(groups[:4]) == ["p1", "p2", "p3", "p4"]  # p0 has a label
-    assert sorted(groups[4:]) == ["p0", "p1", "p2", "p3", "p4"]
+    assert sorted(groups[:3]) == ["p2", "p3", "p4"]  # p0 has a label, p1 is a test patient
+    assert sorted(groups[3:]) == ["p0", "p2", "p3", "p4"]
     ids = {one.case.id for one in found.chosen}
-    assert not ids & {"p0_s0", "p1_s0"} and found.labelled == ["p0_s0"]
+    assert "p0_s0" not in ids and found.labelled == ["p0_s0"]
+
+
+@pytest.mark.parametrize("group", [r"(p\d)_", None], ids=["groups named", "as the split says"])
+def test_no_scan_of_a_patient_that_validates_or_tests(patients: Path, group: str | None) -> None:
+    known = open_dataset(patients, group=r"(p\d)_")
+    cases = [
+        replace(case, label="l.nii") if case.id in ("p0_s0", "p1_s0", "p2_s0") else case
+        for case in known.cases
+    ]
+    already = split(replace(known, cases=cases), labelled=2, test=1, validation=0.5)
+    held = {entry["group"] for section in ("validation", "test") for entry in already[section]}
+    labelled, rest = divide(open_dataset(patients, group=group), already)
+    assert len(held) == len(labelled) == 2
+    assert {case.id for case in rest} == {
+        case.id for case in known.cases if case.group not in held
+    } - {case.id for case in labelled}
 
 
 def test_scans_with_a_label_file_are_labelled(tmp_path: Path) -> None:
