@@ -108,6 +108,19 @@ def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:
     return float(sizes[up]), float(sizes[across])
 
 
+def size_in_pixels(shape: Sequence[int], spacing: Sequence[float], longer: int) -> tuple[int, int]:
+    """Return the width and height at which a plane is drawn, in proportion to mm.
+
+    Args:
+        shape: rows and columns of the plane.
+        spacing: height and width of its pixels, mm.
+        longer: pixels of the longer side.
+    """
+    height, width = (count * size for count, size in zip(shape, spacing, strict=True))
+    scale = longer / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def caption(view: View, point: NDArray[np.float64], affine: NDArray[np.float64]) -> str:
     """Return a plane's name, its position, and its angle to the patient's axes.
 
