@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.datasets.split import SIDE
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, did_you_mean
 from monai_semiseg.labelling.selection_table import read_selection
 from monai_semiseg.labelling.target import HELD_OUT
 
@@ -52,11 +51,10 @@ def choose(
     known = {case.id: case for case in dataset.cases}
     for one in ids:
         if one not in known:
-            near = difflib.get_close_matches(one, known, n=1)
             raise ConfigError(
                 f"no case {one!r}",
                 expected="a table with a column id, ids with commas between, or a number",
-                remedy=f"did you mean {near[0]!r}?" if near else "monai-semiseg check lists ids",
+                remedy=did_you_mean(one, known, "monai-semiseg check lists ids"),
                 path=dataset.root,
             )
     _require_free(dataset, [known[one] for one in ids], datalist)

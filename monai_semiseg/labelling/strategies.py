@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.split import seeded_order
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, did_you_mean
 from monai_semiseg.labelling.clusters import (
     Array,
     Indices,
@@ -234,11 +233,10 @@ def strategy_named(name: str, *, has_model: bool = True) -> Strategy:
         if not has_model and name not in COLD:
             raise _no_model()
         return STRATEGIES[name]
-    near = difflib.get_close_matches(name, STRATEGIES, n=1)
     raise ConfigError(
         f"no strategy {name!r}",
         expected=f"one of {', '.join(STRATEGIES)}",
-        remedy=f"did you mean {near[0]!r}?" if near else "",
+        remedy=did_you_mean(name, STRATEGIES),
     )
 
 
