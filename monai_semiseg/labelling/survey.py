@@ -50,7 +50,7 @@ class Survey:
 
 @one_thread()
 def take_stock(
-    dataset: ScanDataset, readings: Sequence[Reading], labelled: Sequence[str]
+    dataset: ScanDataset, readings: Sequence[Reading], labelled: Collection[str]
 ) -> Survey:
     """Set apart what is not to be chosen, and return the pool of the others.
 
@@ -63,6 +63,7 @@ def take_stock(
         ConfigError: If no scan is fit to be chosen.
         DimensionError: If some images are 2-D and others 3-D.
     """
+    labelled = set(labelled)
     facts = [one.facts for one in readings]
     note_other_channels(dataset, facts)
     common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
@@ -84,7 +85,7 @@ def take_stock(
         reduced(encoded[fit], standardise=is_encoded),  # an outlier has no part in the components
         reconstruction_errors(intensities[fit]),
         {*duplicates, *labelled},
-        set(labelled),
+        labelled,
     )
     if not pool.ids:
         raise no_scan_error(dataset, {**apart, **unread}, "no scan that can be chosen")
