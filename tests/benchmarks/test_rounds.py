@@ -89,6 +89,12 @@ def test_equal_cost() -> None:
     )
 
 
+def test_one_seed_has_no_deviation() -> None:
+    table = rounds.compared([row("random", 0, 0, 100, 0.5)])
+    assert table[0]["sd"] is None
+    assert "| random | 4 | 100 | 0.500 | +0.000 | +0.000 |" in rounds.as_markdown(table)
+
+
 def test_an_unknown_strategy(tmp_path: Path) -> None:
     plan = rounds.Plan(tmp_path, tmp_path, 1, 1, 1)
     with pytest.raises(ConfigError, match="strategies best"):
