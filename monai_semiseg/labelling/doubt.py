@@ -71,11 +71,7 @@ class Uncertainty:
     """
 
     def __init__(
-        self,
-        bundle: Path,
-        settings: Mapping[str, Any],
-        overlays: Sequence[Path],
-        root: Path,
+        self, bundle: Path, settings: Mapping[str, Any], overlays: Sequence[Path], root: Path
     ) -> None:
         workflow = open_workflow(bundle, "inference", dict(settings), overlays)
         self.root = root
