@@ -66,7 +66,7 @@ def row(strategy: str, seed: int, number: int, voxels: int, dice: float) -> dict
 
 
 def test_equal_cost() -> None:
-    """At equal labels round by round; at equal voxels on random's curve between its rounds."""
+    """Compare round by round at equal labels, on random's curve at equal voxels."""
     rows = [
         row("random", 0, 0, 100, 0.5),
         row("random", 0, 1, 300, 0.7),

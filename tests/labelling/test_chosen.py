@@ -1,4 +1,4 @@
-"""Which cases a user asks for."""
+"""Read which cases a user asks for."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_the_bottleneck_of_a_unet() -> None:
 
 
 def test_patches_side_by_side_and_slices() -> None:
-    """Mean and deviation are over all patches, computed here one by one."""
+    """Compare mean and deviation over all patches with those computed one by one."""
     image = torch.randn(1, 64, 32, 32)
 
     def ready(item: dict[str, object]) -> dict[str, object]:
@@ -58,7 +58,7 @@ def test_patches_side_by_side_and_slices() -> None:
 
 
 def test_weights_of_a_pretraining(tmp_path: Path) -> None:
-    """Without a head they give features; weights of another network are refused."""
+    """Return features from weights without a head."""
     weights = torch.load(ROOT / "bundles/hebbian_initializer/models/model.pt", weights_only=True)
     part = {name: value for name, value in weights.items() if not name.startswith("final_conv")}
     torch.save(part, tmp_path / "model.pt")
@@ -70,7 +70,7 @@ def test_weights_of_a_pretraining(tmp_path: Path) -> None:
 
 
 class Means(nn.Module):
-    """Says how large an image is, and what it holds."""
+    """Return the means of an image and of its square."""
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.stack([image[:, 0], image[:, 0] ** 2], 1)

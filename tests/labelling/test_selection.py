@@ -1,4 +1,4 @@
-"""What is faulty, unlike the others or there twice is never chosen, and says why."""
+"""Never choose what is faulty, unlike the others or there twice, and say why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.labelling.selection_builders import SHAPE, anatomy, save, write_scans
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen sound scans, and one of each fault."""
+    """Write sixteen sound scans, and one of each fault."""
     folder = write_scans(tmp_path_factory.mktemp("faulty"))
     images = folder / "images"
     rng = np.random.default_rng(1)
@@ -80,7 +80,7 @@ def test_the_chosen_ones_stand_for_all_others(faulty: Path) -> None:
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four patients with three scans each, and one with six."""
+    """Write four patients with three scans each, and one with six."""
     folder = tmp_path_factory.mktemp("patients")
     rng = np.random.default_rng(2)
     for patient, scans in enumerate((3, 3, 3, 3, 6)):
@@ -196,7 +196,7 @@ def test_doubt_leads_and_a_model_may_fail(faulty: Path) -> None:
 
 
 def test_the_verb(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Table and picture, exit code 3 for unread scans; then split takes the table."""
+    """Write table and picture, and exit with 3 for unread scans."""
     output = tmp_path / "to_label.csv"
     words = ["select", str(faulty), "--count", "20", "--strategy", "kmedoids"]
     assert main([*words, "--output", str(output)]) == 3

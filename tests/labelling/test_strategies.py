@@ -1,4 +1,4 @@
-"""Every strategy chooses what its paper says, on points where this is plain."""
+"""Choose by every strategy what its paper says, on points where this is plain."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_random_is_what_split_labels() -> None:
 
 
 def test_cscs_asks_for_difficult_scans_as_labels_grow() -> None:
-    """Of equally typical scans the most difficult; of equally difficult ones the most typical."""
+    """Weigh what is difficult more with many labels, and what is typical with few."""
     points = np.linspace(0, 1, 40)[:, None]
     pool = replace(pool_of(points), difficulty=np.r_[np.zeros(39), 1.0])
     with_labels = replace(pool, labelled=np.full((500, 1), 5.0))
