@@ -50,11 +50,20 @@ def test_patches_side_by_side_and_slices() -> None:
         network(image[None, :, 32:])
     handle.remove()
     rows = torch.cat([one[0].flatten(1) for one in deep], 1)
-    assert np.allclose(found, torch.cat([rows.mean(1), rows.std(1)]), atol=1e-5)
+    assert np.allclose(
+        found, np.concatenate([rows.numpy().mean(1), rows.numpy().std(1)]), atol=1e-5
+    )
     flat = NetworkEncoder(small_unet(2), ready, (32, 32))
     assert len(flat(["a.nii"], Volume(np.zeros(1), np.eye(4)))) == 12
     batches = list(flat._batches(image))
     assert sum(map(len, batches)) == 24 * 2 and batches[0].shape[1:] == (1, 32, 32)
+
+
+def test_one_voxel_deep_down_has_no_deviation() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 16))
+    encoder = NetworkEncoder(network, lambda item: {"image": torch.ones(1, 16, 16)}, (16, 16))
+    found = encoder(["a.png"], Volume(np.zeros(1), np.eye(4)))
+    assert np.isfinite(found).all() and found[:3].any() and not found[3:].any()
 
 
 def test_weights_of_a_pretraining(tmp_path: Path) -> None:
