@@ -67,7 +67,7 @@ def read_all(
         progress: show a progress bar.
 
     Raises:
-        ConfigError: If the encoder fails with every image.
+        ConfigError: If the encoder fails with every image, or returns more numbers for some.
     """
     readings: list[Reading] = []
     bar = tqdm(total=len(cases), desc="Reading", unit="scan", disable=None if progress else True)
@@ -77,13 +77,27 @@ def read_all(
                 _encode(reading, image, encoder, dataset)
             readings.append(reading)
             bar.update()
+    if encoder is not None:
+        _require_features(readings)
+    return readings
+
+
+def _require_features(readings: Sequence[Reading]) -> None:
+    """Require that an encoder returns equally many numbers for all images that it takes."""
     read = [one for one in readings if one.intensities is not None]
-    if read and all(one.encoded is None for one in read):
+    by_count = {one.encoded.size: one.case.id for one in read if one.encoded is not None}
+    if read and not by_count:
         raise ConfigError(
             f"no image has features; {read[0].case.id}: {read[0].errors}",
             expected="weights or an encoder for such images",
         )
-    return readings
+    if len(by_count) > 1:
+        some = ", ".join(f"{count} of {name}" for count, name in sorted(by_count.items())[:2])
+        raise ConfigError(
+            f"the encoder returns {some}",
+            expected="equally many numbers for every image",
+            remedy="resize the image in the encoder, or return (1, n, ...) to be averaged",
+        )
 
 
 def _read_ahead(

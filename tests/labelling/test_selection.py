@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,14 @@ def test_an_encoder_fails_with_one_scan_or_with_all(faulty: Path) -> None:
     assert "other" in found.unread
     with pytest.raises(ConfigError, match="no image has features"):
         run(faulty, encoder=Broken("nowhere", RuntimeError("no")))
+
+
+def test_an_encoder_returns_equally_many_numbers(faulty: Path) -> None:
+    def encoder(files: Sequence[str], image: Volume) -> Floats:
+        return np.ones(3 if "a03" in files[0] else 4, np.float32)
+
+    with pytest.raises(ConfigError, match="returns 3 of a03, 4 of "):
+        run(faulty, encoder=encoder)
 
 
 def test_the_reason_is_not_what_monai_wraps_around_it(faulty: Path) -> None:
