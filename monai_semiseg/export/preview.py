@@ -24,11 +24,10 @@ from monai_semiseg.export.palette import ClassInk, ClassPalette
 from monai_semiseg.export.radiological import (
     View,
     caption,
+    drawn_size,
     is_picture,
     nearest_ras,
     plane,
-    size_in_pixels,
-    spacing_of,
     views_of,
 )
 from monai_semiseg.export.shown_channels import (
@@ -176,7 +175,7 @@ class _Row:
         """Return width and height in pixels of a plane, in proportion to mm."""
         shape = plane(self.mask, view, self.centre[view.axis]).shape
         side = _longer_side(max(shape)) if self.is_flat else _CELL - 2 * _MARGIN
-        return size_in_pixels(shape, spacing_of(view, self.affine), side)
+        return drawn_size(shape, view, self.affine, side)
 
     def _draw(self, view: View, left: int) -> None:
         position = self.centre[view.axis]

@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import InputError
 from monai_semiseg.export.palette import GREYS
-from monai_semiseg.export.radiological import (
-    is_picture,
-    nearest_ras,
-    plane,
-    size_in_pixels,
-    spacing_of,
-    views_of,
-)
+from monai_semiseg.export.radiological import drawn_size, is_picture, nearest_ras, plane, views_of
 from monai_semiseg.export.shown_channels import select_channels
 from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.labelling.selection import Selection
@@ -105,5 +98,4 @@ def thumbnail(dataset: ScanDataset, case: DatasetCase) -> NDArray[np.uint8]:
     view = views_of(volumes[0].shape, is_picture(image.meta))[0]
     middle = volumes[0].shape[view.axis] // 2
     planes = [plane(volume, view, middle) for volume in volumes]
-    size = size_in_pixels(planes[0].shape, spacing_of(view, affine), _PIXELS)
-    return channels.draw(planes, size)
+    return channels.draw(planes, drawn_size(planes[0].shape, view, affine, _PIXELS))
