@@ -116,6 +116,7 @@ def kmedoids(pool: Pool, count: int, seed: int) -> list[Pick]:
     """Choose the scans that all others are nearest to; the score is the mean distance to them."""
     chosen = k_medoids(pool.distances, count, pool.covered)
     followers = pool.distances[:, chosen].argmin(1)
+    followers[chosen] = np.arange(len(chosen))  # each stands for itself, also of equal scans
     spread = [float(pool.distances[followers == n, index].mean()) for n, index in enumerate(chosen)]
     return [Pick(index, value) for index, value in zip(chosen, spread, strict=True)]
 

@@ -47,6 +47,13 @@ def test_equal_pools_give_equal_scans_and_none_twice(name: str) -> None:
     assert sorted(chosen(name, pool, 60)) == list(range(60))
 
 
+@pytest.mark.parametrize("name", COLD)
+def test_equal_scans_have_a_score(name: str) -> None:
+    picks = strategy_named(name)(pool_of(np.zeros((6, 2))), 3, 0)
+    assert len({pick.index for pick in picks}) == 3
+    assert all(pick.score is None or np.isfinite(pick.score) for pick in picks)
+
+
 def test_farthest_first_takes_the_outlier_and_the_others_do_not() -> None:
     points = np.concatenate([blobs((30, 30)), [[5.0, 60.0]]])
     assert 60 in chosen("farthest_first", pool_of(points), 2)
