@@ -7,6 +7,8 @@ for reports and the ``exit_code`` of a command that it ends.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,18 @@ class CheckpointError(SemisegError):
 
     code = "E_CHECKPOINT"
     exit_code = 2
+
+
+def did_you_mean(given: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the remedy for an unknown name: the known one most like it.
+
+    Args:
+        given: the unknown name.
+        known: the known ones.
+        otherwise: remedy if none of them is like it.
+    """
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def root_cause(error: BaseException) -> BaseException:

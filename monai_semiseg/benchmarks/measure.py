@@ -155,6 +155,12 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     )
 
 
+def as_markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """Format rows of equal columns as Markdown."""
+    lines = [rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
 def write_measured(rows: Sequence[Mapping[str, object]], path: Path) -> None:
     """Write rows of equal columns with the environment as CSV."""
     around = environment()

@@ -18,8 +18,7 @@ from monai_semiseg.labelling.chosen import unlabelled
 from monai_semiseg.labelling.strategies import COLD
 from monai_semiseg.labelling.strategies import STRATEGIES as OF_SELECT
 from monai_semiseg.storage.tables import write_table
-
-RANDOM = "random"
+from monai_semiseg.study.selections import RANDOM
 
 
 def run_step(module: Any, words: Sequence[str]) -> None:

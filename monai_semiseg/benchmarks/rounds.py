@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from monai_semiseg.benchmarks.measure import add_output, write_measured
-from monai_semiseg.benchmarks.round_strategies import RANDOM, STRATEGIES, Choice, run_step
+from monai_semiseg.benchmarks.round_strategies import STRATEGIES, Choice, run_step
 from monai_semiseg.cli import collect, evaluate, propose, split, train
 from monai_semiseg.datasets.datalist import load_datalist, write_datalist
 from monai_semiseg.datasets.dataset import ScanDataset, case_of, open_dataset
@@ -34,6 +34,8 @@ from monai_semiseg.labelling.collected_case import load_case
 from monai_semiseg.labelling.returned import COLLECTED
 from monai_semiseg.labelling.simulated import correct_with_truth
 from monai_semiseg.labelling.tasks import MANIFEST, load_tasks
+from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.study.selections import RANDOM
 
 COLUMNS = ("strategy", "seed", "round", "labels", "corrected_voxels", "dice")
 
@@ -189,9 +191,9 @@ def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Returns:
         For each strategy and round over the seeds: ``labels``, ``corrected_voxels``, ``dice`` and
-        ``sd``; ``over_random`` is the mean difference to the random choice of the same seed with
-        as many labels, and ``over_random_at_equal_voxels`` that to its curve, interpolated, where
-        it has cost as many changed voxels.
+        ``sd``, None of one seed; ``over_random`` is the mean difference to the random choice of the
+        same seed with as many labels, and ``over_random_at_equal_voxels`` that to its curve,
+        interpolated, where it has cost as many changed voxels.
     """
     random = {
         seed: [row for row in rows if row["strategy"] == RANDOM and row["seed"] == seed]
@@ -209,7 +211,7 @@ def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     "labels": float(np.mean([row["labels"] for row in of])),
                     "corrected_voxels": float(np.mean([row["corrected_voxels"] for row in of])),
                     "dice": float(dice.mean()),
-                    "sd": float(dice.std(ddof=1)) if len(dice) > 1 else 0.0,
+                    "sd": float(dice.std(ddof=1)) if len(dice) > 1 else None,
                     "over_random": _over(of, random, "labels"),
                     "over_random_at_equal_voxels": _over(of, random, "corrected_voxels"),
                 }
@@ -245,9 +247,10 @@ def as_markdown(table: Sequence[Mapping[str, Any]]) -> str:
             "" if row[key] is None else f"{row[key]:+.3f}"
             for key in ("over_random", "over_random_at_equal_voxels")
         ]
+        spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
         lines.append(
             f"| {row['strategy']} | {row['labels']:g} | {row['corrected_voxels']:,.0f} | "
-            f"{row['dice']:.3f} ± {row['sd']:.3f} | {over[0]} | {over[1]} |"
+            f"{row['dice']:.3f}{spread} | {over[0]} | {over[1]} |"
         )
     return "\n".join(lines)
 
@@ -290,9 +293,10 @@ def main(words: Sequence[str] | None = None) -> None:
         [{name: row[name] for name in COLUMNS} for row in rows], args.output / "rounds.csv"
     )
     table = compared(rows)
-    (args.output / "rounds.json").write_text(json.dumps(table, indent=1) + "\n")
-    (args.output / "rounds.md").write_text(as_markdown(table) + "\n")
-    sys.stdout.write(as_markdown(table) + "\n")
+    text = as_markdown(table) + "\n"
+    write_atomically(args.output / "rounds.json", json.dumps(table, indent=1) + "\n")
+    write_atomically(args.output / "rounds.md", text)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

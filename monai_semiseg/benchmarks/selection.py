@@ -13,7 +13,13 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from monai_semiseg.benchmarks.measure import add_output, announce, peak_memory, write_measured
+from monai_semiseg.benchmarks.measure import (
+    add_output,
+    announce,
+    as_markdown,
+    peak_memory,
+    write_measured,
+)
 from monai_semiseg.datasets.dataset import ScanDataset, open_dataset
 from monai_semiseg.labelling.selection import select
 from monai_semiseg.labelling.strategies import COLD
@@ -62,9 +68,7 @@ def main() -> None:
         dataset = open_dataset(folder)
         rows = [measure(dataset, strategy, args.count) for strategy in strategies]
     write_measured(rows, args.output / "selection.csv")
-    lines = ["| strategy | seconds | MB |", "| --- | --: | --: |"]
-    lines += [f"| {' | '.join(map(str, row.values()))} |" for row in rows]
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(as_markdown(rows))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from monai_semiseg.benchmarks.measure import add_output, announce, write_measured
+from monai_semiseg.benchmarks.measure import add_output, announce, as_markdown, write_measured
 from monai_semiseg.cli.arguments import number_or_text
 from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.labelling.proxy import compare_by_proxy, mask_dice
@@ -52,9 +52,7 @@ def main() -> None:
         for one in scores
     ]
     write_measured(rows, args.output / f"selection_proxy_{dataset.name}.csv")
-    lines = [" | ".join(row) for row in (rows[0], ["---"] * len(rows[0]))]
-    lines += [" | ".join(map(str, row.values())) for row in rows]
-    sys.stdout.write("".join(f"| {line} |\n" for line in lines))
+    sys.stdout.write(as_markdown(rows))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from monai.bundle import (
 from monai.bundle.utils import ID_SEP_KEY, MACRO_KEY, MERGE_KEY, merge_kv
 
 from monai_semiseg.bundles.parameters import parameters_of
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, did_you_mean
 
 Config = dict[str, Any]
 ENTRIES = ("initialize", "run", "finalize")  # what MONAI evaluates by these names
@@ -111,9 +110,8 @@ def _raise(problem: _Problem, path: str | Path | None) -> None:
     name = problem.key.rsplit(ID_SEP_KEY, 1)[-1]
     remedy = problem.remedy
     if not remedy and problem.known:
-        near = difflib.get_close_matches(name, problem.known, n=1)
         known = f"known are {', '.join(sorted(problem.known))}"
-        remedy = f"did you mean {near[0]!r}?" if near else known
+        remedy = did_you_mean(name, problem.known, known)
     raise ConfigError(
         problem.found,
         expected=problem.expected,

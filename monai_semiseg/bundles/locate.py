@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, did_you_mean
 
 SUPERVISED = "supervised"  # the baseline of every method; it needs no overlay
 
@@ -52,11 +51,10 @@ def bundle_folder(name: str | Path) -> Path:
         if (folder / "configs").is_dir():
             return folder
     known = known_bundles()
-    near = difflib.get_close_matches(given.name, known, n=1)
     raise ConfigError(
         "no such bundle",
         expected=f"a folder with configs/, or one of {', '.join(known)}",
-        remedy=f"did you mean {near[0]}?" if near else "name the bundle's folder",
+        remedy=did_you_mean(given.name, known, "name the bundle's folder"),
         path=given,
     )
 
@@ -103,9 +101,8 @@ def method_overlay(bundle: Path, method: str) -> Path | None:
     known = methods_of(bundle)
     if method in known:
         return known[method]
-    near = difflib.get_close_matches(method, known, n=1)
     raise ConfigError(
         f"no method {method!r}",
         expected=f"one of {', '.join(known)}",
-        remedy=f"did you mean {near[0]!r}?" if near else "add a YAML to configs/methods",
+        remedy=did_you_mean(method, known, "add a YAML to configs/methods"),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.label_values import label_numbers
+from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
 
@@ -97,7 +98,7 @@ def read_datalist(
     absent: list[str] = []
     complete = 0  # entries whose files all exist
     for entry in entries:
-        names = [name for files in entry.values() for name in _flat(files)]
+        names = [name for files in entry.values() for name in files_of(files)]
         missing = [name for name in names if not Path(name).exists()]
         absent += missing
         complete += not missing
@@ -126,10 +127,6 @@ def _absolute(root: Path, files: Any) -> str | list[str]:
     if isinstance(files, list | tuple):
         return [str(root / name) for name in files]
     return str(root / files)
-
-
-def _flat(files: str | list[str]) -> list[str]:
-    return [files] if isinstance(files, str) else files
 
 
 def read_labelled(

@@ -39,9 +39,17 @@ def thumbnail(volume: Volume) -> NDArray[np.float32]:
         small = sums / np.expand_dims(counts, [n for n in range(small.ndim) if n != axis])
     # One length for all images of a kind, so that those of another size can be compared as well.
     flat = np.resize(small, 3 * _SIDE**2 if volume.spatial_dims == 2 else _SIDE**3).ravel()
-    centred = flat - flat.mean()
+    return unit_length(flat)
+
+
+def unit_length(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a vector with mean 0 and length 1; all 0 if it is constant.
+
+    The dot product of two of them is their correlation.
+    """
+    centred = vector - vector.mean()
     length = float(np.linalg.norm(centred))
-    return np.asarray(centred / length if length > 0 else centred, dtype=np.float32)
+    return np.asarray(centred / length if length > 0 else 0 * centred, np.float32)
 
 
 def undeclared_groups(facts: Sequence[CaseFacts]) -> list[Finding]:

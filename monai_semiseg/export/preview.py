@@ -24,10 +24,10 @@ from monai_semiseg.export.palette import ClassInk, ClassPalette
 from monai_semiseg.export.radiological import (
     View,
     caption,
+    drawn_size,
     is_picture,
     nearest_ras,
     plane,
-    spacing_of,
     views_of,
 )
 from monai_semiseg.export.shown_channels import (
@@ -174,10 +174,8 @@ class _Row:
     def _plane_size(self, view: View) -> tuple[int, int]:
         """Return width and height in pixels of a plane, in proportion to mm."""
         shape = plane(self.mask, view, self.centre[view.axis]).shape
-        high, wide = (n * mm for n, mm in zip(shape, spacing_of(view, self.affine), strict=True))
         side = _longer_side(max(shape)) if self.is_flat else _CELL - 2 * _MARGIN
-        scale = side / max(high, wide)
-        return max(1, round(wide * scale)), max(1, round(high * scale))
+        return drawn_size(shape, view, self.affine, side)
 
     def _draw(self, view: View, left: int) -> None:
         position = self.centre[view.axis]

@@ -109,6 +109,22 @@ def spacing_of(view: View, affine: NDArray[np.float64]) -> tuple[float, float]:
     return float(sizes[up]), float(sizes[across])
 
 
+def drawn_size(
+    shape: Sequence[int], view: View, affine: NDArray[np.float64], longer: int
+) -> tuple[int, int]:
+    """Return the width and height at which a plane is drawn, in proportion to mm.
+
+    Args:
+        shape: rows and columns of the plane.
+        view: the plane.
+        affine: of the volume that it is cut from.
+        longer: pixels of the longer side.
+    """
+    height, width = (count * mm for count, mm in zip(shape, spacing_of(view, affine), strict=True))
+    scale = longer / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def caption(view: View, point: NDArray[np.float64], affine: NDArray[np.float64]) -> str:
     """Return a plane's name, its position, and its angle to the patient's axes.
 

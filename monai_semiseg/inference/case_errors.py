@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nibabel.spatialimages import HeaderDataError
 
-from monai_semiseg.errors import SemisegError
+from monai_semiseg.errors import SemisegError, root_cause
 from monai_semiseg.inferers.out_of_memory import out_of_memory
 from monai_semiseg.plain_text import printable
 
@@ -26,6 +26,12 @@ def one_line(error: BaseException) -> str:
     """Return kind and first line of an error, for a table."""
     lines = str(error).strip().splitlines()
     return printable(f"{type(error).__name__}: {lines[0] if lines else ''}")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a case failed, in one line, whatever MONAI wrapped around it."""
+    cause = root_cause(error)
+    return cause.reason if isinstance(cause, SemisegError) else one_line(cause)
 
 
 def code_of(error: BaseException) -> str:

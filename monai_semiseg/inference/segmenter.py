@@ -32,7 +32,7 @@ from monai_semiseg.handlers.precision import autocast
 from monai_semiseg.images.grid import unit_of
 from monai_semiseg.images.reader import collect_voxels
 from monai_semiseg.images.volume import collect_warnings
-from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, one_line
+from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, reason_of
 from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs, Segmented
@@ -144,13 +144,12 @@ class CaseSegmenter:
 
     def _failure(self, work: Work, cause: BaseException) -> CaseResult:
         """Return the result of a case that failed or is skipped."""
-        reason = cause.reason if isinstance(cause, SemisegError) else one_line(cause)
         skip = isinstance(cause, UnlikeTrainingError) and self.domain.on_flag == "skip"
         return CaseResult(
             printable(str(work.case.source)),
             "skipped" if skip else "failed",
             "",
-            work.case.with_archive_path(reason),
+            work.case.with_archive_path(reason_of(cause)),
             code_of(cause),
             flags=work.flags,
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.datasets.layout import files_text
+from monai_semiseg.datasets.split import SIDE
+from monai_semiseg.errors import ConfigError, did_you_mean
 from monai_semiseg.labelling.selection_table import read_selection
+from monai_semiseg.labelling.target import HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def choose(
         datalist: a split that says who is not labelled; without one, cases without a label file.
 
     Raises:
-        ConfigError: If a case is unknown, or is kept for validation or testing.
+        ConfigError: If a case is unknown, or it or another one of its group is kept for validation
+            or testing.
     """
     if text is None or (text.isdecimal() and not Path(text).is_file()):
         return Chosen(unlabelled(dataset, datalist), None if text is None else int(text))
@@ -48,11 +51,10 @@ def choose(
     known = {case.id: case for case in dataset.cases}
     for one in ids:
         if one not in known:
-            near = difflib.get_close_matches(one, known, n=1)
             raise ConfigError(
                 f"no case {one!r}",
                 expected="a table with a column id, ids with commas between, or a number",
-                remedy=f"did you mean {near[0]!r}?" if near else "monai-semiseg check lists ids",
+                remedy=did_you_mean(one, known, "monai-semiseg check lists ids"),
                 path=dataset.root,
             )
     _require_free(dataset, [known[one] for one in ids], datalist)
@@ -72,15 +74,33 @@ def unlabelled(dataset: ScanDataset, datalist: Mapping[str, Any] | None) -> list
     return [case for case in dataset.cases if case.image in wanted]
 
 
+def held_out(dataset: ScanDataset, datalist: Mapping[str, Any]) -> dict[str, str]:
+    """Return case id -> why it may not train: a split measures results on it, or on its patient.
+
+    Args:
+        dataset: the dataset.
+        datalist: a split; what it left out because of its group counts, if the dataset has none.
+    """
+    found = {name: SIDE for name, why in datalist.get("left_out", {}).items() if why == SIDE}
+    for section in HELD_OUT:
+        images = {case_of(entry).id for entry in datalist.get(section, [])}
+        groups = {case.group for case in dataset.cases if files_text(case.image) in images} - {""}
+        for case in dataset.cases:
+            if files_text(case.image) in images:
+                found[case.id] = f"kept for {section}"
+            elif case.group in groups:
+                found[case.id] = f"of group {case.group}, which is kept for {section}"
+    return found
+
+
 def _require_free(
     dataset: ScanDataset, cases: list[DatasetCase], datalist: Mapping[str, Any] | None
 ) -> None:
-    for section in ("validation", "test"):
-        held = {case_of(entry).image for entry in (datalist or {}).get(section, [])}
-        if kept := [case.id for case in cases if case.image in held]:
-            raise ConfigError(
-                f"{', '.join(kept)}: kept for {section}",
-                expected="cases that may train",
-                remedy="results are measured on them; leave them out",
-                path=dataset.root,
-            )
+    held = held_out(dataset, datalist or {})
+    if kept := [f"{case.id}: {held[case.id]}" for case in cases if case.id in held]:
+        raise ConfigError(
+            "; ".join(kept),
+            expected="cases that may train",
+            remedy="results are measured on them; leave them out",
+            path=dataset.root,
+        )

@@ -15,10 +15,9 @@ from tqdm import tqdm
 from monai_semiseg.bundles.locate import bundle_folder
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.dataset import DatasetCase
-from monai_semiseg.errors import SemisegError, root_cause
 from monai_semiseg.handlers.precision import autocast, autocast_type
 from monai_semiseg.images.volume import collect_warnings
-from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
+from monai_semiseg.inference.case_errors import CASE_ERRORS, reason_of
 from monai_semiseg.labelling.encoders import network_of
 from monai_semiseg.networks.nnunet_settings import refuse_other_steps
 from monai_semiseg.transforms.labels import with_background
@@ -73,11 +72,7 @@ class Uncertainty:
     """
 
     def __init__(
-        self,
-        bundle: Path,
-        settings: Mapping[str, Any],
-        overlays: Sequence[Path],
-        root: Path,
+        self, bundle: Path, settings: Mapping[str, Any], overlays: Sequence[Path], root: Path
     ) -> None:
         workflow = open_workflow(bundle, "inference", dict(settings), overlays)
         self.root = root
@@ -96,10 +91,7 @@ class Uncertainty:
                 with collect_warnings(), torch.inference_mode():
                     found[case.id] = self._ask(case)
             except CASE_ERRORS as error:
-                cause = root_cause(error)
-                found[case.id] = (
-                    cause.reason if isinstance(cause, SemisegError) else one_line(cause)
-                )
+                found[case.id] = reason_of(error)
         return found
 
     def _ask(self, case: DatasetCase) -> float:

@@ -63,7 +63,9 @@ class NetworkEncoder:
         plain = convert_to_tensor(ready["image"], track_meta=False)
         found = [self._deepest(batch) for batch in self._batches(plain)]
         rows = torch.cat(found, 1)  # (channels, voxels of all patches)
-        return np.asarray(torch.cat([rows.mean(1), rows.std(1)]).cpu(), np.float32)
+        # Of one voxel the deviation is 0; divided by n - 1 it would be NaN.
+        spread, mean = torch.std_mean(rows, 1, correction=0)
+        return np.asarray(torch.cat([mean, spread]).cpu(), np.float32)
 
     def _batches(self, image: Tensor) -> Iterator[Tensor]:
         """Yield patches ``(batch, channels, spatial...)`` of one image."""

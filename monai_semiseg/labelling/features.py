@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_semiseg.datasets.group_hints import unit_length
 from monai_semiseg.images.grid import in_ras_order
 from monai_semiseg.images.volume import RGB, Volume, spatial_dims_of
 
@@ -48,13 +49,6 @@ def coarse_intensities(image: Volume) -> Floats:
         parts = [_standardised(channels[..., n]) for n in range(channels.shape[-1])]
         scaled = np.stack(parts, -1)
     return unit_length(cells(scaled, _side(image)).ravel())
-
-
-def unit_length(vector: Floats) -> Floats:
-    """Return a vector with mean 0 and length 1; all 0 if it is constant."""
-    centred = vector - vector.mean()
-    length = float(np.linalg.norm(centred))
-    return np.asarray(centred / length if length > 0 else 0 * centred, np.float32)
 
 
 def reduced(features: Floats, *, standardise: bool = False, most: int = 32) -> Floats:

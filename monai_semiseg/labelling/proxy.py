@@ -20,7 +20,7 @@ from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.labelling.clusters import Array
 from monai_semiseg.labelling.readings import Reading
 from monai_semiseg.labelling.study_selections import chosen_ids
-from monai_semiseg.labelling.survey import one_thread, take_stock
+from monai_semiseg.labelling.survey import take_stock
 from monai_semiseg.study.selections import draw_name
 
 _SIDES = {2: 64, 3: 32}  # points of a mask's grid along an axis, by dimensions
@@ -80,8 +80,7 @@ def compare_by_proxy(
     found: dict[tuple[int, str], list[float]] = {}
     for division in tqdm(range(divisions), "Divisions", disable=None):
         test_ids, rest = test_and_rest(dataset, test, division)
-        with one_thread():
-            survey = take_stock(dataset, [readings[index[name]] for name in rest], [])
+        survey = take_stock(dataset, [readings[index[name]] for name in rest], [])
         tested = [index[name] for name in test_ids]
         for budget in budgets:
             for name in names:

@@ -16,7 +16,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.errors import ConfigError, InputError
 from monai_semiseg.images.volume import Volume
-from monai_semiseg.inference.case_errors import CASE_ERRORS, one_line
+from monai_semiseg.inference.case_errors import CASE_ERRORS, reason_of
 from monai_semiseg.labelling.features import Encoder, Floats, coarse_intensities
 
 
@@ -67,7 +67,7 @@ def read_all(
         progress: show a progress bar.
 
     Raises:
-        ConfigError: If the encoder fails with every image.
+        ConfigError: If the encoder fails with every image, or returns more numbers for some.
     """
     readings: list[Reading] = []
     bar = tqdm(total=len(cases), desc="Reading", unit="scan", disable=None if progress else True)
@@ -77,13 +77,27 @@ def read_all(
                 _encode(reading, image, encoder, dataset)
             readings.append(reading)
             bar.update()
+    if encoder is not None:
+        _require_features(readings)
+    return readings
+
+
+def _require_features(readings: Sequence[Reading]) -> None:
+    """Require that an encoder returns equally many numbers for all images that it takes."""
     read = [one for one in readings if one.intensities is not None]
-    if read and all(one.encoded is None for one in read):
+    by_count = {one.encoded.size: one.case.id for one in read if one.encoded is not None}
+    if read and not by_count:
         raise ConfigError(
             f"no image has features; {read[0].case.id}: {read[0].errors}",
             expected="weights or an encoder for such images",
         )
-    return readings
+    if len(by_count) > 1:
+        some = ", ".join(f"{count} of {name}" for count, name in sorted(by_count.items())[:2])
+        raise ConfigError(
+            f"the encoder returns {some}",
+            expected="equally many numbers for every image",
+            remedy="resize the image in the encoder, or return (1, n, ...) to be averaged",
+        )
 
 
 def _read_ahead(
@@ -123,8 +137,7 @@ def _encode(reading: Reading, image: Volume, encoder: Encoder, dataset: ScanData
     try:
         features = np.asarray(encoder(files, image), np.float32).ravel()
     except CASE_ERRORS as error:
-        text = error.reason if isinstance(error, InputError) else one_line(error)
-        reading.facts.note("error", "E_ENCODER", text)
+        reading.facts.note("error", "E_ENCODER", reason_of(error))
         return
     if not np.isfinite(features).all():
         reading.facts.note("error", "E_ENCODER", "the features hold NaN or Inf")

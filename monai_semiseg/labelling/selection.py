@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
+from monai_semiseg.datasets.datalist import SECTIONS
+from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.bootstrap import group_key
+from monai_semiseg.labelling.chosen import held_out
 from monai_semiseg.labelling.clusters import Array
 from monai_semiseg.labelling.features import Encoder
 from monai_semiseg.labelling.readings import read_all
@@ -21,7 +23,7 @@ from monai_semiseg.labelling.survey import Survey, one_thread, take_stock
 
 # Case ids -> a trained model's doubt about each, or the reason why it has none.
 Doubt: TypeAlias = Callable[[Sequence[DatasetCase]], Mapping[str, float | str]]
-_LABELLED, _HELD_OUT = ("training", "validation"), ("test",)
+_LABELLED = ("training", "validation")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def select(
         count: scans to choose; fewer are chosen if fewer are fit.
         strategy: a name of :data:`~monai_semiseg.labelling.strategies.STRATEGIES`.
         already: datalist with the labelled scans (``training`` and ``validation``) and those that
-            are held out (``test``). Without one, scans with a label file are labelled.
+            are held out (``test``). Scans of a patient that validates or tests are never chosen.
+            Without a datalist, scans with a label file are labelled.
         encoder: maps images to features; None takes coarse intensities.
         doubt: of a trained model; some strategies need it.
         seed: of all that is random.
@@ -102,12 +105,10 @@ def select(
     readings = read_all(
         dataset, [*labelled, *open_cases], encoder, workers=workers, progress=progress
     )
-    with one_thread():
-        survey = take_stock(dataset, readings, [case.id for case in labelled])
+    survey = take_stock(dataset, readings, [case.id for case in labelled])
     if doubt is not None:
         survey = _with_doubt(survey, doubt)
-    with one_thread():
-        picks = pick(survey, choose, min(count, len(survey.pool.ids)), seed)
+    picks = pick(survey, choose, min(count, len(survey.pool.ids)), seed)
     return _selection(strategy, survey, picks)
 
 
@@ -116,6 +117,8 @@ def divide(
 ) -> tuple[list[DatasetCase], list[DatasetCase]]:
     """Return the cases that have a label, and those that may get one.
 
+    A scan of a patient that validates or tests may not: no patient is on two sides.
+
     Raises:
         ConfigError: If the datalist names no case of the data set.
     """
@@ -123,9 +126,7 @@ def divide(
         labelled = [case for case in dataset.cases if case.label is not None]
         return labelled, [case for case in dataset.cases if case.label is None]
     sections = {
-        files_text(_files(entry["image"])): section
-        for section in (*_LABELLED, *_HELD_OUT, "unlabeled")
-        for entry in already.get(section, [])
+        case_of(entry).id: section for section in SECTIONS for entry in already.get(section, [])
     }
     of = {case.id: sections.get(files_text(case.image), "") for case in dataset.cases}
     if sections and not any(of.values()):
@@ -135,12 +136,8 @@ def divide(
             path=dataset.root,
         )
     labelled = [case for case in dataset.cases if of[case.id] in _LABELLED]
-    rest = [case for case in dataset.cases if of[case.id] not in (*_LABELLED, *_HELD_OUT)]
-    return labelled, rest
-
-
-def _files(image: Any) -> Any:
-    return tuple(image) if isinstance(image, list) else image
+    closed = {*held_out(dataset, already), *(case.id for case in labelled)}
+    return labelled, [case for case in dataset.cases if case.id not in closed]
 
 
 def _require(
@@ -186,6 +183,7 @@ def _with_doubt(survey: Survey, doubt: Doubt) -> Survey:
     )
 
 
+@one_thread()
 def pick(survey: Survey, choose: Strategy, count: int, seed: int) -> list[Pick]:
     """Choose scans so that every patient gives one before any gives a second one.
 
@@ -198,7 +196,7 @@ def pick(survey: Survey, choose: Strategy, count: int, seed: int) -> list[Pick]:
     picks: list[Pick] = []
     while len(picks) < count:
         taken = [one.index for one in picks]
-        left = [n for n in range(len(pool.ids)) if n not in set(taken)]
+        left = sorted(set(range(len(pool.ids))) - set(taken))
         fewest = min(labels[groups[n]] for n in left)
         members: dict[str, list[int]] = {}
         for n in left:
@@ -221,9 +219,11 @@ def _representative(pool: Pool, members: Sequence[int]) -> int:
 
 
 def _selection(strategy: str, survey: Survey, picks: Sequence[Pick]) -> Selection:
+    from scipy.spatial.distance import cdist
+
     pool = survey.pool
-    indices = [one.index for one in picks]
-    followers = np.bincount(pool.distances[:, indices].argmin(1), minlength=len(indices))
+    away = cdist(pool.features, pool.features[[one.index for one in picks]])
+    followers = np.bincount(away.argmin(1), minlength=len(picks))
     chosen = [
         Chosen(
             survey.cases[pool.ids[one.index]],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.errors import InputError
 from monai_semiseg.export.palette import GREYS
-from monai_semiseg.export.radiological import is_picture, nearest_ras, plane, spacing_of, views_of
+from monai_semiseg.export.radiological import drawn_size, is_picture, nearest_ras, plane, views_of
 from monai_semiseg.export.shown_channels import select_channels
 from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.labelling.selection import Selection
@@ -99,11 +98,4 @@ def thumbnail(dataset: ScanDataset, case: DatasetCase) -> NDArray[np.uint8]:
     view = views_of(volumes[0].shape, is_picture(image.meta))[0]
     middle = volumes[0].shape[view.axis] // 2
     planes = [plane(volume, view, middle) for volume in volumes]
-    return channels.draw(planes, _size(planes[0].shape, spacing_of(view, affine)))
-
-
-def _size(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int]:
-    """Return width and height in pixels of a plane of ``shape`` rows and columns."""
-    height, width = (count * size for count, size in zip(shape, spacing, strict=True))
-    scale = _PIXELS / max(height, width)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    return channels.draw(planes, drawn_size(planes[0].shape, view, affine, _PIXELS))

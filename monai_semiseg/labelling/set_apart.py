@@ -65,9 +65,10 @@ def outlier_reasons(ids: Sequence[str], features: Array) -> dict[str, str]:
     """Return case -> reason of scans whose features lie far from all others.
 
     A scan's distance is the mean to its five nearest neighbours. On the scale of its logarithm, it
-    is an outlier if it is more than 5 robust standard deviations (1.4826 times the median absolute
-    deviation) above the median. Of fewer than ten scans none is.
+    is an outlier if it is more than 5 robust standard deviations (of the median absolute deviation)
+    above the median. Of fewer than ten scans none is.
     """
+    from scipy.stats import median_abs_deviation
     from sklearn.neighbors import NearestNeighbors
 
     if len(ids) < _LEAST:
@@ -75,7 +76,7 @@ def outlier_reasons(ids: Sequence[str], features: Array) -> dict[str, str]:
     near, _ = NearestNeighbors(n_neighbors=_NEIGHBOURS).fit(features).kneighbors()
     logs = np.log(np.maximum(near.mean(1), 1e-12))
     centre = np.median(logs)
-    spread = 1.4826 * np.median(np.abs(logs - centre))
+    spread = median_abs_deviation(logs, scale="normal")
     if spread == 0:
         return {}
     times = np.exp(logs - centre)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.split import seeded_order
-from monai_semiseg.errors import ConfigError
+from monai_semiseg.errors import ConfigError, did_you_mean
 from monai_semiseg.labelling.clusters import (
     Array,
     Indices,
@@ -53,7 +52,7 @@ class Pool:
 
         return np.asarray(cdist(self.features, self.features), np.float32)
 
-    @property
+    @cached_property
     def covered(self) -> Array:
         """Return the distance of every scan to the nearest labelled one; infinite without any."""
         from scipy.spatial.distance import cdist
@@ -117,6 +116,7 @@ def kmedoids(pool: Pool, count: int, seed: int) -> list[Pick]:
     """Choose the scans that all others are nearest to; the score is the mean distance to them."""
     chosen = k_medoids(pool.distances, count, pool.covered)
     followers = pool.distances[:, chosen].argmin(1)
+    followers[chosen] = np.arange(len(chosen))  # each stands for itself, also of equal scans
     spread = [float(pool.distances[followers == n, index].mean()) for n, index in enumerate(chosen)]
     return [Pick(index, value) for index, value in zip(chosen, spread, strict=True)]
 
@@ -234,11 +234,10 @@ def strategy_named(name: str, *, has_model: bool = True) -> Strategy:
         if not has_model and name not in COLD:
             raise _no_model()
         return STRATEGIES[name]
-    near = difflib.get_close_matches(name, STRATEGIES, n=1)
     raise ConfigError(
         f"no strategy {name!r}",
         expected=f"one of {', '.join(STRATEGIES)}",
-        remedy=f"did you mean {near[0]!r}?" if near else "",
+        remedy=did_you_mean(name, STRATEGIES),
     )
 
 

@@ -12,7 +12,7 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.labelling.readings import read_all
 from monai_semiseg.labelling.selection import pick
 from monai_semiseg.labelling.strategies import strategy_named
-from monai_semiseg.labelling.survey import Survey, one_thread, take_stock
+from monai_semiseg.labelling.survey import Survey, take_stock
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.study.grid import Grid, Split
 from monai_semiseg.study.selections import is_draw
@@ -69,8 +69,7 @@ def survey_of(dataset: ScanDataset, ids: Sequence[str], *, progress: bool = True
     among = set(ids)
     cases: list[DatasetCase] = [case for case in dataset.cases if case.id in among]
     readings = read_all(dataset, cases, progress=progress)
-    with one_thread():
-        return take_stock(dataset, readings, [])
+    return take_stock(dataset, readings, [])
 
 
 def chosen_ids(survey: Survey, name: str, count: int) -> list[str]:
@@ -99,6 +98,5 @@ def chosen_ids(survey: Survey, name: str, count: int) -> list[str]:
             f"selection {name!r}",
             expected="a smaller budget",
         )
-    with one_thread():
-        picks = pick(survey, strategy_named(name), count, seed=0)
+    picks = pick(survey, strategy_named(name), count, seed=0)
     return [survey.pool.ids[one.index] for one in picks]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,15 @@ from monai_semiseg.labelling.features import Floats, reconstruction_errors, redu
 from monai_semiseg.labelling.readings import Reading
 from monai_semiseg.labelling.set_apart import near_duplicates, outlier_reasons, unlike_reasons
 from monai_semiseg.labelling.strategies import Pool
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, so that sums do not depend on how many there are."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,9 @@ class Survey:
     features: dict[str, Floats]
 
 
+@one_thread()
 def take_stock(
-    dataset: ScanDataset, readings: Sequence[Reading], labelled: Sequence[str]
+    dataset: ScanDataset, readings: Sequence[Reading], labelled: Collection[str]
 ) -> Survey:
     """Set apart what is not to be chosen, and return the pool of the others.
 
@@ -54,6 +63,7 @@ def take_stock(
         ConfigError: If no scan is fit to be chosen.
         DimensionError: If some images are 2-D and others 3-D.
     """
+    labelled = set(labelled)
     facts = [one.facts for one in readings]
     note_other_channels(dataset, facts)
     common_dims({one.image_file: one.shape for one in facts if one.shape}, dataset.root)
@@ -75,7 +85,7 @@ def take_stock(
         reduced(encoded[fit], standardise=is_encoded),  # an outlier has no part in the components
         reconstruction_errors(intensities[fit]),
         {*duplicates, *labelled},
-        set(labelled),
+        labelled,
     )
     if not pool.ids:
         raise no_scan_error(dataset, {**apart, **unread}, "no scan that can be chosen")
@@ -106,11 +116,3 @@ def _pool(
 def _stacked(rows: Sequence[Floats | None]) -> Floats:
     found = [row for row in rows if row is not None]
     return np.stack(found)
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Return a context in which sums do not depend on the number of threads."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1)
-    return limits

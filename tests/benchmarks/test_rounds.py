@@ -66,7 +66,7 @@ def row(strategy: str, seed: int, number: int, voxels: int, dice: float) -> dict
 
 
 def test_equal_cost() -> None:
-    """At equal labels round by round; at equal voxels on random's curve between its rounds."""
+    """Compare round by round at equal labels, on random's curve at equal voxels."""
     rows = [
         row("random", 0, 0, 100, 0.5),
         row("random", 0, 1, 300, 0.7),
@@ -87,6 +87,12 @@ def test_equal_cost() -> None:
     assert "| doubt | 8 | 175 | 0.700 ± 0.141 | +0.050 | +0.150 |" in rounds.as_markdown(
         list(table.values())
     )
+
+
+def test_one_seed_has_no_deviation() -> None:
+    table = rounds.compared([row("random", 0, 0, 100, 0.5)])
+    assert table[0]["sd"] is None
+    assert "| random | 4 | 100 | 0.500 | +0.000 | +0.000 |" in rounds.as_markdown(table)
 
 
 def test_an_unknown_strategy(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_working_folder_comes_first(installed: Path) -> None:
 
 
 def test_a_name_that_is_nearly_right(installed: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean ours"):
+    with pytest.raises(ConfigError, match="did you mean 'ours'"):
         locate.bundle_folder("our")
 
 

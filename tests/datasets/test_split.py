@@ -160,7 +160,7 @@ def test_a_given_test_set_keeps_patients_apart() -> None:
 
 
 def test_chosen_scans_are_the_labelled_ones() -> None:
-    """In place of a drawn budget; the test scans stay those of every other split."""
+    """Label chosen scans in place of drawn ones; the test scans stay those of every other split."""
     drawn = split(dataset(), labelled=4, test=10)
     rest = sorted(images(drawn, "unlabeled"))
     ids = [image.removeprefix("imagesTr/").removesuffix(".nii.gz") for image in rest[5:25]]

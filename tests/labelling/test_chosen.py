@@ -1,7 +1,8 @@
-"""Which cases a user asks for."""
+"""Read which cases a user asks for."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ def test_refused(tmp_path: Path) -> None:
         choose(DATASET, "a,z")
     with pytest.raises(ConfigError, match="d: kept for test"):
         choose(DATASET, "c,d", DATALIST)
+    groups = {"b": "p", "d": "p"}
+    grouped = [replace(case, group=groups.get(case.id, "")) for case in CASES]
+    with pytest.raises(ConfigError, match="b: of group p, which is kept for test"):
+        choose(replace(DATASET, cases=grouped), "b,c", DATALIST)
     table = tmp_path / "cases.csv"
     table.write_text("name\na\n")
     with pytest.raises(ConfigError, match="expected: a column id"):

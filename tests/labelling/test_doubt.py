@@ -43,7 +43,7 @@ def test_a_model_of_nnunet_cannot_be_compared_with_registration(tmp_path: Path) 
 def test_a_trained_model_is_asked(
     tmp_path: Path, write_dataset: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every scan gets a score, equal in equal runs, by its entropy and by registration."""
+    """Give every scan a score, equal in equal runs, by its entropy and by registration."""
     folder = write_dataset(tmp_path / "data", scans=7, shape=(26, 32, 24), sizes=(2, 4, 1))
     datalist = str(folder / "datalist.json")
     small = ["--set", "num_workers=0", "--set", "network_def#features=[4,4,4,4,4,4]"]

@@ -35,7 +35,7 @@ def test_the_bottleneck_of_a_unet() -> None:
 
 
 def test_patches_side_by_side_and_slices() -> None:
-    """Mean and deviation are over all patches, computed here one by one."""
+    """Compare mean and deviation over all patches with those computed one by one."""
     image = torch.randn(1, 64, 32, 32)
 
     def ready(item: dict[str, object]) -> dict[str, object]:
@@ -50,15 +50,24 @@ def test_patches_side_by_side_and_slices() -> None:
         network(image[None, :, 32:])
     handle.remove()
     rows = torch.cat([one[0].flatten(1) for one in deep], 1)
-    assert np.allclose(found, torch.cat([rows.mean(1), rows.std(1)]), atol=1e-5)
+    assert np.allclose(
+        found, np.concatenate([rows.numpy().mean(1), rows.numpy().std(1)]), atol=1e-5
+    )
     flat = NetworkEncoder(small_unet(2), ready, (32, 32))
     assert len(flat(["a.nii"], Volume(np.zeros(1), np.eye(4)))) == 12
     batches = list(flat._batches(image))
     assert sum(map(len, batches)) == 24 * 2 and batches[0].shape[1:] == (1, 32, 32)
 
 
+def test_one_voxel_deep_down_has_no_deviation() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 16))
+    encoder = NetworkEncoder(network, lambda item: {"image": torch.ones(1, 16, 16)}, (16, 16))
+    found = encoder(["a.png"], Volume(np.zeros(1), np.eye(4)))
+    assert np.isfinite(found).all() and found[:3].any() and not found[3:].any()
+
+
 def test_weights_of_a_pretraining(tmp_path: Path) -> None:
-    """Without a head they give features; weights of another network are refused."""
+    """Return features from weights without a head."""
     weights = torch.load(ROOT / "bundles/hebbian_initializer/models/model.pt", weights_only=True)
     part = {name: value for name, value in weights.items() if not name.startswith("final_conv")}
     torch.save(part, tmp_path / "model.pt")
@@ -70,7 +79,7 @@ def test_weights_of_a_pretraining(tmp_path: Path) -> None:
 
 
 class Means(nn.Module):
-    """Says how large an image is, and what it holds."""
+    """Return the means of an image and of its square."""
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.stack([image[:, 0], image[:, 0] ** 2], 1)

@@ -42,7 +42,7 @@ def test_an_image_without_contrast_has_none() -> None:
 
 
 def test_colours_stay_colours() -> None:
-    """A red and a blue picture of the same shape differ; each channel alone would not."""
+    """Tell a red picture from a blue one of the same shape; each channel alone would not."""
     rng = np.random.default_rng(3)
     shape = rng.integers(0, 100, (24, 24, 1))
     red, blue = (np.zeros((24, 24, 1, 3), np.uint8) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The proxy hands out masks of neighbours; its Dice is MONAI's on the same points."""
+"""Hand out masks of neighbours; the proxy's Dice is MONAI's on the same points."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.labelling.selection_builders import save
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> ScanDataset:
-    """Scans whose box, and its label, lie in one of two places; the grid is that of the masks."""
+    """Write scans whose box lies in one of two places; their grid is that of the masks."""
     folder = tmp_path_factory.mktemp("proxy")
     rng = np.random.default_rng(0)
     for n in range(14):
@@ -51,7 +51,7 @@ def test_dice_of_every_two_masks(dataset: ScanDataset) -> None:
 
 
 def test_a_strategy_that_sees_both_places_beats_draws(dataset: ScanDataset) -> None:
-    """One scan of each place is a mask for all; a draw of two has both half of the time."""
+    """Choose one scan of each place, a mask for all; a draw has both half of the time."""
     readings = read_all(dataset, dataset.cases, progress=False)
     dice = mask_dice(dataset, dataset.cases, progress=False)
     (one,) = compare_by_proxy(

@@ -1,8 +1,10 @@
-"""What is faulty, unlike the others or there twice is never chosen, and says why."""
+"""Never choose what is faulty, unlike the others or there twice, and say why."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,10 +13,11 @@ import pytest
 
 from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
-from monai_semiseg.errors import ConfigError, DimensionError
+from monai_semiseg.datasets.split import split
+from monai_semiseg.errors import ConfigError, DimensionError, InputError
 from monai_semiseg.images.volume import Volume
 from monai_semiseg.labelling.features import Floats
-from monai_semiseg.labelling.selection import Selection, select
+from monai_semiseg.labelling.selection import Selection, divide, select
 from monai_semiseg.labelling.selection_table import write_selection
 from monai_semiseg.labelling.strategies import COLD
 from monai_semiseg.storage.tables import read_rows
@@ -23,7 +26,7 @@ from tests.labelling.selection_builders import SHAPE, anatomy, save, write_scans
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen sound scans, and one of each fault."""
+    """Write sixteen sound scans, and one of each fault."""
     folder = write_scans(tmp_path_factory.mktemp("faulty"))
     images = folder / "images"
     rng = np.random.default_rng(1)
@@ -78,7 +81,7 @@ def test_the_chosen_ones_stand_for_all_others(faulty: Path) -> None:
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four patients with three scans each, and one with six."""
+    """Write four patients with three scans each, and one with six."""
     folder = tmp_path_factory.mktemp("patients")
     rng = np.random.default_rng(2)
     for patient, scans in enumerate((3, 3, 3, 3, 6)):
@@ -94,12 +97,28 @@ def test_every_patient_gives_one_before_any_gives_two(patients: Path, strategy: 
         "training": [{"image": "images/p0_s0.nii.gz"}],
         "test": [{"image": "images/p1_s0.nii.gz"}],
     }
-    found = select(dataset, 9, strategy=strategy, already=already, progress=False)
+    found = select(dataset, 7, strategy=strategy, already=already, progress=False)
     groups = [one.case.group for one in found.chosen]
-    assert sorted(groups[:4]) == ["p1", "p2", "p3", "p4"]  # p0 has a label
-    assert sorted(groups[4:]) == ["p0", "p1", "p2", "p3", "p4"]
+    assert sorted(groups[:3]) == ["p2", "p3", "p4"]  # p0 has a label, p1 is a test patient
+    assert sorted(groups[3:]) == ["p0", "p2", "p3", "p4"]
     ids = {one.case.id for one in found.chosen}
-    assert not ids & {"p0_s0", "p1_s0"} and found.labelled == ["p0_s0"]
+    assert "p0_s0" not in ids and found.labelled == ["p0_s0"]
+
+
+@pytest.mark.parametrize("group", [r"(p\d)_", None], ids=["groups named", "as the split says"])
+def test_no_scan_of_a_patient_that_validates_or_tests(patients: Path, group: str | None) -> None:
+    known = open_dataset(patients, group=r"(p\d)_")
+    cases = [
+        replace(case, label="l.nii") if case.id in ("p0_s0", "p1_s0", "p2_s0") else case
+        for case in known.cases
+    ]
+    already = split(replace(known, cases=cases), labelled=2, test=1, validation=0.5)
+    held = {entry["group"] for section in ("validation", "test") for entry in already[section]}
+    labelled, rest = divide(open_dataset(patients, group=group), already)
+    assert len(held) == len(labelled) == 2
+    assert {case.id for case in rest} == {
+        case.id for case in known.cases if case.group not in held
+    } - {case.id for case in labelled}
 
 
 def test_scans_with_a_label_file_are_labelled(tmp_path: Path) -> None:
@@ -138,23 +157,39 @@ def test_what_cannot_be(faulty: Path, tmp_path: Path) -> None:
 
 
 class Broken:
-    """An encoder that knows some scans."""
+    """Encode some scans, and refuse all others."""
 
-    def __init__(self, known: str) -> None:
+    def __init__(self, known: str, error: Exception) -> None:
         self.known = known
+        self.error = error
 
     def __call__(self, files: list[str], image: Volume) -> Floats:
         if self.known not in files[0]:
-            raise RuntimeError("expected another size")
+            raise self.error
         return np.asarray(image.array[4, 8, :6], np.float32)
 
 
 def test_an_encoder_fails_with_one_scan_or_with_all(faulty: Path) -> None:
-    found = run(faulty, encoder=Broken("/a"))
+    found = run(faulty, encoder=Broken("/a", RuntimeError("expected another size")))
     assert "RuntimeError: expected another size" in found.apart["other"]
     assert "other" in found.unread
     with pytest.raises(ConfigError, match="no image has features"):
-        run(faulty, encoder=Broken("nowhere"))
+        run(faulty, encoder=Broken("nowhere", RuntimeError("no")))
+
+
+def test_an_encoder_returns_equally_many_numbers(faulty: Path) -> None:
+    def encoder(files: Sequence[str], image: Volume) -> Floats:
+        return np.ones(3 if "a03" in files[0] else 4, np.float32)
+
+    with pytest.raises(ConfigError, match="returns 3 of a03, 4 of "):
+        run(faulty, encoder=encoder)
+
+
+def test_the_reason_is_not_what_monai_wraps_around_it(faulty: Path) -> None:
+    cause = InputError("2 channels", expected="1 channel")
+    wrapped = RuntimeError("applying transform <Read object>")
+    wrapped.__cause__ = cause
+    assert run(faulty, encoder=Broken("/a", wrapped)).apart["other"] == cause.reason
 
 
 def test_doubt_leads_and_a_model_may_fail(faulty: Path) -> None:
@@ -170,7 +205,7 @@ def test_doubt_leads_and_a_model_may_fail(faulty: Path) -> None:
 
 
 def test_the_verb(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Table and picture, exit code 3 for unread scans; then split takes the table."""
+    """Write table and picture, and exit with 3 for unread scans."""
     output = tmp_path / "to_label.csv"
     words = ["select", str(faulty), "--count", "20", "--strategy", "kmedoids"]
     assert main([*words, "--output", str(output)]) == 3

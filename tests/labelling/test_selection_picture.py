@@ -1,4 +1,4 @@
-"""The picture shows every kind of image, whatever the names are."""
+"""Show every kind of image in the picture, whatever the names are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.labelling.selection_builders import save
 
 
 def test_a_scan_lies_as_in_a_viewer(tmp_path: Path) -> None:
-    """The patient's right is on the left, anterior is up; thick slices are not squeezed."""
+    """Show the patient's right on the left, anterior up, and thick slices not squeezed."""
     voxels = np.random.default_rng(0).normal(size=(12, 16, 6))
     voxels[9:, 12:, 3] = 50  # the left anterior corner
     save(tmp_path / "images" / "a.nii.gz", voxels, np.diag([-1.0, 1.0, 3.0, 1.0]))

@@ -1,4 +1,4 @@
-"""The table survives a spreadsheet: other separators, sorted and removed rows, hostile names."""
+"""Take the table back from a spreadsheet: separators, sorted and removed rows, hostile names."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def reading(name: str, extent: float = 40.0, modality: str = "MR", unit: str = "
 
 
 def test_another_modality() -> None:
-    """Most scans decide; labelled ones decide alone. Files without a modality are passed over."""
+    """Ask most scans, or the labelled ones alone; pass over files without a modality."""
     scans = [
         *(reading(f"m{n}") for n in range(3)),
         reading("ct", modality="CT"),
@@ -30,7 +30,7 @@ def test_another_modality() -> None:
 
 
 def test_another_size() -> None:
-    """Beyond 1.5 times the range of the labelled scans, or of the middle nine tenths."""
+    """Go 1.5 times beyond the range of the labelled scans, or of the middle nine tenths."""
     scans = [reading(f"s{n}", 40.0 + n % 5) for n in range(20)] + [reading("large", 70.0)]
     assert set(unlike_reasons(scans, [])) == {"large"}
     assert "70 x 70 x 70 mm" in unlike_reasons(scans, [])["large"]
@@ -55,7 +55,7 @@ def test_outliers_of_features() -> None:
 
 
 def test_chains_of_near_duplicates() -> None:
-    """a is like b and b like c: one of the three is kept, the one with a label."""
+    """Keep one of three where a is like b and b like c, the one with a label."""
     angles = np.array([0.0, 0.08, 0.16, 1.5])
     rows = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     assert np.cos(0.16) < 0.995 < np.cos(0.08)

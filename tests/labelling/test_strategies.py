@@ -1,4 +1,4 @@
-"""Every strategy chooses what its paper says, on points where this is plain."""
+"""Choose by every strategy what its paper says, on points where this is plain."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def test_equal_pools_give_equal_scans_and_none_twice(name: str) -> None:
     assert sorted(chosen(name, pool, 60)) == list(range(60))
 
 
+@pytest.mark.parametrize("name", COLD)
+def test_equal_scans_have_a_score(name: str) -> None:
+    picks = strategy_named(name)(pool_of(np.zeros((6, 2))), 3, 0)
+    assert len({pick.index for pick in picks}) == 3
+    assert all(pick.score is None or np.isfinite(pick.score) for pick in picks)
+
+
 def test_farthest_first_takes_the_outlier_and_the_others_do_not() -> None:
     points = np.concatenate([blobs((30, 30)), [[5.0, 60.0]]])
     assert 60 in chosen("farthest_first", pool_of(points), 2)
@@ -65,7 +72,7 @@ def test_random_is_what_split_labels() -> None:
 
 
 def test_cscs_asks_for_difficult_scans_as_labels_grow() -> None:
-    """Of equally typical scans the most difficult; of equally difficult ones the most typical."""
+    """Weigh what is difficult more with many labels, and what is typical with few."""
     points = np.linspace(0, 1, 40)[:, None]
     pool = replace(pool_of(points), difficulty=np.r_[np.zeros(39), 1.0])
     with_labels = replace(pool, labelled=np.full((500, 1), 5.0))

@@ -111,7 +111,7 @@ def test_a_selection_is_trained(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The last strategy of twelve cells, and its score."""
+    """Train the last strategy of twelve cells, and write its score."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     run_cells = runner.run_cells
     monkeypatch.setattr(runner, "run_cells", lambda specs, **more: run_cells(specs[-1:], **more))

@@ -80,7 +80,7 @@ def test_arms_without_a_curve_are_named_in_one_sentence() -> None:
 
 
 def test_the_next_labels() -> None:
-    """The gain of labels to come is that of the curve: 1 - Dice = 0.5 n^(-0.5) here."""
+    """Take the gain of labels to come from the curve: 1 - Dice = 0.5 n^(-0.5) here."""
     rows = []
     for labelled in (4, 16, 64):
         rows += rows_of({"supervised": {0: 1 - 0.5 * labelled**-0.5}}, labelled)

@@ -20,7 +20,7 @@ from tests.study.cell_builders import BASELINES, finish, make_dataset, small_stu
 
 
 def rows_of(dice: dict[str, float], labelled: int = 4) -> list[Row]:
-    """Rows of two cases, 0.1 apart, with two training seeds, 0.02 apart."""
+    """Return rows of two cases, 0.1 apart, with two training seeds, 0.02 apart."""
     return [
         Row("supervised", labelled, name, seed, f"c{n}", "1", "x", (value + 0.1 * n + 0.02 * seed,))
         for name, value in dice.items()

@@ -145,7 +145,7 @@ def test_labels_needed() -> None:
 
 
 def test_what_the_next_labels_add() -> None:
-    """On an exact curve the gain is exact; with noise the interval holds the truth."""
+    """Find the exact gain of an exact curve, and the truth in the interval with noise."""
     labels = [2, 4, 8, 16]
     exact = expected_gain(labels, columns(exact_curve(labels)), 8)
     assert exact is not None and (exact.labels, exact.more) == (16, 8)
@@ -174,7 +174,7 @@ def test_what_cannot_be_told(labels: list[int], dice: list[float], more: int) ->
 
 
 def test_resamples_without_help_count_as_no_gain() -> None:
-    """Half of the cases get worse with labels: the interval begins at 0."""
+    """Begin the interval at 0 where half of the cases get worse with labels."""
     labels = [4, 8, 16]
     better, worse = [0.60, 0.75, 0.85], [0.70, 0.65, 0.62]
     rows = np.array([better] * 4 + [worse] * 4)
