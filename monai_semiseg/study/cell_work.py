@@ -83,22 +83,29 @@ class CellWork(Work[CellSpec, CellEnd]):
         begun = time.monotonic()
         outcome.begin(package_code())
         try:
-            with log_of(spec).open("ab") as log:
-                for command in self.commands(spec):
-                    code = self._run_command(command, log, attempt)
-                    if not attempt.is_newest:  # it may also have ended our process
-                        return CellEnd(elsewhere=True)
-                    if code is None:
-                        return None
-                    if code < 0:
-                        raise _killed(spec, -code)
-                    if code > 0:
-                        return CellEnd(last_line(log_of(spec)))
-            iterations = spec.iterations - before
-            outcome.finish((time.monotonic() - begun) / iterations if iterations else None)
-            return CellEnd()
+            end = self._run_commands(spec, attempt)
         finally:
             attempt.close()
+        if end == CellEnd():
+            # After the record is gone: a finished cell is never looked at again.
+            iterations = spec.iterations - before
+            outcome.finish((time.monotonic() - begun) / iterations if iterations else None)
+        return end
+
+    def _run_commands(self, spec: CellSpec, attempt: Attempt) -> CellEnd | None:
+        """Run a cell's commands one after another; None if the worker was asked to stop."""
+        with log_of(spec).open("ab") as log:
+            for command in self.commands(spec):
+                code = self._run_command(command, log, attempt)
+                if not attempt.is_newest:  # it may also have ended our process
+                    return CellEnd(elsewhere=True)
+                if code is None:
+                    return None
+                if code < 0:
+                    raise _killed(spec, -code)
+                if code > 0:
+                    return CellEnd(last_line(log_of(spec)))
+        return CellEnd()
 
     def _run_command(self, command: Sequence[str], log: IO[bytes], attempt: Attempt) -> int | None:
         """Run a command to its end; return its exit code, or None if it was ended before."""

@@ -136,7 +136,8 @@ def normalised_entropy(probabilities: Tensor) -> Tensor:
     Args:
         probabilities: ``(C, spatial...)``.
     """
-    return torch.special.entr(probabilities).sum(0) / float(np.log(len(probabilities)))
+    nats: Tensor = torch.special.entr(probabilities).sum(0)
+    return nats / float(np.log(len(probabilities)))
 
 
 def _label_dtype(classes: int) -> torch.dtype:

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -268,17 +270,29 @@ def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not list(tmp_path.iterdir())
 
 
+@contextmanager
+def scheduler(file: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Start one that has no workers; it ends with the block, also if the block fails."""
+    words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    with subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", *words]) as one:
+        try:
+            address = ""
+            while not address:
+                time.sleep(0.05)
+                with suppress(OSError, ValueError):  # not there yet, or half of it
+                    address = json.loads(file.read_text())["address"]
+            yield one, address
+        finally:
+            one.kill()
+
+
 @pytest.mark.slow
 def test_a_scheduler_that_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no workers, so that the work is still there when it is killed."""
     from monai_semiseg.executors import dask_engine
 
-    file = tmp_path / "scheduler.json"
-    words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
-    with subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", *words]) as one:
-        while not file.is_file():
-            time.sleep(0.05)
-        choice = parse_executor(f"dask:{json.loads(file.read_text())['address']}")
+    with scheduler(tmp_path / "scheduler.json") as (one, address):
+        choice = parse_executor(f"dask:{address}")
         monkeypatch.setattr(dask_engine, "_ANSWER", 5)
         work = Squares(tmp_path / "out")
         with (
