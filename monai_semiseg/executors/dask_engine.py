@@ -181,19 +181,25 @@ def _cluster(choice: ExecutorChoice, names: Sequence[str]) -> LocalCluster:
     """Start a scheduler and workers on this machine: one for each GPU, or for each core."""
     count = choice.workers or len(names) or cores()
     more = {"resources": {"GPU": 1}} if names else {}
-    # It reports a lost worker at once: how often to go on is ours to count.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+    settings = {
+        # It reports a lost worker at once: how often to go on is ours to count.
+        "distributed.scheduler.allowed-failures": 0,
+        # Else workers give each array's memory back at once, and ask for it again.
+        "distributed.nanny.pre-spawn-environ": {},
+        # Workers and scheduler share the cores with the work: nobody looks at these figures.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "10s",
+        "distributed.scheduler.work-stealing": False,  # a worker has one chunk: nothing to steal
+    }
+    with dask.config.set(settings):
         return LocalCluster(
             n_workers=count,
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
-            env={
-                "OMP_NUM_THREADS": threads_for(count),
-                # It looks at every thread a hundred times a second.
-                "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
-            },
+            env={"OMP_NUM_THREADS": threads_for(count)},
             **more,
         )
 
