@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, cast
 
 from monai_semiseg.errors import WorkerLostError
-from monai_semiseg.executors.engine import Engine
-from monai_semiseg.executors.work import Chunk, Item, Result
+from monai_semiseg.executors.choice import ExecutorChoice
+from monai_semiseg.executors.engine import Engine, open_engine
+from monai_semiseg.executors.work import Chunk, Item, Result, Work
 
 _LOOK = 0.5  # seconds between two looks at a stop, and calls of ``tick``
 
@@ -69,7 +71,9 @@ def run_work(
     After a worker has ended, its items are looked for among the result files, and those that are
     not there are begun again. The first of them was under way: it goes alone, since an item that
     kills every worker must not take others with it, and after ``engine.resubmit`` times it is given
-    up. If the run is stopped, items that were not begun are left out.
+    up. Work without result files does not say which item was under way: each of them goes alone,
+    and only one that was alone counts. If the run is stopped, items that were not begun are left
+    out.
 
     Args:
         engine: that was opened for the work.
@@ -81,6 +85,31 @@ def run_work(
         Exception: What the work raises beside its results, after the results before it.
     """
     return _Coordinator(engine, items, hooks or Hooks()).run()
+
+
+def run_in_order(
+    choice: ExecutorChoice,
+    work: Work[Item, Result],
+    items: Sequence[Item],
+    logs: Path,
+    bar: Callable[[Iterator[Done[Item, Result]]], Iterable[Done[Item, Result]]],
+) -> list[Done[Item, Result]]:
+    """Do all items by an engine of their own, and return their ends in the items' order.
+
+    Args:
+        choice: which engine.
+        work: of the items.
+        items: to do.
+        logs: folder for the workers' logs.
+        bar: shows the ends as they come in.
+
+    Raises:
+        ConfigError: If the engine cannot be opened.
+        ExecutorError: If it has ended.
+        Exception: What the work raises beside its results.
+    """
+    with open_engine(choice, work, logs) as engine:
+        return sorted(bar(run_work(engine, items)), key=lambda end: end.number)
 
 
 class _Coordinator(Generic[Item]):
@@ -179,7 +208,8 @@ class _Coordinator(Generic[Item]):
         self, numbers: Sequence[int], error: WorkerLostError
     ) -> Iterator[Done[Item, Any]]:
         """Yield what result files say, and put the rest back; give up what was begun too often."""
-        known = self.engine.work.finished([self.items[number] for number in numbers])
+        found = self.engine.work.finished([self.items[number] for number in numbers])
+        known = found or {}
         left = []
         for position, number in enumerate(numbers):
             if position in known:
@@ -187,6 +217,9 @@ class _Coordinator(Generic[Item]):
             else:
                 left.append(number)
         if not left or self.ends:
+            return
+        if found is None and len(left) > 1:  # any of them was under way
+            self.alone.extend(left)
             return
         suspect, *others = left
         self.waiting.extendleft(reversed(others))

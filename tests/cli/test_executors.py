@@ -108,6 +108,48 @@ def test_evaluate(dataset: Path, tmp_path: Path, capsys: Any) -> None:
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
+def choose(dataset: Path, output: Path, *more: str) -> int:
+    """Choose by a network's features and its doubt."""
+    words = ["--count", "2", "--strategy", "uncertainty", "--output", str(output)]
+    model = ["--bundle", str(BUNDLE), "--device", "cpu", "--set", "mirror_axes=[]"]
+    datalist = ["--already", str(dataset / "datalist.json")]
+    return main(["select", str(dataset), *words, *model, *datalist, *more])
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory, write_dataset: Any) -> Path:
+    """Write two training scans and six others, one of them damaged."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    made: Path = write_dataset(folder, scans=8, shape=(20, 24, 18), sizes=(2, 6, 0))
+    (made / "images" / "3.nii.gz").write_bytes(b"no scan")
+    return made
+
+
+@pytest.fixture(scope="module")
+def chosen(unlabelled: Path) -> Path:
+    """Return the table that one process makes."""
+    output = unlabelled.parent / "chosen" / "to_label.csv"
+    assert choose(unlabelled, output) == 3
+    assert sorted(file.name for file in output.parent.iterdir()) == ["to_label.csv", "to_label.png"]
+    return output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["local:2", "dask:2"])
+def test_select(name: str, unlabelled: Path, chosen: Path, tmp_path: Path, capsys: Any) -> None:
+    table = tmp_path / "to_label.csv"
+    assert choose(unlabelled, table, "--executor", name) == 3
+    told = capsys.readouterr()
+    assert choose(unlabelled, chosen) == 3
+    alone = capsys.readouterr()
+    for one, other in ((told.out, alone.out), (told.err, alone.err)):
+        assert one.replace(str(tmp_path), "") == other.replace(str(chosen.parent), "")
+    assert "left out: 3: E_" in told.err and "uncertainty" in told.out
+    for file in (table, table.with_suffix(".png")):
+        assert file.read_bytes() == (chosen.parent / file.name).read_bytes()
+    assert any((tmp_path / "to_label.logs").iterdir())
+
+
 @pytest.mark.slow
 def test_check(dataset: Path, tmp_path: Path, capsys: Any) -> None:
     words = ["check", str(dataset), "--datalist", str(dataset / "datalist.json"), "--output"]
