@@ -71,9 +71,9 @@ def run_work(
     After a worker has ended, its items are looked for among the result files, and those that are
     not there are begun again. The first of them was under way: it goes alone, since an item that
     kills every worker must not take others with it, and after ``engine.resubmit`` times it is given
-    up. Work without result files does not say which item was under way: each of them goes alone,
-    and only one that was alone counts. If the run is stopped, items that were not begun are left
-    out.
+    up. Work without result files does not say which item was under way: the two halves of what the
+    worker had go their own ways, and so on, and only an item that was alone counts. If the run is
+    stopped, items that were not begun are left out.
 
     Args:
         engine: that was opened for the work.
@@ -120,7 +120,7 @@ class _Coordinator(Generic[Item]):
         self.items = items
         self.hooks = hooks
         self.waiting = deque(range(len(items)))
-        self.alone: deque[int] = deque()  # those whose worker was lost
+        self.again: deque[list[int]] = deque()  # chunks of those whose worker was lost
         self.lost = Counter[int]()
         self.running: dict[Future[Chunk[Any]], list[int]] = {}
         self.seconds = 0.0
@@ -135,7 +135,7 @@ class _Coordinator(Generic[Item]):
 
     def run(self) -> Iterator[Done[Item, Any]]:
         """Yield the end of every item."""
-        while self.running or ((self.waiting or self.alone) and not self.ends):
+        while self.running or ((self.waiting or self.again) and not self.ends):
             self._hand_out()
             if self.ends and not self.told:
                 self.engine.stop()
@@ -164,18 +164,21 @@ class _Coordinator(Generic[Item]):
         """Return the numbers of the next chunk; none if nothing may begin now."""
         if self.hooks.ready is not None:
             return self._first_ready(self.hooks.ready)
-        if self.alone:
-            return [self.alone.popleft()]
+        if self.again:
+            return self.again.popleft()
         size = self._size()
         return [self.waiting.popleft() for _ in range(min(size, len(self.waiting)))]
 
     def _first_ready(self, ready: Callable[[Item, Sequence[Item]], bool]) -> list[int]:
         held = [self.items[number] for numbers in self.running.values() for number in numbers]
-        for queue in (self.alone, self.waiting):
-            for number in queue:
-                if ready(self.items[number], held):
-                    queue.remove(number)
-                    return [number]
+        for chunk in self.again:
+            if all(ready(self.items[number], held) for number in chunk):
+                self.again.remove(chunk)
+                return chunk
+        for number in self.waiting:
+            if ready(self.items[number], held):
+                self.waiting.remove(number)
+                return [number]
         return []
 
     def _size(self) -> int:
@@ -219,13 +222,14 @@ class _Coordinator(Generic[Item]):
         if not left or self.ends:
             return
         if found is None and len(left) > 1:  # any of them was under way
-            self.alone.extend(left)
+            middle = len(left) // 2
+            self.again.extend([left[:middle], left[middle:]])
             return
         suspect, *others = left
         self.waiting.extendleft(reversed(others))
         self.lost[suspect] += 1
         if self.lost[suspect] <= self.engine.resubmit:
-            self.alone.append(suspect)
+            self.again.append([suspect])
         else:
             yield Done(suspect, self.items[suspect], None, self._given_up(suspect, error))
 
