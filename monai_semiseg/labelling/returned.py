@@ -159,6 +159,24 @@ def read_mask(path: Path, names: Mapping[int, str], image: Grid) -> Mask:
     return Mask(path, array, hash_of_voxels(array))
 
 
+def changed_mask(masks: Sequence[Mask], task: Task) -> Mask:
+    """Return the mask of a task that somebody changed, else the proposal.
+
+    Raises:
+        LabelError: If several masks were changed, and they differ.
+    """
+    changed = {mask.voxels: mask for mask in masks if mask.voxels != task.voxels}
+    if len(changed) > 1:
+        names = ", ".join(mask.path.name for mask in changed.values())
+        raise LabelError(
+            f"several masks of {task.id} that differ: {names}",
+            expected="one mask for each case",
+            remedy="leave the best one",
+            path=masks[0].path.parent,
+        )
+    return next(iter(changed.values()), masks[0])
+
+
 def _read(path: Path, names: Mapping[int, str]) -> Volume:
     if names_segments(path):
         volume, segments = seg_nrrd.read_segmentation(path)
