@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import KIND_OF_FILE
 from monai_semiseg.datasets.label_rules import LabelRule, checked_colours
 from monai_semiseg.datasets.label_segments import names_segments, renumbered
-from monai_semiseg.errors import InputError
+from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.export.label_description import LABELMAP, read_labelmap
 from monai_semiseg.images import dicom_seg_label, seg_nrrd
 from monai_semiseg.images.dicom_header import begins_as_dicom
