@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ class BatchRunner:
         self.preprocessing = preprocessing
         self.inferer = inferer
         self.postprocessing = postprocessing
-        self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        self.inputs = _listed(inputs)
         self.output_dir = Path(output_dir)
         self.names = class_names(label_names)
         self.values = None if label_values is None else matched_values(label_values, self.names)
@@ -135,17 +135,22 @@ class BatchRunner:
         self.about = {**(about or {}), "autocast_dtype": used}
         self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
         self.expected = ExpectedImage(in_channels, channel_names or ())
-        kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
-        shown = [preview_channels] if isinstance(preview_channels, str) else preview_channels or ()
+        shown = _listed(preview_channels or ())
         require_channels(shown, channel_names or shown)
-        self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview, shown)
+        self.outputs = CaseOutputs(
+            self.output_dir, self.names, _listed(output_type), codes, preview, shown
+        )
         self.each_frame = takes_each_frame(frames)
         self.results: list[CaseResult] = []
-        self.facts = RunFacts(
-            Path(weights),
+
+    @cached_property
+    def facts(self) -> RunFacts:
+        """Return what tells this run from others, and what its report says of it."""
+        return RunFacts(
+            Path(self.weights),
             self.inputs,
-            [*steps_of(preprocessing), *steps_of(postprocessing)],
+            [*steps_of(self.preprocessing), *steps_of(self.postprocessing)],
             self.names,
             self.device,
             self.domain,
@@ -278,3 +283,8 @@ class BatchRunner:
         write_report(self.results, self.output_dir, self.names, self.facts.report())
         if self.outputs.preview:
             write_contact_sheet(self.results, self.output_dir, self.names)
+
+
+def _listed(given: str | Sequence[str]) -> list[str]:
+    """Return what a config may give as one value or as a list."""
+    return [given] if isinstance(given, str | Path) else list(given)
