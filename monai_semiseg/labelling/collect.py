@@ -30,6 +30,7 @@ from monai_semiseg.labelling.returned import (
     COLLECTED,
     LABELS,
     Mask,
+    changed_mask,
     find_returned,
     read_mask,
 )
@@ -130,7 +131,7 @@ class Collector:
         before = self._record(task)
         if not files:
             return before or CollectedCase(task.id, "missing")
-        mask = self._one_of([read_mask(file, self.tasks.names, task.grid) for file in files], task)
+        mask = changed_mask([read_mask(file, self.tasks.names, task.grid) for file in files], task)
         words = self.words.get(task.id, {})
         seen = looked_at(words.get("slices", ""), task.grid, str(self.tasks.folder / TABLE))
         label = self._with_ignored(mask.array, seen)
@@ -167,19 +168,6 @@ class Collector:
         return read_scan(
             paths, channels=self.target.channel_names, stack_pages=self.rule.stack_pages
         )
-
-    def _one_of(self, masks: Sequence[Mask], task: Task) -> Mask:
-        """Return the one mask that was changed, else the proposal."""
-        changed = {mask.voxels: mask for mask in masks if mask.voxels != task.voxels}
-        if len(changed) > 1:
-            names = ", ".join(mask.path.name for mask in changed.values())
-            raise LabelError(
-                f"several masks of {task.id} that differ: {names}",
-                expected="one mask for each case",
-                remedy="leave the best one",
-                path=masks[0].path.parent,
-            )
-        return next(iter(changed.values()), masks[0])
 
     def _with_ignored(
         self, mask: NDArray[np.int32], seen: NDArray[np.bool_] | None
