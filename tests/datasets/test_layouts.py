@@ -106,6 +106,29 @@ def test_files_beside_the_wanted_channels_are_no_channels(tmp_path: Path) -> Non
     assert dataset.cases[0].image == ("p0/T1.nii.gz", "p0/FLAIR.nii.gz")
 
 
+@pytest.mark.parametrize("label", [None, "wml", "lesions"])
+def test_the_folder_of_one_patient_is_a_case(label: str | None, tmp_path: Path) -> None:
+    folder = folder_a_case(tmp_path) / "p1"
+    if label == "wml":  # a name that only the user knows
+        (folder / "lesions.nii.gz").rename(folder / "wml.nii.gz")
+    dataset = open_dataset(folder, label=label)
+    assert (dataset.channel_names, dataset.problems) == (NAMES, {})
+    ((image, mask),) = tensors(dataset)
+    assert dataset.cases[0].id == "p1"
+    voxels, expected = patient(1)
+    assert np.array_equal(image, voxels) and np.array_equal(mask, expected)
+    assert check_dataset(dataset, progress=False).errors == []
+
+
+def test_one_patient_in_a_folder_of_images_gets_a_name(tmp_path: Path) -> None:
+    folder_a_case(tmp_path / "x")
+    (tmp_path / "x" / "p1").rename(tmp_path / "images")
+    (tmp_path / "images" / "lesions.nii.gz").unlink()
+    dataset = open_dataset(tmp_path)
+    assert [case.id for case in dataset.cases] == [tmp_path.name]
+    assert dataset.channel_names == NAMES
+
+
 def test_the_label_of_folders_is_asked_for_if_several_may_be_it(tmp_path: Path) -> None:
     folder_a_case(tmp_path)
     for number in range(3):
