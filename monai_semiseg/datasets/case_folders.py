@@ -41,9 +41,7 @@ def folder_of_one_case(root: Path, wanted: Wanted) -> dict[Path, dict[str, Path]
         if file.is_file() and has_image_suffix(file.name)
     }
     label = wanted.label.casefold()
-    images = [
-        name for name in files if name.casefold() != label and not has_label_name(Path(name))
-    ]
+    images = [name for name in files if name.casefold() != label and not has_label_name(Path(name))]
     channels = channel_groups(images).get("", {})
     return {root: files} if channels and len(channels) == len(images) else {}
 
