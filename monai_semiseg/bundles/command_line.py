@@ -65,8 +65,12 @@ def _hush() -> None:
     """Silence MONAI's standing notices: absent optional codecs, deprecations within MONAI."""
     for message in _STANDING_NOTICES:
         warnings.filterwarnings("ignore", message=message)
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in _LOUD:  # a level would not stay: MONAI's modules set theirs when imported
+        logging.getLogger(name).addFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _short_errors(

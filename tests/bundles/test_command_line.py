@@ -72,6 +72,18 @@ def test_freed_memory_stays_with_a_command() -> None:
     assert run(code + "print(faults())\n") < 2000
 
 
+def test_notices_of_monai_stay_silent_when_it_is_imported_later() -> None:
+    """MONAI's modules set the levels of their loggers themselves; errors are still said."""
+    code = (
+        "import logging, sys\nfrom monai_semiseg.bundles.command_line import begin_command\n"
+        "begin_command()\nfrom monai.apps.utils import get_logger\n"
+        "logger = get_logger('monai.bundle.workflows')\nsaid = []\nhandler = logging.Handler()\n"
+        "handler.emit = lambda record: said.append(record.levelname)\nlogger.addHandler(handler)\n"
+        "logger.warning('skipping logging')\nlogger.error('broken')\n"
+    )
+    assert run(code + "print(json.dumps(said))\n") == ["ERROR"]
+
+
 def test_a_bundle_command_is_known_by_what_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check that the main module counts, not the words of the command line."""
     monkeypatch.setattr(sys, "argv", ["monai/bundle/__main__.py", "run"])
