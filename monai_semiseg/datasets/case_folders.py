@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
 from monai_semiseg.datasets.channels import channel_groups
 from monai_semiseg.datasets.label_maps import has_label_name
-from monai_semiseg.datasets.layout import Layout, ListedCase, Wanted, entries_of
+from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted, entries_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.plain_text import printable
@@ -65,7 +65,7 @@ def read_case_folders(
         if names:
             layout.cases.append(ListedCase(case, names, labels[0] if labels else None))
         else:
-            layout.problems |= dict.fromkeys(labels, "a label without an image")
+            layout.problems |= dict.fromkeys(labels, LABEL_ALONE)
     if wanted.label and not any(case.label for case in layout.cases):
         raise _no_such_label(root, wanted.label, folders)
     return layout
