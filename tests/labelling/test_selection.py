@@ -69,12 +69,14 @@ def test_no_fault_is_chosen_and_every_one_has_its_reason(faulty: Path, strategy:
 
 
 def test_equal_arguments_give_equal_bytes(faulty: Path, tmp_path: Path) -> None:
+    """Read by threads of this process, and by an engine."""
     dataset = open_dataset(faulty)
+    engine = {"executor": parse_executor("local:1"), "logs": tmp_path}
     tables = []
-    for workers in (1, 3):
-        selection = run(faulty, strategy="typiclust", workers=workers)
-        tables.append(write_selection(selection, dataset, tmp_path / f"{workers}.csv").read_bytes())
-    assert tables[0] == tables[1]
+    for options in ({"workers": 1}, {"workers": 3}, engine):
+        selection = run(faulty, strategy="typiclust", **options)
+        tables.append(write_selection(selection, dataset, tmp_path / "t.csv").read_bytes())
+    assert tables[0] == tables[1] == tables[2]
 
 
 def test_the_chosen_ones_stand_for_all_others(faulty: Path) -> None:
@@ -256,6 +258,7 @@ def test_the_verb(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--already", "gone.json"], "no datalist there"),
         (["--encoder", "gone.ts"], "no TorchScript module"),
         (["--count", "99"], "--count 99"),
+        (["--executor", "local:0"], "with N of 1 or more"),
     ],
     ids=lambda value: value[1] if isinstance(value, list) else None,
 )
