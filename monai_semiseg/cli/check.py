@@ -71,8 +71,9 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
             message = finding.message.removeprefix(f"{code} ")
             yield f"{level:8} {code:14} {finding.case:24} {message}"
         if others := alike[_MOST_ALIKE:]:
-            cases = shortened([one.case for one in others if one.case])
-            yield f"{level:8} {code:14} {len(others)} more: {cases or 'files'}; --output FILE writes all"
+            cases = shortened([one.case for one in others if one.case]) or "files"
+            more = f"{len(others)} more: {cases}; --output FILE writes all"
+            yield f"{level:8} {code:14} {more}"
 
 
 def run(args: argparse.Namespace) -> int:
