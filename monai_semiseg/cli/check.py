@@ -61,6 +61,8 @@ def _logs(args: argparse.Namespace, executor: ExecutorChoice) -> Iterator[Path]:
 
 def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield a line for each finding; of many of one kind the first ones, and how many follow."""
+    from monai_semiseg.datasets.label_values import shortened
+
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         kinds.setdefault((finding.level, finding.code), []).append(finding)
@@ -69,9 +71,9 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
             message = finding.message.removeprefix(f"{code} ")
             yield f"{level:8} {code:14} {finding.case:24} {message}"
         if others := alike[_MOST_ALIKE:]:
-            cases = ", ".join([one.case for one in others if one.case][:_MOST_ALIKE])
-            named = f": {cases}, ..." if cases else ""
-            yield f"{level:8} {code:14} {len(others)} more{named}; --output FILE writes all"
+            cases = shortened([one.case for one in others if one.case]) or "files"
+            more = f"{len(others)} more: {cases}; --output FILE writes all"
+            yield f"{level:8} {code:14} {more}"
 
 
 def run(args: argparse.Namespace) -> int:
