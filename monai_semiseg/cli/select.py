@@ -139,7 +139,7 @@ def _doubt(args: argparse.Namespace, dataset: ScanDataset) -> Doubt | None:
         return Uncertainty(model.bundle, model.settings, model.overlays, dataset.root)
     if args.already is None:
         raise ConfigError(
-            "--strategy disagreement carries labels over, and no labelled scan is named",
+            "--strategy disagreement registers labels, and no labelled scan is given",
             expected="--already DATALIST with the labelled scans under training",
         )
     return Disagreement(model.bundle, model.settings, model.overlays, dataset.root, args.already)

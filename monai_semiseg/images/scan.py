@@ -104,6 +104,6 @@ def _named(volume: Volume, channels: Sequence[str], path: Path) -> Volume:
     raise ChannelError(
         f"{count} channels ({', '.join(volume.channels)})" if volume.channels else "1 channel",
         expected=f"{len(channels)}, as declared for data set and network: {', '.join(channels)}",
-        remedy="take weights for such images, give it these channels, or leave it out",
+        remedy="use weights for such images, add these channels, or leave the image out",
         path=path,
     )

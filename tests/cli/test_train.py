@@ -114,9 +114,9 @@ def test_weights_without_a_bundle_are_refused(
     alone.write_bytes((trained / "model.pt").read_bytes())
     asked = ["predict", str(dataset), "--output", str(tmp_path / "out"), "--weights"]
     assert main([*asked, str(alone)]) == 2
-    assert "nothing beside the weights names one" in capsys.readouterr().err
+    assert "no file beside the weights names a bundle" in capsys.readouterr().err
     assert main([*asked, str(tmp_path)]) == 2
-    assert "no weights there" in capsys.readouterr().err
+    assert "no weights found" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -155,6 +155,6 @@ def test_a_bundle_without_a_stage_has_none(
 ) -> None:
     asked = ["pretrain", str(dataset), "--output", str(tmp_path / "run"), "--bundle"]
     assert main([*asked, "semisupervised_baselines"]) == 2
-    assert "no stage before the training" in capsys.readouterr().err
+    assert "no pretraining stage" in capsys.readouterr().err
     assert main([*asked, "contrastive_pretrainer", "--stage", "lokal"]) == 2
     assert "one of global, local" in capsys.readouterr().err

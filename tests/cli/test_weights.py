@@ -144,7 +144,7 @@ def test_match(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["convert"], "without --output"),
         (["match"], "no network"),
         (["inspect", "--rename", "x"], "OLD=NEW"),
-        (["inspect", "--rename", "none.=x."], "no tensor begins so"),
+        (["inspect", "--rename", "none.=x."], "no tensor name begins with 'none.'"),
     ],
 )
 def test_bad_requests(

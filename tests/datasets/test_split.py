@@ -247,7 +247,7 @@ def test_labelled_scans_of_the_budget(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[1]", "{}", "{"])
 def test_no_datalist(tmp_path: Path, content: str) -> None:
     file = tmp_path / "d.json"
-    with pytest.raises(ConfigError, match="no datalist there"):
+    with pytest.raises(ConfigError, match="no datalist found"):
         load_datalist(file)
     file.write_text(content)
     with pytest.raises(ConfigError, match=str(file)):

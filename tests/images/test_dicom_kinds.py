@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "XA cine": (picture(uid.XRayAngiographicImageStorage, "XA", frames=12), "12 frames over time"),
     "slide": (
         picture(uid.VLWholeSlideMicroscopyImageStorage, "SM", colour=True, frames=9),
-        "cut into tiles",
+        "cut the slide into tiles",
     ),
     "video": (
         picture(

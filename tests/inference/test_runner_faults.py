@@ -63,7 +63,7 @@ class Payload:
         (lambda file: torch.save({"level": torch.tensor([float("nan")])}, file), "NaN"),
         (lambda file: file.write_bytes(file.read_bytes()[:500]), "damaged"),
         (lambda file: file.write_bytes(pickle.dumps(Payload(file.parent / "proof"))), "damaged"),
-        (lambda file: file.unlink(), "no weights there"),
+        (lambda file: file.unlink(), "no weights found"),
     ],
 )
 def test_unusable_weights_stop_before_any_work(
