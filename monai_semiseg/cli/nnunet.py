@@ -81,7 +81,7 @@ def nnunet_training(
     content = merge_configs([config, *overlays, *args.config], {})
     if images and "LabelReader" in json.dumps(content):
         raise ConfigError(
-            "nnU-Net's preprocessed images are for stages without labels",
+            "images that nnU-Net preprocessed can only be used without labels",
             expected="a dataset with its labels, such as the one that nnU-Net preprocessed",
             path=args.dataset,
         )

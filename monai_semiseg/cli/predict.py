@@ -127,7 +127,7 @@ def _zoo(args: argparse.Namespace, model: Model) -> RunnerRecipe:
 
     if args.uncertainty:
         raise ConfigError(
-            "--uncertainty with a bundle that is not ours", expected="one of bundles/"
+            "--uncertainty with a bundle of another project", expected="a bundle of this project"
         )
     options = {
         "inputs": args.input,

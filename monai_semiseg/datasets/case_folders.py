@@ -80,7 +80,7 @@ def _guess_label(root: Path, folders: Sequence[Mapping[str, Path]]) -> str:
         raise ConfigError(
             f"several files that may be the label: {', '.join(sorted(common))}",
             expected="one label map in each folder",
-            remedy=f"name it: --label {sorted(common)[0]}",
+            remedy=f"name the label: --label {sorted(common)[0]}",
             path=root,
         )
     return common[0] if common else ""

@@ -82,5 +82,7 @@ def read_nnunet_dataset(file: str | Path) -> NnunetDataset:
             path=path,
         ) from error
     if len(names) < 2:
-        raise ConfigError("names no label", expected="one beside the background", path=path)
+        raise ConfigError(
+            "names no label", expected="at least one label beside the background", path=path
+        )
     return found

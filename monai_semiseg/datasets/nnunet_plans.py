@@ -159,7 +159,7 @@ def _check(plans: NnunetPlans, resolved: Mapping[str, Any], path: Path) -> None:
     if resolved.get("previous_stage") is not None:
         raise ConfigError(
             f"configuration {plans.configuration!r} is the second stage of a cascade",
-            expected="a configuration that sees images alone, such as 3d_fullres",
+            expected="a configuration whose input is images only, such as 3d_fullres",
             path=path,
         )
     sizes = (len(plans.patch_size), len(plans.spacing), plans.batch_size, plans.in_channels)

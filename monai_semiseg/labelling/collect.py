@@ -120,7 +120,7 @@ class Collector:
         if not newest.is_newest:
             raise ConfigError(
                 "another process has begun to collect here",
-                expected="one at a time; the later one goes on",
+                expected="one collect at a time; the later one continues",
                 path=newest.path,
             )
         save_extension(datalist, output)
@@ -156,12 +156,12 @@ class Collector:
         absent = [path for path in paths if not path.exists()]
         if absent:
             raise FormatError(
-                "the image is not there", expected="the image of the task", path=absent[0]
+                "the image does not exist", expected="the image of the task", path=absent[0]
             )
         if hashes_of(files_of_image(paths)) != sorted(task.images.values()):
             raise FormatError(
                 "the image has changed since its mask was proposed",
-                expected="the image that was handed out",
+                expected="the image of the task",
                 remedy="propose a mask for the new image",
                 path=paths[0],
             )
@@ -273,8 +273,8 @@ def _unmeasured(case: CollectedCase) -> CollectedCase:
 def _rejected_late(label: Path) -> LabelError:
     return LabelError(
         "was collected before its mask was rejected",
-        expected="decisions before collect",
-        remedy="take the label out of the datalist and move this file away",
+        expected="decisions that are made before collect",
+        remedy="remove the label from the datalist and move this file away",
         path=label,
     )
 

@@ -171,7 +171,7 @@ def changed_mask(masks: Sequence[Mask], task: Task) -> Mask:
         raise LabelError(
             f"several masks of {task.id} that differ: {names}",
             expected="one mask for each case",
-            remedy="leave the best one",
+            remedy="keep one of them",
             path=masks[0].path.parent,
         )
     return next(iter(changed.values()), masks[0])

@@ -43,7 +43,7 @@ def test_bad_requests(call: object, words: str) -> None:
 
 
 def test_defaults() -> None:
-    """All voxels, the form that averages outside of the logarithm, the papers' temperatures."""
+    """Take all voxels, the form that averages outside of the logarithm, the papers' values."""
     f, y = maps(2)
     plain = LocalContrast(0.1, "out", stride=1, block=None, anchors=None)
     assert torch.equal(LocalContrast()(f, y), plain(f, y))
