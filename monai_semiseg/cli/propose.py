@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     settings = predict_arguments([str(proposal.scans), *asked], args)
     tasks = hand_out(proposal, predict.segment(settings, model))
     say(f"{args.output}: {len(tasks.tasks)} tasks, {len(proposal.failed)} failed; tasks.csv")
+    numbers = ", ".join(f"{value} {name}" for value, name in sorted(tasks.names.items()))
+    say(f"numbers in the masks: {numbers}")
     notes = [f"{case}: {text}" for case, text in proposal.remarks.items()]
     return report_left_out(proposal.failed, notes)
 

@@ -152,7 +152,7 @@ def _doubt(
     model = _model(args)
     if args.strategy == DISAGREEMENT and args.already is None:
         raise ConfigError(
-            "--strategy disagreement carries labels over, and no labelled scan is named",
+            "--strategy disagreement registers labels, and no labelled scan is given",
             expected="--already DATALIST with the labelled scans under training",
         )
     datalist = args.already if args.strategy == DISAGREEMENT else None

@@ -235,7 +235,7 @@ class _Coordinator(Generic[Item]):
 
     def _given_up(self, number: int, error: WorkerLostError) -> WorkerLostError:
         return WorkerLostError(
-            f"{error.found}; this was time {self.lost[number]}",
+            f"{error.found}; this was attempt {self.lost[number]}",
             expected=error.expected,
             remedy=error.remedy,
             path=error.path,

@@ -29,7 +29,7 @@ def predict(scans: Path, output: Path, *more: str) -> int:
 
 
 def tree(folder: Path) -> dict[str, Any]:
-    """Content of a folder run's output, but for times."""
+    """Return content of a folder run's output, but for times."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path: path.relative_to(folder) for path in files}
     found: dict[str, Any] = {
@@ -44,7 +44,7 @@ def tree(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory, kit: SimpleNamespace) -> Path:
-    """Three tiny scans, and one that is damaged."""
+    """Return three tiny scans, and one that is damaged."""
     folder = tmp_path_factory.mktemp("scans")
     for number in range(4):
         kit.write_nifti(folder / f"s{number}.nii", kit.values((10, 9 + number, 8), number))

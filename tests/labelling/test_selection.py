@@ -249,9 +249,9 @@ def test_the_verb(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("more", "words"),
     [
         (["--strategy", "typiclst"], "did you mean 'typiclust'"),
-        (["--strategy", "uncertainty"], "asks a trained model"),
+        (["--strategy", "uncertainty"], "needs a trained model"),
         (["--output", "list.txt"], "ends with .csv"),
-        (["--already", "gone.json"], "no datalist there"),
+        (["--already", "gone.json"], "no datalist found"),
         (["--encoder", "gone.ts"], "no TorchScript module"),
         (["--count", "99"], "--count 99"),
         (["--executor", "local:0"], "with N of 1 or more"),
