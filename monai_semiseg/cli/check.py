@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
     if labelled and not odd and (line := mapping_line(report.names)):
         say(line)
     for finding in report.findings:
-        say(f"{finding.level:8} {finding.code:14} {finding.case:24} {finding.message}")
+        text = finding.message.removeprefix(f"{finding.code} ")
+        say(f"{finding.level:8} {finding.code:14} {finding.case:24} {text}")
     say(f"{len(report.errors)} errors, {len(report.findings) - len(report.errors)} warnings")
     if args.output:
         write_atomically(args.output, json.dumps(report.as_dict(), indent=1) + "\n")

@@ -139,7 +139,7 @@ def duplicates(facts: Sequence[CaseFacts], datalist: Mapping[str, Any] | None) -
 
 
 def _duplicate(group: Sequence[CaseFacts], sections: Mapping[str, str]) -> Finding:
-    text = f"the same voxels as {', '.join(fact.case.id for fact in group)}"
+    text = f"the same voxels as {', '.join(fact.case.id for fact in group[1:])}"
     used = {sections.get(fact.image_file, "") for fact in group} - {""}
     if len(used) > 1:
         text += f", in {' and '.join(sorted(used))}: a leak"

@@ -167,10 +167,9 @@ def test_the_same_scan_twice(dataset: Path, sections: tuple[str, str]) -> None:
     }
     for name, section in zip(("c1", "c4"), sections, strict=True):
         datalist[section].append({"image": f"imagesTr/{name}.nii.gz"})
-    codes = [
-        f.code for f in check_dataset(open_dataset(dataset), datalist, progress=False).findings
-    ]
-    assert codes == ["W_DOUBLE" if sections[0] == sections[1] else "E_LEAK"]
+    (found,) = check_dataset(open_dataset(dataset), datalist, progress=False).findings
+    assert found.code == ("W_DOUBLE" if sections[0] == sections[1] else "E_LEAK")
+    assert found.case == "c1" and found.message.split(", in ")[0] == "the same voxels as c4"
 
 
 @pytest.mark.parametrize("told", [False, True])
