@@ -11,7 +11,6 @@ from monai_semiseg.bundles.locate import bundle_folder
 from monai_semiseg.bundles.record import read_record
 from monai_semiseg.errors import ConfigError
 
-
 WEIGHTS = "model.pt"  # in the folder of a training
 
 

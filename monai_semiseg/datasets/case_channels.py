@@ -77,7 +77,8 @@ def channel_of_name(name: str, names: Sequence[str]) -> tuple[str, int] | None:
     """Return the case and the channel that a file's name says; None if it says no channel.
 
     Args:
-        name: of the file, without folder and suffix: ``p_FLAIR``, ``FLAIR-p``, ``FLAIR``, ``p_0000``.
+        name: of the file, without folder and suffix: ``p_FLAIR``, ``FLAIR-p``, ``FLAIR``,
+            ``p_0000``.
         names: channels of the network, in their order.
     """
     stem, number = split_number(name)
