@@ -40,7 +40,7 @@ def weights_file(path: Path) -> Path:
         inside = next(iter(sorted(path.glob(f"*/{WEIGHTS}"))), None)
         makes = "monai-semiseg train DATASET --output FOLDER makes one"
         raise ConfigError(
-            "no weights there",
+            "no weights found",
             expected=f"a file of weights, or the folder of a training with {WEIGHTS}",
             remedy=f"{inside.parent} holds some" if inside else makes,
             path=weights,

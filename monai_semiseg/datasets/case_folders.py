@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
 from monai_semiseg.datasets.channels import channel_groups
 from monai_semiseg.datasets.label_maps import has_label_name
-from monai_semiseg.datasets.layout import Layout, ListedCase, Wanted, entries_of
+from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted, entries_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.plain_text import printable
@@ -41,9 +41,7 @@ def folder_of_one_case(root: Path, wanted: Wanted) -> dict[Path, dict[str, Path]
         if file.is_file() and has_image_suffix(file.name)
     }
     label = wanted.label.casefold()
-    images = [
-        name for name in files if name.casefold() != label and not has_label_name(Path(name))
-    ]
+    images = [name for name in files if name.casefold() != label and not has_label_name(Path(name))]
     channels = channel_groups(images).get("", {})
     return {root: files} if channels and len(channels) == len(images) else {}
 
@@ -67,7 +65,7 @@ def read_case_folders(
         if names:
             layout.cases.append(ListedCase(case, names, labels[0] if labels else None))
         else:
-            layout.problems |= dict.fromkeys(labels, "a label without an image")
+            layout.problems |= dict.fromkeys(labels, LABEL_ALONE)
     if wanted.label and not any(case.label for case in layout.cases):
         raise _no_such_label(root, wanted.label, folders)
     return layout
@@ -82,7 +80,7 @@ def _guess_label(root: Path, folders: Sequence[Mapping[str, Path]]) -> str:
         raise ConfigError(
             f"several files that may be the label: {', '.join(sorted(common))}",
             expected="one label map in each folder",
-            remedy=f"name it: --label {sorted(common)[0]}",
+            remedy=f"name the label: --label {sorted(common)[0]}",
             path=root,
         )
     return common[0] if common else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import KIND_OF_FILE
 from monai_semiseg.datasets.label_rules import LabelRule, checked_colours
 from monai_semiseg.datasets.label_segments import names_segments, renumbered
-from monai_semiseg.errors import InputError
+from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.export.label_description import LABELMAP, read_labelmap
 from monai_semiseg.images import dicom_seg_label, seg_nrrd
 from monai_semiseg.images.dicom_header import begins_as_dicom
@@ -159,6 +159,24 @@ def read_mask(path: Path, names: Mapping[int, str], image: Grid) -> Mask:
     return Mask(path, array, hash_of_voxels(array))
 
 
+def changed_mask(masks: Sequence[Mask], task: Task) -> Mask:
+    """Return the mask of a task that somebody changed, else the proposal.
+
+    Raises:
+        LabelError: If several masks were changed, and they differ.
+    """
+    changed = {mask.voxels: mask for mask in masks if mask.voxels != task.voxels}
+    if len(changed) > 1:
+        names = ", ".join(mask.path.name for mask in changed.values())
+        raise LabelError(
+            f"several masks of {task.id} that differ: {names}",
+            expected="one mask for each case",
+            remedy="keep one of them",
+            path=masks[0].path.parent,
+        )
+    return next(iter(changed.values()), masks[0])
+
+
 def _read(path: Path, names: Mapping[int, str]) -> Volume:
     if names_segments(path):
         volume, segments = seg_nrrd.read_segmentation(path)
@@ -168,7 +186,7 @@ def _read(path: Path, names: Mapping[int, str]) -> Volume:
         segments = dicom_seg_label.read_segments(path).names
         return _by_name(dicom_seg_label.read_segmentation(path), segments, names, path)
     labelmap = _labelmap(path) if picture_kind(path) else None
-    if labelmap is not None and read_scan(path).channels:
+    if labelmap is not None and _is_in_colours(path, read_labelmap(labelmap).values()):
         return _by_colour(path, labelmap, names)
     return read_label(path)
 
@@ -196,6 +214,17 @@ def _labelmap(path: Path) -> Path | None:
     """Return the list of colours beside a picture, or above it as in CVAT's archives."""
     folders = (path.parent, path.parent.parent)
     return next((one / LABELMAP for one in folders if (one / LABELMAP).is_file()), None)
+
+
+def _is_in_colours(path: Path, colours: Collection[str]) -> bool:
+    """Return False for numbers, also if an editor saved them as red, green and blue alike."""
+    volume = read_scan(path)
+    if not volume.channels:
+        return False
+    if np.ptp(volume.array, axis=-1).any():
+        return True
+    levels = map(int, np.unique(volume.array))
+    return all(f"#{level:02x}{level:02x}{level:02x}" in colours for level in levels)
 
 
 def _by_colour(path: Path, labelmap: Path, names: Mapping[int, str]) -> Volume:

@@ -19,7 +19,7 @@ CHANNELS = ("T1w", "FLAIR", "T2w")
 
 @pytest.fixture
 def write(make: SimpleNamespace, tmp_path: Path) -> object:
-    """Names below ``tmp_path/in`` -> scans there, and the folder."""
+    """Return a function that writes scans of these names below ``tmp_path/in``."""
 
     def scans(*names: str) -> Path:
         for name in names:

@@ -142,7 +142,7 @@ def test_the_label_of_folders_is_asked_for_if_several_may_be_it(tmp_path: Path) 
 
 
 def test_names_that_repeat_the_folder(tmp_path: Path) -> None:
-    """As BraTS has them."""
+    """Read them as BraTS has them."""
     for number in range(2):
         for name in ("flair", "t1ce", "seg"):
             save(tmp_path / f"B_{number}" / f"B_{number}_{name}.nii.gz", patient(number)[1])
@@ -178,7 +178,7 @@ def picture(path: Path, value: int = 0, mode: str = "RGB") -> Path:
 @pytest.mark.parametrize("suffix", ["mask", "segmentation", "seg", "gt", "Segmentation"])
 @pytest.mark.parametrize("place", ["masks", "labels", ""])
 def test_suffix_pairs(tmp_path: Path, suffix: str, place: str) -> None:
-    """In folders of their own, and in one folder with the images."""
+    """Find masks in folders of their own, and in one folder with the images."""
     for number in range(3):
         picture(tmp_path / ("images" if place else "") / f"ISIC_{number}.jpg", number)
     for number in (0, 2, 7):
@@ -196,11 +196,64 @@ def test_suffix_pairs(tmp_path: Path, suffix: str, place: str) -> None:
     assert check_dataset(dataset, progress=False).dataset.channel_names == ("red", "green", "blue")
 
 
+@pytest.mark.parametrize(
+    ("image", "mask", "label"),
+    [
+        ("images/IMG_{}.PNG", "labels/img_{}.png", None),
+        ("Images/img_{}.jpg", "Masks/img_{}_Mask.png", None),
+        ("photos/img_{}.png", "annotations/img_{}.png", None),
+        ("images/img_{}.png", "segmentations/img_{}.png", None),
+        ("img/img_{}.png", "gt/img_{}.png", None),
+        ("slides/img_{}.png", "annotations/img_{}.png", None),
+        ("slides/img_{}.png", "readers/img_{}.png", "readers"),
+        ("images/nevus/img_{}.png", "masks/nevus/img_{}.png", None),
+    ],
+    ids=["capitals", "Images", "photos", "segmentations", "img", "slides", "named", "classes"],
+)
+def test_spellings_of_folders_and_names(
+    tmp_path: Path, image: str, mask: str, label: str | None
+) -> None:
+    for number in range(3):
+        picture(tmp_path / image.format(number), number)
+        picture(tmp_path / mask.format(number), number, "L")
+    dataset = open_dataset(tmp_path, label=label)
+    pairs = {str(case.image): case.label for case in dataset.cases}
+    assert pairs == {image.format(n): mask.format(n) for n in range(3)}
+    assert dataset.problems == {}
+
+
+def test_names_that_differ_in_capital_letters_alone_are_not_guessed(tmp_path: Path) -> None:
+    for name in ("a", "A"):
+        picture(tmp_path / "images" / f"{name}x.png", 0)
+    picture(tmp_path / "labels" / "ax.png", 0, "L")
+    picture(tmp_path / "labels" / "AX.png", 0, "L")
+    assert open_dataset(tmp_path).problems == {"labels/AX.png": "a label without an image"}
+
+
+def test_labels_of_other_names_are_told_how_to_be_called(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / "images" / f"img_{number}.png", number)
+        picture(tmp_path / "labels" / f"mask_{number}.png", number, "L")
+    findings = check_dataset(open_dataset(tmp_path), progress=False).findings
+    (text,) = [one.message for one in findings if one.code == "W_UNLABELLED"]
+    assert "images/img_0.png and labels/mask_0.png differ" in text and "table" in text
+
+
+def test_folders_of_images_that_lie_deeper_are_named(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        picture(tmp_path / part / "images" / "a.png", 0)
+        picture(tmp_path / part / "masks" / "a.png", 0, "L")
+    with pytest.raises(ConfigError, match="below: test, train") as caught:
+        open_dataset(tmp_path)
+    assert str(tmp_path / "test") in caught.value.remedy
+
+
 def test_a_grey_picture_among_colour_ones_is_named(tmp_path: Path) -> None:
     for number in range(4):
         picture(tmp_path / "images" / f"{number}.png", number, "L" if number == 2 else "RGB")
     report = check_dataset(open_dataset(tmp_path), progress=False)
     assert [(one.code, one.case) for one in report.errors] == [("E_CHANNELS", "2")]
+    assert "convert it to RGB" in report.errors[0].message
     assert report.dataset.spatial_dims == 2 and report.dataset.unit == "px"
 
 
@@ -321,7 +374,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> No
 
 @pytest.mark.parametrize("sign", [",", ";", "\t"])
 def test_a_table_of_a_spreadsheet(tmp_path: Path, sign: str) -> None:
-    """A byte order mark, another separator, a row without an id, a file that is not there."""
+    """Check a byte order mark, another separator, a row without an id, an absent file."""
     save(tmp_path / "a.nii", patient(0)[1])
     rows = ["id,group,image,label", "one,g,a.nii,", ",,gone.nii,a.nii"]
     text = "\r\n".join(rows).replace(",", sign)

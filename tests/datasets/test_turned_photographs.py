@@ -19,7 +19,7 @@ ROWS, COLUMNS = 20, 28
 
 
 def write(root: Path, orientation: int, as_shown: bool) -> None:
-    """A photograph with a tag; a mask without, as a viewer shows it or in the file's rows."""
+    """Write a photograph with a tag, and a mask without, in the view or in the file's rows."""
     rng = np.random.default_rng(orientation)
     mask = np.zeros((ROWS, COLUMNS), np.uint8)
     mask[3:9, 5:20] = 1
@@ -55,5 +55,5 @@ def test_a_mask_as_a_viewer_shows_it(tmp_path: Path, orientation: int) -> None:
 def test_a_mask_in_the_rows_of_the_file_does_not_fit(tmp_path: Path, orientation: int) -> None:
     write(tmp_path, orientation, as_shown=False)
     (error,) = check_dataset(open_dataset(tmp_path), progress=False).errors
-    assert error.code == "E_GEOMETRY" and "px off the image" in error.message
+    assert error.code == "E_GEOMETRY" and "one of them is turned" in error.message
     assert "labels/a.png" in error.message
