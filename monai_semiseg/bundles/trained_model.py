@@ -11,6 +11,8 @@ from monai_semiseg.bundles.locate import bundle_folder
 from monai_semiseg.bundles.record import read_record
 from monai_semiseg.errors import ConfigError
 
+WEIGHTS = "model.pt"  # in the folder of a training
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -27,6 +29,25 @@ class TrainedModel:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+def weights_file(path: Path) -> Path:
+    """Return weights that a user names: a file, or the folder of a training.
+
+    Raises:
+        ConfigError: If there are none; it names the first folder inside that holds some.
+    """
+    weights = path / WEIGHTS if path.is_dir() else path
+    if not weights.is_file():
+        inside = next(iter(sorted(path.glob(f"*/{WEIGHTS}"))), None)
+        makes = "monai-semiseg train DATASET --output FOLDER makes one"
+        raise ConfigError(
+            "no weights found",
+            expected=f"a file of weights, or the folder of a training with {WEIGHTS}",
+            remedy=f"{inside.parent} holds some" if inside else makes,
+            path=weights,
+        )
+    return weights
+
+
 def open_trained_model(path: Path, config: str) -> TrainedModel:
     """Read what lies beside weights.
 
@@ -37,14 +58,7 @@ def open_trained_model(path: Path, config: str) -> TrainedModel:
     Raises:
         ConfigError: If there are no weights, or the record beside them is damaged.
     """
-    weights = path / "model.pt" if path.is_dir() else path
-    if not weights.is_file():
-        raise ConfigError(
-            "no weights found",
-            expected="a file of weights, or the folder of a training with model.pt",
-            remedy="monai-semiseg train DATASET --output FOLDER makes one",
-            path=weights,
-        )
+    weights = weights_file(path)
     record = read_record(weights)
     if record is None:
         return TrainedModel(weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,7 +109,7 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
         raise ConfigError(
             "no --bundle, and no file beside the weights names a bundle",
             expected="--bundle NAME, or --weights FOLDER of a training",
-            remedy="monai-semiseg predict SCANS --output MASKS --bundle semisupervised_baselines",
+            remedy=_where_a_bundle_is_named(args.weights),
         )
     settings: dict[str, Any] = {}
     if trained.weights is not None:
@@ -118,6 +119,16 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
         refuse_other_steps(files, trained.settings)
         settings |= trained.settings
     return Model(folder, files, settings | asked)
+
+
+def _where_a_bundle_is_named(weights: Path | None) -> str:
+    """Return what to do about weights whose bundle is unknown."""
+    from monai_semiseg.bundles.record import read_record
+    from monai_semiseg.bundles.trained_model import WEIGHTS
+
+    if weights is not None and read_record(weights.with_name(WEIGHTS)) is not None:
+        return f"--weights {shlex.quote(str(weights.parent))} takes the {WEIGHTS} of this training"
+    return "monai-semiseg predict SCANS --output MASKS --bundle semisupervised_baselines"
 
 
 def _trained(path: Path, config: str) -> TrainedModel:

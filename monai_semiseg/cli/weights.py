@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["inspect", "convert", "match"],
         help="show what is inside; write --output; or compare with the network of --bundle",
     )
-    parser.add_argument("weights", type=Path, help=".pt or .safetensors; no code in it is executed")
+    parser.add_argument(
+        "weights",
+        type=Path,
+        help=".pt or .safetensors, or the folder of a training; no code in it is executed",
+    )
     parser.add_argument("--output", type=Path, help="file to write, .pt or .safetensors")
     parser.add_argument(
         "--bundle", help="name or folder of the bundle whose network to match or to convert for"
@@ -54,8 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
+    from monai_semiseg.bundles.trained_model import weights_file
     from monai_semiseg.networks.weight_files import read_state_dict
 
+    args.weights = weights_file(args.weights)
     state = _kept(_renamed(read_state_dict(args.weights), args.rename), args.only)
     return {"inspect": _inspect, "convert": _convert, "match": _match}[args.action](args, state)
 

@@ -69,17 +69,29 @@ def _channel_of(row: Row, names: Sequence[str]) -> tuple[_Key, int] | None:
     _, name, found = row
     if not isinstance(found, Case) or found.fault or found.kind not in (*FILE_KINDS, "dicom"):
         return None
-    stem, number = split_number(name.name)
+    told = channel_of_name(name.name, names)
+    return None if told is None else ((name.parent, told[0]), told[1])
+
+
+def channel_of_name(name: str, names: Sequence[str]) -> tuple[str, int] | None:
+    """Return the case and the channel that a file's name says; None if it says no channel.
+
+    Args:
+        name: of the file, without folder and suffix: ``p_FLAIR``, ``FLAIR-p``, ``FLAIR``,
+            ``p_0000``.
+        names: channels of the network, in their order.
+    """
+    stem, number = split_number(name)
     if number and int(number) < len(names):
-        return (name.parent, stem), int(number)
+        return stem, int(number)
     for channel in sorted(names, key=len, reverse=True):
         word = re.escape(channel)
         for pattern in (
             rf"(?:(?P<stem>.+?){_SEPARATOR})?{word}",
             rf"{word}{_SEPARATOR}(?P<stem>.+)",
         ):
-            if match := re.fullmatch(pattern, name.name, re.IGNORECASE):
-                return (name.parent, match["stem"] or ""), list(names).index(channel)
+            if match := re.fullmatch(pattern, name, re.IGNORECASE):
+                return match["stem"] or "", list(names).index(channel)
     return None
 
 
@@ -132,7 +144,8 @@ def _fault(
     return UnsupportedError(
         f"{' and '.join(text for text in (lack, several) if text)} (found {had})",
         expected=f"one file for each channel of the network: {', '.join(names)}",
-        remedy="name the files CASE_CHANNEL, or CHANNEL in a folder for each case",
+        remedy="give all files of the case, or its folder, with the names CASE_CHANNEL or "
+        "CASE/CHANNEL",
         path=path,
     )
 

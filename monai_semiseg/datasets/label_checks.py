@@ -42,12 +42,13 @@ def whole_labels(values: NDArray[Any], path: str | Path) -> NDArray[np.integer[A
     rounded = np.rint(values)
     off = ~(np.abs(values - rounded) <= 1e-3)  # NaN is off as well
     if off.any():
-        some = [round(float(value), 4) for value in np.unique(values[off])[:_SHOWN]]
+        some = [f"{float(value):.4g}" for value in np.unique(values[off])[:_SHOWN]]
         raise LabelError(
             f"values that are not whole numbers at {off.sum()} of {off.size} voxels, "
-            f"such as {some}",
+            f"such as {', '.join(some)}",
             expected="one class index per voxel",
-            remedy="resample label maps with nearest neighbour, and save them without smoothing",
+            remedy="resample label maps with nearest neighbour, and save them without smoothing; "
+            "--label_threshold VALUE takes all that is more as foreground",
             path=path,
         )
     return np.asarray(rounded, dtype=np.int64)

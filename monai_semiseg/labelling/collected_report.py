@@ -60,6 +60,11 @@ def summary_text(found: Collection, tasks: TaskFolder) -> str:
     parts = [f"{counts[status]} {status}" for status in get_args(Status) if counts[status]]
     parts += [f"{len(found.failed)} failed"] if found.failed else []
     lines = [", ".join(parts).replace("_", " ")]
+    if counts["unchanged"]:
+        lines.append(
+            "unchanged proposals are no labels; those that are right: fill in slices in tasks.csv, "
+            "or --accept_unchanged"
+        )
     labelled = [case for case in found.cases if case.changes]
     for name in dict.fromkeys(label for case in labelled for label in case.changes):
         changes = [case.changes[name] for case in labelled if name in case.changes]

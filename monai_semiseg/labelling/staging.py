@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_semiseg.datasets.case_names import stem_of
+from monai_semiseg.datasets.case_channels import channel_of_name
+from monai_semiseg.datasets.case_names import file_names, stem_of
 from monai_semiseg.datasets.convert_files import link
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, by_channel
 from monai_semiseg.datasets.layout import files_of
@@ -55,8 +56,8 @@ class StagedImage:
 def stage(dataset: ScanDataset, case: DatasetCase, name: str) -> StagedImage:
     """Find the files of an image, and name them so that a folder run takes them for one case.
 
-    Several channels in files of their own get nnU-Net's numbers (``NAME_0000``). A DICOM series is
-    a folder ``NAME/NAME``.
+    Several channels in files of their own are named after them (``NAME_FLAIR``), so that who labels
+    knows what he sees. A DICOM series is a folder ``NAME/NAME``.
 
     Args:
         dataset: the dataset.
@@ -67,12 +68,22 @@ def stage(dataset: ScanDataset, case: DatasetCase, name: str) -> StagedImage:
         ConfigError: If the files do not say which channel they are.
     """
     channels = list(by_channel(case, dataset.channel_names).values())
+    stems = [name] if len(channels) == 1 else _named_after(dataset.channel_names, name)
     parts = []
-    for number, files in enumerate(channels):
-        stem = name if len(channels) == 1 else f"{name}_{number:04}"
+    for stem, files in zip(stems, channels, strict=True):
         found = files_of_image([dataset.root / file for file in files_of(files)])
         parts.append(_placed(found, Path(name), stem))
     return StagedImage(case, name, parts)
+
+
+def _named_after(channels: Sequence[str], name: str) -> list[str]:
+    """Return a file name for each channel; nnU-Net's numbers where names would be misread."""
+    spoken = [f"{name}_{channel}" for channel in channels]
+    told = [channel_of_name(stem, channels) for stem in spoken]
+    clear = told == [(name, number) for number in range(len(channels))]
+    if clear and list(file_names(spoken).values()) == spoken:
+        return spoken
+    return [f"{name}_{number:04}" for number in range(len(channels))]
 
 
 def _placed(files: Sequence[Path], folder: Path, stem: str) -> dict[Path, Path]:

@@ -117,6 +117,8 @@ def test_weights_without_a_bundle_are_refused(
     assert "no file beside the weights names a bundle" in capsys.readouterr().err
     assert main([*asked, str(tmp_path)]) == 2
     assert "no weights found" in capsys.readouterr().err
+    assert main([*asked, str(trained / "checkpoint.pt")]) == 2
+    assert f"--weights {trained} takes the model.pt" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -50,6 +50,18 @@ def test_inspect(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{len(network().state_dict())} tensors" in lines[-1] and sha256_of(file) in lines[-1]
 
 
+def test_the_folder_of_a_training_stands_for_its_weights(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["weights", "inspect", str(file.parent)]) == 0
+    assert sha256_of(file) in capsys.readouterr().out
+    inner = file.parent / "run 1"
+    inner.mkdir()
+    file.rename(inner / file.name)
+    assert main(["weights", "inspect", str(file.parent)]) == 2
+    assert f"to do: {inner} holds some" in capsys.readouterr().err
+
+
 def test_convert_to_safetensors_and_back(file: Path, tmp_path: Path) -> None:
     there, back = tmp_path / "w.safetensors", tmp_path / "b.pt"
     assert main(["weights", "convert", str(file), "--output", str(there)]) == 0

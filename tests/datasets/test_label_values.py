@@ -290,7 +290,7 @@ def test_values_that_are_not_whole_are_counted(
     folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", str(folders(lambda label: label * np.float32(0.25)))]) == 2
-    assert "not whole numbers at 175 of 1728 voxels, such as [0.25, 0.5]" in capsys.readouterr().out
+    assert "not whole numbers at 175 of 1728 voxels, such as 0.25, 0.5;" in capsys.readouterr().out
 
 
 def test_labels_without_training_scans_are_named() -> None:

@@ -39,6 +39,7 @@ def test_a_corrected_mask_is_a_label_and_a_mere_proposal_is_none(
     assert collect(place) == 0
     out = capsys.readouterr().out
     assert "1 corrected, 9 unchanged" in out
+    assert "or --accept_unchanged" in out  # what an unchanged one lacks to be a label
     labels = collected(place)
     assert sorted(labels) == ["a", "e"] and np.array_equal(labels["a"], mask)
     datalist = load_datalist(place / "tasks" / "datalist.json")
