@@ -31,8 +31,8 @@ PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 # Largest difference of logits, relative to the largest logit, by which rounding explains it.
 TOLERANCE = 1e-3
 
-# Beginnings of what torch says of any network: ONNX's exporter of itself, TorchScript of tracing, of every size that Python reads. The
-# file is compared with the network afterwards.
+# Beginnings of what torch says of any network: of its own parts, of tracing, of every size that
+# Python reads. The file is compared with the network afterwards.
 STANDING_NOTICES = (
     r"`torch\.jit\.\w+` is deprecated",
     r"Converting a tensor to a (Python|NumPy) ",
