@@ -27,7 +27,7 @@ os.environ.setdefault(
 
 @pytest.fixture(scope="session")
 def write_dataset() -> Callable[..., Path]:
-    """Folder -> the same, with scans of two boxes in noise, their labels, and a datalist.
+    """Return a function that writes scans of two boxes in noise, their labels, and a datalist.
 
     ``sizes`` of them train, are unlabelled, validate; the others test. Unlabelled ones name their
     labels if these are a ``secret`` to be kept. The last may be small: smaller than the patch, LPS,

@@ -20,7 +20,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Shell commands as words: comments cut off, lines joined, variables put in."""
+    """Return shell commands as words: comments cut off, lines joined, variables put in."""
     found: list[list[str]] = []
     for block in [*blocks(page, "sh"), *blocks(page, "bash")]:
         variables: dict[str, str] = {}

@@ -69,7 +69,7 @@ def describe(root: Path, **facts: Any) -> None:
 
 
 def photographs(root: Path) -> None:
-    """2-D, RGB, without a pixel size: PNG."""
+    """Write photographs: 2-D, RGB, without a pixel size, as PNG."""
     for number in range(6):
         label = squares(number, (40, 32))
         pixels = as_pixels(*(noisy(label, channel, number) for channel in range(3)))
@@ -79,7 +79,7 @@ def photographs(root: Path) -> None:
 
 
 def scans(root: Path) -> None:
-    """3-D, one channel: NIfTI in two folders."""
+    """Write scans: 3-D, one channel, as NIfTI in two folders."""
     for number in range(6):
         label = squares(number, (18, 20, 16))
         write_nifti(root / "images" / f"p{number}.nii.gz", noisy(label, 0, number).astype("f4"))
@@ -88,7 +88,7 @@ def scans(root: Path) -> None:
 
 
 def contrasts(root: Path, affine: Array = AFFINE) -> None:
-    """3-D, four channels: NIfTI in the layout of nnU-Net."""
+    """Write scans: 3-D, four channels, as NIfTI in the layout of nnU-Net."""
     for number in range(6):
         label = squares(number, (18, 20, 16))
         for channel in range(4):
@@ -100,7 +100,7 @@ def contrasts(root: Path, affine: Array = AFFINE) -> None:
 
 
 def thick_slices(root: Path) -> None:
-    """3-D, four channels, in sagittal slices: for a 2-D network over slices."""
+    """Write scans: 3-D, four channels, in sagittal slices, for a 2-D network over slices."""
     contrasts(root, SAGITTAL)
 
 

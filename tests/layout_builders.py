@@ -23,7 +23,7 @@ def save(path: Path, array: Array) -> Path:
 
 
 def patient(number: int) -> tuple[Array, Array]:
-    """Channels ``(4, 4, 4, channel)`` that are all different, and a label map."""
+    """Return channels ``(4, 4, 4, channel)`` that are all different, and a label map."""
     rng = np.random.default_rng(number)
     label = (rng.random((4, 4, 4)) > 0.7).astype(np.uint8)
     label[0, 0, 0] = 1

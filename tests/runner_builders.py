@@ -70,7 +70,7 @@ class Sides(nn.Module):
 
 
 def expected(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The mask that :class:`Sides` must give on the scan's own grid, by nibabel alone."""
+    """Return the mask that :class:`Sides` must give on the scan's own grid, by nibabel alone."""
     to_ras = nib.orientations.io_orientation(affine)
     ras = nib.orientations.apply_orientation(array, to_ras)
     half = (np.arange(len(ras)) < len(ras) / 2)[:, None, None]
@@ -80,7 +80,7 @@ def expected(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.int
 
 
 def values(shape: Sequence[int], seed: int = 0) -> NDArray[np.float32]:
-    """Random voxels, none of them near the level."""
+    """Return random voxels, none of them near the level."""
     rng = np.random.default_rng(seed)
     return (rng.random(shape) * 0.4 + rng.integers(0, 2, shape) * 0.6).astype(np.float32)
 
@@ -138,7 +138,7 @@ def write_dicom(
 
 
 def orientations() -> list[NDArray[np.float64]]:
-    """All 48 orders and directions of three axes, in nibabel's form."""
+    """Return all 48 orders and directions of three axes, in nibabel's form."""
     turns = []
     for axes in itertools.permutations(range(3)):
         for signs in itertools.product((1, -1), repeat=3):
@@ -177,7 +177,7 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_runner(tmp_path: Path, weights: Path) -> Callable[..., BatchRunner]:
-    """Runner from ``tmp_path/in`` to ``tmp_path/out``, built as in the bundles' inference.json."""
+    """Return a runner from ``tmp_path/in`` to ``tmp_path/out``, built as in inference.json."""
 
     def make(spacing: Sequence[float] | None = None, **settings: Any) -> BatchRunner:
         preprocessing = preprocessing_to(spacing, reader=ScanReader)
@@ -199,6 +199,9 @@ def make_runner(tmp_path: Path, weights: Path) -> Callable[..., BatchRunner]:
 
 @pytest.fixture(scope="session")
 def kit() -> SimpleNamespace:
-    """The functions above; test modules cannot import from each other (import mode importlib)."""
+    """Return the functions above.
+
+    Test modules cannot import from each other (import mode importlib).
+    """
     builders = (expected, values, write_nifti, write_dicom, orientations, Sides)
     return SimpleNamespace(**{one.__name__: one for one in builders})

@@ -30,7 +30,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Headings as GitHub writes them into an address."""
+    """Return headings as GitHub writes them into an address."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
     headings = re.findall(r"^#+ (.+)$", text, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -49,7 +49,7 @@ def test_readme_and_model_cards_are_short() -> None:
     ids=lambda path: path.parent.name,
 )
 def test_results_hold_the_tables_of_the_studies(summary: Path) -> None:
-    """Line for line, with a link to the study's folder."""
+    """Compare line for line, and find a link to the study's folder."""
     page = (ROOT / "docs" / "results.md").read_text()
     assert summary.read_text().strip() in page
     assert f"](../{summary.parent.relative_to(ROOT).as_posix()})" in page
@@ -72,7 +72,7 @@ def test_the_architecture_page_has_every_room_in_order() -> None:
 
 
 def test_the_overview_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the lines of the page, from a picture as ``demo`` writes it."""
+    """Make it by the lines of the page, from a picture as ``demo`` writes it."""
     assert (ROOT / "docs" / "overview.png").stat().st_size < 300_000
     (snippet,) = blocks(ROOT / "docs" / "contributing.md", "python")
     preview = tmp_path / "runs" / "demo" / "predictions" / "lps_slices_preview.png"
@@ -107,7 +107,7 @@ def test_commands_are_ones_that_we_have(page: Path, capsys: pytest.CaptureFixtur
 
 
 def _check_bundle_run(words: list[str]) -> None:
-    """The configs are there, and every override is a key of one of them."""
+    """Check that the configs exist, and that every override is a key of one of them."""
     options = dict(itertools.pairwise(words))
     if "verify_metadata" in words:
         assert (ROOT / options["--meta_file"]).is_file() and (
@@ -176,7 +176,7 @@ def test_the_api_page_names_what_is_there() -> None:
 
 
 def test_every_fault_has_its_tests() -> None:
-    """The tests that the page names are there, and no row is named twice."""
+    """Check that the tests that the page names are there, and no row is named twice."""
     rows = re.findall(
         r"^\| ([\d, -]+) \|.*\| ([^|]+) \|$", (ROOT / "docs" / "robustness.md").read_text(), re.M
     )

@@ -45,7 +45,7 @@ THINGS = {
 
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cell after cell, as Jupyter would, with the repository's folders linked into an empty one.
+    """Run cell after cell, as Jupyter would, with the repository's folders in an empty one.
 
     Two iterations where it trains; masks of such a network may be flagged (5).
     """
@@ -206,7 +206,7 @@ def test_every_bundles_page_has_commands() -> None:
     "page", [page for page in PAGES if OURS[page]], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_every_command_runs(page: Path, home: Path) -> None:
-    """From a clean folder, in the order of the page.
+    """Run them from a clean folder, in the order of the page.
 
     README's first of each verb that loads the most runs in a Python of its own, as in a shell.
     """

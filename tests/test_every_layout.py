@@ -47,7 +47,7 @@ Build = Callable[[Path, SimpleNamespace], Path]
 
 
 def suffix_pairs(root: Path, _: SimpleNamespace) -> Path:
-    """JPEG photographs and their masks in one folder, as of dermoscopy."""
+    """Return JPEG photographs and their masks in one folder, as of dermoscopy."""
     for number in range(3):
         label = squares(number, (40, 32))
         pixels = as_pixels(*(noisy(label, channel, number) for channel in range(3)))
@@ -57,7 +57,7 @@ def suffix_pairs(root: Path, _: SimpleNamespace) -> Path:
 
 
 def nnunet_pictures(root: Path, _: SimpleNamespace) -> Path:
-    """Grey pictures, a file each channel."""
+    """Return grey pictures, a file each channel."""
     for number in range(3):
         label = squares(number, (40, 32))
         for channel in range(2):
@@ -70,7 +70,7 @@ def nnunet_pictures(root: Path, _: SimpleNamespace) -> Path:
 
 
 def nnunet_v1(root: Path, _: SimpleNamespace) -> Path:
-    """Files with the number of their channel, which dataset.json leaves out."""
+    """Return files with the number of their channel, which dataset.json leaves out."""
     contrasts(root)
     cases = [f"p{number}.nii.gz" for number in range(6)]
     pairs = [{"image": f"./imagesTr/{case}", "label": f"./labelsTr/{case}"} for case in cases]
@@ -81,7 +81,7 @@ def nnunet_v1(root: Path, _: SimpleNamespace) -> Path:
 
 
 def dicom(root: Path, make: SimpleNamespace, slices: int = 8) -> Path:
-    """Studies of two series; the labels are NIfTI files beside them."""
+    """Return studies of two series; the labels are NIfTI files beside them."""
     for number in range(3):
         for name in ("T1", "FLAIR"):
 
@@ -98,7 +98,7 @@ def dicom(root: Path, make: SimpleNamespace, slices: int = 8) -> Path:
 
 
 def single_dicom(root: Path, make: SimpleNamespace) -> Path:
-    """One DICOM image a case."""
+    """Return one DICOM image a case."""
     dicom(root, make, slices=1)
     for study in root.iterdir():
         shutil.rmtree(study / "FLAIR")
@@ -106,7 +106,7 @@ def single_dicom(root: Path, make: SimpleNamespace) -> Path:
 
 
 def tiff_stacks(root: Path, _: SimpleNamespace) -> Path:
-    """TIFF files whose pages are slices, in images and in labels."""
+    """Return TIFF files whose pages are slices, in images and in labels."""
     for number in range(3):
         label = squares(number, (18, 20, 16))
         pages = as_pixels(noisy(label, 0, number))
@@ -159,7 +159,7 @@ def test_every_layout(name: str, make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_each_frame_of_a_cine_is_an_image(make: SimpleNamespace, tmp_path: Path) -> None:
-    """The mask of a frame is that of the same pixels in a file of their own."""
+    """Check that the mask of a frame is that of the same pixels in a file of their own."""
     root = single_dicom(tmp_path / "data", make)
     kind = LAYOUTS["single_dicom"].kind
     weights = train(

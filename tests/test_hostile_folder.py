@@ -214,7 +214,7 @@ def test_plan(hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_predict(hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole data set: its label maps are no scans."""
+    """Segment the whole data set: its label maps are no scans."""
     out = tmp_path / "out"
     assert main(["predict", str(hostile), "--output", str(out), "--no_preview", *SMALL]) == 3
     rows = json.loads((out / "report.json").read_text())["cases"]
@@ -232,7 +232,7 @@ def test_predict(hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_evaluate(hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A datalist that was written by hand, with all of them to be tested."""
+    """Evaluate a datalist that was written by hand, with all scans to be tested."""
     rows = [row.name for row in ROWS if "evaluate" in row.verbs]
     files = [
         file

@@ -26,7 +26,7 @@ SCAN = ROOT / "sample_data" / "scans" / "plain.nii"
 
 
 def test_every_package_is_installed() -> None:
-    """Setuptools cannot both find packages and take one from another place: they are listed."""
+    """List them: Setuptools cannot both find packages and take one from another place."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     listed = setup["options"]["packages"].split()
@@ -110,7 +110,10 @@ def test_what_the_wheel_holds(installed: Installed) -> None:
 
 @pytest.mark.slow
 def test_both_roads_segment_without_the_checkout(installed: Installed) -> None:
-    """The verb and ``monai.bundle run`` make equal masks; nothing is written beside the bundle."""
+    """Check that the verb and ``monai.bundle run`` make equal masks.
+
+    Nothing is written beside the bundle.
+    """
     before = sorted((p, p.stat().st_mtime_ns) for p in (installed.site / SHIPPED).rglob("*"))
     name = "hebbian_initializer"
     bundle = Path(installed.verb("bundle", name))

@@ -68,7 +68,7 @@ def test_pytest_is_told_messages() -> None:
 
 
 def test_a_quoted_value_is_kept_back_and_all_else_is_heard() -> None:
-    """pydicom's texts about values may hold a patient's; what it says of pixels matters."""
+    """Hide values, which may be a patient's, and keep what pydicom says of pixels."""
     with pytest.warns(UserWarning) as heard, values_unquoted():
         data = pydicom.Dataset()
         data.PatientBirthDate = "not a date"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_semiseg.benchmarks.measure import Row, add_output, announce, compare, table, write_csv
-from monai_semiseg.losses.contrastive import contrast
+from monai_semiseg.losses.supervised_contrast import contrast
 
 
 def dense(embeddings: Tensor, groups: Tensor, temperature: float) -> Tensor:

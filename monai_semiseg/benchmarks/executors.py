@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from monai_semiseg.benchmarks.inference import write_scans
 from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
+from monai_semiseg.benchmarks.random_images import write_scans
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.executors.choice import ExecutorChoice, parse_executor

@@ -6,74 +6,31 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import torch
-from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
-from PIL import Image
 from pydicom.uid import generate_uid
-from scipy.ndimage import gaussian_filter
 
 from monai_semiseg.benchmarks.fuzz import dicom
+from monai_semiseg.benchmarks.inference_ways import (
+    Way,
+    photograph_ways,
+    plain_loop,
+    usual_postprocessing,
+    ways_of,
+)
 from monai_semiseg.benchmarks.measure import BUNDLES, Row, add_output, announce, table, write_csv
+from monai_semiseg.benchmarks.random_images import (
+    photograph_settings,
+    write_photographs,
+    write_scans,
+)
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.discover import find_cases
-from monai_semiseg.handlers.precision import has_instructions
-from monai_semiseg.images.scan import read_scan
-from monai_semiseg.storage.files import resident_memory
-
-Way = Callable[[ConfigWorkflow], Callable[[], list[float]]]
-
-
-def write_scans(folder: Path, count: int, shape: Sequence[int]) -> None:
-    """Write smooth random scans as int16 .nii.gz.
-
-    Their orientation is LPS, so that they have to be reoriented.
-    """
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    noise = gaussian_filter(rng.normal(size=shape), 1.5)
-    for n in range(count):
-        array = (1000 * np.roll(noise, n, axis=0)).astype(np.int16)
-        image = nib.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0]))
-        nib.save(image, folder / f"scan{n:04}.nii.gz")
-
-
-def write_photographs(folder: Path, count: int, shape: Sequence[int]) -> None:
-    """Write smooth random colour photographs as JPEG, ``(columns, rows)``."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    noise = gaussian_filter(rng.normal(size=(*reversed(shape), 3)), (6, 6, 0))
-    colours = (127 + 60 * noise / noise.std()).clip(0, 255).astype(np.uint8)
-    for n in range(count):
-        picture = Image.fromarray(np.roll(colours, n, axis=1))
-        picture.save(folder / f"photo{n:05}.jpg", quality=90)
-
-
-def photograph_settings(root: Path) -> dict[str, Any]:
-    """Return the settings of a 2-D network for colours, with random weights in ``root``."""
-    from monai.networks.nets import BasicUNet
-
-    network = BasicUNet(2, 3, 3, features=(16, 16, 32, 64, 128, 16))
-    torch.save(network.state_dict(), root / "weights.pt")
-    return {
-        "ckpt_path": str(root / "weights.pt"),
-        "spatial_dims": 2,
-        "in_channels": 3,
-        "channel_names": ["red", "green", "blue"],
-        "output_type": "native",
-        "spacing": [1.0, 1.0],
-        "patch_size": [256, 256],
-        "mirror_axes": [],
-        "overlap": 0.25,
-        "training_scans": {},
-    }
 
 
 def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) -> ConfigWorkflow:
@@ -82,115 +39,6 @@ def opened(bundle: Path, scans: Path, output: Path, settings: dict[str, Any]) ->
     workflow = open_workflow(bundle, "inference", {**where, **settings})
     workflow.initialize()
     return workflow
-
-
-def network_alone(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """Return a run of the network on arrays in memory, the lower bound of any folder run."""
-    get = workflow.parser.get_parsed_content
-    images = [item["image"].as_tensor()[None] for item in get("dataset")]
-    network = get("network").eval()
-    inferer = get("inferer")
-
-    def run() -> list[float]:
-        with torch.inference_mode():
-            for image in images:
-                inferer(image, network)
-        return []
-
-    return run
-
-
-def decoding_and_network(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """Return a run that reads every image and runs the network, one after the other.
-
-    What a folder of small images costs at the least where one core decodes.
-    """
-    get = workflow.parser.get_parsed_content
-    network_run = network_alone(workflow)
-    files = [item["image"] for item in get("dataset").data]
-
-    def run() -> list[float]:
-        for file in files:
-            read_scan(file)
-        return network_run()
-
-    return run
-
-
-def folder_run(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """Return a folder run with all its outputs; it gives the memory after every case."""
-
-    def run() -> list[float]:
-        results = workflow.parser.get_parsed_content("runner").run()
-        return [result.memory_mb for result in results]
-
-    return run
-
-
-def plain_loop(workflow: ConfigWorkflow) -> Callable[[], list[float]]:
-    """Return a run of MONAI's evaluator, one scan after the other; masks only."""
-    evaluator = workflow.parser.get_parsed_content("evaluator")
-    memory: list[float] = []
-
-    def note(_: Engine) -> None:
-        memory.append(resident_memory())
-
-    evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
-
-    def run() -> list[float]:
-        evaluator.run()
-        return memory
-
-    return run
-
-
-def usual_postprocessing(output: Path) -> dict[str, Any]:
-    """Return the Model Zoo's postprocessing: softmax, Invertd, argmax, SaveImaged."""
-    return {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
-            {
-                "_target_": "Invertd",
-                "keys": "pred",
-                "transform": "@preprocessing",
-                "orig_keys": "image",
-                "nearest_interp": False,
-                "to_tensor": True,
-            },
-            {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-            {
-                "_target_": "SaveImaged",
-                "keys": "pred",
-                "output_dir": str(output),
-                "separate_folder": False,
-                "print_log": False,
-                "output_dtype": "uint8",
-            },
-        ],
-    }
-
-
-def photograph_ways() -> dict[str, tuple[Way, dict[str, Any]]]:
-    """Return the runs to measure over photographs with their settings, by name."""
-    return {
-        "decoding and network": (decoding_and_network, {}),
-        "folder run": (folder_run, {}),
-        "folder run, no previews": (folder_run, {"preview": False}),
-    }
-
-
-def ways_of() -> dict[str, tuple[Way, dict[str, Any]]]:
-    """Return the runs to measure with their settings, by name; bfloat16 where it is native."""
-    ways: dict[str, tuple[Way, dict[str, Any]]] = {
-        "network alone": (network_alone, {}),
-        "folder run": (folder_run, {}),
-        "folder run, no previews": (folder_run, {"preview": False}),
-        "plain MONAI loop": (plain_loop, {}),
-    }
-    if has_instructions(torch.bfloat16, torch.device("cpu")):
-        ways["folder run, bfloat16"] = (folder_run, {"autocast_dtype": "bfloat16"})
-    return ways
 
 
 def compare(

@@ -13,7 +13,7 @@ import csv
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 
 from monai_semiseg.benchmarks.measure import add_output, write_measured
 from monai_semiseg.benchmarks.round_strategies import STRATEGIES, Choice, run_step
+from monai_semiseg.benchmarks.round_table import as_markdown, compared
 from monai_semiseg.cli import collect, evaluate, propose, split, train
 from monai_semiseg.datasets.datalist import load_datalist, write_datalist
 from monai_semiseg.datasets.dataset import ScanDataset, case_of, open_dataset
@@ -35,7 +36,6 @@ from monai_semiseg.labelling.returned import COLLECTED
 from monai_semiseg.labelling.simulated import correct_with_truth
 from monai_semiseg.labelling.tasks import MANIFEST, load_tasks
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.study.selections import RANDOM
 
 COLUMNS = ("strategy", "seed", "round", "labels", "corrected_voxels", "dice")
 
@@ -181,78 +181,6 @@ def _foreground_voxels(plan: Plan, datalist: Path) -> int:
         known = list(foreground_of(dataset.labels)) or np.unique(label.array[label.array > 0])
         found += int(np.isin(label.array, known).sum())
     return found
-
-
-def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return mean and standard deviation of each strategy and round, beside the random choice.
-
-    Args:
-        rows: of :func:`simulate`.
-
-    Returns:
-        For each strategy and round over the seeds: ``labels``, ``corrected_voxels``, ``dice`` and
-        ``sd``, None of one seed; ``over_random`` is the mean difference to the random choice of the
-        same seed with as many labels, and ``over_random_at_equal_voxels`` that to its curve,
-        interpolated, where it has cost as many changed voxels.
-    """
-    random = {
-        seed: [row for row in rows if row["strategy"] == RANDOM and row["seed"] == seed]
-        for seed in {row["seed"] for row in rows}
-    }
-    found = []
-    for strategy in dict.fromkeys(row["strategy"] for row in rows):
-        for number in sorted({row["round"] for row in rows}):
-            of = [row for row in rows if row["strategy"] == strategy and row["round"] == number]
-            dice = np.array([row["dice"] for row in of])
-            found.append(
-                {
-                    "strategy": strategy,
-                    "round": number,
-                    "labels": float(np.mean([row["labels"] for row in of])),
-                    "corrected_voxels": float(np.mean([row["corrected_voxels"] for row in of])),
-                    "dice": float(dice.mean()),
-                    "sd": float(dice.std(ddof=1)) if len(dice) > 1 else None,
-                    "over_random": _over(of, random, "labels"),
-                    "over_random_at_equal_voxels": _over(of, random, "corrected_voxels"),
-                }
-            )
-    return found
-
-
-def _over(
-    rows: Sequence[Mapping[str, Any]],
-    random: Mapping[int, Sequence[Mapping[str, Any]]],
-    cost: str,
-) -> float | None:
-    """Return the mean difference to the random choice at an equal cost; None without one."""
-    differences = []
-    for row in rows:
-        curve = sorted(random[row["seed"]], key=lambda one: float(one[cost]))
-        if not curve:
-            return None
-        at = np.interp(row[cost], [one[cost] for one in curve], [one["dice"] for one in curve])
-        differences.append(row["dice"] - float(at))
-    return float(np.mean(differences))
-
-
-def as_markdown(table: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table for a page."""
-    lines = [
-        "| strategy | labels | corrected voxels | Dice | over random, equal labels | "
-        "over random, equal voxels |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    for row in table:
-        over = [
-            "" if row[key] is None else f"{row[key]:+.3f}"
-            for key in ("over_random", "over_random_at_equal_voxels")
-        ]
-        spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
-        lines.append(
-            f"| {row['strategy']} | {row['labels']:g} | {row['corrected_voxels']:,.0f} | "
-            f"{row['dice']:.3f}{spread} | {over[0]} | {over[1]} |"
-        )
-    return "\n".join(lines)
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -65,7 +65,8 @@ def _hush() -> None:
     """Silence MONAI's standing notices: absent optional codecs, deprecations within MONAI."""
     for message in _STANDING_NOTICES:
         warnings.filterwarnings("ignore", message=message)
-    for name in _LOUD:  # a level would not stay: MONAI's modules set theirs when imported
+    for name in _LOUD:
+        # MONAI sets the level anew when it is imported, which may be later; a filter stays.
         logging.getLogger(name).addFilter(_is_error)
 
 

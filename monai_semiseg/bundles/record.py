@@ -99,7 +99,7 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
         raise ConfigError(
             f"is damaged ({error})",
             expected="the settings of the weights beside it, as JSON",
-            remedy="copy it again; if it is removed, settings are not compared",
+            remedy="copy the file again; without it, settings are not compared",
             path=file,
         ) from error
     ours = isinstance(content, dict) and content.get("format") == FORMAT
@@ -126,7 +126,8 @@ def refuse_other_settings(parser: ConfigParser, weights: str | Path) -> None:
         raise ConfigError(
             f"the weights were trained with other settings: {changed}",
             expected="the preprocessing and network of the training",
-            remedy=f"give its --plan and settings; {Path(weights).with_suffix('.json')} holds them",
+            remedy="pass the --plan and settings of the training, which are in "
+            f"{Path(weights).with_suffix('.json')}",
             path=weights,
         )
 

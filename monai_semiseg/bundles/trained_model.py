@@ -40,7 +40,7 @@ def open_trained_model(path: Path, config: str) -> TrainedModel:
     weights = path / "model.pt" if path.is_dir() else path
     if not weights.is_file():
         raise ConfigError(
-            "no weights there",
+            "no weights found",
             expected="a file of weights, or the folder of a training with model.pt",
             remedy="monai-semiseg train DATASET --output FOLDER makes one",
             path=weights,

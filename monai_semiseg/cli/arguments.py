@@ -106,7 +106,7 @@ def model_of(args: argparse.Namespace, config: str) -> Model:
     folder = bundle_folder(args.bundle) if args.bundle is not None else trained.bundle
     if folder is None:
         raise ConfigError(
-            "no --bundle, and nothing beside the weights names one",
+            "no --bundle, and no file beside the weights names a bundle",
             expected="--bundle NAME, or --weights FOLDER of a training",
             remedy="monai-semiseg predict SCANS --output MASKS --bundle semisupervised_baselines",
         )

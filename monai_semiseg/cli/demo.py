@@ -143,6 +143,6 @@ def _root(given: Path | None) -> Path:
     raise ConfigError(
         "no sample_data/ and bundles/ here",
         expected="a clone of the repository",
-        remedy="run in the clone, or name it with --root",
+        remedy="run the command in the clone, or pass the clone with --root",
         path=candidates[0],
     )

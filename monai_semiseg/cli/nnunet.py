@@ -14,7 +14,8 @@ from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ChannelError, ConfigError
 
 if TYPE_CHECKING:
-    from monai_semiseg.datasets.nnunet_plans import NnunetDataset, NnunetPlans
+    from monai_semiseg.datasets.nnunet_dataset import NnunetDataset
+    from monai_semiseg.datasets.nnunet_plans import NnunetPlans
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,8 @@ def nnunet_training(
         ChannelError: If the dataset has other channels, or another order.
     """
     from monai_semiseg.bundles.keys import merge_configs
-    from monai_semiseg.datasets.nnunet_plans import (
-        read_nnunet_dataset,
-        read_plans,
-        split_configuration,
-    )
+    from monai_semiseg.datasets.nnunet_dataset import read_nnunet_dataset
+    from monai_semiseg.datasets.nnunet_plans import read_plans, split_configuration
     from monai_semiseg.images.nnunet_preprocessed import preprocessed_files
     from monai_semiseg.networks.nnunet_checkpoint import require_channels
     from monai_semiseg.networks.nnunet_settings import training_settings
@@ -83,7 +81,7 @@ def nnunet_training(
     content = merge_configs([config, *overlays, *args.config], {})
     if images and "LabelReader" in json.dumps(content):
         raise ConfigError(
-            "nnU-Net's preprocessed images are for stages without labels",
+            "images that nnU-Net preprocessed can only be used without labels",
             expected="a dataset with its labels, such as the one that nnU-Net preprocessed",
             path=args.dataset,
         )

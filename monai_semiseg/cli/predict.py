@@ -25,23 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images (NIfTI, NRRD, MetaImage, MGH, DICOM, PNG, JPEG, TIFF, BMP), folders (searched "
         "to any depth) or .zip archives",
     )
-    parser.add_argument("--output", required=True, help="folder for masks, previews and the report")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the results of an earlier run"
-    )
-    parser.add_argument("--no_preview", action="store_true", help="write no pictures")
-    parser.add_argument(
-        "--uncertainty",
-        action="store_true",
-        help="write a map of the uncertainty beside every mask",
-    )
-    parser.add_argument(
-        "--output_type",
-        default="native",
-        choices=["native", "nifti", "dicom_seg", "seg_nrrd", "both"],
-        help="native (default): PNG of label numbers for pictures and single DICOM images, NIfTI "
-        "for scans; DICOM SEG; .seg.nrrd of 3D Slicer; both: native and DICOM SEG",
-    )
+    _add_output_arguments(parser)
     parser.add_argument(
         "--any_modality",
         action="store_true",
@@ -63,6 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a cine fails by name",
     )
     add_bundle_arguments(parser)
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is written, and where."""
+    parser.add_argument("--output", required=True, help="folder for masks, previews and the report")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the results of an earlier run"
+    )
+    parser.add_argument("--no_preview", action="store_true", help="write no pictures")
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="write a map of the uncertainty beside every mask",
+    )
+    parser.add_argument(
+        "--output_type",
+        default="native",
+        choices=["native", "nifti", "dicom_seg", "seg_nrrd", "both"],
+        help="native (default): PNG of label numbers for pictures and single DICOM images, NIfTI "
+        "for scans; DICOM SEG; .seg.nrrd of 3D Slicer; both: native and DICOM SEG",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,7 +127,7 @@ def _zoo(args: argparse.Namespace, model: Model) -> RunnerRecipe:
 
     if args.uncertainty:
         raise ConfigError(
-            "--uncertainty with a bundle that is not ours", expected="one of bundles/"
+            "--uncertainty with a bundle of another project", expected="a bundle of this project"
         )
     options = {
         "inputs": args.input,

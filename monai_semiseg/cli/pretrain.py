@@ -44,7 +44,7 @@ def _config(bundle: Path, stage: str | None, *, other_network: bool) -> Path:
     if found is None:
         stages = [file.stem.removeprefix("pretrain").lstrip("_") for file in files]
         raise ConfigError(
-            f"no stage {stage!r}" if stage else "no stage before the training",
+            f"no stage {stage!r}" if stage else "the bundle has no pretraining stage",
             expected=f"one of {', '.join(filter(None, stages))}"
             if any(stages)
             else "another bundle",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,6 @@ def settings_of_study(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: If the YAML is not there or has other keys.
     """
-    import yaml
-
     asked: dict[str, Any] = {
         "methods": "",
         "initialisations": "random",
@@ -99,24 +98,30 @@ def settings_of_study(args: argparse.Namespace) -> dict[str, Any]:
         "next": None,
     }
     if args.config is not None:
-        if not args.config.is_file():
-            raise ConfigError(
-                "no such file", expected="a YAML with the study's settings", path=args.config
-            )
-        content = yaml.safe_load(args.config.read_text())
-        known = [*asked, *DATASET_ARGUMENTS]
-        unknown = set(content) - set(known) if isinstance(content, dict) else {"no mapping"}
-        if unknown:
-            raise ConfigError(
-                f"unknown settings {sorted(unknown)}", expected=", ".join(known), path=args.config
-            )
-        for key in set(content) & set(DATASET_ARGUMENTS):
-            if getattr(args, key) in (None, False):
-                setattr(args, key, Path(content[key]) if key == "table" else content[key])
-            del content[key]
-        asked.update(content)
+        asked.update(_settings_of_file(args, list(asked)))
     asked.update({key: value for key in asked if (value := getattr(args, key, None)) is not None})
     return asked
+
+
+def _settings_of_file(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Return the study's settings of the YAML; those of the dataset go into ``args``."""
+    import yaml
+
+    if not args.config.is_file():
+        raise ConfigError(
+            "no such file", expected="a YAML with the study's settings", path=args.config
+        )
+    content = yaml.safe_load(args.config.read_text())
+    known = [*names, *DATASET_ARGUMENTS]
+    unknown = set(content) - set(known) if isinstance(content, dict) else {"no mapping"}
+    if unknown:
+        raise ConfigError(
+            f"unknown settings {sorted(unknown)}", expected=", ".join(known), path=args.config
+        )
+    for key in set(content) & set(DATASET_ARGUMENTS):
+        if getattr(args, key) in (None, False):
+            setattr(args, key, Path(content[key]) if key == "table" else content[key])
+    return {key: value for key, value in content.items() if key in names}
 
 
 def _further(given: Any) -> list[dict[str, list[str]]]:

@@ -68,7 +68,8 @@ def _renamed(state: dict[str, Tensor], pairs: list[str]) -> dict[str, Tensor]:
         if not any(name.startswith(old) for name in state):
             some = ", ".join(list(state)[:3])
             raise ConfigError(
-                f"--rename {pair!r}: no tensor begins so", expected=f"one of {some}, ..."
+                f"--rename {pair!r}: no tensor name begins with {old!r}",
+                expected=f"one of {some}, ...",
             )
         state = {
             new + name.removeprefix(old) if name.startswith(old) else name: v
@@ -81,7 +82,7 @@ def _kept(state: dict[str, Tensor], patterns: list[str]) -> dict[str, Tensor]:
     for pattern in patterns:
         if not fnmatch.filter(state, pattern):
             raise ConfigError(
-                f"--only {pattern!r}: no tensor is called so",
+                f"--only {pattern!r}: no tensor has this name",
                 expected=f"as {next(iter(state), 'none')}",
             )
     return {

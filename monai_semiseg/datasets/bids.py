@@ -88,8 +88,8 @@ def _only(root: Path, names: Sequence[str]) -> str | None:
         raise ConfigError(
             f"{len(names)} label maps of one case: {names[0]} and {names[1]}",
             expected="one label map for each case",
-            remedy="name it with --label: its suffix, an entity such as desc-lesion, or its folder "
-            "in derivatives",
+            remedy="name the label map with --label: its suffix, an entity such as desc-lesion, "
+            "or its folder in derivatives",
             path=root,
         )
     return names[0] if names else None

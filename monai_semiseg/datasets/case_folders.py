@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
+from monai_semiseg.datasets.channels import channel_groups
 from monai_semiseg.datasets.label_maps import has_label_name
-from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted
+from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted, entries_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.plain_text import printable
@@ -29,6 +30,22 @@ def folders_of_cases(root: Path) -> dict[Path, dict[str, Path]]:
     return found
 
 
+def folder_of_one_case(root: Path, wanted: Wanted) -> dict[Path, dict[str, Path]]:
+    """Return ``root`` -> name -> file, if it holds the contrasts of one patient; else empty.
+
+    Its images are then named after contrasts alone (``FLAIR.nii.gz``, ``T1.nii.gz``).
+    """
+    files = {
+        stem_of(file): file
+        for file in entries_of(root)
+        if file.is_file() and has_image_suffix(file.name)
+    }
+    label = wanted.label.casefold()
+    images = [name for name in files if name.casefold() != label and not has_label_name(Path(name))]
+    channels = channel_groups(images).get("", {})
+    return {root: files} if channels and len(channels) == len(images) else {}
+
+
 def read_case_folders(
     root: Path, folders: Mapping[Path, Mapping[str, Path]], wanted: Wanted
 ) -> Layout:
@@ -39,11 +56,12 @@ def read_case_folders(
     """
     label = wanted.label or _guess_label(root, list(folders.values()))
     layout = Layout()
+    folder_name = root.resolve().name
     for folder, files in folders.items():
         names = {name: file.relative_to(root).as_posix() for name, file in files.items()}
         of_label = [name for name in names if name.casefold() == label.casefold()]
         labels = [names.pop(name) for name in of_label]
-        case = printable(folder.relative_to(root).as_posix())
+        case = printable(folder.relative_to(root).as_posix() if folder != root else folder_name)
         if names:
             layout.cases.append(ListedCase(case, names, labels[0] if labels else None))
         else:
@@ -62,7 +80,7 @@ def _guess_label(root: Path, folders: Sequence[Mapping[str, Path]]) -> str:
         raise ConfigError(
             f"several files that may be the label: {', '.join(sorted(common))}",
             expected="one label map in each folder",
-            remedy=f"name it: --label {sorted(common)[0]}",
+            remedy=f"name the label: --label {sorted(common)[0]}",
             path=root,
         )
     return common[0] if common else ""

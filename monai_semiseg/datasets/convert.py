@@ -103,9 +103,13 @@ def require_new_folder(dataset: ScanDataset, target: Path) -> None:
         ConfigError: If it does, or lies inside.
     """
     if target.exists() or target.is_symlink():
-        raise ConfigError("exists", expected="a new folder", remedy="choose another", path=target)
+        raise ConfigError(
+            "exists", expected="a new folder", remedy="choose another folder", path=target
+        )
     if target.resolve().is_relative_to(dataset.root.resolve()):
-        raise ConfigError("lies inside the data set", expected="a folder elsewhere", path=target)
+        raise ConfigError(
+            "lies inside the data set", expected="a folder outside the dataset", path=target
+        )
 
 
 def _write(dataset: ScanDataset, to: str, folder: Path, progress: bool) -> None:

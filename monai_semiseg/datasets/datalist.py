@@ -34,7 +34,7 @@ def load_datalist(path: str | Path) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         raise ConfigError(
-            "no datalist there",
+            "no datalist found",
             expected="a datalist with the labelled scans",
             remedy=f"monai-semiseg split DATASET --labelled 20 --output {file}",
             path=file,

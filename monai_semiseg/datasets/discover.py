@@ -153,7 +153,9 @@ def _inspect_file(
 
 def _not_a_file(root: Path, file: Path) -> Row:
     if file.is_dir():
-        fault = FormatError("a folder that cannot be listed", expected="a readable one", path=file)
+        fault = FormatError(
+            "a folder that cannot be listed", expected="a readable folder", path=file
+        )
         return root, file, Case("", (file,), file, "", fault=fault)
     if reason := broken_link(file):
         return _unreadable(root, file, reason)

@@ -143,10 +143,9 @@ def _paired(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Layout
             first = _relative(root, by_stem[stem_of(image)][0])
             layout.problems[_relative(root, image)] = f"the same name as {first}"
         files = {channel: _relative(root, by_stem[name][0]) for channel, name in channels.items()}
-        # The file names a whole folder's only patient; the folder does.
-        layout.cases.append(
-            ListedCase(case_stem(case) or root.resolve().name, files, label_of.get(stem))
-        )
+        # Files that are named after contrasts alone are of one patient: the data set's name.
+        name = case_stem(case) if case else root.resolve().name
+        layout.cases.append(ListedCase(name, files, label_of.get(stem)))
     for stem in sorted(label_of.keys() - used):
         layout.problems[files_text(label_of[stem])] = LABEL_ALONE
     return layout

@@ -176,7 +176,7 @@ def require_classes(
             f"value 255 beside {shortened([0, *run])} in {len(files)} label files, the first is "
             f"{files[0]}: it often marks voxels to ignore",
             expected='every number declared in dataset.json, "labels": {"0": "background", ...}',
-            remedy=f"{DECLARE_IGNORE}, or 255 by its name if it is a class",
+            remedy=f"{DECLARE_IGNORE}, or declare 255 under its name if it is a class",
             path=path,
         )
     if grey or looks_grey(total):
@@ -249,6 +249,6 @@ def _require_background(labels: Mapping[int, str], path: str | Path) -> None:
             raise LabelError(
                 f"label {value} is called {name!r}, and 0 is not declared",
                 expected="0 for the background",
-                remedy="write label maps with 0 there, or declare what 0 is",
+                remedy="write label maps with 0 for the background, or declare the meaning of 0",
                 path=path,
             )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from monai_semiseg.datasets.nnunet_files import nnunet_module, read_json, refuse_code
 from monai_semiseg.errors import ConfigError
 
 NETWORKS = ("PlainConvUNet", "ResidualEncoderUNet")
@@ -24,22 +23,6 @@ _SHARED = (
     "foreground_intensity_properties_per_channel",
     "label_manager",
 )
-
-
-def nnunet_module(name: str) -> Any:
-    """Import a module of nnU-Net, or of the package of its networks.
-
-    Raises:
-        ConfigError: If it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"{name.split('.')[0]} is needed for nnU-Net's plans and models ({error})",
-            expected="the optional packages",
-            remedy="pip install 'monai_semiseg[nnunet]'",
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -143,7 +126,7 @@ def read_plans(file: str | Path, configuration: str | None = None) -> NnunetPlan
             remedy=f"{path.name}:{min(named)}",
             path=path,
         )
-    _refuse_code(content, path)
+    refuse_code(content, path)
     return _one_configuration(content, wanted, path)
 
 
@@ -176,7 +159,7 @@ def _check(plans: NnunetPlans, resolved: Mapping[str, Any], path: Path) -> None:
     if resolved.get("previous_stage") is not None:
         raise ConfigError(
             f"configuration {plans.configuration!r} is the second stage of a cascade",
-            expected="a configuration that sees images alone, such as 3d_fullres",
+            expected="a configuration whose input is images only, such as 3d_fullres",
             path=path,
         )
     sizes = (len(plans.patch_size), len(plans.spacing), plans.batch_size, plans.in_channels)
@@ -184,118 +167,3 @@ def _check(plans: NnunetPlans, resolved: Mapping[str, Any], path: Path) -> None:
         raise ValueError(f"patch {plans.patch_size}, spacing {plans.spacing}")
     if sorted(plans.content["transpose_forward"]) != [0, 1, 2]:
         raise ValueError(f"transpose_forward {plans.content['transpose_forward']}")
-
-
-def _refuse_code(content: Any, path: Path) -> None:
-    """Refuse texts that MONAI's configs, which take over the plans, would evaluate."""
-    found = next((text for text in _texts(content) if _is_code(text)), None)
-    if found is not None:
-        raise ConfigError(
-            f"holds the text {found[:40]!r}, which is code in a MONAI config",
-            expected="plain words and numbers",
-            path=path,
-        )
-
-
-def _is_code(text: str) -> bool:
-    return text.startswith(("$", "@", "%")) or text == "_target_"
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, dict | list):
-        for value in (*node, *node.values()) if isinstance(node, dict) else node:
-            yield from _texts(value)
-
-
-@dataclass(frozen=True)
-class NnunetDataset:
-    """Hold what nnU-Net's ``dataset.json`` declares.
-
-    Attributes:
-        channel_names: in the order that the network takes.
-        labels: name -> number, or numbers of a region.
-        regions_class_order: number that each region is written with; None without regions.
-    """
-
-    channel_names: tuple[str, ...]
-    labels: Mapping[str, Any]
-    regions_class_order: tuple[int, ...] | None = None
-
-    @property
-    def label_names(self) -> dict[str, str]:
-        """Return number in the masks (text) -> name, in ascending order."""
-        named = {name: number for name, number in self.labels.items() if name != "ignore"}
-        foreground = [name for name in named if name != "background"]
-        numbers = self.regions_class_order or [named[name] for name in foreground]
-        pairs = sorted(zip(map(int, numbers), foreground, strict=True))
-        return {"0": "background", **{str(number): name for number, name in pairs}}
-
-    @property
-    def out_channels(self) -> int:
-        """Return the number of the network's outputs; regions have none for the background."""
-        return len(self.label_names) - (self.regions_class_order is not None)
-
-    def with_classes(self) -> NnunetDataset:
-        """Return the same with one class for each number, as this package trains regions."""
-        classes = {name: int(number) for number, name in self.label_names.items()}
-        return NnunetDataset(self.channel_names, classes)
-
-    @property
-    def as_json(self) -> dict[str, Any]:
-        """Return the part of the file that nnU-Net's ``LabelManager`` reads."""
-        found: dict[str, Any] = {"labels": dict(self.labels)}
-        if self.regions_class_order is not None:
-            found["regions_class_order"] = list(self.regions_class_order)
-        return found
-
-
-def read_nnunet_dataset(file: str | Path) -> NnunetDataset:
-    """Read the channels and labels of ``dataset.json``.
-
-    Raises:
-        ConfigError: If it is none of nnU-Net v2.
-    """
-    path = Path(file)
-    content = read_json(path, "the dataset.json of nnU-Net")
-    _refuse_code({key: content.get(key) for key in ("channel_names", "modality", "labels")}, path)
-    try:
-        channels = content["channel_names" if "channel_names" in content else "modality"]
-        ordered = sorted(channels.items(), key=lambda pair: int(pair[0]))
-        labels = dict(content["labels"])
-        is_regional = any(isinstance(value, list) and len(value) > 1 for value in labels.values())
-        found = NnunetDataset(
-            tuple(str(name) for _, name in ordered),
-            labels,
-            tuple(int(number) for number in content["regions_class_order"])
-            if is_regional
-            else None,
-        )
-        names = found.label_names
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"cannot be read ({type(error).__name__}: {error})",
-            expected='"channel_names": {"0": ...} and "labels": {"background": 0, ...}',
-            path=path,
-        ) from error
-    if len(names) < 2:
-        raise ConfigError("names no label", expected="one beside the background", path=path)
-    return found
-
-
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ConfigError: If there is no such file, or it holds something else.
-    """
-    if not path.is_file():
-        raise ConfigError("no such file", expected=what, path=path)
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is no JSON ({error})", expected=what, path=path) from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"holds a {type(content).__name__}", expected=what, path=path)
-    return content

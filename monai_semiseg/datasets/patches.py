@@ -61,7 +61,7 @@ def choose_patches(
         if asked == 3:
             raise ConfigError(
                 "--spatial_dims 3 for 2-D images",
-                expected="2, or 3-D scans",
+                expected="--spatial_dims 2, or 3-D scans",
                 remedy="stack the slices of a patient into one volume first",
             )
         return _of_images(fingerprint, budget)

@@ -151,7 +151,7 @@ def declared_sides(description: Mapping[str, Any], path: Path) -> bool | None:
     raise ConfigError(
         f'"sides": {value!r}',
         expected="true if left and right are different classes, or false",
-        remedy="correct it, or remove it: then the names of the labels decide",
+        remedy="correct the value, or remove it; the names of the labels then decide",
         path=path,
     )
 

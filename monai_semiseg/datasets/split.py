@@ -188,7 +188,7 @@ def _require_labelled(wanted: Sequence[str], rest: Sequence[str], test: Sequence
     raise ConfigError(
         f"{len(tested or without)} of {len(wanted)} chosen scans {reason}, such as "
         f"{(tested or without)[0]}",
-        expected="labelled scans of the data set that are not test",
+        expected="labelled scans of the dataset that are not test scans",
         remedy="choose another --test" if tested else "label them, or remove their rows",
     )
 
@@ -287,6 +287,6 @@ def _validation_count(share: float, budget: int) -> int:
         )
     if not 0 <= share < 1:
         raise ConfigError(
-            f"--validation is {share}", expected="a share of the labelled budget, 0 to below 1"
+            f"--validation is {share}", expected="a share of the labelled scans, from 0 to below 1"
         )
     return max(1, round(share * budget)) if share > 0 and budget > 1 else 0

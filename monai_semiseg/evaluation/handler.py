@@ -206,7 +206,7 @@ class CaseMetrics:
             f"a {scale.spatial_dims}-D image with distances in {scale.unit}",
             expected=f"{known.spatial_dims}-D images with distances in {known.unit}, as the cases "
             "before: a mean cannot mix them",
-            remedy="evaluate it in a data set of its own",
+            remedy="evaluate it in a separate dataset",
             path=path,
         )
 

@@ -102,7 +102,7 @@ def _require(package: str, kind: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise ConfigError(
             f"--executor {kind} without the package {package!r}",
-            expected="it to be installed",
+            expected="this package",
             remedy=f"pip install 'monai_semiseg[{kind}]'",
         )
 

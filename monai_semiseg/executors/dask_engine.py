@@ -138,8 +138,8 @@ class DaskEngine(Engine):
         if self._client.status != "running":
             raise ExecutorError(
                 f"the Dask scheduler at {self._address} has ended",
-                expected="one that runs until the work is done",
-                remedy="start it again, then run the same command: what is finished is kept",
+                expected="a scheduler that runs until the work is done",
+                remedy="start the scheduler again, then the same command; finished work is kept",
             )
 
     def lost(self, error: BaseException) -> WorkerLostError | None:

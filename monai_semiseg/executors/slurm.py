@@ -100,8 +100,8 @@ class SlurmEngine(Engine):
         except FailedJobError as error:
             raise ExecutorError(
                 f"SLURM refuses a job ({'; '.join(str(error).splitlines()) or 'no reason given'})",
-                expected="a partition, limits and resources that it knows",
-                remedy="see docs/cluster.md, then run the same command: what is finished is kept",
+                expected="a partition, limits and resources that SLURM allows",
+                remedy="see docs/cluster.md, then run the same command; finished work is kept",
             ) from error
         return future
 

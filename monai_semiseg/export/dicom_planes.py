@@ -120,7 +120,7 @@ def _decimal(values: Sequence[float] | NDArray[np.float64]) -> list[Any]:
 
 def _refused(found: str, sources: Sequence[pydicom.Dataset]) -> UnsupportedError:
     return UnsupportedError(
-        f"no DICOM SEG can lie on this series: {found}",
+        f"no DICOM SEG can be written for this series: {found}",
         expected="a mask on the slices of its series",
         remedy="use the NIfTI mask",
         path=getattr(sources[0], "filename", None),

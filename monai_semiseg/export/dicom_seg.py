@@ -91,7 +91,7 @@ def write_segmentation(
         raise UnsupportedError(
             f"no DICOM SEG can refer to this series ({_reason(error, sources[0])})",
             expected="a series with patient, study, frame of reference and image positions",
-            remedy="use the other mask",
+            remedy="use the NIfTI or PNG mask",
             path=files[0].parent,
         ) from error
     stream = io.BytesIO()
@@ -171,7 +171,7 @@ def _frame_of(sources: Sequence[pydicom.Dataset], mask: NDArray[Any]) -> NDArray
         raise UnsupportedError(
             f"no DICOM SEG can refer to one of {frames} frames without positions",
             expected="an image of one frame",
-            remedy="use the other mask",
+            remedy="use the NIfTI or PNG mask",
             path=getattr(source, "filename", None),
         )
     # highdicom asks for both where there may be several frames.
@@ -229,7 +229,7 @@ def _source(file: Path, is_slice: bool) -> pydicom.Dataset:
             raise UnsupportedError(
                 f"no DICOM SEG can refer to a series without {name}",
                 expected=f"a {name}",
-                remedy="use the other mask",
+                remedy="use the NIfTI or PNG mask",
                 path=file,
             )
     for name in _PATIENT:

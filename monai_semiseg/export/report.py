@@ -145,7 +145,7 @@ def read_report(folder: Path) -> RunReport:
         raise ConfigError(
             "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})",
             expected="the report of a run",
-            remedy="name the output folder of monai-semiseg predict, whose run has ended",
+            remedy="name the output folder of a monai-semiseg predict run that has ended",
             path=path,
         ) from error
 

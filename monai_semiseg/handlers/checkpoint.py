@@ -170,7 +170,7 @@ class TrainingCheckpoint:
         if differ:
             raise CheckpointError(
                 f"belongs to another training: {differ}",
-                expected="the data list, plan, config and method that it was started with",
+                expected="the datalist, plan, config and method that it was started with",
                 remedy="resume with these, choose another ckpt_dir, or set --resume_anyway True",
                 path=file,
             )

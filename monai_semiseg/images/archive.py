@@ -96,6 +96,6 @@ def _check(members: list[zipfile.ZipInfo], path: Path) -> None:
         raise ArchiveError(
             found,
             expected="plain files in folders",
-            remedy="unpack it yourself and check the files",
+            remedy="unpack the archive yourself, and check the files",
             path=path,
         )

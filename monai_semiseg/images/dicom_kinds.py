@@ -88,14 +88,14 @@ def unsupported_error(header: DicomHeader) -> InputError | None:
         return UnsupportedError(
             f"one of {header.parts} parts of an image (a concatenation)",
             expected="all frames in one file",
-            remedy="export the image whole, or as single-frame images",
+            remedy="export the whole image in one file, or as single-frame images",
             path=header.path,
         )
     if any(words in header.class_name for words in _WHOLE_SLIDE):
         return UnsupportedError(
             "a whole slide in tiles",
             expected="one picture",
-            remedy="cut into tiles that are pictures of their own (OpenSlide, QuPath)",
+            remedy="cut the slide into tiles, and save each as a picture (OpenSlide, QuPath)",
             path=header.path,
         )
     picture = _picture(header.class_name)
@@ -105,7 +105,7 @@ def unsupported_error(header: DicomHeader) -> InputError | None:
     return UnsupportedError(
         _frames_of(header, picture),
         expected="one 2-D image, or the slices of a 3-D scan with positions",
-        remedy="predict --frames each takes every frame for an image of its own",
+        remedy="predict --frames each segments every frame as a separate image",
         path=header.path,
     )
 

@@ -93,7 +93,7 @@ def read_segmentation(path: Path) -> Volume:
         raise _damaged(path, error) from error
     if segmentation.segmentation_type == highdicom.seg.SegmentationTypeValues.FRACTIONAL:
         raise LabelError(
-            "a DICOM SEG of fractions", expected="segments of type BINARY or LABELMAP", path=path
+            "a fractional DICOM SEG", expected="segments of type BINARY or LABELMAP", path=path
         )
     try:
         with values_unquoted():
@@ -104,7 +104,7 @@ def read_segmentation(path: Path) -> Volume:
                 "segments that overlap", expected="at most one segment in a voxel", path=path
             ) from error
         raise GeometryError(
-            f"frames that are no volume ({str(error).splitlines()[0]})",
+            f"frames that do not form a volume ({str(error).splitlines()[0]})",
             expected="a DICOM SEG of parallel, evenly spaced slices",
             path=path,
         ) from error

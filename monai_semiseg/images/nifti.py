@@ -117,7 +117,7 @@ def _pair_voxels(path: Path) -> Path:
         if voxels is not None and voxels.exists():
             return voxels
     raise TruncatedError(
-        "the header of a pair without its voxels",
+        "a .hdr file without its .img file",
         expected="an .img file of the same name beside it",
         remedy="copy both files",
         path=path,

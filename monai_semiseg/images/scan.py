@@ -105,8 +105,8 @@ def _named(volume: Volume, channels: Sequence[str], path: Path) -> Volume:
     raise ChannelError(
         f"{count} channels ({', '.join(volume.channels)})" if volume.channels else "1 channel",
         expected=f"{len(channels)}, as declared for data set and network: {', '.join(channels)}",
-        remedy="take weights for such images, "
-        + ("convert it to RGB" if set(channels) == set(RGB) else "give it these channels")
+        remedy="use weights for such images, "
+        + ("convert the image to RGB" if set(channels) == set(RGB) else "add these channels")
         + ", or leave it out",
         path=path,
     )

@@ -119,7 +119,7 @@ def _require_named(layers: NDArray[np.generic], segments: list[Segment], path: P
 
 def _no_segments(path: Path) -> FormatError:
     return FormatError(
-        "a header without sound descriptions of segments",
+        "a header whose descriptions of segments are missing or damaged",
         expected="a .seg.nrrd file of 3D Slicer",
         remedy="save the segmentation again, or export it as a label map",
         path=path,

@@ -40,7 +40,7 @@ class ExpectedImage:
         if count != wanted or (channels and is_reordered):
             raise ChannelError(
                 _listed(count, channels),
-                expected=f"{_listed(wanted, self.channel_names)}, as the network was trained on",
+                expected=f"{_listed(wanted, self.channel_names)}, as in the network's training",
                 remedy="give every image these channels in this order, or use other weights",
                 path=path,
             )

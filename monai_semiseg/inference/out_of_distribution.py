@@ -137,6 +137,6 @@ def require_modality(found: str, training: Mapping[str, Any], path: str | Path) 
         raise ModalityError(
             f"modality {found}",
             expected=f"{training['modality']}, as the scans that the network was trained on",
-            remedy="use weights for this modality, or give --any_modality",
+            remedy="use weights for this modality, or pass --any_modality",
             path=path,
         )

@@ -31,7 +31,7 @@ def check_output_folder(folder: Path, inputs: Sequence[str | Path]) -> None:
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ConfigError(
             "cannot be written",
-            expected="a folder, or room for a new one",
+            expected="a folder that can be written",
             remedy="choose another output folder",
             path=folder,
         )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
-from monai.transforms import Compose
 from torch import nn
-from tqdm import tqdm
 
-from monai_semiseg import __version__
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.datasets.label_values import class_names, matched_values
@@ -25,8 +21,8 @@ from monai_semiseg.export.measure import flag_outliers
 from monai_semiseg.export.report import CaseResult, write_report
 from monai_semiseg.export.shown_channels import require_channels
 from monai_semiseg.handlers.precision import autocast_type
+from monai_semiseg.inference.case_loop import run_cases
 from monai_semiseg.inference.expected_image import ExpectedImage
-from monai_semiseg.inference.interrupt import stop_requests
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
 from monai_semiseg.inference.preflight import (
@@ -36,12 +32,12 @@ from monai_semiseg.inference.preflight import (
     refuse_other_run,
     takes_each_frame,
 )
+from monai_semiseg.inference.run_facts import RunFacts, steps_of
 from monai_semiseg.inference.run_manifest import RunManifest
 from monai_semiseg.inference.segmenter import CaseSegmenter
 from monai_semiseg.inference.team import Segment, Team, explain, segmented
 from monai_semiseg.networks.weights import load_weights
 from monai_semiseg.plain_text import printable
-from monai_semiseg.storage.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +124,7 @@ class BatchRunner:
         self.preprocessing = preprocessing
         self.inferer = inferer
         self.postprocessing = postprocessing
-        self.inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        self.inputs = _listed(inputs)
         self.output_dir = Path(output_dir)
         self.names = class_names(label_names)
         self.values = None if label_values is None else matched_values(label_values, self.names)
@@ -139,14 +135,30 @@ class BatchRunner:
         self.about = {**(about or {}), "autocast_dtype": used}
         self.domain = TrainingDomain(training_scans or {}, any_modality, on_flag)
         self.expected = ExpectedImage(in_channels, channel_names or ())
-        kinds = [output_type] if isinstance(output_type, str) else list(output_type)
         codes = {int(index): code for index, code in (segment_codes or {}).items()}
-        shown = [preview_channels] if isinstance(preview_channels, str) else preview_channels or ()
+        shown = _listed(preview_channels or ())
         require_channels(shown, channel_names or shown)
-        self.outputs = CaseOutputs(self.output_dir, self.names, kinds, codes, preview, shown)
+        self.outputs = CaseOutputs(
+            self.output_dir, self.names, _listed(output_type), codes, preview, shown
+        )
         self.each_frame = takes_each_frame(frames)
         self.results: list[CaseResult] = []
-        self._weights_sha256: str | None = None
+
+    @cached_property
+    def facts(self) -> RunFacts:
+        """Return what tells this run from others, and what its report says of it."""
+        return RunFacts(
+            Path(self.weights),
+            self.inputs,
+            [*steps_of(self.preprocessing), *steps_of(self.postprocessing)],
+            self.names,
+            self.device,
+            self.domain,
+            self.expected,
+            self.outputs,
+            self.each_frame,
+            self.about,
+        )
 
     @property
     def failed(self) -> int:
@@ -177,7 +189,7 @@ class BatchRunner:
             OutputError: If the disk is full; finished cases are kept, and the report lists them.
             KeyboardInterrupt: On Ctrl-C or SIGTERM, after the current case.
         """
-        manifest = RunManifest(self.output_dir, self._identity())
+        manifest = RunManifest(self.output_dir, self.facts.identity())
         check_output_folder(self.output_dir, self.inputs)
         if not self._may_replace(manifest):
             refuse_other_run(self.output_dir, manifest)
@@ -203,7 +215,7 @@ class BatchRunner:
                 manifest.clear()
             manifest.open()
             try:
-                self._run_cases(found.cases, manifest, segment)
+                run_cases(found.cases, manifest, segment)
             finally:
                 finished = manifest.finished()
                 cases = [finished[case.id] for case in found.cases if case.id in finished]
@@ -230,30 +242,6 @@ class BatchRunner:
         """Return True if masks may be replaced; another process may start the run at any time."""
         return self.overwrite or manifest.is_same_run
 
-    def _run_cases(self, cases: Sequence[Case], manifest: RunManifest, segment: Segment) -> None:
-        rest = [case for case in cases if not manifest.is_finished(case)]
-        with (
-            stop_requests() as stop,
-            tqdm(
-                total=len(cases),
-                initial=len(cases) - len(rest),
-                desc="Segmenting",
-                unit="scan",
-                smoothing=0,  # chunks of many scans come in at once
-            ) as bar,
-        ):
-            left = len(rest)
-            for result, log in segment(rest, lambda: stop.wanted):
-                bar.update()
-                left -= 1
-                if result.status != "done":
-                    where = f" (log: {log})" if log else ""
-                    bar.write(printable(f"{result.status}: {result.reason}{where}"))
-            if left:
-                raise KeyboardInterrupt(
-                    f"{left} of {len(cases)} scans are left; run the same command again to go on"
-                )
-
     def worker(self, number: int) -> Callable[[Sequence[Case]], Iterator[CaseResult]]:
         """Return the function of a worker: it segments cases, and writes all but the report.
 
@@ -276,7 +264,7 @@ class BatchRunner:
     def _segmenter(self) -> CaseSegmenter:
         load_weights(self.network, self.weights, strict=True)
         self.network.eval()
-        self.outputs.model = self._digest()
+        self.outputs.model = self.facts.digest
         return CaseSegmenter(
             self.network,
             self.preprocessing,
@@ -291,55 +279,12 @@ class BatchRunner:
             self.values,
         )
 
-    def _identity(self) -> dict[str, Any]:
-        """Return everything that the masks of one run have in common."""
-        steps = [*_steps_of(self.preprocessing), *_steps_of(self.postprocessing)]
-        return {
-            "weights_sha256": self._digest(),
-            "labels": self.names,
-            "transforms": [_name_of(step) for step in steps],
-            "training_scans": self.domain.training,
-            "on_flag": self.domain.on_flag,
-            "preview": self.outputs.preview,
-            "output": self.outputs.kinds,
-            **(
-                {"preview_channels": shown}
-                if (shown := list(self.outputs.preview_channels))
-                else {}
-            ),
-            **self.about,
-        }
-
-    def _digest(self) -> str:
-        if self._weights_sha256 is None and Path(self.weights).is_file():
-            self._weights_sha256 = sha256_of(self.weights)
-        return self._weights_sha256 or ""
-
     def _report(self) -> None:
-        about = {
-            "tool": f"monai_semiseg {__version__}, research use only",
-            "weights_sha256": self._digest(),
-            "device": str(self.device),
-            "on_flag": self.domain.on_flag,
-            "inputs": [str(Path(one).resolve()) for one in self.inputs],
-            "channel_names": list(self.expected.channel_names),
-            "frames": "each" if self.each_frame else None,
-            "label_names": {str(number): name for number, name in self.names.items()},
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            **self.about,
-        }
-        write_report(self.results, self.output_dir, self.names, about)
+        write_report(self.results, self.output_dir, self.names, self.facts.report())
         if self.outputs.preview:
             write_contact_sheet(self.results, self.output_dir, self.names)
 
 
-def _steps_of(transform: Any) -> Sequence[Any]:
-    """Return the steps of a MONAI ``Compose``, or the transform itself."""
-    return transform.flatten().transforms if isinstance(transform, Compose) else (transform,)
-
-
-def _name_of(step: Any) -> str:
-    """Return a transform's kind, and its settings if it has an ``identity``."""
-    kind = getattr(step, "__name__", type(step).__name__)
-    return f"{kind} {getattr(step, 'identity', '')}".strip()
+def _listed(given: str | Sequence[str]) -> list[str]:
+    """Return what a config may give as one value or as a list."""
+    return [given] if isinstance(given, str | Path) else list(given)

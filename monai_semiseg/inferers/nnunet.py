@@ -11,7 +11,8 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from monai_semiseg.datasets.nnunet_plans import NnunetPlans, nnunet_module
+from monai_semiseg.datasets.nnunet_files import nnunet_module
+from monai_semiseg.datasets.nnunet_plans import NnunetPlans
 
 
 class NnunetInferer(Inferer):

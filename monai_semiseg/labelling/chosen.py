@@ -100,7 +100,7 @@ def _require_free(
     if kept := [f"{case.id}: {held[case.id]}" for case in cases if case.id in held]:
         raise ConfigError(
             "; ".join(kept),
-            expected="cases that may train",
-            remedy="results are measured on them; leave them out",
+            expected="cases that may be used for training",
+            remedy="leave these cases out; results are measured on them",
             path=dataset.root,
         )

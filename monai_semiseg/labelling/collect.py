@@ -30,6 +30,7 @@ from monai_semiseg.labelling.returned import (
     COLLECTED,
     LABELS,
     Mask,
+    changed_mask,
     find_returned,
     read_mask,
 )
@@ -119,7 +120,7 @@ class Collector:
         if not newest.is_newest:
             raise ConfigError(
                 "another process has begun to collect here",
-                expected="one at a time; the later one goes on",
+                expected="one collect at a time; the later one continues",
                 path=newest.path,
             )
         save_extension(datalist, output)
@@ -130,7 +131,7 @@ class Collector:
         before = self._record(task)
         if not files:
             return before or CollectedCase(task.id, "missing")
-        mask = self._one_of([read_mask(file, self.tasks.names, task.grid) for file in files], task)
+        mask = changed_mask([read_mask(file, self.tasks.names, task.grid) for file in files], task)
         words = self.words.get(task.id, {})
         seen = looked_at(words.get("slices", ""), task.grid, str(self.tasks.folder / TABLE))
         label = self._with_ignored(mask.array, seen)
@@ -155,31 +156,18 @@ class Collector:
         absent = [path for path in paths if not path.exists()]
         if absent:
             raise FormatError(
-                "the image is not there", expected="the image of the task", path=absent[0]
+                "the image does not exist", expected="the image of the task", path=absent[0]
             )
         if hashes_of(files_of_image(paths)) != sorted(task.images.values()):
             raise FormatError(
                 "the image has changed since its mask was proposed",
-                expected="the image that was handed out",
+                expected="the image of the task",
                 remedy="propose a mask for the new image",
                 path=paths[0],
             )
         return read_scan(
             paths, channels=self.target.channel_names, stack_pages=self.rule.stack_pages
         )
-
-    def _one_of(self, masks: Sequence[Mask], task: Task) -> Mask:
-        """Return the one mask that was changed, else the proposal."""
-        changed = {mask.voxels: mask for mask in masks if mask.voxels != task.voxels}
-        if len(changed) > 1:
-            names = ", ".join(mask.path.name for mask in changed.values())
-            raise LabelError(
-                f"several masks of {task.id} that differ: {names}",
-                expected="one mask for each case",
-                remedy="leave the best one",
-                path=masks[0].path.parent,
-            )
-        return next(iter(changed.values()), masks[0])
 
     def _with_ignored(
         self, mask: NDArray[np.int32], seen: NDArray[np.bool_] | None
@@ -285,8 +273,8 @@ def _unmeasured(case: CollectedCase) -> CollectedCase:
 def _rejected_late(label: Path) -> LabelError:
     return LabelError(
         "was collected before its mask was rejected",
-        expected="decisions before collect",
-        remedy="take the label out of the datalist and move this file away",
+        expected="decisions that are made before collect",
+        remedy="remove the label from the datalist and move this file away",
         path=label,
     )
 

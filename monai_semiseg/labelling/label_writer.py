@@ -53,9 +53,9 @@ def write_label(
     files = [path for path, _ in parts]
     if not np.array_equal(_read(files, image, rule), mask):
         raise LabelError(
-            "holds another label than came back",
+            "differs from the label that came back",
             expected="no label of this case, or the same one",
-            remedy="move it away to collect this case again; nothing is overwritten",
+            remedy="move the file away to collect this case again; files are never overwritten",
             path=files[0],
         )
     return files

@@ -83,7 +83,9 @@ def begin(
             "holds tasks that were handed out", expected="a new folder", path=folder / MANIFEST
         )
     if not cases:
-        raise ConfigError("no case to propose a mask for", expected="cases", path=dataset.root)
+        raise ConfigError(
+            "no case to propose a mask for", expected="at least one case", path=dataset.root
+        )
     request = {
         "dataset": str(dataset.root.resolve()),
         "cases": [case.id for case in cases],
@@ -94,8 +96,8 @@ def begin(
     file = folder / REQUEST
     if file.is_file() and file.read_text(encoding="utf-8", errors="replace") != text:
         raise ConfigError(
-            "another request was begun here",
-            expected="the same command, to go on with it",
+            "another propose command was begun here",
+            expected="the same command, which resumes it",
             remedy="choose another folder",
             path=file,
         )
@@ -111,7 +113,9 @@ def begin(
 def _require_new(folder: Path, dataset: Path, *, begun: bool) -> None:
     """Require a new folder, outside of the dataset; or one that was begun."""
     if folder.resolve().is_relative_to(dataset.resolve()):
-        raise ConfigError("lies inside the dataset", expected="a folder elsewhere", path=folder)
+        raise ConfigError(
+            "lies inside the dataset", expected="a folder outside the dataset", path=folder
+        )
     files = folder.iterdir() if folder.exists() else ()
     if not begun and any(not file.name.startswith(".") for file in files):
         raise ConfigError("is not empty", expected="a new folder", path=folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.datasets.label_names import KIND_OF_FILE
 from monai_semiseg.datasets.label_rules import LabelRule, checked_colours
 from monai_semiseg.datasets.label_segments import names_segments, renumbered
-from monai_semiseg.errors import InputError
+from monai_semiseg.errors import InputError, LabelError
 from monai_semiseg.export.label_description import LABELMAP, read_labelmap
 from monai_semiseg.images import dicom_seg_label, seg_nrrd
 from monai_semiseg.images.dicom_header import begins_as_dicom
@@ -157,6 +157,24 @@ def read_mask(path: Path, names: Mapping[int, str], image: Grid) -> Mask:
     require_values(count_values(volume.array), names, path)
     array = onto_grid(volume.array, volume.grid, image, path).astype(np.int32)
     return Mask(path, array, hash_of_voxels(array))
+
+
+def changed_mask(masks: Sequence[Mask], task: Task) -> Mask:
+    """Return the mask of a task that somebody changed, else the proposal.
+
+    Raises:
+        LabelError: If several masks were changed, and they differ.
+    """
+    changed = {mask.voxels: mask for mask in masks if mask.voxels != task.voxels}
+    if len(changed) > 1:
+        names = ", ".join(mask.path.name for mask in changed.values())
+        raise LabelError(
+            f"several masks of {task.id} that differ: {names}",
+            expected="one mask for each case",
+            remedy="keep one of them",
+            path=masks[0].path.parent,
+        )
+    return next(iter(changed.values()), masks[0])
 
 
 def _read(path: Path, names: Mapping[int, str]) -> Volume:

@@ -123,7 +123,7 @@ class Review:
         if case.image is None:
             raise InputError(
                 "the image was not found",
-                expected="the images where they were in the run",
+                expected="the images at the paths of the run",
                 remedy="monai-semiseg review MASKS --input SCANS, if they have moved",
                 path=case.result.input,
             )
@@ -169,7 +169,7 @@ class Review:
         self.images.forget(number)
         raise ChangedMaskError(
             "the mask has changed since you opened it",
-            remedy="look at the new one",
+            remedy="look at the new mask",
             path=self._mask(self.case(number)),
         )
 

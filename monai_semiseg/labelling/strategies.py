@@ -243,7 +243,7 @@ def strategy_named(name: str, *, has_model: bool = True) -> Strategy:
 
 def _no_model() -> ConfigError:
     return ConfigError(
-        "a strategy that asks a trained model, and no model",
+        "a strategy that needs a trained model, and no model is given",
         expected=f"--weights FOLDER of a training, or one of {', '.join(COLD)}",
     )
 

@@ -65,17 +65,19 @@ class Target:
             return LabelError(
                 "no case of this datalist",
                 expected="a task of one of its images",
-                remedy="name the datalist or dataset that was proposed from",
+                remedy="name the datalist or dataset that propose was run on",
                 path=path,
             )
         section, entry = place
         if section in HELD_OUT:
-            return LabelError(f"kept for {section}", expected="a case that may train", path=path)
+            return LabelError(
+                f"kept for {section}", expected="a case that may be used for training", path=path
+            )
         if "label" in entry and entry["label"] != ours:
             return LabelError(
                 f"has the label {entry['label']} already",
                 expected="a case without a label; nothing is overwritten",
-                remedy="take the label out of the datalist to collect another one",
+                remedy="remove the label from the datalist to collect another one",
                 path=path,
             )
         return None
@@ -241,7 +243,7 @@ def save_extension(datalist: Mapping[str, Any], output: Path) -> None:
     """
     if output.exists() and not is_extension(load_datalist(output), datalist):
         raise ConfigError(
-            "is another datalist: labels of it would be lost",
+            "is another datalist, whose labels would be lost",
             expected="a new file, or an earlier form of the same datalist",
             remedy="choose another --output",
             path=output,

@@ -22,6 +22,11 @@ def sum_over_processes(value: Tensor) -> Tensor:
     return value
 
 
+def mean_over_processes(total: Tensor, count: Tensor) -> Tensor:
+    """Average over the anchors of all processes, times their number (DDP averages gradients)."""
+    return total * process_count() / count.clamp_min(1)
+
+
 def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
     """Gather the rows ``(N_r, ...)`` of all processes; N_r may differ.
 

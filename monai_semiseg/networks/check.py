@@ -60,7 +60,7 @@ def check_network_of(parser: ConfigParser) -> None:
             f"{_name(config)} returns {_size(found[1:])} of {found[0]} channels for patches of "
             f"{_size(patch)}",
             expected=f"{_size(patch)} of {wanted[0]} channels, one for each class",
-            remedy="take a segmentation network that returns logits at the size of its input",
+            remedy="use a segmentation network that returns logits at the size of its input",
         )
 
 

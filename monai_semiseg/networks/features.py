@@ -87,7 +87,7 @@ def deepest(network: nn.Module, image_size: Sequence[int]) -> Feature:
         raise ConfigError(
             f"no module of {type(unwrapped(network)).__name__} returns a feature map",
             expected="a network built of modules",
-            remedy="name one: layer",
+            remedy="name a layer with the key layer",
         )
     fewest = min(_sites(run, axes) for run in several)
     last = [run for run in several if _sites(run, axes) == fewest][-1]
@@ -112,7 +112,7 @@ def before_head(network: nn.Module, image_size: Sequence[int]) -> Feature:
         raise ConfigError(
             f"{type(unwrapped(network)).__name__} runs no convolution",
             expected="a network whose output is made by a convolution",
-            remedy="name the layer: layer",
+            remedy="name the layer with the key layer",
         )
     classes = runs[-1].made[1]
     first = next((run for run in reversed(runs) if run.given[1] != classes), runs[0])

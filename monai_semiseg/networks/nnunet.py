@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from monai_semiseg.datasets.nnunet_plans import NETWORKS, NnunetPlans, nnunet_module
+from monai_semiseg.datasets.nnunet_files import nnunet_module
+from monai_semiseg.datasets.nnunet_plans import NETWORKS, NnunetPlans
 from monai_semiseg.errors import ConfigError
 
 _CLASSES_FROM = ("torch.nn", "dynamic_network_architectures")

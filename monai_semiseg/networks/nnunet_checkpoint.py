@@ -10,12 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_semiseg.datasets.nnunet_plans import (
-    NnunetDataset,
-    NnunetPlans,
-    read_nnunet_dataset,
-    read_plans,
-)
+from monai_semiseg.datasets.nnunet_dataset import NnunetDataset, read_nnunet_dataset
+from monai_semiseg.datasets.nnunet_plans import NnunetPlans, read_plans
 from monai_semiseg.errors import CheckpointError, ConfigError
 from monai_semiseg.networks.inflation import shape_text
 from monai_semiseg.networks.nnunet import nnunet_network

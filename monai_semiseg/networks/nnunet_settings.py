@@ -11,7 +11,8 @@ from monai.bundle import ReferenceResolver
 from monai.bundle.utils import MERGE_KEY
 
 from monai_semiseg.bundles.keys import load_config
-from monai_semiseg.datasets.nnunet_plans import NnunetDataset, NnunetPlans
+from monai_semiseg.datasets.nnunet_dataset import NnunetDataset
+from monai_semiseg.datasets.nnunet_plans import NnunetPlans
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.nnunet import network_config
 from monai_semiseg.networks.nnunet_checkpoint import NnunetModel

@@ -139,7 +139,7 @@ def _unknown(target: str, known: list[str]) -> ConfigError:
     near = difflib.get_close_matches(target.lower(), by_lower, n=3, cutoff=0.5)
     names = ", ".join(by_lower[name] for name in near)
     return ConfigError(
-        f"--network {target}: no network of MONAI is called so",
+        f"--network {target}: MONAI has no network of this name",
         expected="a class of monai.networks.nets, a dotted path, or FILE.json",
         remedy=f"did you mean {names}?" if names else "SegResNet, DynUNet and UNet are some",
     )
@@ -158,7 +158,7 @@ def _roles(network: type[nn.Module], target: str, told: Mapping[str, Any]) -> di
         raise ConfigError(
             f"--network {target} has no argument {' or '.join(absent)}",
             expected="a segmentation network, which is told its input and output channels",
-            remedy="write a class that has them and calls this one",
+            remedy="write a class that has these arguments and calls this one",
         )
     return {name: told[role] for role, name in names.items() if name is not None}
 

@@ -48,7 +48,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not file.is_file():
         wanted = "a .pt or .safetensors file"
         remedy = "train first, or name the file that holds them"
-        raise CheckpointError("no weights there", expected=wanted, remedy=remedy, path=file)
+        raise CheckpointError("no weights found", expected=wanted, remedy=remedy, path=file)
     try:
         content = _read(file)
     except Exception as error:  # a damaged stream makes torch's unpickler raise nearly anything
@@ -168,7 +168,8 @@ def check_published(path: str | Path) -> None:
             raise CheckpointError(
                 f"sha256 is {found[:12]}..., not the published {published[:12]}...",
                 expected="the weights that configs/metadata.json names",
-                remedy="get the bundle again; for own weights, remove their line in weights_sha256",
+                remedy="download the bundle again; for your own weights, remove their line from "
+                "weights_sha256",
                 path=Path(path),
             )
 

@@ -79,7 +79,7 @@ def longer_reference(arms: Sequence[Arm], iterations: int) -> Arm:
             return replace(arm, name=LONGER, settings={**arm.settings, "iterations": twice})
     raise ConfigError(
         f"gates without an arm {REFERENCE!r}",
-        expected=f"{REFERENCE} among the methods or arms: the gates are about it",
+        expected=f"{REFERENCE} among the methods or arms, because the gates measure it",
     )
 
 

@@ -265,7 +265,7 @@ def _budgets(labelled: Sequence[str], full: int) -> tuple[int, ...]:
     """Return budgets as counts of the ``full`` scans that could be labelled."""
     counts = [_budget(text, full) for text in labelled]
     if min(counts) < 1:
-        raise ConfigError("a budget of no label", expected="--labelled of at least 1 scan")
+        raise ConfigError("a label budget of 0", expected="--labelled of at least 1 scan")
     return tuple(dict.fromkeys(counts))
 
 

@@ -121,14 +121,14 @@ class DropSliceAxisd(MapTransform):
         if self.spatial_dims == 3:
             return DimensionError(
                 f"one slice ({size}): a 2-D image",
-                expected="a 3-D scan, as the network wants",
+                expected="a 3-D scan, as the network expects",
                 remedy="use 2-D weights or --spatial_dims 2, or stack a patient's slices into one "
                 "volume",
                 path=path,
             )
         return DimensionError(
             f"a 3-D scan ({size})",
-            expected="a 2-D image, as the network wants",
+            expected="a 2-D image, as the network expects",
             remedy="use weights for 3-D scans, or --set slices=true to segment slice by slice",
             path=path,
         )

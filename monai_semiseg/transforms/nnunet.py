@@ -18,7 +18,9 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.label_values import class_lookup
-from monai_semiseg.datasets.nnunet_plans import NnunetDataset, NnunetPlans, nnunet_module
+from monai_semiseg.datasets.nnunet_dataset import NnunetDataset
+from monai_semiseg.datasets.nnunet_files import nnunet_module
+from monai_semiseg.datasets.nnunet_plans import NnunetPlans
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.grid import Grid, onto_grid, unit_of
 from monai_semiseg.transforms.restore import normalised_entropy

@@ -118,7 +118,7 @@ class PropagateLabelsd(MapTransform):
             f"{_extent(largest, unit)}: labels cannot be propagated",
             expected=f"at most {self.max_volume_ratio:g} times their "
             + ("area" if len(extent) == 2 else "volume"),
-            remedy="crop the scan as the labelled ones, or use a method without registration",
+            remedy="crop the scan like the labelled ones, or use a method without registration",
             path=str(meta["filename_or_obj"]) if "filename_or_obj" in meta else None,
         )
 

@@ -37,7 +37,7 @@ WITH_DATA = {
 
 @pytest.fixture
 def data(tmp_path: Path, write_dataset: Callable[..., Path]) -> list[str]:
-    """A dataset and a small network, as arguments have them."""
+    """Return a dataset and a small network, as arguments have them."""
     folder = write_dataset(tmp_path / "data")
     features = [int(n) for n in FEATURES]
     small = {"network_def#features": features, "teacher_features": features}

@@ -28,7 +28,7 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
 
 
 def test_ways_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The median of the timed turns, on a clock of our own; the turn that warms up is not timed."""
+    """Return the median of the timed turns; the warm-up turn is not timed."""
     now, lasts = [0.0], iter([50.0, 3.0, 9.0, 4.0, 50.0])
 
     def way() -> None:

@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from monai_semiseg.benchmarks import inference
+from monai_semiseg.benchmarks import inference, inference_ways, random_images
 from monai_semiseg.benchmarks.pseudo_labels import after_training, mean_dice, over_training, rows_of
 from monai_semiseg.bundles.workflow import run_workflow
 from monai_semiseg.handlers.precision import has_instructions
@@ -25,10 +25,10 @@ BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 
 
 def test_every_way_sees_every_scan(tmp_path: Path) -> None:
-    inference.write_scans(tmp_path / "scans", 2, (34, 40, 36))
+    random_images.write_scans(tmp_path / "scans", 2, (34, 40, 36))
     plain_settings = {"mirror_axes": [], "overlap": 0.25}
     rows = inference.compare(
-        BUNDLE, tmp_path / "scans", inference.ways_of(), plain_settings, tmp_path, repeat=2
+        BUNDLE, tmp_path / "scans", inference_ways.ways_of(), plain_settings, tmp_path, repeat=2
     )
     expected = ["network alone", "folder run", "folder run, no previews", "plain MONAI loop"]
     native = has_instructions(torch.bfloat16, torch.device("cpu"))
@@ -43,9 +43,9 @@ def test_every_way_sees_every_scan(tmp_path: Path) -> None:
 
 
 def test_every_way_sees_every_photograph(tmp_path: Path) -> None:
-    inference.write_photographs(tmp_path / "scans", 3, (48, 40))
-    settings = {**inference.photograph_settings(tmp_path), "patch_size": [64, 64]}
-    ways = inference.photograph_ways()
+    random_images.write_photographs(tmp_path / "scans", 3, (48, 40))
+    settings = {**random_images.photograph_settings(tmp_path), "patch_size": [64, 64]}
+    ways = inference_ways.photograph_ways()
     rows = inference.compare(BUNDLE, tmp_path / "scans", ways, settings, tmp_path)
     assert [row.name for row in rows] == list(ways) and all(row.seconds > 0 for row in rows)
     for name, previews in (("folder_run", 3), ("folder_run,_no_previews", 0)):

@@ -60,41 +60,6 @@ def test_one_round_against_random(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("model.pt")} == written
 
 
-def row(strategy: str, seed: int, number: int, voxels: int, dice: float) -> dict[str, object]:
-    labels = 4 + 4 * number
-    return dict(zip(rounds.COLUMNS, (strategy, seed, number, labels, voxels, dice), strict=True))
-
-
-def test_equal_cost() -> None:
-    """Compare round by round at equal labels, on random's curve at equal voxels."""
-    rows = [
-        row("random", 0, 0, 100, 0.5),
-        row("random", 0, 1, 300, 0.7),
-        row("random", 1, 0, 100, 0.4),
-        row("random", 1, 1, 200, 0.6),
-        row("doubt", 0, 0, 100, 0.5),
-        row("doubt", 0, 1, 200, 0.8),
-        row("doubt", 1, 0, 100, 0.4),
-        row("doubt", 1, 1, 150, 0.6),
-    ]
-    table = {(one["strategy"], one["round"]): one for one in rounds.compared(rows)}
-    doubt = table["doubt", 1]
-    assert doubt["dice"] == pytest.approx(0.7) and doubt["labels"] == 8
-    assert doubt["sd"] == pytest.approx(np.std([0.8, 0.6], ddof=1))
-    assert doubt["over_random"] == pytest.approx((0.1 + 0.0) / 2)
-    assert doubt["over_random_at_equal_voxels"] == pytest.approx((0.2 + 0.1) / 2)
-    assert table["random", 1]["over_random"] == pytest.approx(0.0)
-    assert "| doubt | 8 | 175 | 0.700 ± 0.141 | +0.050 | +0.150 |" in rounds.as_markdown(
-        list(table.values())
-    )
-
-
-def test_one_seed_has_no_deviation() -> None:
-    table = rounds.compared([row("random", 0, 0, 100, 0.5)])
-    assert table[0]["sd"] is None
-    assert "| random | 4 | 100 | 0.500 | +0.000 | +0.000 |" in rounds.as_markdown(table)
-
-
 def test_an_unknown_strategy(tmp_path: Path) -> None:
     plan = rounds.Plan(tmp_path, tmp_path, 1, 1, 1)
     with pytest.raises(ConfigError, match="strategies best"):

@@ -147,7 +147,7 @@ def test_local_contrast_without_labels(data: Path, tmp_path: Path, settings: Set
         ("pretrain_local", {"stride": 0}, "stride 0"),
         ("pretrain_local", {"datalist": "nobody"}, "no scans to train on"),
         ("pretrain_local", {"out_channels": 2}, "label"),
-        ("pretrain_local", {"init_weights": "gone.pt"}, "no weights there"),
+        ("pretrain_local", {"init_weights": "gone.pt"}, "no weights found"),
     ],
     ids=str,
 )

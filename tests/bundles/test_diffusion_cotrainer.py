@@ -172,7 +172,7 @@ def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path, settings: Se
         ),
         ("train", {"rounds": -1}, "rounds -1"),
         ("train", {"unlabelled_batch_size": 0}, "unlabelled_batch_size 0"),
-        ("train", {"teacher_weights": "gone.pt"}, "no weights there"),
+        ("train", {"teacher_weights": "gone.pt"}, "no weights found"),
         ("pretrain", {"datalist": {"training": [], "unlabeled": []}}, "no image"),
         ("pretrain", {"sampling_steps": 0}, "steps 0"),
     ],

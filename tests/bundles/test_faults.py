@@ -22,7 +22,7 @@ def test_faults_of_the_data_are_typed_errors(
 ) -> None:
     """Check that typed errors are found within the config parser's wrappers."""
     for config, more, kind, words in (
-        ("train", {"datalist": str(tmp_path / "nowhere.json")}, ConfigError, "no datalist there"),
+        ("train", {"datalist": str(tmp_path / "nowhere.json")}, ConfigError, "no datalist found"),
         (
             "train",
             {"dataset_dir": str(tmp_path), "datalist": str(data / "datalist.json")},
@@ -49,7 +49,7 @@ def test_faults_of_the_data_are_typed_errors(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "no weights there"),
+        (None, "no weights found"),
         ({"nothing.fits": torch.ones(1)}, "0 of"),
         ([1], "holds a list"),
         ("half", "not used|missing"),

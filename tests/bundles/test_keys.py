@@ -126,7 +126,7 @@ def test_an_override_of_a_workflow_that_monai_builds() -> None:
 
 
 def test_words_for_false_are_not_obeyed_as_true() -> None:
-    """``--overwrite no`` on the command line of MONAI is text, and any text counts as true."""
+    """Refuse ``--overwrite no`` of MONAI's command line: any text counts as true."""
     with pytest.raises(RuntimeError) as caught:
         ConfigWorkflow(str(INFERENCE), logging_file=False, overwrite="no").initialize()
     assert "'overwrite' is the text 'no'" in str(root_cause(caught.value))
@@ -183,7 +183,7 @@ def test_the_file_at_fault_is_named_among_several(tmp_path: Path) -> None:
 
 
 def test_keys_that_monai_adds_of_its_own() -> None:
-    """As its federated client does, which names its runs whether they are tracked or not."""
+    """Run as its federated client does, which names its runs whether they are tracked or not."""
     ConfigWorkflow(str(TRAIN), logging_file=False, run_name="one", seed=None).initialize()
 
 

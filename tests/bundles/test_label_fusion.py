@@ -92,4 +92,4 @@ def test_predict_without_the_labelled_scans(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command_of(scans, tmp_path / "out"), "--config", str(FUSION)]) == 2
-    assert "no datalist there" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "no datalist found" in capsys.readouterr().err and not (tmp_path / "out").exists()

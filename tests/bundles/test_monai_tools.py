@@ -105,7 +105,7 @@ COLOURS = {1: ["image"], 3: ["red", "green", "blue"]}
 
 
 def described(meta: dict[str, Any], dims: int, channels: list[str]) -> dict[str, Any]:
-    """Metadata of a bundle for a network of other dimensions and channels."""
+    """Return metadata of a bundle for a network of other dimensions and channels."""
     described = copy.deepcopy(meta)
     form = described["network_data_format"]
     names = {str(number): name for number, name in enumerate(channels)}

@@ -27,7 +27,7 @@ def write_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Ten labelled scans in a plain pair of folders."""
+    """Return ten labelled scans in a plain pair of folders."""
     root = tmp_path / "data"
     rng = np.random.default_rng(0)
     for n in range(10):
@@ -179,7 +179,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("buffered", [True, False])
 def test_a_reader_that_has_gone_is_no_error(buffered: bool) -> None:
-    """``monai-semiseg check DATASET | head -1`` shows no traceback."""
+    """Check that ``monai-semiseg check DATASET | head -1`` shows no traceback."""
     code = (
         "import sys\nfrom monai_semiseg.cli import check, main, terminal\n"
         "def report(args):\n    for n in range(9): terminal.say(f'case {n}')\n    return 0\n"
@@ -204,7 +204,7 @@ def test_a_worker_whose_pipe_broke_is_one() -> None:
 
 
 def test_names_that_are_no_text_are_printed(dataset: Path) -> None:
-    """In UTF-8 Python refuses to print them; the terminal gets a stand-in."""
+    """Check that the terminal gets a stand-in, because in UTF-8 Python refuses to print them."""
     odd = os.fsdecode(b"caf\xe9.nii")
     (dataset / "images" / odd).write_text("no scan")
     command = [sys.executable, "-m", "monai_semiseg", "check", str(dataset)]
@@ -216,7 +216,7 @@ def test_names_that_are_no_text_are_printed(dataset: Path) -> None:
 def test_the_folder_of_a_bundle_stands_alone_on_its_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """So that a shell can put it behind ``--bundle_root``."""
+    """Print it alone, so that a shell can put it behind ``--bundle_root``."""
     assert main(["bundle", "semisupervised_baselines"]) == 0
     assert capsys.readouterr().out == f"{BUNDLE}\n"
     assert main(["bundle"]) == 0

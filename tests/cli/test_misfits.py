@@ -41,7 +41,7 @@ def shifted_by(offset: float) -> np.ndarray[Any, Any]:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Scans of one box in noise. One label is stored backwards with its affine, which is sound."""
+    """Write scans of one box in noise; one label is stored backwards with its affine."""
     root = tmp_path / "data"
     rng = np.random.default_rng(0)
     for name in (*SOUND, *BAD):
@@ -177,7 +177,7 @@ def test_an_evaluation_of_bad_cases_alone_is_an_error(
 def test_the_workflow_leaves_with_3(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a study runs it: a cell that measured fewer test scans than another one is no cell."""
+    """Fail as a study runs it: a cell with fewer test scans than another one is no cell."""
     names = datalist(dataset, ("plain_0",), ("plain_1", "shifted"))
     asked = {"dataset_dir": str(dataset), "datalist": str(names), "output_dir": str(tmp_path / "o")}
     small = {key: SMALL[key] for key in ("patch_size", "device")}
@@ -195,7 +195,7 @@ def test_a_study_splits_the_sound_cases(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It reads headers, once; files that are no cases are named as well."""
+    """Check that it reads headers, once; files that are no cases are named as well."""
     save(dataset / "labels" / "orphan.nii.gz", np.zeros((20, 18, 16), np.uint8))
     read = Counter[str]()
 

@@ -110,7 +110,7 @@ def test_a_stage_with_labels_refuses_a_preprocessed_folder(
     folder = _preprocessed(tmp_path / "nnUNetPlans_2d")
     where = ["--network", f"{plans}:2d", "--output", str(tmp_path / "out"), *FEW]
     assert main([verb[0], str(folder), *verb[1:], *where]) == 2
-    assert "for stages without labels" in capsys.readouterr().err
+    assert "can only be used without labels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

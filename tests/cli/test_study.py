@@ -90,7 +90,10 @@ def test_both_names_of_completed_studies() -> None:
 def test_settings_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Rates are compared first, then the cells run; what both will take is listed before."""
+    """Check that rates are compared first, then the cells run.
+
+    What both will take is listed before.
+    """
     ran: list[list[CellSpec]] = []
 
     def run_cells(specs: list[CellSpec], **_: object) -> RunOutcome:

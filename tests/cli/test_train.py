@@ -67,7 +67,7 @@ def test_the_printed_command_gives_the_same_weights(
 
 
 def test_a_run_has_metadata_of_its_own_labels(trained: Path) -> None:
-    """As MONAI's bundles have it, of the plan and not of the bundle."""
+    """Compare metadata with that of MONAI's bundles, of the plan and not of the bundle."""
     plan = yaml.safe_load((trained / "plan.yaml").read_text())
     form = json.loads((trained / "metadata.json").read_text())["network_data_format"]
     classes = dict(enumerate(plan["label_names"].values()))
@@ -76,7 +76,7 @@ def test_a_run_has_metadata_of_its_own_labels(trained: Path) -> None:
 
 
 def test_a_run_says_all_about_its_model(trained: Path, dataset: Path, tmp_path: Path) -> None:
-    """Neither bundle nor plan nor names of labels are needed beside the folder."""
+    """Check that neither bundle nor plan nor names of labels are needed beside the folder."""
     scans = str(dataset / "images")
     asked = ["predict", scans, "--weights", str(trained), "--output", str(tmp_path / "masks")]
     assert main([*asked, "--device", "cpu", "--no_preview"]) in (0, 5)
@@ -114,9 +114,9 @@ def test_weights_without_a_bundle_are_refused(
     alone.write_bytes((trained / "model.pt").read_bytes())
     asked = ["predict", str(dataset), "--output", str(tmp_path / "out"), "--weights"]
     assert main([*asked, str(alone)]) == 2
-    assert "nothing beside the weights names one" in capsys.readouterr().err
+    assert "no file beside the weights names a bundle" in capsys.readouterr().err
     assert main([*asked, str(tmp_path)]) == 2
-    assert "no weights there" in capsys.readouterr().err
+    assert "no weights found" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -155,6 +155,6 @@ def test_a_bundle_without_a_stage_has_none(
 ) -> None:
     asked = ["pretrain", str(dataset), "--output", str(tmp_path / "run"), "--bundle"]
     assert main([*asked, "semisupervised_baselines"]) == 2
-    assert "no stage before the training" in capsys.readouterr().err
+    assert "no pretraining stage" in capsys.readouterr().err
     assert main([*asked, "contrastive_pretrainer", "--stage", "lokal"]) == 2
     assert "one of global, local" in capsys.readouterr().err

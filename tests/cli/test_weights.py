@@ -144,7 +144,7 @@ def test_match(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["convert"], "without --output"),
         (["match"], "no network"),
         (["inspect", "--rename", "x"], "OLD=NEW"),
-        (["inspect", "--rename", "none.=x."], "no tensor begins so"),
+        (["inspect", "--rename", "none.=x."], "no tensor name begins with 'none.'"),
     ],
 )
 def test_bad_requests(
@@ -157,7 +157,7 @@ def test_bad_requests(
 def test_foreign_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Known wrappings are looked through, all else ends with exit code 2 and what to do."""
+    """Unwrap what is known; all else ends with exit code 2 and what to do."""
     lightning = {f"model.{name}": value for name, value in network().state_dict().items()}
     torch.save({"state_dict": lightning}, tmp_path / "lightning.pt")
     torch.save(network(), tmp_path / "pickled.pt")

@@ -96,7 +96,7 @@ def test_numbers_with_a_label_of_their_own_are_scans() -> None:
 def test_names_that_go_on_behind_a_labels_are_its_channels(
     names: list[str], labelled: list[str], groups: dict[str, list[str]]
 ) -> None:
-    """Whatever the word, none of which any list knows."""
+    """Find channels whatever the word, none of which any list knows."""
     found = channel_groups(names, labelled)
     assert {stem: sorted(channels) for stem, channels in found.items()} == groups
 

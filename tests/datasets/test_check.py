@@ -157,7 +157,7 @@ def test_empty_and_absent_classes_are_said(dataset: Path) -> None:
     "sections", [("training", "test"), ("unlabeled", "test"), ("training", "training")]
 )
 def test_the_same_scan_twice(dataset: Path, sections: tuple[str, str]) -> None:
-    """Under another name, with other bytes: pixels are compared."""
+    """Compare pixels: the scan has another name and other bytes."""
     image = nib.load(dataset / "imagesTr" / "c1.nii.gz")
     nib.save(
         nib.Nifti1Image(np.asarray(image.dataobj), image.affine), dataset / "imagesTr" / "c4.nii.gz"
@@ -192,7 +192,7 @@ def test_unlabelled_scans_of_another_kind_are_said(dataset: Path, told: bool) ->
 
 @pytest.mark.parametrize("modality", ["MR", "CT", ""])
 def test_unlabelled_scans_of_another_modality_are_said(modality: str) -> None:
-    """NIfTI files do not say; DICOM does."""
+    """Warn for DICOM alone: NIfTI files do not say it."""
     labelled, free = (
         CaseFacts(DatasetCase(name, f"{name}.dcm", label), size=np.ones((2, 3)), modality=said)
         for name, label, said in (("a", "l", "MR"), ("b", None, modality))
@@ -260,7 +260,7 @@ def test_many_findings_of_one_kind_are_counted(
 
 
 def test_what_the_readers_remark_is_a_finding(dataset: Path, make: SimpleNamespace) -> None:
-    """Of an image, a label and a DICOM series; none is lost in a thread."""
+    """Collect the warnings of an image, a label and a DICOM series; none is lost in a thread."""
     image = nib.load(dataset / "imagesTr" / "c0.nii.gz")
     image.header.set_qform(shifted(5), code=1)
     nib.save(image, dataset / "imagesTr" / "c0.nii.gz")

@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 
 
 def voxels(dataset: ScanDataset) -> list[tuple[Array, Array, Array | None]]:
-    """Image, affine and label of each case with a label file, in the order of the cases."""
+    """Return image, affine and label of each case with a label file, in the order of the cases."""
     found = []
     for case in dataset.cases:
         image = read_scan(case.image_paths(dataset.root), channels=dataset.channel_names)
@@ -63,7 +63,10 @@ def test_a_round_trip_gives_the_same_tensors(layout: Any, to: str, tmp_path: Pat
 
 
 def pictures(root: Path, values: tuple[int, ...] = (0, 255)) -> Path:
-    """Two colour JPEG with masks, one of them turned by its EXIF tag, and one without a mask."""
+    """Return two colour JPEG with masks, one of them turned by its EXIF tag.
+
+    One without a mask.
+    """
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (root / kind).mkdir(parents=True)
@@ -109,7 +112,7 @@ def test_pictures_for_nnunet_are_png_with_consecutive_labels(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_png_that_is_none_or_is_turned_is_written_anew(kind: str, tmp_path: Path) -> None:
-    """nnU-Net reads pixels as they are stored, and its labels lie on what a viewer shows."""
+    """Write pixels as a viewer shows them, because nnU-Net ignores the EXIF tag."""
     source = pictures(tmp_path / "from")
     shown = np.rot90(np.asarray(Image.open(source / "images" / "1.jpg")), 3)
     for file in list((source / "images").iterdir()):
@@ -183,7 +186,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_ids_with_folders_are_names_of_files(tmp_path: Path) -> None:
-    """As ``a/b`` and ``a_b``; the record says which became which."""
+    """Name two cases ``a/b`` and ``a_b``; the record says which became which."""
     for name in ("a/b", "a_b"):
         folder_a_case(tmp_path / "from" / name)
     dataset = open_dataset(tmp_path / "from")

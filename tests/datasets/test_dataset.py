@@ -102,7 +102,7 @@ def test_nnunet_v2_refused(nnunet: Path, change: dict[str, Any], words: str) -> 
 
 
 def test_channels_that_the_decathlon_lists(scan: Any, tmp_path: Path) -> None:
-    """In one entry they are one case; in an entry each with the label of all, they are left out."""
+    """Check both forms: in one entry they are one case, in two entries they are left out."""
     for name in ("a_T1", "a_foo", "b", "c"):
         scan(f"i/{name}.nii")
         scan(f"l/{name[0]}.nii")
@@ -164,7 +164,7 @@ CHANNELS = [
 
 @pytest.mark.parametrize("names", CHANNELS)
 def test_a_folder_of_channels(scan: Any, tmp_path: Path, names: list[str]) -> None:
-    """Files of one stem are the channels of one case, in the order of their names."""
+    """Check that files of one stem are the channels of one case, in the order of their names."""
     for name in reversed(names):
         scan(f"images/{name}.nii.gz")
     for n in range(3):
@@ -238,7 +238,7 @@ def test_a_mixed_data_set_is_refused_with_both_counts(
 
 
 def test_names_that_are_no_text(make: SimpleNamespace, tmp_path: Path) -> None:
-    """In folders and in a dataset.json with the same bytes; a datalist brings them back."""
+    """Read them from folders, a dataset.json with the same bytes, and a datalist."""
     odd = os.fsdecode(b"caf\xe9.nii")
     for folder in ("imagesTr", "labelsTr"):
         for n, name in enumerate(("a.nii", odd)):

@@ -46,7 +46,7 @@ def write_series(make: SimpleNamespace, folder: Path, description: str, **more: 
 
 
 def box(shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Two labels in the slices in the middle alone, so that a SEG holds no others."""
+    """Write two labels in the slices in the middle alone, so that a SEG holds no others."""
     mask = np.zeros(shape, np.uint8)
     mask[1:4, 2:5, 3:5] = 1
     mask[4:6, 2:5, 4:6] = 2
@@ -94,7 +94,7 @@ def test_every_series_is_a_case(tree: Path) -> None:
 
 
 def test_a_segmentation_is_put_onto_its_series(tree: Path) -> None:
-    """By the loader of the bundles; the file holds three slices of eight."""
+    """Read it by the loader of the bundles; the file holds three slices of eight."""
     load = LoadImaged("image", reader=ScanReader(), ensure_channel_first=True)
     load_label = LoadImaged("label", reader=LabelReader(), ensure_channel_first=True)
     item = {"image": str(tree / "s1" / "flair"), "label": str(tree / "segs" / "1.dcm")}
@@ -108,7 +108,7 @@ def test_a_segmentation_is_put_onto_its_series(tree: Path) -> None:
 def test_a_segmentation_is_put_onto_its_echo(
     make: SimpleNamespace, tmp_path: Path, named: str
 ) -> None:
-    """Of several volumes of one series, the one whose images it names, be it some of them."""
+    """Find, of several volumes of a series, the one whose images it names, or some of them."""
     for echo in (1, 2):
         folder = tmp_path / "tree" / "s1" / f"echo{echo}"
         write_series(make, folder, "GRE", uid="1.2.3.4", name=f"E{echo}_{{}}.dcm")

@@ -108,7 +108,7 @@ def test_odd_files_do_not_stop_the_others(make: SimpleNamespace, tmp_path: Path)
 
 
 def test_dicom_with_a_tiff_header_before_it_is_dicom(make: SimpleNamespace, tmp_path: Path) -> None:
-    """The preamble may hold that of a TIFF file, so that other programs open a DICOM file too."""
+    """Read DICOM files whose preamble is that of a TIFF file."""
 
     def two_in_one(data: pydicom.Dataset, k: int) -> None:
         data.preamble = b"II*\0".ljust(128, b"\0")

@@ -84,7 +84,7 @@ def test_sources_in_archives(make: SimpleNamespace, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.mnc", "s.nii.zst"])
 def test_scans_in_formats_that_are_not_read_fail_by_name(tmp_path: Path, name: str) -> None:
-    """They are not passed over: somebody wants them segmented."""
+    """Check that they are not passed over: somebody wants them segmented."""
     (tmp_path / name).write_bytes(bytes(range(200)))
     (case,) = find_cases(tmp_path, progress=False).cases
     with pytest.raises(UnsupportedError, match="which is not read"):
@@ -185,7 +185,7 @@ def test_names_that_are_no_text(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_pictures_are_cases(tmp_path: Path) -> None:
-    """Those that cannot be read fail by name, and are not passed over."""
+    """Check that those that cannot be read fail by name, and are not passed over."""
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.dat").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
     (tmp_path / "c.webp").write_bytes(b"RIFF\x64\0\0\0WEBP" + bytes(100))

@@ -56,7 +56,7 @@ def test_folds_depend_on_the_split_alone() -> None:
 
 
 def test_patients_are_held_out_whole() -> None:
-    """With their unlabelled scans; and two patients are two folds, whatever their scans."""
+    """Keep unlabelled scans with their patient; two patients are two folds."""
     folds = cross_validation_folds(datalist(6, "ppqqqp"), 3)
     assert {frozenset(names(fold, "test")) for fold in folds} == {
         frozenset({"i/0", "i/1", "i/5"}),

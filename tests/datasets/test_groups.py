@@ -22,7 +22,7 @@ SIZES = (1, 3, 2, 5, 1, 4, 2, 2, 6, 1, 3, 2)  # images of each patient
 
 
 def dataset(grouped: bool = True, unlabelled: int = 0) -> ScanDataset:
-    """Patients of several images; of each, the last ``unlabelled`` ones have no label."""
+    """Return patients of several images; of each, the last ``unlabelled`` ones have no label."""
     cases = [
         DatasetCase(
             f"p{patient:02}_{n}",
@@ -37,7 +37,7 @@ def dataset(grouped: bool = True, unlabelled: int = 0) -> ScanDataset:
 
 
 def sides(content: dict[str, Any]) -> dict[str, set[str]]:
-    """Patient -> sides on which it is; training and unlabelled images are one side."""
+    """Return patient -> parts of the split; training and unlabelled images are one part."""
     found: dict[str, set[str]] = {}
     for section in SECTIONS:
         for entry in content[section]:
@@ -77,7 +77,7 @@ def test_budgets_of_whole_patients_are_nested() -> None:
 
 
 def test_a_group_for_each_case_is_a_split_of_cases() -> None:
-    """Without groups, the split is that of single cases: bytes of it are pinned elsewhere."""
+    """Check that without groups, the split is that of single cases."""
     content = split(dataset(grouped=False), labelled=6, test=7)
     assert len(content["test"]) == 7 and content["split"]["labelled"] == 6
     assert not any("group" in entry for section in SECTIONS for entry in content[section])
@@ -151,7 +151,7 @@ def test_numbered_images_suggest_none(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_images_that_are_nearly_the_same_suggest_groups(tmp_path: Path) -> None:
-    """Saved again with other compression; unlike the same voxels, which are told as such."""
+    """Save it with other compression; unlike the same voxels, which are told as such."""
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     for name in ("one", "two", "three"):

@@ -94,7 +94,7 @@ def test_a_plan_has_no_class_for_ignored_voxels(data: Path, tmp_path: Path) -> N
 
 
 def test_statistics_leave_ignored_voxels_out(data: Path) -> None:
-    """Volumes are those of complete labels; a bright hidden region is not foreground."""
+    """Check that volumes are those of complete labels; a bright hidden region is not foreground."""
     found = extract_fingerprint(open_dataset(data), progress=False)
     assert found.foreground_percentiles is not None and found.foreground_percentiles[0][2] < 100
     assert found.label_scans == {0: 5, 1: 5, 4: 5}

@@ -53,7 +53,7 @@ WHITE = {0: 5000, 255: 2000}
     ids=["every grey level", "compressed", "ignored", "many classes, ignored", "16 bits"],
 )
 def test_grey_levels_and_ignored_voxels(counts: dict[int, int], words: str) -> None:
-    """Rare levels between black and white are those of a border."""
+    """Take rare levels between black and white for those of a border."""
     with pytest.raises(LabelError, match=words):
         require_classes({}, {"a.png": counts}, Path("data"))
 

@@ -69,7 +69,7 @@ def test_consecutive_integers_are_as_they_are(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
 def test_whole_numbers_of_any_type(tmp_path: Path, dtype: type) -> None:
-    """Floats that hold integers, gaps and negative numbers."""
+    """Check floats that hold integers, gaps and negative numbers."""
     values = numbers().astype(np.int16)[..., None] * 3 - (dtype is not np.uint8)
     found = read_label(save(tmp_path / "a.nii", values.astype(dtype))).array
     assert found.dtype.kind in "iu" and np.array_equal(found, values)
@@ -95,7 +95,7 @@ def test_a_jpeg_with_grey_levels_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_jpeg_that_is_exact_is_read(tmp_path: Path) -> None:
-    """Blocks of 8 x 8 pixels of one value keep it."""
+    """Check that blocks of 8 x 8 pixels of one value keep it."""
     mask = np.kron(np.eye(3), np.ones((16, 16))).astype(np.uint8) * 255
     save(tmp_path / "a.jpg", mask, quality=100)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.jpg")), mask), "as pillow reads it"
@@ -112,7 +112,10 @@ def test_any_threshold(size: tuple[int, int], threshold: float) -> None:
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "palette", "nifti"])
 def test_declared_colours(tmp_path: Path, kind: str) -> None:
-    """Each has its number, however the file holds it; the order of a palette does not matter."""
+    """Check that each has its number, however the file holds it.
+
+    The order of a palette does not matter.
+    """
     right = numbers()
     if kind == "palette":
         order = np.array([2, 0, 3, 1], np.uint8)  # index of every number
@@ -135,7 +138,7 @@ def test_declared_colours(tmp_path: Path, kind: str) -> None:
 def test_a_colour_picture_is_decoded_once(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its header says that it has no palette, so its pixels are not read for the numbers of one."""
+    """Leave its pixels unread: the header says that there is no palette."""
     decoders = [Mock(wraps=picture.read_with_pillow), Mock(wraps=picture.read_tiff)]
     monkeypatch.setattr(picture, "read_with_pillow", decoders[0])
     monkeypatch.setattr(picture, "read_tiff", decoders[1])
@@ -200,7 +203,7 @@ def test_another_palette_is_refused(tmp_path: Path, shared: dict[int, str], word
 
 
 def test_a_palette_of_grey_is_grey(tmp_path: Path) -> None:
-    """Its indices may be in any order: white may come first."""
+    """Check that its indices may be in any order: white may come first."""
     path = save_palette(
         tmp_path / "a.png", 1 - numbers(most=1), np.array([[255] * 3, [0] * 3], np.uint8)
     )
@@ -208,7 +211,7 @@ def test_a_palette_of_grey_is_grey(tmp_path: Path) -> None:
 
 
 def test_several_binary_files(tmp_path: Path) -> None:
-    """Files of one label are joined; another label keeps its number."""
+    """Check that files of one label are joined; another label keeps its number."""
     parts = numbers(most=4)
     files = [
         save(tmp_path / f"c_{name}.png", (parts == value).astype(np.uint8) * white)
@@ -270,7 +273,7 @@ def test_a_file_named_after_no_label(tmp_path: Path) -> None:
 
 
 def test_a_label_of_several_channels_is_refused(tmp_path: Path) -> None:
-    """Four channels of an MR scan, for example."""
+    """Refuse, for example, four channels of an MR scan."""
     array = np.random.default_rng(0).integers(0, 9, (4, 5, 6, 4)).astype(np.uint8)
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(tmp_path / "a.mha"))
     with pytest.raises(LabelError, match=r"a.mha: 4 channels"):
@@ -278,7 +281,7 @@ def test_a_label_of_several_channels_is_refused(tmp_path: Path) -> None:
 
 
 def test_training_reads_by_the_rule_of_the_datalist(tmp_path: Path) -> None:
-    """As ``LoadImaged`` of the bundles' configs: one file, or several of a case."""
+    """Load as ``LoadImaged`` of the bundles' configs: one file, or several of a case."""
     parts = numbers(most=3)[..., None]
     files = [
         save(tmp_path / f"c_{name}.nii", ((parts == value) * 255).astype(np.uint8))

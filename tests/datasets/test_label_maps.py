@@ -84,7 +84,7 @@ def test_voxels_decide(array: NDArray[np.float64], answer: bool) -> None:
     ],
 )
 def test_maps_of_probabilities(tmp_path: Path, name: str, scale: float, answer: bool) -> None:
-    """Their names say what they are; a scan that was brought to 0 and 1 stays one."""
+    """Check names that say what they are; a scan that was brought to 0 and 1 stays one."""
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     nib.save(nib.Nifti1Image(RNG.random((9, 9, 9)) * scale, np.eye(4)), file)
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_no_label_map(tmp_path: Path) -> None:
 
 
 def test_a_mask_in_colours_and_a_smooth_photograph() -> None:
-    """A photograph has few values a channel, in patches, and thousands of colours."""
+    """Tell them apart: a photograph has few values a channel, but thousands of colours."""
     i, j = np.indices((90, 70)) // 3
     photograph = np.stack([2 * i, 2 * j, i + j], axis=-1).astype(np.uint8)[:, :, None]
     assert not looks_like_labels(photograph)

@@ -133,7 +133,7 @@ def test_the_road(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_palettes_that_differ_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without declared colours nobody knows what an index means."""
+    """Refuse them: without declared colours nobody knows what an index means."""
     data = write(tmp_path / "data", "palettes in any order")
     (data / "dataset.json").unlink()
     assert main(["check", str(data)]) == 2
@@ -145,7 +145,7 @@ def test_palettes_that_differ_are_refused(
 
 
 def test_a_split_holds_the_palette(tmp_path: Path) -> None:
-    """So that evaluation refuses a label that was saved again with another one."""
+    """Keep the palette, so that evaluation refuses a label that was saved with another one."""
     data, file = write(tmp_path / "data", "one palette"), tmp_path / "datalist.json"
     assert main(["split", str(data), "--labelled", "3", "--output", str(file)]) == 0
     shared = {"0": "#000000", "1": "#ff0000", "2": "#0000ff"}
@@ -179,7 +179,7 @@ def test_an_undeclared_colour_fails_its_case_alone(
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "several files"])
 def test_masks_among_photographs(kind: str, tmp_path: Path) -> None:
-    """They are skipped by name and content, and photographs are not."""
+    """Check that they are skipped by name and content, and photographs are not."""
     KINDS[kind][0](tmp_path / "a_mask.png", np.kron(truth(0), np.ones((4, 4), np.uint8)), 0)
     photograph(0).resize((80, 96)).save(tmp_path / "a.jpg")
     photograph(1).resize((80, 96)).save(tmp_path / "b_mask.jpg")

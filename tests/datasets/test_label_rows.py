@@ -111,7 +111,7 @@ ROWS: dict[str, Row] = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_the_road(row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The right numbers are computed from the arrays that were written."""
+    """Compare with the numbers computed from the arrays that were written."""
     parts, declared, options, values, right = ROWS[row]
     data = write(tmp_path / "data", parts)
     declare(data, declared)
@@ -152,7 +152,7 @@ def test_the_road(row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_without_the_option(
     row: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each verb refuses, with what to do; nothing is written."""
+    """Check that each verb refuses, with what to do; nothing is written."""
     parts, declared, *_ = ROWS[row]
     data = write(tmp_path / "data", parts)
     declare(data, declared)

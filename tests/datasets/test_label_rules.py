@@ -29,7 +29,7 @@ RULES = st.builds(
 
 @given(RULES)
 def test_a_datalist_holds_the_whole_rule(rule: LabelRule) -> None:
-    """Also in its JSON file."""
+    """Keep it in its JSON file, too."""
     content = {"label_rule": rule.record()} if rule.record() else {}
     assert recorded_rule(json.loads(json.dumps(content))) == rule
     assert PLAIN.record() == {}, "datalists of plain numbers do not change"
@@ -116,7 +116,7 @@ def test_numbers_are_read_as_before() -> None:
     ],
 )
 def test_names_of_files(stem: str, case: str, name: str) -> None:
-    """A running number, and a word that only says that it is a mask, are no name."""
+    """Check that a running number, and a word that only says that it is a mask, are no name."""
     assert label_name(stem, case) == name
     numbers = {name: 7, "another": 8}
     assert number_in_file(Path(f"{stem}.nii.gz"), numbers) == 7

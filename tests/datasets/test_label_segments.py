@@ -64,7 +64,7 @@ def test_a_file_keeps_its_numbers_or_gets_those_of_the_names(tmp_path: Path) -> 
 
 
 def test_through_check_and_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The order of the segments differs from file to file, as it does in 3D Slicer."""
+    """Read segments by name: their order differs from file to file, as in 3D Slicer."""
     data = tmp_path / "data"
     (data / "images").mkdir(parents=True)
     for case in range(4):

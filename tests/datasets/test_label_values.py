@@ -74,7 +74,7 @@ def folders(tmp_path: Path) -> Callable[..., Path]:
 
 @given(NUMBERS)
 def test_classes_and_numbers_are_each_others_inverse(values: list[int]) -> None:
-    """Whatever the gaps: what a label file becomes in training is written back as it was."""
+    """Restore the numbers of the label file, whatever their gaps."""
     names = {str(value): f"label_{value}" for value in reversed(values)}
     assert class_values(names, len(values)) == values
     classes = np.random.default_rng(0).integers(0, len(values), (3, 4, 5)).astype(np.uint8)
@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, str] | No
 def test_check_plan_and_split_refuse(
     fault: str, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """nnU-Net #2884: trained as a class; masks of 256 grey levels: 256 outputs."""
+    """Refuse what nnU-Net #2884 trained as a class: masks of 256 grey levels."""
     change, declared, words = REFUSED[fault]
     data = folders(change, declared)
     assert main(["check", str(data)]) == 2
@@ -170,7 +170,7 @@ def test_check_plan_and_split_refuse(
 def test_one_odd_label_does_not_stop_the_others(
     fault: str, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """It is left out by name, and not a class."""
+    """Check that it is left out by name, and not a class."""
     change = (lambda label: label * np.float32(0.5)) if fault == "half" else REFUSED[fault][0]
     data = folders(change, changed=1)
     file = tmp_path / "plan.yaml"
@@ -188,7 +188,7 @@ def test_one_odd_label_does_not_stop_the_others(
 def test_every_label_is_read_once(
     folders: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """By each verb that reads voxels."""
+    """Refuse it by each verb that reads voxels."""
     data, read = folders(lambda label: label), Counter[str]()
 
     def counting(source: Any, **settings: Any) -> Any:
@@ -207,7 +207,7 @@ def test_every_label_is_read_once(
 def test_a_background_that_no_file_shows_is_said(
     folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Its output would learn nothing."""
+    """Warn, because its output would learn nothing."""
     data = folders(lambda label: label + 1)
     assert main(["check", str(data)]) == 0
     assert "no label shows class 0 (background)" in capsys.readouterr().out
@@ -218,7 +218,7 @@ def test_a_background_that_no_file_shows_is_said(
 def test_255_in_every_file_of_declared_labels(
     folders: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """No label is left to plan for."""
+    """Refuse the plan: no label is left."""
     data = folders(with_255, {"0": "background", "1": "a", "2": "b"})
     for verb in (["check", str(data)], ["plan", str(data), "--output", str(tmp_path / "p.yaml")]):
         assert main(verb) == 2
@@ -274,7 +274,7 @@ def test_a_value_in_one_scan_only(
     folders: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A slip of the brush is not a class: outside of the others' row, and undeclared."""
+    """Check that a slip of the brush is not a class: outside of the others' row, and undeclared."""
 
     def brushed(label: np.ndarray) -> np.ndarray:
         label[0, 0, 0] = value

@@ -106,6 +106,29 @@ def test_files_beside_the_wanted_channels_are_no_channels(tmp_path: Path) -> Non
     assert dataset.cases[0].image == ("p0/T1.nii.gz", "p0/FLAIR.nii.gz")
 
 
+@pytest.mark.parametrize("label", [None, "wml", "lesions"])
+def test_the_folder_of_one_patient_is_a_case(label: str | None, tmp_path: Path) -> None:
+    folder = folder_a_case(tmp_path) / "p1"
+    if label == "wml":  # a name that only the user knows
+        (folder / "lesions.nii.gz").rename(folder / "wml.nii.gz")
+    dataset = open_dataset(folder, label=label)
+    assert (dataset.channel_names, dataset.problems) == (NAMES, {})
+    ((image, mask),) = tensors(dataset)
+    assert dataset.cases[0].id == "p1"
+    voxels, expected = patient(1)
+    assert np.array_equal(image, voxels) and np.array_equal(mask, expected)
+    assert check_dataset(dataset, progress=False).errors == []
+
+
+def test_one_patient_in_a_folder_of_images_gets_a_name(tmp_path: Path) -> None:
+    folder_a_case(tmp_path / "x")
+    (tmp_path / "x" / "p1").rename(tmp_path / "images")
+    (tmp_path / "images" / "lesions.nii.gz").unlink()
+    dataset = open_dataset(tmp_path)
+    assert [case.id for case in dataset.cases] == [tmp_path.name]
+    assert dataset.channel_names == NAMES
+
+
 def test_the_label_of_folders_is_asked_for_if_several_may_be_it(tmp_path: Path) -> None:
     folder_a_case(tmp_path)
     for number in range(3):
@@ -119,7 +142,7 @@ def test_the_label_of_folders_is_asked_for_if_several_may_be_it(tmp_path: Path) 
 
 
 def test_names_that_repeat_the_folder(tmp_path: Path) -> None:
-    """As BraTS has them."""
+    """Read them as BraTS has them."""
     for number in range(2):
         for name in ("flair", "t1ce", "seg"):
             save(tmp_path / f"B_{number}" / f"B_{number}_{name}.nii.gz", patient(number)[1])
@@ -155,7 +178,7 @@ def picture(path: Path, value: int = 0, mode: str = "RGB") -> Path:
 @pytest.mark.parametrize("suffix", ["mask", "segmentation", "seg", "gt", "Segmentation"])
 @pytest.mark.parametrize("place", ["masks", "labels", ""])
 def test_suffix_pairs(tmp_path: Path, suffix: str, place: str) -> None:
-    """In folders of their own, and in one folder with the images."""
+    """Find masks in folders of their own, and in one folder with the images."""
     for number in range(3):
         picture(tmp_path / ("images" if place else "") / f"ISIC_{number}.jpg", number)
     for number in (0, 2, 7):
@@ -351,7 +374,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> No
 
 @pytest.mark.parametrize("sign", [",", ";", "\t"])
 def test_a_table_of_a_spreadsheet(tmp_path: Path, sign: str) -> None:
-    """A byte order mark, another separator, a row without an id, a file that is not there."""
+    """Check a byte order mark, another separator, a row without an id, an absent file."""
     save(tmp_path / "a.nii", patient(0)[1])
     rows = ["id,group,image,label", "one,g,a.nii,", ",,gone.nii,a.nii"]
     text = "\r\n".join(rows).replace(",", sign)

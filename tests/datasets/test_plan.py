@@ -102,7 +102,7 @@ def test_measuring_leaves_held_back_scans_alone(make: SimpleNamespace, tmp_path:
 
 
 def test_volumes_of_the_labelled_training_scans(make: SimpleNamespace, tmp_path: Path) -> None:
-    """Voxels of 2 x 2 x 2 mm are 0.008 mL; labels of held-back scans are not looked at."""
+    """Check that voxels of 2 x 2 x 2 mm are 0.008 mL; held-back labels are not looked at."""
     counts = {"a": (10, 4), "b": (30, 0), "held_back": (60, 60)}
     for name, (first, second) in counts.items():
         label = np.zeros((7, 6, 5), np.uint8)

@@ -132,7 +132,7 @@ def test_every_label_trains_where_there_are_few(
 
 
 def named(ids: str, groups: str = "") -> ScanDataset:
-    """Labelled cases, but for those in capitals; a letter of ``groups`` is a case's patient."""
+    """Return labelled cases, but for those in capitals; a letter of ``groups`` is a patient."""
     cases = [
         DatasetCase(case_id, f"i/{case_id}", None if case_id.isupper() else f"l/{case_id}", group)
         for case_id, group in zip(ids.split(), groups or " " * 99, strict=False)
@@ -142,7 +142,7 @@ def named(ids: str, groups: str = "") -> ScanDataset:
 
 
 def test_a_given_test_set(tmp_path: Path) -> None:
-    """Exactly the labelled cases that match, whatever the seeds; the datalist says so."""
+    """Test exactly the labelled cases that match, whatever the seeds; the datalist says so."""
     found = named("testA_1 testA_2 TESTA_3 testB_1 train_1 train_2 train_3")
     for seed in (0, 1):
         content = split(found, labelled=2, test="testA_*", seed=seed, test_seed=seed)
@@ -247,7 +247,7 @@ def test_labelled_scans_of_the_budget(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[1]", "{}", "{"])
 def test_no_datalist(tmp_path: Path, content: str) -> None:
     file = tmp_path / "d.json"
-    with pytest.raises(ConfigError, match="no datalist there"):
+    with pytest.raises(ConfigError, match="no datalist found"):
         load_datalist(file)
     file.write_text(content)
     with pytest.raises(ConfigError, match=str(file)):

@@ -19,7 +19,7 @@ ROWS, COLUMNS = 20, 28
 
 
 def write(root: Path, orientation: int, as_shown: bool) -> None:
-    """A photograph with a tag; a mask without, as a viewer shows it or in the file's rows."""
+    """Write a photograph with a tag, and a mask without, in the view or in the file's rows."""
     rng = np.random.default_rng(orientation)
     mask = np.zeros((ROWS, COLUMNS), np.uint8)
     mask[3:9, 5:20] = 1

@@ -115,7 +115,7 @@ def test_a_batch_of_nothing_but_ignore(name: str, batch: Batch) -> None:
 
 
 def test_nothing_but_ignore_at_the_end_of_an_epoch(batch: Batch) -> None:
-    """There is no supervised gradient to compare with; the ratio says 0 and not 1e35."""
+    """Return a gradient ratio of 0, and not 1e35, where there is no supervised gradient."""
     data = batch()
     trainer = build(
         engines.MeanTeacherTrainer, batches=[{**data, "label": -torch.ones_like(data["label"])}]

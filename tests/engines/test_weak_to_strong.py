@@ -51,7 +51,7 @@ def test_soft_targets_against_the_formula(batch: Batch) -> None:
 
 
 def test_the_soft_dice_term_against_the_formula(batch: Batch) -> None:
-    """It is least where prediction and target agree, also where both are unsure."""
+    """Check that it is least where prediction and target agree, also where both are unsure."""
     plain = started(engines.WeakToStrongTrainer, soft=True, box_probability=0.0)
     both = started(engines.WeakToStrongTrainer, soft=True, dice=True, box_probability=0.0)
     logits = torch.randn(2, CLASSES, 8, 8)

@@ -47,7 +47,7 @@ def test_against_a_loop(splits: int, groups: list[str] | None) -> None:
 
 @pytest.mark.parametrize("count", [2, 5, 60])
 def test_one_split_without_groups_is_scipys_bootstrap(count: int) -> None:
-    """To the last bit: figures of evaluations that were written before stay as they are."""
+    """Keep the figures of evaluations that were written before, to the last bit."""
     values = np.random.default_rng(count).beta(8, 2, size=count)
     known = bootstrap(
         (values,), np.mean, n_resamples=9999, method="percentile", rng=np.random.default_rng(0)
@@ -81,7 +81,7 @@ def width(values: np.ndarray, groups: list[str] | None = None) -> float:
 
 
 def test_splits_that_differ_widen_the_interval() -> None:
-    """Cases alone would say that the mean is known to 0.02 although splits differ by 0.1."""
+    """Widen the interval: over cases alone it would be 0.02, although splits differ by 0.1."""
     cases = np.linspace(-0.02, 0.02, 30)
     splits = np.array([[0.7], [0.75], [0.8]])
     assert width(splits + cases) > 4 * width((splits + cases).mean(0, keepdims=True))

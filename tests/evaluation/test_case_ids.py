@@ -18,7 +18,7 @@ DATALIST = {
 
 
 def test_label_files_of_the_same_name_are_told_apart() -> None:
-    """In a folder per case all label files are called alike; they are not one case."""
+    """Check that label files with one name in a folder per case are several cases."""
     ids = CaseIds(DATALIST, "/d")
     labels = ("/d/l/x.nii.gz", "/d/p1/lesions.nii.gz", "/d/p2/lesions.nii.gz", "/d/l/b_1.png")
     assert [ids.name_of(label) for label in labels] == ["x", "p1/lesions", "p2/lesions", "b_1"]

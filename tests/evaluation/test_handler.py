@@ -27,7 +27,7 @@ AFFINE = torch.diag(torch.tensor([2.0, 1.0, 3.0, 1.0], dtype=torch.float64))
 
 
 def item(name: str, offset: int = 0, shape: tuple[int, ...] = (12, 12, 8)) -> dict[str, Any]:
-    """A case whose prediction of class 1 is off by ``offset`` voxels along the first axis."""
+    """Return a case whose prediction of class 1 is off by ``offset`` voxels along one axis."""
     label = np.zeros((1, 12, 12, 8))
     label[:, 2:5, 2:6, 2:6] = 1
     label[:, 2:5, 7:10, 2:6] = 2
@@ -82,7 +82,10 @@ def test_scores_are_in_mm_and_per_case(tmp_path: Path) -> None:
 
 
 def test_cases_and_patients_are_those_of_the_datalist(tmp_path: Path) -> None:
-    """Cases with label files of the same name stay apart; intervals are over the patients."""
+    """Check that cases with label files of the same name stay apart.
+
+    Intervals are over the patients.
+    """
     entries = [
         {"image": f"{case}/scan.nii.gz", "label": f"{case}/mask.nii.gz", "group": case[:2]}
         for case in ("p1a", "p1b", "p2a", "p2b")
@@ -146,7 +149,7 @@ def test_the_worst_cases_are_pictured_worst_first(
 
 
 def test_the_worst_cases_face_one_way(tmp_path: Path) -> None:
-    """A scan that is stored in another order of its voxels gives the same picture."""
+    """Check that a scan that is stored in another order of its voxels gives the same picture."""
     scan = torch.rand(1, 12, 12, 8)
     flip = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=torch.float64))
     flip[0, 3], flip[2, 3] = 11, 7
@@ -181,7 +184,7 @@ def test_a_label_on_another_grid_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_shifted_label_is_an_error(tmp_path: Path) -> None:
-    """Another place, not another shape: 3 mm along the first axis."""
+    """Move the case to another place: 3 mm along the first axis."""
     shifted = item("shifted")
     shifted["label"].affine = AFFINE + 3 * torch.eye(4)[[0]].T @ torch.eye(4)[[3]]
     with pytest.raises(GeometryError, match="3 mm off the image") as caught:
@@ -191,7 +194,7 @@ def test_a_shifted_label_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_label_stored_backwards_has_the_score_of_the_plain_one(tmp_path: Path) -> None:
-    """Reversed along the first and third axis, with the affine that goes with it."""
+    """Reverse the case along the first and third axis, with the affine that goes with it."""
     plain, backwards = item("plain", 1), item("backwards", 1)
     flip = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=torch.float64))
     flip[0, 3], flip[2, 3] = 11, 7
@@ -206,7 +209,7 @@ def test_a_label_stored_backwards_has_the_score_of_the_plain_one(tmp_path: Path)
 
 
 def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
-    """An engine without data ends without an error and writes nothing."""
+    """Check that an engine without data ends without an error and writes nothing."""
     engine = Engine(lambda _, batch: [])
     engine.data_loader = DataLoader(Dataset([]))
     with pytest.raises(ConfigError, match="no scan to evaluate"):
@@ -233,7 +236,7 @@ def test_names_and_numbers_must_match(tmp_path: Path) -> None:
 
 
 def test_a_label_without_a_class_counts_as_missed_where_it_is(tmp_path: Path) -> None:
-    """By the datalist's name for it; scans without it are not scored for it."""
+    """Find the number by the datalist's name; scans without it are not scored for it."""
     datalist = tmp_path / "datalist.json"
     labels = {**NAMES, "7": "lesion"}
     datalist.write_text(json.dumps({"training": [], "labels": labels}))
@@ -259,7 +262,10 @@ def test_a_class_that_no_training_scan_shows_is_named(tmp_path: Path) -> None:
 
 
 def partial(name: str, hidden: Any, **settings: Any) -> dict[str, Any]:
-    """A case of which some voxels are to be ignored: there, the prediction is all class 1."""
+    """Return a case of which some voxels are to be ignored.
+
+    There, the prediction is all class 1.
+    """
     case = item(name, **settings)
     case["label"][(0, *hidden)] = -1
     case["pred"][(0, *hidden)] = 1
@@ -298,7 +304,7 @@ def test_a_case_of_nothing_but_ignore_is_not_scored(tmp_path: Path) -> None:
 
 
 def photograph(name: str, offset: int, unit: str = "px") -> tuple[dict[str, Any], dict[str, Any]]:
-    """A 2-D colour case whose prediction is off by ``offset`` pixels, and its batch."""
+    """Return a 2-D colour case whose prediction is off by ``offset`` pixels, and its batch."""
     label = np.zeros((1, 30, 20, 1))
     label[:, 5:15, 5:15] = 1
     pred = np.roll(label, offset, axis=1)

@@ -22,7 +22,7 @@ SPACINGS = [(1.0, 1.0, 1.0), (0.7, 1.3, 3.0), (2.5, 0.4, 1.0)]
 
 
 def blob(seed: int, shape: Sequence[int] = SHAPE) -> Mask:
-    """A smooth random mask that reaches the border here and there."""
+    """Return a smooth random mask that reaches the border here and there."""
     noise = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.7)
     return np.asarray(noise > 0.02)
 
@@ -42,7 +42,7 @@ def slow_dice(a: Mask, b: Mask) -> float:
 
 
 def slow_surface(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:
-    """Positions (mm) of the voxels with a face towards the outside, or the edge of the scan."""
+    """Return positions (mm) of the voxels with a face towards the outside."""
     places = []
     for place in map(tuple, np.argwhere(mask)):
         for axis, step in itertools.product(range(3), (-1, 1)):
@@ -166,7 +166,7 @@ def test_surface_dice_counts_what_lies_within_the_tolerance(
 
 
 def test_surface_dice_weighs_by_area() -> None:
-    """Two boxes with as many surface voxels; one has twice the area, and counts for more."""
+    """Compare two boxes with as many surface voxels; one has twice the area."""
     both = box((2, 2, 2), (12, 12, 2), (36, 24, 24))
     alone = box((30, 2, 2), (2, 12, 12), (36, 24, 24))
     areas = [2 * (12 * 12 + 2 * 12 * 2 * 4), 2 * (2 * 12 + 2 * 12 * 4 + 12 * 12 * 4)]
@@ -195,7 +195,7 @@ def test_empty_masks(pred: Mask, label: Mask, expected: tuple[float, ...]) -> No
 
 @pytest.mark.parametrize("across", [0, 1, 2])
 def test_one_slice_is_compared_in_its_plane(across: int) -> None:
-    """In 3-D every pixel of a slice would lie on the surface, and overlap would be a distance 0."""
+    """Compare in 2-D: in 3-D every pixel of a slice would lie on the surface."""
     a, b = box((2, 2), (6, 5), (12, 11)), box((4, 3), (6, 5), (12, 11))
     slices = [np.expand_dims(mask, across) for mask in (a, b)]
     spacing = (1.5, 0.8)
@@ -235,7 +235,7 @@ def test_pixels_are_counted_and_nothing_is_called_mm() -> None:
 
 @pytest.mark.parametrize(("shift", "share"), [(1, 1.0), (2, 0.5)])
 def test_surface_dice_of_a_line_in_pixels(shift: int, share: float) -> None:
-    """A long strip, moved across itself: its long sides are within 1 px, or they are not."""
+    """Move a long strip across itself: its long sides are within 1 px, or they are not."""
     strips = [np.zeros((60, 400, 1), dtype=bool) for _ in range(2)]
     strips[0][10:30] = True
     strips[1][10 : 30 + shift] = True  # one long side moves, the other stays

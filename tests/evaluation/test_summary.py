@@ -50,7 +50,7 @@ def test_summary_means_are_per_class_and_per_case_first() -> None:
 
 
 def test_patients_with_several_scans(tmp_path: Path) -> None:
-    """Means stay over cases; intervals are over patients, and the table names them."""
+    """Check that means stay over cases; intervals are over patients, and the table names them."""
     dice = [0.5, 0.52, 0.9, 0.92, 0.7, 0.72]
     plain = [row(f"c{n}", 1, value) for n, value in enumerate(dice)]
     grouped = [replace(one, group=f"p{n // 2}") for n, one in enumerate(plain)]
@@ -83,7 +83,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_one_case_gives_json_that_every_reader_takes(tmp_path: Path) -> None:
-    """JSON knows no NaN; Python writes one all the same."""
+    """Write no NaN: JSON knows none, but Python writes it all the same."""
 
     def refuse(name: str) -> float:
         raise AssertionError(name)

@@ -27,11 +27,11 @@ from monai_semiseg.executors.local import LocalEngine
 from monai_semiseg.executors.run import Done, Hooks, run_work
 from monai_semiseg.executors.work import Chunk
 from monai_semiseg.storage.processes import is_running
-from tests.executors.light_work import Squares
+from tests.executors.light_work import NoFiles, Squares
 
 
 def ends(choice: ExecutorChoice, work: Squares, count: int, **hooks: Any) -> list[Done[int, int]]:
-    """The ends of numbers from 0, in their order."""
+    """Yield the ends of numbers from 0, in their order."""
     with open_engine(choice, work, work.folder.parent / "logs") as engine:
         done = list(run_work(engine, range(count), Hooks(**hooks)))
     return sorted(done, key=lambda one: one.number)
@@ -51,7 +51,7 @@ def will_kill(folder: Path, kills: Counter[int]) -> tuple[int, ...]:
 
 
 def opened(folder: Path) -> set[int]:
-    """The processes that opened the work."""
+    """Return the processes that opened the work."""
     return {int(file.suffix[1:]) for file in folder.glob("opened.*")}
 
 
@@ -76,7 +76,7 @@ def test_processes_of_this_machine(tmp_path: Path, whole: dict[str, str]) -> Non
 
 
 def test_twenty_killed_workers(tmp_path: Path, whole: dict[str, str]) -> None:
-    """At random numbers, some of them twice: nothing is lost, nothing comes twice."""
+    """End workers at random numbers, some twice: nothing is lost, nothing comes twice."""
     kills = Counter(np.random.default_rng(0).integers(0, 60, 20).tolist())
     assert max(kills.values()) == 2
     work = Squares(tmp_path / "out", will_kill(tmp_path / "out", kills))
@@ -98,6 +98,24 @@ def test_what_kills_every_worker_is_named_and_takes_nothing_with_it(
     assert contents(work.folder) == {name: whole[name] for name in whole if name != "7.json"}
 
 
+def test_work_without_result_files_blames_no_other_item(tmp_path: Path) -> None:
+    """Name the one in a chunk of many that killed its worker, by halves."""
+    handed: list[int] = []
+
+    class Counted(LocalEngine):
+        def submit(self, items: Any) -> Future[Chunk[Any]]:
+            handed.append(len(items))
+            return super().submit(items)
+
+    engine = Counted(parse_executor("local:2", resubmit=0), NoFiles((37,)), tmp_path)
+    done = sorted(run_work(engine, range(60)), key=lambda one: one.number)
+    engine.close()
+    assert [one.result for one in done] == [None if n == 37 else n * n for n in range(60)]
+    (lost,) = (one.error for one in done if one.error is not None)
+    assert "time 1" in str(lost)
+    assert max(handed) > 2 and sum(handed) - 60 <= 2 * max(handed)  # n + n/2 + n/4 + ...
+
+
 def coordinate(folder: Path, die_after: int) -> None:
     """Do what is not finished; die in the middle of it."""
     work = Squares(folder, pause=0.002)
@@ -111,7 +129,7 @@ def coordinate(folder: Path, die_after: int) -> None:
 
 @pytest.mark.slow
 def test_five_killed_coordinators(tmp_path: Path, whole: dict[str, str]) -> None:
-    """Their workers end with them, and the next one goes on."""
+    """Check that their workers end with them, and the next one goes on."""
     folder = tmp_path / "out"
     context = multiprocessing.get_context("spawn")
     for die_after in (1, 2, 4, 6, 8, 99):
@@ -178,7 +196,7 @@ def test_a_stop_counts_what_was_written_behind_the_last_result(tmp_path: Path) -
 
 
 def test_what_waits_for_another_is_not_begun_beside_it(tmp_path: Path) -> None:
-    """Numbers of one tens digit do not run together; what is owed to each comes before it."""
+    """Begin no two numbers of one tens digit together."""
     begun: list[int] = []
 
     def ready(number: int, held: Any) -> bool:
@@ -206,7 +224,7 @@ def test_jobs_of_submitit(tmp_path: Path, whole: dict[str, str]) -> None:
 
 @pytest.mark.slow
 def test_tasks_of_dask(tmp_path: Path, whole: dict[str, str]) -> None:
-    """A worker is killed on the way; its log is named after it."""
+    """Kill a worker on the way; its log is named after it."""
     work = Squares(tmp_path / "out", will_kill(tmp_path / "out", Counter({9: 1, 30: 99})))
     done = ends(parse_executor("dask:2"), work, 60)
     assert [one.result for one in done] == [None if n == 30 else n * n for n in range(60)]
@@ -217,7 +235,7 @@ def test_tasks_of_dask(tmp_path: Path, whole: dict[str, str]) -> None:
 
 
 def test_a_result_that_was_lost_with_its_worker_is_read_from_the_files() -> None:
-    """Dask says that the task is finished, and its result never comes."""
+    """Read it from the files: Dask says that the task is finished, but its result never comes."""
     from monai_semiseg.executors.dask_engine import DaskEngine
 
     class Finished:
@@ -288,7 +306,7 @@ def scheduler(file: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 @pytest.mark.slow
 def test_a_scheduler_that_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no workers, so that the work is still there when it is killed."""
+    """Kill a scheduler without workers, so that the work is still there."""
     from monai_semiseg.executors import dask_engine
 
     with scheduler(tmp_path / "scheduler.json") as (one, address):

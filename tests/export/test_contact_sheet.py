@@ -112,7 +112,7 @@ def test_a_thousand_photographs_are_on_pages(tmp_path: Path) -> None:
 
 
 def test_the_patients_sides_are_said_of_scans_alone(tmp_path: Path) -> None:
-    """Photographs with a pixel size have no sides either."""
+    """Check that photographs with a pixel size have no sides either."""
     scan = CaseResult("a", "done", "a_seg.nii.gz", volumes_ml={"left": 1.0})
     photograph = CaseResult("b", "done", "b_seg.png", area_mm2={"left": 1.0}, is_picture=True)
     said = [

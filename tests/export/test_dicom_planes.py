@@ -56,7 +56,7 @@ def assert_frames_on_sources(path: Path, files: list[Path]) -> None:
 
 
 def test_a_slightly_tilted_series(make: SimpleNamespace, tmp_path: Path) -> None:
-    """0.4 degrees are read as they are, and the frames lie where the slices do."""
+    """Check that 0.4 degrees are read as they are, and the frames lie where the slices do."""
     files = make.series(tmp_path / "in", step=(0.0, 0.014, 2.0))
     mask = np.tile(random_mask(), (1, 1, 2))[:, :, :8]
     affine = read_scan(files).affine

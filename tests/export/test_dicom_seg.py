@@ -53,7 +53,7 @@ def test_it_names_its_source_and_its_segments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("values", [[0, 205, 420], [0, 1, 4], list(range(0, 900, 3))], ids=len)
 def test_segments_are_consecutive_whatever_the_numbers(tmp_path: Path, values: list[int]) -> None:
-    """highdicom #316: 420 was 164 in 8 bits; the segment's description has the label's number."""
+    """Number segments from 1: in highdicom #316, label 420 became 164 in 8 bits."""
     files = series(tmp_path / "in", [1.0, 0, 0, 0, 1.0, 0])
     classes = np.random.default_rng(0).integers(0, len(values), (7, 6, 5))
     names = {value: f"label_{value}" for value in values}

@@ -62,7 +62,7 @@ def frame(path: Path, kind: str, colour: bool = False, **tags: Any) -> Path:
 @pytest.mark.parametrize("place", [False, True], ids=["no frame of reference", "one"])
 @pytest.mark.parametrize("kind", FRAMES)
 def test_an_image_without_a_position(tmp_path: Path, kind: str, place: bool) -> None:
-    """Rows and columns are those of the source, which the segmentation names."""
+    """Check that rows and columns are those of the source, which the segmentation names."""
     tags = {"FrameOfReferenceUID": generate_uid()} if place else {}
     file = frame(tmp_path / "a.dcm", kind, colour=kind in ("XC", "ES", "OP"), **tags)
     mask = random_mask()[:, :, :1]

@@ -56,7 +56,7 @@ def test_affine_and_codes_are_the_scans(tmp_path: Path, name: str, codes: tuple[
 
 
 def test_a_scan_without_xform_codes_keeps_none(tmp_path: Path) -> None:
-    """nibabel assumes its affine from the voxel sizes; the mask has to be read the same way."""
+    """Keep none, because nibabel assumes the affine from the voxel sizes for both files."""
     header = nib.Nifti1Header()
     header.set_data_shape(MASK.shape)
     header.set_zooms((1.0, 1.5, 2.0))

@@ -37,7 +37,7 @@ def test_a_scan_of_several_slices_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_viewers_turn_photograph_and_mask_alike(tmp_path: Path, orientation: int) -> None:
-    """Pillow's own turn gives the affine of every orientation, and turns the mask by its EXIF."""
+    """Compare with Pillow's own rotation by the EXIF tag, in every orientation."""
     stored = np.arange(12, dtype=np.uint8).reshape(3, 4)  # rows, columns
     photograph = Image.fromarray(stored)
     photograph.getexif()[0x0112] = orientation
@@ -62,7 +62,7 @@ def test_a_map_of_shares(tmp_path: Path) -> None:
 
 
 def test_a_negative_background_is_refused(tmp_path: Path) -> None:
-    """The format has no negative numbers."""
+    """Refuse it, because the format has no negative numbers."""
     with pytest.raises(ConfigError, match="label numbers -1"):
         write_png_mask(np.full((3, 4, 1), -1), tmp_path / "a.png", {-1: "background", 1: "a"})
     assert not list(tmp_path.iterdir())

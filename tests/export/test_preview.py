@@ -37,7 +37,7 @@ def pixels(path: Path) -> NDArray[np.int64]:
 
 
 def near(picture: NDArray[np.int64], colour: tuple[int, int, int]) -> int:
-    """Number of pixels of about that colour above the legend."""
+    """Return number of pixels of about that colour above the legend."""
     above = picture[: int(0.85 * len(picture))]
     return int((np.abs(above - colour).sum(axis=-1) < 60).sum())
 
@@ -56,7 +56,7 @@ def test_contours_have_the_colour_of_their_class(tmp_path: Path) -> None:
 
 
 def test_the_planes_go_through_the_mask(tmp_path: Path) -> None:
-    """A small structure in a corner is seen, not only what lies in the middle."""
+    """Check that a small structure in a corner is seen, not only what lies in the middle."""
     mask = np.zeros(IMAGE.shape, dtype=np.uint8)
     mask[1:3, 20:23, 1:3] = 1
     assert near(draw(tmp_path / "a.png", Preview("corner", IMAGE, mask, np.eye(4))), AMBER) > 20
@@ -80,12 +80,12 @@ def test_one_row_per_scan(tmp_path: Path) -> None:
 
 
 def test_voxels_keep_their_proportions(tmp_path: Path) -> None:
-    """Planes of a scan with thick slices are stretched: the picture shows mm."""
+    """Check that planes of a scan with thick slices are stretched: the picture shows mm."""
     mask = np.zeros((20, 20, 5), dtype=np.uint8)
     mask[2:18, 2:18, 1:4] = 1
 
     def extent(spacing: tuple[float, ...]) -> float:
-        """Height by width of the sagittal plane's segment."""
+        """Return height by width of the sagittal plane's segment."""
         scan = Preview("a", np.zeros(mask.shape), mask, np.diag([*spacing, 1.0]))
         picture = draw(tmp_path / "a.png", scan)[:ROW, 2 * CELL :]
         rows, columns = np.nonzero(np.abs(picture - AMBER).sum(axis=-1) < 60)
@@ -136,7 +136,10 @@ def test_no_names(tmp_path: Path) -> None:
 
 
 def phantom() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """A body in RAS, alike in no direction: class 1 right, front, low; class 2 left, back, high."""
+    """Return a body in RAS, alike in no direction: class 1 right, front, low.
+
+    Class 2 left, back, high.
+    """
     image = RNG.integers(0, 1000, (20, 26, 14), dtype=np.int16)
     label = np.zeros(image.shape, dtype=np.uint8)
     label[12:19, 15:24, 2:7] = 1
@@ -170,13 +173,13 @@ def test_all_48_orders_and_flips_give_one_picture(
 
 
 def centre_of(picture: NDArray[np.int64], colour: tuple[int, int, int]) -> tuple[float, float]:
-    """Height (up) and width (to the right) against the picture's middle."""
+    """Return height (up) and width (to the right) against the picture's middle."""
     rows, columns = np.nonzero(np.abs(picture - colour).sum(axis=-1) < 60)
     return len(picture) / 2 - float(rows.mean()), float(columns.mean()) - picture.shape[1] / 2
 
 
 def test_radiological_convention(tmp_path: Path) -> None:
-    """Right is on the left, anterior and superior are up; sagittal: anterior is on the left."""
+    """Draw right on the left, anterior and superior up; in the sagittal plane anterior left."""
     image, label = phantom()
     for value, sign in ((1, 1), (2, -1)):  # class 1 is right, front, low; class 2 the opposite
         mask = np.where(label == value, 1, 0).astype(np.uint8)
@@ -191,7 +194,10 @@ def test_radiological_convention(tmp_path: Path) -> None:
 
 
 def test_letters_and_places_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each plane has four letters at its edges, and its place in mm where the segment is cut."""
+    """Check that each plane has four letters at its edges.
+
+    Its place in mm where the segment is cut.
+    """
     words: dict[str, list[tuple[int, int]]] = {}
     write = preview.text
 
@@ -218,7 +224,10 @@ def test_letters_and_places_are_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_legend_is_read_at_thumbnail_size(tmp_path: Path) -> None:
-    """At 200 pixels of width, capitals are 6 pixels high, and swatches have their colours."""
+    """Check that at 200 pixels of width, capitals are 6 pixels high.
+
+    Swatches have their colours.
+    """
     image, label = phantom()
     file = draw_previews([Preview("a", image, label, np.eye(4))], tmp_path / "a.png", NAMES)
     whole = Image.open(file).convert("RGB")
@@ -230,7 +239,7 @@ def test_the_legend_is_read_at_thumbnail_size(tmp_path: Path) -> None:
 
 
 def test_the_legend_names_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a hundred classes those that are seen, and as many as there is room for."""
+    """Draw, of a hundred classes, those that are seen, as many as there is room for."""
     listed: list[str] = []
     draw_all = preview.draw_legend
 
@@ -253,7 +262,10 @@ def test_the_legend_names_what_is_there(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_values_of_labels_may_be_large(tmp_path: Path) -> None:
-    """Colours go by place in the list of names: classes 205 and 421 have the first two."""
+    """Check that colours go by place in the list of names.
+
+    Classes 205 and 421 have the first two.
+    """
     image, label = phantom()
     mask = np.choose(label, [0, 205, 421])
     picture = draw(
@@ -263,7 +275,7 @@ def test_values_of_labels_may_be_large(tmp_path: Path) -> None:
 
 
 def test_segments_are_filled_lightly(tmp_path: Path) -> None:
-    """Within the outline the scan is seen through the colour."""
+    """Check that within the outline the scan is seen through the colour."""
     mask = block()
     picture = draw(tmp_path / "a.png", Preview("a", np.full(mask.shape, 5.0), mask, np.eye(4)))
     plain = draw(tmp_path / "a.png", Preview("a", np.full(mask.shape, 5.0), block(0), np.eye(4)))
@@ -275,7 +287,10 @@ def test_segments_are_filled_lightly(tmp_path: Path) -> None:
 
 
 def test_windows() -> None:
-    """CT has the window of what is segmented; the brightest voxels of MR do not darken all else."""
+    """Check that CT has the window of what is segmented.
+
+    The brightest voxels of MR do not darken all else.
+    """
     noise = RNG.normal(0, 10, (24, 24, 24))
     scan = (np.full(noise.shape, -1000) + noise).round()
     scan[4:20, 4:20] = 40

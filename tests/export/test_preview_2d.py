@@ -59,7 +59,7 @@ def test_a_photograph_is_shown_as_it_looks(tmp_path: Path) -> None:
 
 
 def test_exif_turns_the_photograph_and_its_mask(tmp_path: Path) -> None:
-    """Orientation 6: the file's columns run down the screen, its rows from right to left."""
+    """Check orientation 6: the file's columns run down the screen, its rows right to left."""
     affine = np.array([[0, -1, 0, 29], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     mask = np.zeros((40, 30, 1), int)
     mask[32:38, 2:8] = 1
@@ -87,7 +87,10 @@ def test_the_mask_is_a_light_filling_within_its_outline(tmp_path: Path) -> None:
 def test_a_slice_of_a_scan_is_radiological_in_any_order(
     tmp_path: Path, across: int, flip: tuple[int, ...]
 ) -> None:
-    """A 2-D NIfTI file has a patient's axes, unlike a photograph; flips change nothing."""
+    """Check that a 2-D NIfTI file has a patient's axes, unlike a photograph.
+
+    Flips change nothing.
+    """
     rng = np.random.default_rng(0)
     image = np.expand_dims(rng.normal(size=(20, 14)), across)
     mask = np.expand_dims(np.pad(np.ones((3, 4), int), ((2, 15), (1, 9))), across)
@@ -167,7 +170,7 @@ def test_white_is_that_of_the_type(kind: type, most: int) -> None:
 
 
 def test_colours_are_kept_in_a_jpeg_of_a_fraction_of_the_size(tmp_path: Path) -> None:
-    """Outlines stay pure: chroma is not subsampled."""
+    """Check that outlines stay pure: chroma is not subsampled."""
     mask = np.zeros((40, 30, 1), int)
     mask[5:15, 10:20] = 1
     row = photograph(mask, np.eye(4))

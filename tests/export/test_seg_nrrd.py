@@ -70,7 +70,7 @@ def test_a_2_d_image(tmp_path: Path) -> None:
 
 
 def test_a_negative_background_is_refused(tmp_path: Path) -> None:
-    """The format has no negative numbers."""
+    """Refuse it, because the format has no negative numbers."""
     with pytest.raises(ConfigError, match="label numbers -1"):
         write_seg_nrrd(
             np.full((3, 4, 2), -1), np.eye(4), tmp_path / "a.seg.nrrd", {-1: "background", 1: "a"}

@@ -26,7 +26,7 @@ from tests.handlers.checkpoint_builders import (
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_without_validation_the_last_weights_are_kept(tmp_path: Path, epochs: int) -> None:
-    """Those of the network that is shipped: here a moving average, beside the one that learns."""
+    """Return weights of the network that is shipped: here a moving average."""
     student, average = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
 
     def step(engine: Engine, _: Any) -> None:

@@ -18,7 +18,7 @@ RULES = [SoftWinnerTakeAll(2.0), HebbianPCA(), SoftHebb(1.5)]
 
 
 def seen(filters: int = 4, dims: int = 2) -> tuple[Geometry, Tensor, Tensor]:
-    """Geometry, images and responses of a layer."""
+    """Return geometry, images and responses of a layer."""
     torch.manual_seed(1)
     kind = nn.Conv2d if dims == 2 else nn.Conv3d
     layer = kind(2, filters, 3, padding=1).double()

@@ -293,7 +293,10 @@ def test_unknown_form() -> None:
 
 
 def test_defaults_and_settings_between_nought_and_one() -> None:
-    """SoftHebb's filters start long and come to length 1 by themselves; the others stay there."""
+    """Check that SoftHebb's filters start long and come to length 1 by themselves.
+
+    The others stay there.
+    """
     assert SoftHebb() == SoftHebb(1.0, radius=5.0, exponent=0.5, spherical=False)
     assert SoftWinnerTakeAll() == SoftWinnerTakeAll(5.0, True, spherical=True, radius=1.0)
     assert HebbianPCA() == HebbianPCA(spherical=True, radius=1.0)

@@ -111,7 +111,7 @@ def test_channels_on_another_grid_are_where_simple_itk_puts_them(tmp_path: Path,
 
 
 def test_every_voxel_lies_where_its_coordinates_say(make: SimpleNamespace, tmp_path: Path) -> None:
-    """Linear interpolation keeps a linear function of the place."""
+    """Check that linear interpolation keeps a linear function of the place."""
     shape = (30, 30, 30)
     affine = GRIDS["oblique"][1] @ nib.affines.from_matvec(np.eye(3), (-7, -7, -7))
     first = make.nifti(tmp_path / "a.nii", AFFINE, (12, 10, 8))

@@ -350,7 +350,7 @@ def test_list_of_slice_files(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_series_cannot_be_known(make: SimpleNamespace, tmp_path: Path) -> None:
-    """Without its last slice, a series is a complete, shorter stack: only its length differs."""
+    """Read it: without its last slice, a series is a complete, shorter stack."""
     make.series(tmp_path / "scans", skip=[7])
     assert len(find_cases(tmp_path / "scans", progress=False).cases[0].files) == 7
 

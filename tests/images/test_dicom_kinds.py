@@ -142,7 +142,7 @@ IMAGES: dict[str, Any] = {
 def test_images_of_one_series_are_cases_of_their_own(
     make: SimpleNamespace, tmp_path: Path, row: str
 ) -> None:
-    """Thirty stills of one examination are thirty images, and no volume."""
+    """Check that thirty stills of one examination are thirty images, and no volume."""
     make.series(tmp_path / "pictures", count=30, uid="1.2.3", edit=IMAGES[row])
     found = find_cases(tmp_path, progress=False)
     assert len(found.cases) == 30 and not found.skipped
@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "XA cine": (picture(uid.XRayAngiographicImageStorage, "XA", frames=12), "12 frames over time"),
     "slide": (
         picture(uid.VLWholeSlideMicroscopyImageStorage, "SM", colour=True, frames=9),
-        "cut into tiles",
+        "cut the slide into tiles",
     ),
     "video": (
         picture(
@@ -274,7 +274,7 @@ def test_pixels_that_cannot_be_decoded(make: SimpleNamespace, tmp_path: Path, ro
     ],
 )
 def test_objects_of_other_makers(tmp_path: Path, name: str, words: str) -> None:
-    """Files that pydicom brings along."""
+    """Read files that pydicom brings along."""
     source = get_testdata_file(name, download=False)
     assert source is not None and not isinstance(source, FileDataset)
     (tmp_path / name).write_bytes(Path(source).read_bytes())

@@ -103,7 +103,7 @@ def test_bits_that_are_no_values_are_masked(
 
 
 def of_twelve_bits() -> tuple[np.ndarray[Any, Any], bytes, Dataset]:
-    """Values, their JPEG-LS stream of 12 bits, and an image that claims that 16 are in use."""
+    """Return values, their JPEG-LS stream of 12 bits, and an image that claims 16 bits."""
     import jpeg_ls
 
     values = np.random.default_rng(0).integers(0, 2**12, (16, 17)).astype(np.uint16)

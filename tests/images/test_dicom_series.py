@@ -33,7 +33,7 @@ def test_copies_in_other_folders(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_series_of_other_studies_are_never_merged(make: SimpleNamespace, tmp_path: Path) -> None:
-    """Careless de-identification gives every patient the same SeriesInstanceUID."""
+    """Keep them apart, even if de-identification gives all patients one SeriesInstanceUID."""
     volume(make, tmp_path / "p1", "A", {"StudyInstanceUID": "1.1"})
     volume(make, tmp_path / "p2", "B", {"StudyInstanceUID": "1.2"}, count=5)
     found = find_cases(tmp_path, progress=False)

@@ -127,7 +127,7 @@ def test_links(tmp_path: Path) -> None:
 
 
 def test_files_of_a_folder(tmp_path: Path) -> None:
-    """In order, hidden ones left out, links to folders once, also where they lead back."""
+    """List files in order, hidden ones left out, links to folders once, also loops."""
     for name in ("b/2", "b/1", "a/3", ".hidden/4", "b/.5", "c"):
         file = tmp_path / "root" / name
         file.parent.mkdir(parents=True, exist_ok=True)

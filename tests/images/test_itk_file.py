@@ -31,7 +31,7 @@ def test_read(tmp_path: Path, name: str, compress: bool) -> None:
 
 @pytest.mark.parametrize("ending", ["nrrd", "nhdr", "mha", "mhd"])
 def test_names_that_are_no_text(tmp_path: Path, ending: str) -> None:
-    """ITK takes no such name."""
+    """Read files whose names ITK does not accept."""
     odd = tmp_path / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     path = write(tmp_path / f"a.{ending}", compress=False)
@@ -81,7 +81,7 @@ def test_every_type_to_its_last_byte(tmp_path: Path, name: str, compress: bool, 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
 def test_every_type_lies_where_the_others_do(tmp_path: Path, name: str) -> None:
-    """ITK's Python package has no images of signed 8 and 64 bits; SimpleITK reads these."""
+    """Read all types, also those that ITK's Python package lacks (signed 8 and 64 bits)."""
     grids = []
     for kind in ("int16", "int8", "int64"):
         image = sitk.GetImageFromArray((VOXELS % 100).astype(kind))
@@ -159,7 +159,7 @@ def test_faults(tmp_path: Path, fault: str) -> None:
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
-    """MetaImage files do not tell them from vectors of two."""
+    """Refuse them: MetaImage files do not tell them from vectors of two."""
     image = sitk.GetImageFromArray(VOXELS.astype(np.complex64))
     sitk.WriteImage(image, tmp_path / "a.nrrd")
     with pytest.raises(InputError, match="E_DTYPE"):

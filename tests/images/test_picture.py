@@ -209,7 +209,7 @@ MODES = {"PNG": ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"], "BMP": ["1", "L", 
 def test_any_mode_and_any_size_is_what_pillow_shows(
     tmp_path: Path, kind: str, mode: str, seed: int
 ) -> None:
-    """Pillow's own conversion to RGB, or its values where it would cut them, is the reference."""
+    """Compare with Pillow's own conversion to RGB, or its values where it would cut them."""
     rng = np.random.default_rng(seed)
     for size in ((1, 1), (1, 9), (8, 1), tuple(rng.integers(2, 40, 2))):
         bits = rng.integers(0, 256, (*size, 4), dtype=np.uint8)
@@ -330,7 +330,7 @@ def test_size_is_a_matter_of_memory_and_not_of_pillows_limit(
 
 
 def test_texts_in_a_picture_do_not_matter(tmp_path: Path) -> None:
-    """Pillow refuses a picture for a long text beside it."""
+    """Read a picture that Pillow refuses for a long text in it."""
     array = RNG.integers(0, 256, (5, 6, 1))
     text = chunk(b"zTXt", b"XML\0\0" + zlib.compress(bytes(3 << 20)))
     (tmp_path / "a.png").write_bytes(png(array, 8, 0, False, extra=text))

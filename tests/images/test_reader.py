@@ -18,7 +18,10 @@ NAME = "monai_semiseg.images.reader.ScanReader"
 
 @pytest.mark.parametrize("seed", range(5))
 def test_random_geometry_of_every_format(make: SimpleNamespace, tmp_path: Path, seed: int) -> None:
-    """One random grid, stored four ways, is one MetaTensor: voxels lie where the affine says."""
+    """Check that one random grid, stored four ways, is one MetaTensor.
+
+    Voxels lie where the affine says.
+    """
     rng = np.random.default_rng(seed)
     axes, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     axes[:, 2] = np.cross(
@@ -96,7 +99,7 @@ def test_voxels_are_collected_as_they_were_read(make: SimpleNamespace, tmp_path:
 
 
 def test_every_name_is_tried() -> None:
-    """MONAI asks each reader for its suffixes; DICOM files may have any name."""
+    """Try every name: MONAI asks for suffixes, but DICOM files may have any name."""
     reader = ScanReader()
     assert reader.verify_suffix("IM0001") is True
     assert reader.verify_suffix(["a.nii.gz", "b"]) is True

@@ -51,7 +51,7 @@ def test_one_layer(tmp_path: Path) -> None:
 
 
 def test_layers_that_do_not_overlap_are_one_map(tmp_path: Path) -> None:
-    """Each layer numbers its segments from 1."""
+    """Join layers, each of which numbers its segments from 1."""
     layers = [blob(0, 0, 0) + 2 * blob(0, 4, 4), blob(3, 3, 3)]
     segments = [("liver", 1, 0), ("spleen", 2, 0), ("tumour", 1, 1)]
     path = write(tmp_path / "a.seg.nrrd", layers, segments)

@@ -76,7 +76,7 @@ def test_every_layout_and_type(tmp_path: Path, layout: str, kind: str, colour: b
 @pytest.mark.parametrize("orientation", [1, 6, 7])
 @pytest.mark.usefixtures("no_imagecodecs")
 def test_what_tifffile_does_not_decode(tmp_path: Path, name: str, orientation: int) -> None:
-    """Pillow decodes it; by the tag it turns the picture, which is to stay as in the file."""
+    """Decode it by Pillow, and keep the orientation of the file."""
     image = Image.fromarray(RGB)
     compression = {"JPEG": "jpeg", "Group 4": "group4", "PackBits": "packbits"}.get(
         name, "tiff_lzw"
@@ -99,7 +99,7 @@ def test_what_tifffile_does_not_decode(tmp_path: Path, name: str, orientation: i
 
 @pytest.mark.usefixtures("no_imagecodecs")
 def test_a_compression_that_would_lose_bits_is_refused(tmp_path: Path) -> None:
-    """Pillow cuts colours of 16 bits to 8."""
+    """Refuse it, because Pillow cuts colours of 16 bits to 8."""
     writer = sitk.ImageFileWriter()
     writer.SetFileName(str(tmp_path / "a.tif"))
     writer.SetUseCompression(True)
@@ -289,7 +289,7 @@ def test_a_file_that_is_cut_is_refused(tmp_path: Path, layout: str, keep: float)
 
 
 def test_a_huge_picture_is_refused_by_its_header(tmp_path: Path) -> None:
-    """40,000 pixels in a square, of a file of a few bytes."""
+    """Write 40,000 pixels in a square into a file of a few bytes."""
     entries = [(256, 4, 1, 400_000), (257, 4, 1, 400_000), (258, 3, 1, 8), (262, 3, 1, 1)]
     entries += [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 400_000), (279, 4, 1, 10)]
     tags = b"".join(struct.pack("<HHII", *entry) for entry in entries)

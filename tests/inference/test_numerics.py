@@ -24,7 +24,7 @@ SCANS = sorted((ROOT / "sample_data" / "scans").glob("*.nii*"))
 
 @pytest.fixture(scope="module")
 def golden() -> Any:
-    """Network, inferer, and every sample scan with what float32 makes of it."""
+    """Return network, inferer, and every sample scan with what float32 makes of it."""
     workflow = open_workflow(ROOT / "bundles" / "semisupervised_baselines", "inference")
     workflow.initialize()
     get = workflow.parser.get_parsed_content
@@ -131,7 +131,7 @@ def test_a_processor_without_the_format_runs_in_float32_and_the_report_says_so(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And it is the run that float32 would have been: one goes on where the other ended."""
+    """Check that it is the run of float32: one goes on where the other ended."""
     precision._say.cache_clear()
     monkeypatch.setattr(precision, "has_instructions", lambda *_: False)
     kit.write_nifti(tmp_path / "in" / "a.nii", kit.values((12, 10, 8)))

@@ -106,7 +106,7 @@ def test_a_map_of_the_uncertainty(
 def test_a_dicom_seg_of_rounded_geometry(
     tmp_path: Path, make_runner: Make, make: SimpleNamespace
 ) -> None:
-    """Positions with two decimals and cosines with three: the mask and the SEG are written."""
+    """Write mask and SEG for positions with two decimals and cosines with three."""
 
     def rounded(data: Any, k: int) -> None:
         data.ImagePositionPatient = [f"{float(x):.2f}" for x in data.ImagePositionPatient]

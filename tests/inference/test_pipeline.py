@@ -49,7 +49,7 @@ def test_no_item_and_one_item() -> None:
 
 
 def test_reading_and_writing_go_on_while_computing() -> None:
-    """Each step waits for another one of another item: without overlap nobody would come."""
+    """Let each step wait for a step of another item; without overlap the test would hang."""
     reading, writing = threading.Event(), threading.Event()
 
     def read(n: int) -> int:

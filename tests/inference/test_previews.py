@@ -18,7 +18,7 @@ from monai_semiseg.inference.runner import BatchRunner
 def test_one_scan_in_any_order_and_format_gives_one_picture(
     tmp_path: Path, make_runner: Callable[..., BatchRunner], kit: SimpleNamespace
 ) -> None:
-    """Nothing but the name of the scan, in the first line, differs."""
+    """Compare pictures, but for the name of the scan in the first line."""
     array = kit.values((10, 8, 6), 3).round(3)
     affine = kit.write_dicom(tmp_path / "in" / "series", array, (0.8, 1.2, 2.5))
     for number, turn in enumerate(kit.orientations()[::5]):

@@ -49,7 +49,7 @@ def scans(tmp_path: Path, kit: SimpleNamespace) -> Path:
 
 
 def tree(out: Path) -> dict[str, Any]:
-    """Content of the whole output, but for how long things took."""
+    """Return content of the whole output, but for how long things took."""
     found: dict[str, Any] = {}
     for path in sorted(
         path for path in out.rglob("*") if path.is_file() and path.suffix not in (".jsonl", ".csv")
@@ -114,7 +114,7 @@ def test_what_is_not_as_it_was_left_is_done_again(
 def test_the_network_waits_for_no_disk(
     tmp_path: Path, scans: Path, make_runner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that writes syncs masks and lines; a line's mask is there before it."""
+    """Check that the thread that writes syncs masks and lines; a line's mask is there before it."""
     writers: set[str] = set()
     masks: list[bool] = []
     sync = os.fsync
@@ -175,7 +175,10 @@ def test_a_torn_line_is_no_line(tmp_path: Path, scans: Path, make_runner: Make) 
 def test_two_runs_in_one_folder_leave_what_one_would(
     tmp_path: Path, scans: Path, make_runner: Make
 ) -> None:
-    """The second begins in the middle of the first, and ends before it: no case comes twice."""
+    """Check that the second begins in the middle of the first, and ends before it.
+
+    No case comes twice.
+    """
     make_runner(output_dir=str(tmp_path / "whole"), preview=True).run()
     second: list[list[Any]] = []
     thread = threading.Thread(target=lambda: second.append(make_runner(preview=True).run()))
@@ -193,7 +196,7 @@ def test_two_runs_in_one_folder_leave_what_one_would(
 def test_a_folder_of_an_earlier_version_goes_on(
     tmp_path: Path, scans: Path, make_runner: Make
 ) -> None:
-    """Its lines had other names, and a lock may lie beside them."""
+    """Resume a folder whose lines have other names, and which may hold a lock."""
     make_runner().run()
     folder = tmp_path / "out" / "manifest"
     (lines,) = folder.glob("*.jsonl")

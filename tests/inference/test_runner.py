@@ -87,7 +87,7 @@ def test_masks_lie_on_the_scans_grid(
 def test_dicom_masks_lie_where_the_patient_is(
     tmp_path: Path, make_runner: Make, kit: SimpleNamespace
 ) -> None:
-    """Left is left: of the voxels above the level, those at smaller RAS x are class 1."""
+    """Check that of the voxels above the level, those at smaller RAS x are class 1."""
     array = kit.values((10, 8, 6), 3)
     affine = kit.write_dicom(tmp_path / "in" / "series", array, (0.8, 1.2, 2.5))
     make_runner().run()
@@ -110,7 +110,7 @@ def test_all_good_leaves_with_0(tmp_path: Path, make_runner: Make, kit: SimpleNa
 def test_all_48_orders_and_flips(
     tmp_path: Path, make_runner: Make, kit: SimpleNamespace, spacing: tuple[float, ...] | None
 ) -> None:
-    """The prediction of a reoriented scan is the reoriented prediction, voxel for voxel."""
+    """Compare the prediction of a reoriented scan with the reoriented prediction, by voxel."""
     base = nib.Nifti1Image(kit.values((5, 6, 7), 9), oblique())
     turns = kit.orientations()
     for number, turn in enumerate(turns):
@@ -191,7 +191,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path, mixed: Path, make_run
 def test_overwriting_leaves_nothing_of_the_earlier_run(
     tmp_path: Path, mixed: Path, make_runner: Make
 ) -> None:
-    """A scan that fails now must not keep the mask, nor a new mask the picture, of another time."""
+    """Remove the mask of a scan that fails now, and the picture of a mask that is replaced."""
     make_runner(preview=True).run()
     (mixed / "lps.nii").write_bytes((mixed / "lps.nii").read_bytes()[:400])
     make_runner(overwrite=True).run()

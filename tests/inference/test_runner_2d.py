@@ -132,7 +132,10 @@ def test_a_photograph_gives_a_png_of_label_numbers(tmp_path: Path, run: Run, kin
 def test_the_mask_of_a_turned_photograph_is_turned_alike(
     tmp_path: Path, run: Run, orientation: int
 ) -> None:
-    """The mask has the rows of the file and its EXIF; the network saw what a viewer shows."""
+    """Check that the mask has the rows of the file and its EXIF.
+
+    The network saw what a viewer shows.
+    """
     picture = Image.fromarray(photograph(2))
     exif = picture.getexif()
     exif[0x0112] = orientation

@@ -30,7 +30,7 @@ Make = Callable[..., BatchRunner]
 
 @pytest.fixture
 def three(tmp_path: Path, kit: SimpleNamespace) -> Path:
-    """Scans a, b and c, which differ in size."""
+    """Write scans a, b and c, which differ in size."""
     for number, name in enumerate("abc"):
         kit.write_nifti(tmp_path / "in" / f"{name}.nii", kit.values((5 + number, 5, 5), number))
     return tmp_path / "in"
@@ -63,7 +63,7 @@ class Payload:
         (lambda file: torch.save({"level": torch.tensor([float("nan")])}, file), "NaN"),
         (lambda file: file.write_bytes(file.read_bytes()[:500]), "damaged"),
         (lambda file: file.write_bytes(pickle.dumps(Payload(file.parent / "proof"))), "damaged"),
-        (lambda file: file.unlink(), "no weights there"),
+        (lambda file: file.unlink(), "no weights found"),
     ],
 )
 def test_unusable_weights_stop_before_any_work(
@@ -190,7 +190,7 @@ def test_whatever_one_scan_raises_fails_it_alone(
 def test_a_network_that_gives_nan_fails_the_case(
     tmp_path: Path, three: Path, make_runner: Make
 ) -> None:
-    """argmax would make it background: an empty mask that nobody asked for."""
+    """Fail the case: argmax would make NaN an empty mask."""
 
     class Overflowing(SimpleInferer):
         def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
@@ -289,7 +289,7 @@ def test_no_patient_is_named_anywhere(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Names, ids, dates and free text of the DICOM header are in no file, log or message."""
+    """Find names, ids, dates and free text of the DICOM header in no file, log or message."""
     faults = ["good", "gap", "cut pixels", "cut header", "odd codec", "wrong size", "no geometry"]
     for fault in faults:
         kit.write_dicom(tmp_path / "in" / fault, kit.values((6, 6, 5)), PixelAspectRatio=[1, 1])

@@ -19,7 +19,7 @@ from tests.inference.run_folders import Make
 def test_outputs_have_the_numbers_of_the_label_files(
     values: list[int], tmp_path: Path, make_runner: Make, kit: SimpleNamespace
 ) -> None:
-    """Masks, names, volumes, measures, pictures and DICOM SEG agree on every label."""
+    """Check that masks, names, volumes, measures, pictures and DICOM SEG agree on every label."""
     array = kit.values((16, 17, 15), 3)
     affine = kit.write_dicom(tmp_path / "in" / "series", array)
     names = dict(zip(map(str, values), ["background", "left", "right"], strict=True))

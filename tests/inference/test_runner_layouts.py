@@ -30,7 +30,7 @@ def report(out: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def flat(tmp_path: Path, kit: SimpleNamespace) -> Path:
-    """A folder with two series in it and nothing else."""
+    """Create a folder with two series in it and nothing else."""
     for seed, name in enumerate(("a", "b")):
         kit.write_dicom(tmp_path / name, kit.values((7, 6, 5), seed))
         (tmp_path / "flat").mkdir(exist_ok=True)
@@ -40,7 +40,7 @@ def flat(tmp_path: Path, kit: SimpleNamespace) -> Path:
 
 
 def test_two_flat_archives(tmp_path: Path, flat: Path, make_runner: Make) -> None:
-    """Masks, report and resume identity come from the archives' own paths."""
+    """Check that masks, report and resume identity come from the archives' own paths."""
     for name in ("patA", "patB"):
         shutil.make_archive(str(tmp_path / "in" / name), "zip", flat)
     assert [r.status for r in make_runner().run()] == ["done"] * 4
@@ -92,7 +92,7 @@ def test_a_flat_folder(
 
 
 def test_names_that_are_no_text(tmp_path: Path, kit: SimpleNamespace, make_runner: Make) -> None:
-    """Every table and page is written, and the scans beside are segmented."""
+    """Read files whose names ITK does not accept."""
     root = tmp_path / "in"
     out = tmp_path / "out"
     odd = os.fsdecode(b"caf\xe9")

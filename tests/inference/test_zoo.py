@@ -139,7 +139,7 @@ def test_our_bundles_need_no_trust() -> None:
 
 
 def test_the_known_expressions_are_our_bundles() -> None:
-    """No more, no less. To renew: the strings that begin with $ in the files below, sorted."""
+    """Run no more, no less. To renew: sort the strings that begin with $ in the files below."""
     found: set[str] = set()
 
     def walk(node: Any) -> None:
@@ -216,7 +216,7 @@ def test_a_model_zoo_bundle_runs_like_ours(tmp_path: Path, zoo: Path, kit: Simpl
 
 
 def test_a_model_zoo_bundle_with_channels(tmp_path: Path, kit: SimpleNamespace) -> None:
-    """In a file each, and on the fourth axis of one; a scan that lacks one fails."""
+    """Find channels in a file each, and on the fourth axis; a scan that lacks one fails."""
     network = step("UNet", **{**UNET, "in_channels": 2})
     bundle = write(tmp_path / "brats", ("T1", "FLAIR"), network_def=network)
     voxels = [100 * kit.values((30, 28, 20), seed) for seed in range(2)]
@@ -234,7 +234,7 @@ def test_a_model_zoo_bundle_with_channels(tmp_path: Path, kit: SimpleNamespace) 
 
 
 def plain(bundle: Path, scan: Path, out: Path) -> Any:
-    """The mask that MONAI's own engine gives with this configuration."""
+    """Return the mask that MONAI's own engine gives with this configuration."""
     parser = ConfigParser(
         spleen(bundle_root=str(bundle), device="$torch.device('cpu')", output_dir=str(out))
     )
@@ -267,7 +267,7 @@ def test_bundles_that_follow_no_convention(
 
 
 def test_a_yaml_that_repeats_itself_is_looked_at_once(tmp_path: Path) -> None:
-    """Thirty anchors, each twice the one before: a thousand million strings if all are read."""
+    """Refuse thirty anchors, each twice the one before: a thousand million strings."""
     lines = ["a0: &a0 ['$import os']"] + [
         f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 31)
     ]

@@ -22,7 +22,7 @@ class Seen(SimpleInferer):
 
 
 def body(seed: int = 0) -> Tensor:
-    """Air, and a block of 10 x 8 x 6 in it."""
+    """Return air, and a block of 10 x 8 x 6 in it."""
     torch.manual_seed(seed)
     image = 0.01 * torch.rand(1, 1, 40, 36, 32)
     image[0, 0, 20:30, 5:13, 10:16] = 0.5 + torch.rand(10, 8, 6)

@@ -120,7 +120,7 @@ BAD = {
     unknown_name: ("a", "E_LABEL.*a.seg.nrrd.*undeclared segments tumour"),
     unknown_number: ("a", "E_LABEL.*a_seg.nii.gz.*6 "),
     stale: ("a", "a.nii.gz: the image has changed since"),
-    no_image: ("a", "a.nii.gz: the image is not there"),
+    no_image: ("a", "a.nii.gz: the image does not exist"),
     foreign: ("z", "of no case that was handed out"),
     not_in_the_datalist: ("a", "no case of this datalist"),
     of_a_test_scan: ("d", "kept for test"),
@@ -158,7 +158,7 @@ def test_nothing_is_overwritten(place: Path, capsys: pytest.CaptureFixture[str])
     give_back(place, "a", corrected(tasks, "a") % 2)  # corrected once more
     first = tree(place / "tasks" / "labels")
     assert collect(place) == 3
-    assert "holds another label than came back" in capsys.readouterr().err
+    assert "differs from the label that came back" in capsys.readouterr().err
     assert tree(place / "tasks" / "labels") == first
     assert sorted(collected(place)) == ["a", "e"]
     other = {"training": [{"image": "images/c.nii.gz", "label": "x.nii.gz"}], "unlabeled": []}

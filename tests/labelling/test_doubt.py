@@ -63,4 +63,4 @@ def test_a_trained_model_is_asked(
     (folder / "labels" / "2.nii.gz").unlink()
     asked[3] = "1"
     assert main([*asked, "disagreement", "--output", str(table)]) == 2  # of which labels?
-    assert "no labelled scan is named" in capsys.readouterr().err
+    assert "no labelled scan is given" in capsys.readouterr().err

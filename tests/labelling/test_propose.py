@@ -154,7 +154,7 @@ def test_what_was_handed_out_stays(slicer: TaskFolder, dataset: Path, tmp_path: 
         begin(dataset / "tasks", found, found.cases)
     begin(tmp_path / "tasks", found, found.cases[:1])
     begin(tmp_path / "tasks", found, found.cases[:1])  # goes on
-    with pytest.raises(ConfigError, match="another request was begun here"):
+    with pytest.raises(ConfigError, match="another propose command was begun here"):
         begin(tmp_path / "tasks", found, found.cases)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()

@@ -59,7 +59,7 @@ def test_a_draw_is_what_split_labels(folder: Path) -> None:
 
 
 def test_strategies_that_no_study_takes() -> None:
-    for name, words in (("kmedoid", "did you mean"), ("uncertainty", "asks a trained model")):
+    for name, words in (("kmedoid", "did you mean"), ("uncertainty", "needs a trained model")):
         with pytest.raises(ConfigError, match=words):
             check_strategies([name])
 

@@ -65,7 +65,7 @@ def test_self_local_contrast_against_pairs() -> None:
 
 @pytest.mark.parametrize("anchors", [None, 1])
 def test_blocks_without_an_anchor_do_not_count(anchors: int | None) -> None:
-    """The mean is over the blocks that have an anchor: here one block of four."""
+    """Check that the mean is over the blocks that have an anchor: here one block of four."""
     f, y = maps(2)
     y = torch.zeros_like(y)
     y[..., 2:, 2:] = 1

@@ -50,7 +50,7 @@ def test_against_a_search(shape: tuple[int, ...], seed: int) -> None:
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4])
 def test_small_objects_against_a_search(side: int) -> None:
-    """Of one voxel, or with a centre next to the surface: bounded by 1 all the same."""
+    """Check one voxel, and a centre next to the surface: bounded by 1 all the same."""
     label = np.zeros((1, 1, 5, 5), int)
     label[..., :side, :side] = 1
     maps = normalised_signed_distance(torch.from_numpy(label), 2)

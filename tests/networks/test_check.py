@@ -71,7 +71,7 @@ def test_no_segmentation_network() -> None:
         "in_channels": "@in_channels",
         "out_channels": "@out_channels",
     }
-    with pytest.raises(ConfigError, match="take a segmentation network"):
+    with pytest.raises(ConfigError, match="use a segmentation network"):
         check(config)
 
 

@@ -101,7 +101,7 @@ def test_colours_are_summed_for_grey_images() -> None:
 
 
 def test_every_convolution_that_sees_the_image_gets_its_channels() -> None:
-    """MONAI's residual UNet has two."""
+    """Adapt both of them in MONAI's residual UNet."""
     torch.manual_seed(0)
     settings = {"out_channels": 2, "channels": (4, 8), "strides": (2,), "num_res_units": 1}
     one = UNet(2, in_channels=1, **settings).eval()  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_other_numbers_of_channels_mean_nothing(counts: tuple[int, int]) -> None
 def test_other_channels_and_classes_of_any_network(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each tensor of another shape is fitted or left, with a line of its own."""
+    """Check that each tensor of another shape is fitted or left, with a line of its own."""
     source, target = build(name, 2), build(name, 2, channels=3, classes=2)
     file = tmp_path / "model.pt"
     torch.save(source.state_dict(), file)

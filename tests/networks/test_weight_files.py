@@ -131,7 +131,7 @@ def test_content_that_is_no_state_dict_is_refused(tmp_path: Path, content: Any) 
 
 @pytest.mark.parametrize("name", ["nowhere.pt", "."])
 def test_absent_weights(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CheckpointError, match="no weights there"):
+    with pytest.raises(CheckpointError, match="no weights found"):
         read_checkpoint(tmp_path / name)
 
 

@@ -22,7 +22,7 @@ LABELLED = [item for item in DESCRIPTION["training"] if "label" in item]
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    """The script, imported as a module."""
+    """Return the script, imported as a module."""
     sys.path.insert(0, str(FOLDER))
     try:
         return importlib.import_module("make_sample_data")
@@ -32,7 +32,7 @@ def maker() -> ModuleType:
 
 @pytest.mark.parametrize("number", [0, 4, 13])
 def test_the_script_makes_the_shipped_scans(maker: ModuleType, number: int) -> None:
-    """Processors round cosines differently: one voxel in a thousand may differ by one."""
+    """Allow a difference of one in one voxel of a thousand: processors round cosines otherwise."""
     site = maker.SITE_CYCLE[number % len(maker.SITE_CYCLE)]
     axes = maker.AXES_CYCLE[number % len(maker.AXES_CYCLE)]
     scan = maker.Scan.draw(number, site, axes, oblique=number % 3 == 0)
@@ -75,7 +75,10 @@ def test_sites_and_grids_differ() -> None:
 
 
 def test_folder_to_segment() -> None:
-    """Three NIfTI files and two series are cases; the localizer is three planes and no scan."""
+    """Check that three NIfTI files and two series are cases.
+
+    The localizer is three planes and no scan.
+    """
     found = find_cases(FOLDER / "scans", progress=False)
     assert [case.kind for case in found.cases].count("dicom") == 2
     assert len(found.cases) == 5

@@ -20,7 +20,7 @@ Make = Callable[..., FittingCacheDataset]
 
 @pytest.fixture
 def reads() -> list[int]:
-    """Numbers of the images that were read, in this order."""
+    """Return numbers of the images that were read, in this order."""
     return []
 
 
@@ -55,7 +55,7 @@ def test_a_small_data_set_is_monais(make: Make, reads: list[int]) -> None:
 def test_what_does_not_fit_is_read_again(
     make: Make, reads: list[int], workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Half of 200 KB holds nine images of 10 KB, and one of twice their size would still fit."""
+    """Cache nine images of 10 KB in half of 200 KB; one of twice their size would still fit."""
     found = make(200, [10] * 1000, num_workers=workers, progress=False)
     assert found.cache_num == 9 and sorted(reads) == list(range(9)), "nothing is read in vain"
     assert "9 of 1000 images are kept in memory" in caplog.text
@@ -94,7 +94,7 @@ def test_the_cache_can_be_asked_for_less(make: Make, reads: list[int]) -> None:
 
 
 def test_other_data_of_the_same_set(make: Make) -> None:
-    """As MONAI Label sets them."""
+    """Set them as MONAI Label does."""
     found = make(1000, [1] * 10, progress=False)
     found.set_data([{"image": 7, "id": "7"}])
     assert found.cache_num == len(found) == 1 and int(found[0]["image"][0, 0]) == 7

@@ -86,7 +86,7 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> 
 
 
 def test_what_was_left_for_a_longer_name_is_kept(tmp_path: Path) -> None:
-    """``b-a.txt`` ends as ``a.txt`` does, and is another file."""
+    """Keep the part of ``b-a.txt``, whose name ends as ``a.txt`` does."""
     with atomic_path(tmp_path / "b-a.txt") as part:
         mine = part.name
         part.touch()

@@ -50,13 +50,13 @@ def make_spec(folder: Path, *stages: Stage, initialisation: Path | None = None) 
 
 
 def options(command: list[str]) -> dict[str, str]:
-    """Option -> value of a bundle run."""
+    """Return option -> value of a bundle run."""
     assert command[1:4] == ["-m", "monai.bundle", "run"]
     return dict(zip(command[4::2], command[5::2], strict=True))
 
 
 def make_dataset(folder: Path) -> Path:
-    """Sixteen labelled scans of a few voxels."""
+    """Return sixteen labelled scans of a few voxels."""
     rng = np.random.default_rng(0)
     label = np.eye(4, dtype=np.uint8)[None].repeat(4, 0)
     for n in range(16):
@@ -82,7 +82,7 @@ def finish(spec: CellSpec, dice: float) -> None:
 
 
 def rows_of(arm: str, labelled: int, by_split: dict[int, float], cases: int = 15) -> list[Row]:
-    """Rows of one arm and budget with a Dice per split; cases differ by 0.01."""
+    """Return rows of one arm and budget with a Dice per split; cases differ by 0.01."""
     return [
         Row(arm, labelled, split, 0, f"c{case:02}", "1", "x", (dice + 0.01 * case, 0.9, 2.0, 1.0))
         for split, dice in by_split.items()

@@ -9,7 +9,10 @@ from monai_semiseg.study.results import Row, summarise
 
 
 def rows_of(dice: dict[str, dict[int, float]], labelled: int = 4, cases: int = 12) -> list[Row]:
-    """Rows of arms with a Dice per split; cases differ by 0.001, arms by less in each case."""
+    """Return rows of arms with a Dice per split.
+
+    Cases differ by 0.001, arms by less in each case.
+    """
     rows = []
     for number, (arm, splits) in enumerate(dice.items()):
         for split, value in splits.items():
@@ -27,7 +30,7 @@ def said(dice: dict[str, dict[int, float]], full: int = 160) -> list[str]:
 
 
 def test_an_easy_split_makes_no_best_arm() -> None:
-    """An arm with an easy split only has the larger mean, and is not better there than another."""
+    """Rank an arm with an easy split only by that split, not by its larger mean."""
     first, *_ = said(
         {"supervised": {0: 0.80, 1: 0.86}, "cutmix": {1: 0.865}, "propagation": {0: 0.82, 1: 0.87}}
     )

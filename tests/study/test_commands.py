@@ -46,7 +46,7 @@ def test_the_first_stage_starts_from_the_given_weights(tmp_path: Path) -> None:
 
 
 def test_weights_reach_the_steps_that_take_them(tmp_path: Path) -> None:
-    """A student from one stage, a teacher from another: each goes to the steps with its key."""
+    """Give the student one stage, the teacher another: each goes to the steps with its key."""
     diffusion = BUNDLES / "diffusion_cotrainer"
     spec = make_spec(tmp_path, Stage(HEBBIAN), Stage(diffusion, hands_to="teacher_weights"))
     arm = replace(spec.cell.arm, bundle=diffusion)
@@ -57,7 +57,7 @@ def test_weights_reach_the_steps_that_take_them(tmp_path: Path) -> None:
 
 
 def test_overlays_come_after_the_plan(tmp_path: Path) -> None:
-    """An arm in two dimensions asks for another patch than the plan's, in both steps."""
+    """Set the patch of an arm in two dimensions after the plan's, in both steps."""
     spec = make_spec(tmp_path)
     slices, fusion = (BASELINES / "configs" / f"{name}.yaml" for name in ("slices", "label_fusion"))
     arm = replace(spec.cell.arm, overlays=(slices,), evaluate_overlays=(fusion,))

@@ -80,7 +80,7 @@ def finish(spec: CellSpec, pace: float = 2.0) -> None:
 
 @pytest.fixture
 def earlier(dataset: Path, tmp_path: Path) -> Path:
-    """Another study's tables; its cell of arm ``other`` and seed 1 was not finished."""
+    """Write another study's tables; its cell of arm ``other`` and seed 1 is not finished."""
     grid, specs = cells(dataset, tmp_path / "earlier")
     for spec in specs[:3]:
         finish(spec)
@@ -111,7 +111,7 @@ def test_tables_are_those_of_one_study(dataset: Path, earlier: Path, tmp_path: P
 
 
 def test_other_cells_are_not_taken_over(dataset: Path, earlier: Path, tmp_path: Path) -> None:
-    """Another budget, split, seed, setting or plan; cells that have begun."""
+    """Refuse another budget, split, seed, setting or plan, and cells that have begun."""
     assert import_completed_runs(cells(dataset, tmp_path / "longer", iterations=9)[1], earlier) == 0
     assert import_completed_runs(cells(dataset, tmp_path / "seed", seeds=(2,))[1], earlier) == 0
     assert import_completed_runs(cells(dataset, tmp_path / "split", splits=(1,))[1], earlier) == 0
@@ -129,7 +129,7 @@ def test_other_cells_are_not_taken_over(dataset: Path, earlier: Path, tmp_path: 
 
 
 def test_weights_do_not_come_along(dataset: Path, earlier: Path, tmp_path: Path) -> None:
-    """An arm that only predicts differently trains by itself."""
+    """Check that an arm that only predicts differently trains by itself."""
     _, specs = cells(dataset, tmp_path / "study")
     import_completed_runs(specs, earlier)
     equal = replace(specs[0].cell, arm=replace(specs[0].cell.arm, name="fused"))
@@ -163,7 +163,7 @@ def test_unusable_tables(damage: str, dataset: Path, earlier: Path, tmp_path: Pa
 
 
 def test_results_of_other_code_are_named(dataset: Path, earlier: Path, tmp_path: Path) -> None:
-    """They are imported, since code changes with every comment, and the answer says so."""
+    """Import them, since code changes with every comment; the answer says so."""
     grid, specs = cells(dataset, tmp_path / "parts")
     import_completed_runs(specs, earlier)
     write_results(grid, specs)
@@ -180,7 +180,7 @@ def test_results_of_other_code_are_named(dataset: Path, earlier: Path, tmp_path:
 
 
 def test_what_the_code_is(tmp_path: Path) -> None:
-    """Another line of what computes is other code; a line of the command line is not."""
+    """Check that another line of what computes is other code; a line of the command line is not."""
     for name in ("engines/a.py", "cli/b.py"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("x = 1\n")

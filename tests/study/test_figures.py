@@ -66,7 +66,7 @@ def test_differences_by_budget_best_on_top(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_nothing_to_compare_no_picture(tmp_path: Path) -> None:
-    """Not even that of an earlier run, which the report would show."""
+    """Leave none, not even that of an earlier run, which the report would show."""
     draw_differences([arm("supervised", 4, None), arm("better", 4, 0.03)], tmp_path / "a.png")
     assert list(tmp_path.iterdir())
     draw_differences([arm("supervised", 4, None)], tmp_path / "a.png")

@@ -17,7 +17,7 @@ FULL = 160
 def rows(
     few: float = 0.80, some: float | None = 0.82, whole: float = 0.85, longer: float = 0.8029
 ) -> list[Row]:
-    """Supervised learning with 4, 16 and all labels, and with twice the iterations at 4."""
+    """Return supervised learning with 4, 16 and all labels, and with twice the iterations."""
     found = rows_of("supervised", 4, {0: few, 1: few}) + rows_of("supervised", FULL, {0: whole})
     found += [] if some is None else rows_of("supervised", 16, {0: some})
     return found + rows_of(LONGER, 4, {0: longer}) + rows_of("other", 4, {0: 0.9})
@@ -28,7 +28,7 @@ def said(found: list[Row], fewest: int = 4) -> tuple[list[str], bool]:
 
 
 def test_a_table_with_headroom() -> None:
-    """One sentence with the three figures; on the split that both budgets have."""
+    """Return one sentence with the three figures, on the split that both budgets have."""
     (sentence,), passed = said(rows())
     assert passed and sentence.startswith("Headroom: all 160 labels against 4: +0.0500 [+0.0500,")
     assert "rises with labels (4 to 16: +0.0200, 16 to 160: +0.0300)" in sentence
@@ -51,7 +51,7 @@ def test_one_gate_fails(change: dict[str, float], words: str) -> None:
 
 
 def test_a_gain_that_may_be_chance() -> None:
-    """All labels add 0.05 in the mean, and the cases disagree."""
+    """Fail the gate: all labels add 0.05 in the mean, but the cases disagree."""
     found = [one for one in rows(some=None) if (one.arm, one.labelled) != ("supervised", FULL)]
     for number, row in enumerate(rows_of("supervised", FULL, {0: 0.8})):
         dice = row.scores[0] + 0.6 * (number == 0)
@@ -61,7 +61,7 @@ def test_a_gain_that_may_be_chance() -> None:
 
 
 def test_what_was_not_run_is_no_headroom() -> None:
-    """Neither is a study of another split, nor one without supervised learning."""
+    """Refuse a study of another split, and one without supervised learning."""
     few = rows_of("supervised", 4, {0: 0.8}) + rows_of("other", 4, {0: 0.9})
     sentences, passed = said(few)
     assert not passed and len(sentences) == 3

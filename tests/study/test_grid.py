@@ -42,7 +42,7 @@ def test_cells() -> None:
 
 
 def test_further_cells() -> None:
-    """Beside the product of arms, budgets, splits and seeds; a cell of both is one."""
+    """Add cells beside the product of arms, budgets, splits and seeds; doubles are one."""
     arms = arms_from(NAMES, ["random"], BUNDLE)
     also = [
         {"arms": ["supervised"], "labelled": ["all"], "splits": ["0"]},
@@ -70,7 +70,7 @@ def test_training_seeds_are_apart_from_splits() -> None:
 
 
 def test_cells_that_the_gates_need() -> None:
-    """On the first split: all labels, and twice the iterations at the fewest, with every seed."""
+    """Add cells on the first split: all labels, and twice the iterations at the fewest."""
     arms = [Arm("supervised", BUNDLE, settings={"iterations": 30}), Arm("other", BUNDLE)]
     asked = {"labelled": ["8", "4"], "splits": [2, 3], "seeds": [0, 1]}
     plain, gated = grid(arms, **asked), grid(arms, gates=True, **asked)

@@ -63,7 +63,10 @@ def chosen(specs: Sequence[CellSpec], searches: dict[str, RateSearch]) -> dict[s
 
 
 def test_trials_are_trainings_of_their_own(dataset: Path, tmp_path: Path) -> None:
-    """Each holds out labelled scans, whatever the seed of the cell; test scans are in none."""
+    """Check that each holds out labelled scans, whatever the seed of the cell.
+
+    Test scans are in none.
+    """
     _, (spec, *_), searches = study(dataset, tmp_path / "study", seeds=[5])
     assert list(searches) == ["supervised__4_labelled__split_0", "fused__4_labelled__split_0"]
     trials = searches["supervised__4_labelled__split_0"].open_trials
@@ -84,7 +87,10 @@ def test_trials_are_trainings_of_their_own(dataset: Path, tmp_path: Path) -> Non
 
 
 def test_the_better_rate_is_taken(dataset: Path, tmp_path: Path) -> None:
-    """It is part of the cell; its scores stand in the cell, the table and the protocol."""
+    """Check that it is part of the cell.
+
+    Its scores stand in the cell, the table and the protocol.
+    """
     grid, specs, searches = study(dataset, tmp_path / "study")
     known, waiting = with_chosen_rates(specs, searches)
     assert [spec.name.split("__")[0] for spec in known] == ["own"] and len(waiting) == 2
@@ -124,7 +130,7 @@ def test_the_better_rate_is_taken(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_further_seeds_and_splits_need_no_old_trial(dataset: Path, tmp_path: Path) -> None:
-    """A seed takes the choice of its split; a split has trials of its own."""
+    """Check that a seed takes the choice of its split; a split has trials of its own."""
     _, specs, searches = study(dataset, tmp_path / "study")
     finish_trials(open_trials(specs, searches))
     before = chosen(specs, searches)
@@ -137,7 +143,10 @@ def test_further_seeds_and_splits_need_no_old_trial(dataset: Path, tmp_path: Pat
 
 
 def test_a_choice_needs_its_trials_once(dataset: Path, tmp_path: Path) -> None:
-    """They may be removed; a further rate is compared again, with the trials that are there."""
+    """Check that they may be removed.
+
+    A further rate is compared again, with the trials that are there.
+    """
     _, specs, searches = study(dataset, tmp_path / "study", arms=ARMS[:1])
     trials = open_trials(specs, searches)
     finish_trials(trials)
@@ -151,7 +160,10 @@ def test_a_choice_needs_its_trials_once(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_trials_of_another_budget_choose_nothing(dataset: Path, tmp_path: Path) -> None:
-    """The choice that was made stays as it is, and running the trials again is refused."""
+    """Check that the choice that was made stays as it is.
+
+    Running the trials again is refused.
+    """
     _, specs, searches = study(dataset, tmp_path / "study", arms=ARMS[:1])
     finish_trials(open_trials(specs, searches))
     before = chosen(specs, searches)
@@ -163,7 +175,7 @@ def test_trials_of_another_budget_choose_nothing(dataset: Path, tmp_path: Path) 
 
 
 def test_arms_that_train_alike_share_trials(dataset: Path, tmp_path: Path) -> None:
-    """Of the same fold and rate; another fold trains on other scans."""
+    """Reuse a pretraining of the same fold and rate; another fold trains on other scans."""
     _, specs, searches = study(dataset, tmp_path / "study")
     trials = {trial.name: trial for trial in open_trials(specs, searches)}
     first, second = (trials[f"supervised__4_labelled__split_0__rate_0.002__fold_{n}"] for n in "01")
@@ -212,7 +224,7 @@ def test_the_control_of_the_gates_takes_the_rate_of_supervised_learning(
 
 
 def test_choices_of_an_earlier_study(dataset: Path, tmp_path: Path) -> None:
-    """From its tables alone; not those of other folds."""
+    """Import it from its tables alone; not those of other folds."""
     grid, specs, searches = study(dataset, tmp_path / "earlier", arms=ARMS[:2])
     finish_trials(open_trials(specs, searches))
     known, _ = with_chosen_rates(specs, searches)

@@ -22,7 +22,7 @@ def write_results(spec: CellSpec, text: str) -> None:
 
 
 def test_equal_pretraining_is_done_once(tmp_path: Path) -> None:
-    """Two arms share the first stage; not one of an unfinished cell, another seed or setting."""
+    """Share the first stage of two arms; not that of an unfinished cell or another seed."""
     source = make_spec(tmp_path, SHORT)
     taker = replace(make_spec(tmp_path, SHORT, SLOW), folder=tmp_path / "other")
     weights = source.stage_folder(1) / "model.pt"
@@ -50,7 +50,10 @@ def test_equal_pretraining_is_done_once(tmp_path: Path) -> None:
 
 
 def test_arms_that_train_alike_share_one_training(tmp_path: Path) -> None:
-    """An arm that differs in prediction imports the weights; one of another training does not."""
+    """Check that an arm that differs in prediction imports the weights.
+
+    One of another training does not.
+    """
     source = make_spec(tmp_path)
     arm = replace(source.cell.arm, name="fused", evaluate_overlays=(FUSION,))
     taker = replace(source, cell=replace(source.cell, arm=arm), folder=tmp_path / "fused")
@@ -79,7 +82,7 @@ def test_arms_that_train_alike_share_one_training(tmp_path: Path) -> None:
 
 
 def test_a_training_that_has_begun_is_its_own(tmp_path: Path) -> None:
-    """Weights that a cell trained before it was killed are kept."""
+    """Check that weights that a cell trained before it was killed are kept."""
     source = make_spec(tmp_path)
     cell = replace(source.cell, arm=replace(source.cell.arm, name="b"))
     taker = replace(source, cell=cell, folder=tmp_path / "b")

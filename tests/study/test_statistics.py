@@ -42,7 +42,7 @@ def test_comparison(shift: float) -> None:
 
 
 def test_pairing_removes_what_cases_share() -> None:
-    """Hard and easy cases differ by 0.5, the arms by 0.01: only a paired interval sees it."""
+    """Check the paired interval: cases differ by 0.5, the arms by 0.01."""
     reference = np.linspace(0.4, 0.9, 30)
     low, high = compare(reference[None] + 0.01, reference[None]).interval
     assert low == pytest.approx(0.01) and high == pytest.approx(0.01)
@@ -55,7 +55,7 @@ def test_equal_arms() -> None:
 
 
 def test_splits_are_part_of_the_interval_and_not_of_p() -> None:
-    """Two splits that disagree: p over cases is small, the interval says that nothing is known."""
+    """Compare two splits that disagree: p over cases is small, the interval is wide."""
     rng = np.random.default_rng(2)
     reference = rng.uniform(0.6, 0.9, (2, 30))
     arm = reference + np.array([[0.10], [-0.06]]) + rng.normal(0, 0.01, (2, 30))
@@ -103,7 +103,7 @@ def test_power_law_is_recovered(a: float, b: float) -> None:
 
 @pytest.mark.parametrize("labels", [[2, 4, 8], [2, 4, 8, 16, 64]])
 def test_power_law_through_scattered_points(labels: list[int]) -> None:
-    """Level, slope and explained variance as a loop over the points gives them."""
+    """Compare level, slope and explained variance with a loop over the points."""
     rng = np.random.default_rng(len(labels))
     dice = [1 - 0.4 * n**-0.3 * float(rng.uniform(0.8, 1.25)) for n in labels]
     law = fit_power_law(labels, dice)
@@ -183,7 +183,7 @@ def test_resamples_without_help_count_as_no_gain() -> None:
 
 
 def test_budgets_of_other_splits() -> None:
-    """All labels were run with one split, the others with three: the interval is over both."""
+    """Compute an interval over both, if all labels have one split and the others three."""
     labels = [2, 4, 8, 16]
     spread = np.array([[-0.02], [0.0], [0.02]]) + np.linspace(-0.01, 0.01, 12)
     scores = [1 - 0.4 * n**-0.4 + spread for n in labels[:3]]
@@ -195,17 +195,17 @@ def test_budgets_of_other_splits() -> None:
 
 
 def columns(cases: np.ndarray) -> list[np.ndarray]:
-    """Budgets as ``(one split, cases)``."""
+    """Return budgets as ``(one split, cases)``."""
     return [column[None] for column in cases.T]
 
 
 def exact_curve(labels: list[int]) -> np.ndarray:
-    """Dice of two cases that both lie on ``1 - 0.4 n^(-0.5)``."""
+    """Return the Dice of two cases that both lie on ``1 - 0.4 n^(-0.5)``."""
     return np.tile([1 - 0.4 * n**-0.5 for n in labels], (2, 1))
 
 
 def test_labels_needed_far_out() -> None:
-    """Up to ten times the largest budget, and not beyond."""
+    """Extrapolate up to ten times the largest budget, and not beyond."""
     labels = [1, 4, 16]
     for times, known in ((9.9, True), (10.1, False)):
         found = labels_needed(labels, columns(exact_curve(labels)), 1 - 0.4 * (16 * times) ** -0.5)

@@ -81,7 +81,7 @@ RESULTS = (
 
 
 def commands(spec: CellSpec) -> list[list[str]]:
-    """Commands that only write what a training and an evaluation would."""
+    """Return commands that only write what a training and an evaluation would."""
     cell = spec.cell
     facts = [str(spec.folder), cell.arm.name, str(cell.split), str(cell.labelled)]
     return [[sys.executable, "-c", script, *facts] for script in (TRAIN, EVALUATE)]
@@ -131,7 +131,7 @@ def whole(dataset: Path) -> Path:
 def test_killed_again_and_again(
     dataset: Path, whole: Path, tmp_path: Path, count_kills: Callable[..., int]
 ) -> None:
-    """SIGKILL at one change of a file after another, and in a training; then the same bytes."""
+    """Kill it at one change of a file after another, and in a training; compare the bytes."""
     output = tmp_path / "study"
     output.mkdir()
     (output / "kill").touch()
@@ -189,7 +189,7 @@ def test_finished_cells_are_kept(
 
 
 def test_a_table_is_extended_without_the_old_cells(dataset: Path, tmp_path: Path) -> None:
-    """By a split, a training seed, a budget, an arm and the gates, one after the other."""
+    """Extend it by a split, a seed, a budget, an arm and the gates, one after the other."""
     larger: dict[str, Any] = {"names": ("supervised",), "labelled": ["4"], "splits": [0]}
     finished: set[str] = set()
     for change in (
@@ -220,7 +220,7 @@ def test_a_table_is_extended_without_the_old_cells(dataset: Path, tmp_path: Path
 
 
 def test_a_table_without_headroom_says_so_first(whole: Path) -> None:
-    """In the answer, the summary and the page; nothing told how long the training should be."""
+    """Say so in the answer, the summary and the page."""
     words = (
         "no headroom: this table can't rank methods: twice the iterations with 2 labels: not run"
     )
@@ -272,7 +272,10 @@ def test_other_settings_are_not_mixed_in(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_of_two_runs_the_later_one_goes_on(dataset: Path, tmp_path: Path) -> None:
-    """The first ends its training as soon as it sees that, and says who works on the cell."""
+    """Check that the first ends its training as soon as it sees that.
+
+    Says who works on the cell.
+    """
     _, (spec, *_) = make_specs(dataset, tmp_path / "study")
     (tmp_path / "study" / "wait").touch()
     log = spec.folder / "log.txt"
@@ -317,7 +320,7 @@ def test_a_killed_training_is_run_again_and_then_named(
 
 
 def test_a_study_with_old_locks_goes_on(dataset: Path, whole: Path, tmp_path: Path) -> None:
-    """Earlier versions left a lock in the cells of a study that was killed."""
+    """Resume a study whose cells hold a lock of an earlier version."""
     grid, specs = make_specs(dataset, tmp_path / "study")
     run(specs[:2])
     for spec in specs[1:4]:

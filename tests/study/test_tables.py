@@ -26,7 +26,7 @@ def pairs_of(rows: list[Row], folder: Path) -> dict[tuple[str, str, str], dict[s
 
 @pytest.fixture
 def rows() -> list[Row]:
-    """Arm ``a`` has splits 0 and 1, ``b`` 1 and 2, ``c`` 0 only; ``supervised`` all."""
+    """Return rows: ``a`` has splits 0 and 1, ``b`` 1 and 2, ``c`` 0 only, ``supervised`` all."""
     rng = np.random.default_rng(0)
     rows = []
     for arm, splits in {"a": (0, 1), "b": (1, 2), "c": (0,), "supervised": (0, 1, 2)}.items():
@@ -39,7 +39,7 @@ def rows() -> list[Row]:
 
 
 def test_against_a_loop(rows: list[Row], tmp_path: Path) -> None:
-    """The mean difference over cases, classes and common splits; no row without a common split."""
+    """Compare the mean over cases, classes and common splits; without these there is no row."""
     found = pairs_of(rows, tmp_path)
     assert {key[1:] for key in found} == {
         ("a", "b"),
@@ -70,7 +70,7 @@ def test_against_a_loop(rows: list[Row], tmp_path: Path) -> None:
 
 
 def test_as_in_the_summary(rows: list[Row], tmp_path: Path) -> None:
-    """Beside supervised learning the two tables agree, up to the correction over more pairs."""
+    """Check that beside supervised learning the two tables agree, up to the correction."""
     found = pairs_of(rows, tmp_path)
     summaries = summarise(rows)
     assert sum(one.against is not None for one in summaries) == 3
@@ -87,7 +87,7 @@ def test_as_in_the_summary(rows: list[Row], tmp_path: Path) -> None:
 
 
 def scores_of(arm: str, by_split: dict[int, float], seed: int = 0, group: str = "") -> list[Row]:
-    """Six cases a split; cases differ by 0.01, and two are of one group."""
+    """Return six cases a split; cases differ by 0.01, and two are of one group."""
     rows = []
     for split, value in by_split.items():
         for case in range(6):
@@ -98,12 +98,12 @@ def scores_of(arm: str, by_split: dict[int, float], seed: int = 0, group: str = 
 
 
 def cells_of(line: str) -> list[str]:
-    """Cells of a line of a Markdown table."""
+    """Return cells of a line of a Markdown table."""
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_every_split_stands_beside_the_mean(tmp_path: Path) -> None:
-    """The splits that an arm and the reference have in common."""
+    """List the splits that an arm and the reference have in common."""
     rows = scores_of("supervised", {0: 0.80, 1: 0.82, 2: 0.84}) + scores_of(
         "other", {0: 0.83, 2: 0.83, 7: 0.9}
     )
@@ -125,7 +125,7 @@ def test_every_split_stands_beside_the_mean(tmp_path: Path) -> None:
 
 
 def test_training_seeds_are_averaged_before_splits(tmp_path: Path) -> None:
-    """A split with two seeds weighs as much as one with one."""
+    """Check that a split with two seeds weighs as much as one with one."""
     rows = scores_of("supervised", {0: 0.80, 1: 0.70}) + scores_of("supervised", {0: 0.84}, seed=1)
     rows += scores_of("other", {0: 0.83, 1: 0.72}) + scores_of("other", {0: 0.85}, seed=1)
     summaries = summarise(rows)

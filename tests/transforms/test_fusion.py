@@ -95,7 +95,7 @@ def test_share_out_of_range(share: float) -> None:
 
 
 def test_where_nothing_was_propagated_the_network_decides_alone() -> None:
-    """And its own voxels are no agreement in W_FUSION."""
+    """Check that its own voxels are no agreement in W_FUSION."""
     data = item(seed=1)
     data["propagated"][:, :3] = torch.nan
     with collect_warnings():

@@ -63,7 +63,7 @@ def test_other_values_are_refused_and_named(values: list[float], named: str) -> 
 
 
 def test_nearly_whole_values_become_whole() -> None:
-    """As monai-semiseg check accepts them; a loss would cut 0.99999994 to class 0."""
+    """Round as monai-semiseg check does; a loss would cut 0.99999994 to class 0."""
     label = MetaTensor(
         torch.tensor([0.0, 0.99999994, 2.0002]).reshape(1, 1, -1), affine=torch.eye(4) * 2
     )
@@ -106,7 +106,7 @@ def test_numbers_with_gaps_become_classes(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("strange", [1, 164, 204, 255, 421])
 def test_undeclared_numbers_are_refused_with_count_and_file(strange: int) -> None:
-    """164 is what 420 would be in 8 bits."""
+    """Refuse 420, which would be 164 in 8 bits."""
     values = torch.tensor([0, 205, strange, strange], dtype=torch.int16)
     label = MetaTensor(values[None], meta={"filename_or_obj": "some/label_7.nii.gz"})
     with pytest.raises(LabelError) as caught:
@@ -139,7 +139,7 @@ def test_numbers_and_outputs_must_match() -> None:
 def test_references_keep_their_numbers(
     declared: dict[str, str], values: list[float], refused: str, tmp_path: Path
 ) -> None:
-    """Also those that the network has no class for: they are scored as missed, not refused."""
+    """Keep labels that the network has no class for: they are scored as missed."""
     (tmp_path / "datalist.json").write_text(json.dumps({"training": [], "labels": declared}))
     check = CheckReferenceLabeld("label", [0, 1], str(tmp_path / "datalist.json"))
     label = MetaTensor(torch.tensor(values)[None] + 1e-4, meta={"filename_or_obj": "a.nii"})

@@ -61,7 +61,7 @@ def test_paste_against_a_loop() -> None:
 
 
 def test_donors_against_a_loop() -> None:
-    """More scans than donors: they take turns, and only those that were told take from one."""
+    """Take turns if there are more scans than donors; only those that were told take one."""
     torch.manual_seed(5)
     batch = torch.randn(5, 2, 5, 6)
     donors = torch.randn(2, 2, 5, 6)

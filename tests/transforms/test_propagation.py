@@ -264,7 +264,10 @@ def test_the_number_of_threads_does_not_matter() -> None:
 
 
 def test_an_atlas_gives_no_vote_where_its_label_is_ignored() -> None:
-    """One of two atlases ignores a half: there, labels are the other's; in doubt, they mix."""
+    """Check that one of two atlases ignores a half: there, labels are the other's.
+
+    In doubt, they mix.
+    """
     shape = (20, 24, 18)
     atlases = [item(*scene(shape, 4.0, seed)) for seed in (1, 2)]
     image, _ = scene(shape, 4.0, 7)
