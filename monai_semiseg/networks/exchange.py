@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,15 @@ PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 # Largest difference of logits, relative to the largest logit, by which rounding explains it.
 TOLERANCE = 1e-3
 
-# Beginnings of what TorchScript says of any network: tracing, of every size that Python reads. The
-# file is compared with the network afterwards.
+# Beginnings of what torch says of any network: of its own parts, of tracing, of every size that
+# Python reads. The file is compared with the network afterwards.
 STANDING_NOTICES = (
     r"`torch\.jit\.\w+` is deprecated",
     r"Converting a tensor to a (Python|NumPy) ",
     r"torch\.(from_numpy|tensor) results are registered as constants",
     r"The TorchScript type system doesn't support instance-level annotations",
     r"__array_wrap__ must accept context",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 
 
@@ -144,10 +146,17 @@ class OneOutput(nn.Module):
 jit: Any = torch.jit  # its functions have no types
 
 
-def _torchscript(network: nn.Module, image: Tensor, part: Path) -> tuple[str, Tensor]:
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Silence what is said of any network."""
     with warnings.catch_warnings():
         for message in STANDING_NOTICES:
             warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+def _torchscript(network: nn.Module, image: Tensor, part: Path) -> tuple[str, Tensor]:
+    with _without_notices():
         script, how = _scripted(network, image)
         script.save(str(part))
         with torch.no_grad():
@@ -176,7 +185,9 @@ def _onnx(network: nn.Module, image: Tensor, part: Path) -> tuple[str, Tensor]:
     single = OneOutput(network, image.ndim - 2)
     names = {"input_names": ["image"], "output_names": ["logits"]}
     # One file: by default the exporter puts weights into a second one.
-    convert_to_onnx(single, (image,), filename=str(part), external_data=False, **names)
+    options = {"external_data": False, "verbose": False, **names}
+    with _without_notices():
+        convert_to_onnx(single, (image,), filename=str(part), **options)
     session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]
     return f"ONNX, for images of {_size(image)}", torch.from_numpy(found)

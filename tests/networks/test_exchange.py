@@ -35,12 +35,13 @@ def test_torchscript_and_safetensors(name: str, dims: int, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_onnx(dims: int, tmp_path: Path) -> None:
-    """Export to ONNX, which needs the extra ``export``."""
+def test_onnx(dims: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Export to ONNX, which needs the extra ``export``; its exporter tells the user nothing."""
     for package in exchange.PACKAGES["onnx"]:
         pytest.importorskip(package)
     image = torch.randn(1, 1, *patch_of("SegResNet", dims))
     made = export_network(build("SegResNet", dims), image, tmp_path / "n.onnx", "onnx")
+    assert "[torch.onnx]" not in capfd.readouterr().out
     assert made.difference < 1e-3 and list(tmp_path.iterdir()) == [made.path]
 
 
