@@ -66,7 +66,12 @@ def _hush() -> None:
     for message in _STANDING_NOTICES:
         warnings.filterwarnings("ignore", message=message)
     for name in _LOUD:
-        logging.getLogger(name).setLevel(logging.ERROR)
+        # MONAI sets the level anew when it is imported, which may be later; a filter stays.
+        logging.getLogger(name).addFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _short_errors(

@@ -1,4 +1,4 @@
-"""Recipe of a bundle's workflow: what every worker opens it by."""
+"""Recipe of a bundle's workflow: what this process or a worker opens it by."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from monai_semiseg.executors.work import Item, Result, Work
 
 
 @dataclass(frozen=True)
-class BundleRecipe(Work[Item, Result]):
-    """Work with a workflow of a bundle.
+class WorkflowRecipe:
+    """Settings that a workflow of a bundle is opened by.
 
     Attributes:
         bundle: its folder.
@@ -32,8 +32,8 @@ class BundleRecipe(Work[Item, Result]):
         """Return ``auto`` if the workers of a machine may share its GPUs out."""
         return "named" if "device" in self.settings else "auto"
 
-    def workflow(self, config: str) -> ConfigWorkflow:
-        """Return a workflow of the bundle, ready to run.
+    def parts(self, config: str) -> ConfigWorkflow:
+        """Return a workflow of the bundle whose parts are asked for, not yet initialised.
 
         Args:
             config: its name, as :func:`~monai_semiseg.bundles.workflow.open_workflow` takes it.
@@ -41,6 +41,14 @@ class BundleRecipe(Work[Item, Result]):
         Raises:
             ConfigError: If a key is unknown, or the bundle lacks the workflow.
         """
-        workflow = open_workflow(self.bundle, config, dict(self.settings), self.overlays)
+        return open_workflow(self.bundle, config, dict(self.settings), self.overlays)
+
+    def workflow(self, config: str) -> ConfigWorkflow:
+        """Return a workflow of the bundle, ready to run; see :meth:`parts`."""
+        workflow = self.parts(config)
         workflow.initialize()
         return workflow
+
+
+class BundleRecipe(WorkflowRecipe, Work[Item, Result]):
+    """Work with a workflow of a bundle."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,11 @@ from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from monai_semiseg.datasets.check_report import Finding
     from monai_semiseg.executors.choice import ExecutorChoice
 
 _MOST_ROWS = 128  # label values on the screen
+_MOST_ALIKE = 10  # findings of one kind on the screen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +59,23 @@ def _logs(args: argparse.Namespace, executor: ExecutorChoice) -> Iterator[Path]:
             yield Path(folder)
 
 
+def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for each finding; of many of one kind the first ones, and how many follow."""
+    from monai_semiseg.datasets.label_values import shortened
+
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault((finding.level, finding.code), []).append(finding)
+    for (level, code), alike in kinds.items():
+        for finding in alike[:_MOST_ALIKE]:
+            message = finding.message.removeprefix(f"{code} ")
+            yield f"{level:8} {code:14} {finding.case:24} {message}"
+        if others := alike[_MOST_ALIKE:]:
+            cases = shortened([one.case for one in others if one.case]) or "files"
+            more = f"{len(others)} more: {cases}; --output FILE writes all"
+            yield f"{level:8} {code:14} {more}"
+
+
 def run(args: argparse.Namespace) -> int:
     """Check, show a table, return 2 if there are errors."""
     from monai_semiseg.datasets.check import check_dataset
@@ -85,12 +104,12 @@ def run(args: argparse.Namespace) -> int:
             f"in {row['scans']} of {labelled} labelled scans"
         )
     if len(rows) > _MOST_ROWS:
-        say(f"... {len(rows) - _MOST_ROWS} more values; --output writes all")
+        say(f"... {len(rows) - _MOST_ROWS} more values; --output FILE writes all")
     odd = any(finding.code == "E_LABEL" for finding in report.errors)
     if labelled and not odd and (line := mapping_line(report.names)):
         say(line)
-    for finding in report.findings:
-        say(f"{finding.level:8} {finding.code:14} {finding.case:24} {finding.message}")
+    for line in _finding_lines(report.findings):
+        say(line)
     say(f"{len(report.errors)} errors, {len(report.findings) - len(report.errors)} warnings")
     if args.output:
         write_atomically(args.output, json.dumps(report.as_dict(), indent=1) + "\n")

@@ -13,6 +13,7 @@ from monai_semiseg.cli.dataset_arguments import (
     dataset_of,
     labelled_dataset,
 )
+from monai_semiseg.cli.executors import add_executor_arguments
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.trust import add_trust_argument
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="new folder of tasks")
     add_trust_argument(parser)
+    add_executor_arguments(parser)
     add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
     add_bundle_arguments(parser)
 
@@ -69,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     settings = predict_arguments([str(proposal.scans), *asked], args)
     tasks = hand_out(proposal, predict.segment(settings, model))
     say(f"{args.output}: {len(tasks.tasks)} tasks, {len(proposal.failed)} failed; tasks.csv")
+    numbers = ", ".join(f"{value} {name}" for value, name in sorted(tasks.names.items()))
+    say(f"numbers in the masks: {numbers}")
     notes = [f"{case}: {text}" for case, text in proposal.remarks.items()]
     return report_left_out(proposal.failed, notes)
 
@@ -78,6 +82,7 @@ def predict_arguments(words: list[str], args: argparse.Namespace) -> argparse.Na
     parser = argparse.ArgumentParser()
     predict.add_arguments(parser)
     asked = parser.parse_args(words)
-    for name in ("bundle", "weights", "plan", "config", "settings", "device"):
+    shared = ("bundle", "weights", "plan", "config", "settings", "device", "executor", "resubmit")
+    for name in shared:
         setattr(asked, name, getattr(args, name))
     return asked

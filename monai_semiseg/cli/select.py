@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_semiseg.cli.arguments import Model, add_bundle_arguments, model_of
 from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
+from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.cli.trust import add_trust_argument, require_trusted
@@ -15,6 +17,7 @@ from monai_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from monai_semiseg.datasets.dataset import ScanDataset
+    from monai_semiseg.executors.choice import ExecutorChoice
     from monai_semiseg.labelling.features import Encoder
     from monai_semiseg.labelling.selection import Doubt, Selection
 
@@ -42,13 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with --weights or --bundle the network's bottleneck)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
-    parser.add_argument("--workers", type=int, default=4, help="threads that read (default 4)")
+    parser.add_argument("--workers", type=int, default=4, help="threads of one process (default 4)")
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("to_label.csv"),
         help="table (default to_label.csv); a picture of the same name lies beside it",
     )
+    add_executor_arguments(parser)
     add_dataset_arguments(parser, what="dataset folder, or a table of cases (.csv)")
     add_bundle_arguments(parser)
     add_trust_argument(parser)
@@ -66,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     strategy_named(args.strategy, has_model=has_model)
     if args.output.suffix != ".csv":
         raise ConfigError(f"--output {args.output}", expected="a name that ends with .csv")
+    executor = executor_of(args)
     already = load_datalist(args.already) if args.already else None
     dataset = labelled_dataset(args, dataset_of(args, table=args.table), already)
     selection = select(
@@ -74,9 +79,11 @@ def run(args: argparse.Namespace) -> int:
         strategy=args.strategy,
         already=already,
         encoder=_encoder(args),
-        doubt=_doubt(args, dataset),
+        doubt=_doubt(args, dataset, executor),
         seed=args.seed,
         workers=args.workers,
+        executor=None if executor.in_process else executor,
+        logs=_logs(args),
     )
     write_selection(selection, dataset, args.output)
     picture = draw_selection(selection, dataset, args.output.with_suffix(".png"))
@@ -114,10 +121,10 @@ def _encoder(args: argparse.Namespace) -> Encoder | None:
         return ScriptEncoder(args.encoder, device)
     if args.weights is None and args.bundle is None:
         return None
-    from monai_semiseg.labelling.encoders import open_encoder
+    from monai_semiseg.labelling.encoders import BundleEncoder
 
     model = _model(args)
-    return open_encoder(model.bundle, model.settings, model.overlays)
+    return BundleEncoder(model.bundle, model.settings, model.overlays)
 
 
 def _model(args: argparse.Namespace) -> Model:
@@ -126,20 +133,29 @@ def _model(args: argparse.Namespace) -> Model:
     return model
 
 
-def _doubt(args: argparse.Namespace, dataset: ScanDataset) -> Doubt | None:
+def _logs(args: argparse.Namespace) -> Path:
+    """Return the folder of the workers' logs: beside the table."""
+    output: Path = args.output
+    return output.with_suffix(".logs")
+
+
+def _doubt(
+    args: argparse.Namespace, dataset: ScanDataset, executor: ExecutorChoice
+) -> Doubt | None:
     """Return what a trained model doubts, for the strategies that ask it."""
     from monai_semiseg.labelling.strategies import DISAGREEMENT, UNCERTAINTY
 
     if args.strategy not in (UNCERTAINTY, DISAGREEMENT):
         return None
-    from monai_semiseg.labelling.doubt import Disagreement, Uncertainty
+    from monai_semiseg.labelling.doubt_team import DoubtRecipe, doubt_by_team
 
     model = _model(args)
-    if args.strategy == UNCERTAINTY:
-        return Uncertainty(model.bundle, model.settings, model.overlays, dataset.root)
-    if args.already is None:
+    if args.strategy == DISAGREEMENT and args.already is None:
         raise ConfigError(
             "--strategy disagreement registers labels, and no labelled scan is given",
             expected="--already DATALIST with the labelled scans under training",
         )
-    return Disagreement(model.bundle, model.settings, model.overlays, dataset.root, args.already)
+    datalist = args.already if args.strategy == DISAGREEMENT else None
+    recipe = DoubtRecipe(model.bundle, model.settings, model.overlays, dataset.root, datalist)
+    opened = recipe.model()  # what does not fit is refused before any scan is read
+    return opened if executor.in_process else partial(doubt_by_team, recipe, executor, _logs(args))

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
-from monai_semiseg.datasets.layout import Layout, ListedCase, Wanted, case_stem
+from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted, case_stem
 from monai_semiseg.errors import ConfigError
 
 _LABELS = ("dseg", "mask")  # the first that a case has once is its label
@@ -42,7 +42,7 @@ def read_bids(root: Path, wanted: Wanted) -> Layout:
         label = _label_of(root, labels.pop(case, {}), wanted)
         layout.cases.append(ListedCase(case_stem(case), channels, label, case.split("_")[0]))
     for names in labels.values():
-        layout.problems |= dict.fromkeys(names, "a label without an image")
+        layout.problems |= dict.fromkeys(names, LABEL_ALONE)
     return layout
 
 

@@ -38,6 +38,10 @@ def grouped_by_channel(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
             groups[found[0]][found[1]].append(row)
     groups = {key: members for key, members in groups.items() if not _may_hold_all(members)}
     first_of = {id(row): key for key, members in groups.items() for row in _flat(members)}
+    others: dict[Path, list[str]] = defaultdict(list)
+    for row in rows:
+        if isinstance(row[2], Case) and id(row) not in first_of:
+            others[row[1].parent].append(row[2].source.name)
     grouped: list[Row] = []
     done: set[_Key] = set()
     for row in rows:
@@ -46,8 +50,14 @@ def grouped_by_channel(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
             grouped.append(_skipped_beside(row, groups, names))
         elif key not in done:
             done.add(key)
-            grouped.append(_joined(key, groups[key], names))
+            grouped.append(_joined(key, groups[key], names, _beside(key, others)))
     return grouped
+
+
+def _beside(key: _Key, others: Mapping[Path, Sequence[str]]) -> list[str]:
+    """Return the first few images that belong to a case by folder and name, and are no channel."""
+    folder, stem = key
+    return [name for name in others.get(folder, ()) if name.startswith(stem)][:4]
 
 
 def _flat(members: Mapping[int, Sequence[Row]]) -> list[Row]:
@@ -79,7 +89,12 @@ def _may_hold_all(members: Mapping[int, Sequence[Row]]) -> bool:
     return list(members) == [0] and len(rows) == 1 and bool(split_number(rows[0][1].name)[1])
 
 
-def _joined(key: _Key, members: Mapping[int, Sequence[Row]], names: Sequence[str]) -> Row:
+def _joined(
+    key: _Key,
+    members: Mapping[int, Sequence[Row]],
+    names: Sequence[str],
+    beside: Sequence[str],
+) -> Row:
     """Return the row of a case with the files of its channels."""
     folder, stem = key
     rows = _flat(members)
@@ -91,7 +106,7 @@ def _joined(key: _Key, members: Mapping[int, Sequence[Row]], names: Sequence[str
         cases[0],
         files=files,
         source=source,
-        fault=_fault(members, names, source),
+        fault=_fault(members, names, source, beside),
         channel_names=tuple(names),
     )
     # A case by the name of its folder lies below the input that holds it.
@@ -100,7 +115,10 @@ def _joined(key: _Key, members: Mapping[int, Sequence[Row]], names: Sequence[str
 
 
 def _fault(
-    members: Mapping[int, Sequence[Row]], names: Sequence[str], path: Path
+    members: Mapping[int, Sequence[Row]],
+    names: Sequence[str],
+    path: Path,
+    beside: Sequence[str],
 ) -> InputError | None:
     lacking = [name for number, name in enumerate(names) if number not in members]
     double = [names[number] for number, rows in members.items() if len(rows) > 1]
@@ -108,6 +126,8 @@ def _fault(
         return None
     had = ", ".join(row.source.name for _, _, row in _flat(members))
     lack = f"no file for channel {', '.join(lacking)}" if lacking else ""
+    if lacking and beside:
+        had += f"; unknown: {', '.join(beside)}"
     several = f"several files for channel {', '.join(double)}" if double else ""
     return UnsupportedError(
         f"{' and '.join(text for text in (lack, several) if text)} (found {had})",

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
+from monai_semiseg.datasets.channels import channel_groups
 from monai_semiseg.datasets.label_maps import has_label_name
-from monai_semiseg.datasets.layout import Layout, ListedCase, Wanted
+from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted, entries_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.plain_text import printable
@@ -29,6 +30,22 @@ def folders_of_cases(root: Path) -> dict[Path, dict[str, Path]]:
     return found
 
 
+def folder_of_one_case(root: Path, wanted: Wanted) -> dict[Path, dict[str, Path]]:
+    """Return ``root`` -> name -> file, if it holds the contrasts of one patient; else empty.
+
+    Its images are then named after contrasts alone (``FLAIR.nii.gz``, ``T1.nii.gz``).
+    """
+    files = {
+        stem_of(file): file
+        for file in entries_of(root)
+        if file.is_file() and has_image_suffix(file.name)
+    }
+    label = wanted.label.casefold()
+    images = [name for name in files if name.casefold() != label and not has_label_name(Path(name))]
+    channels = channel_groups(images).get("", {})
+    return {root: files} if channels and len(channels) == len(images) else {}
+
+
 def read_case_folders(
     root: Path, folders: Mapping[Path, Mapping[str, Path]], wanted: Wanted
 ) -> Layout:
@@ -39,15 +56,16 @@ def read_case_folders(
     """
     label = wanted.label or _guess_label(root, list(folders.values()))
     layout = Layout()
+    folder_name = root.resolve().name
     for folder, files in folders.items():
         names = {name: file.relative_to(root).as_posix() for name, file in files.items()}
         of_label = [name for name in names if name.casefold() == label.casefold()]
         labels = [names.pop(name) for name in of_label]
-        case = printable(folder.relative_to(root).as_posix())
+        case = printable(folder.relative_to(root).as_posix() if folder != root else folder_name)
         if names:
             layout.cases.append(ListedCase(case, names, labels[0] if labels else None))
         else:
-            layout.problems |= dict.fromkeys(labels, "a label without an image")
+            layout.problems |= dict.fromkeys(labels, LABEL_ALONE)
     if wanted.label and not any(case.label for case in layout.cases):
         raise _no_such_label(root, wanted.label, folders)
     return layout

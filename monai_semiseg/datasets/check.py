@@ -34,8 +34,7 @@ from monai_semiseg.datasets.label_values import background_of
 from monai_semiseg.datasets.layout import Files, files_text
 from monai_semiseg.errors import DimensionError, GeometryError, InputError, LabelError, SemisegError
 from monai_semiseg.executors.choice import ExecutorChoice
-from monai_semiseg.executors.engine import open_engine
-from monai_semiseg.executors.run import Done, run_work
+from monai_semiseg.executors.run import Done, run_in_order
 from monai_semiseg.executors.work import Work
 from monai_semiseg.images.grid import axes_onto, in_ras_order
 from monai_semiseg.images.volume import Volume, collect_warnings
@@ -112,9 +111,7 @@ def _read_all(
     if executor is None or logs is None:
         with ThreadPoolExecutor(workers) as pool:
             return list(bar(pool.map(work.check, dataset.cases)))
-    with open_engine(executor, work, logs) as engine:
-        ends = sorted(bar(run_work(engine, dataset.cases)), key=lambda end: end.number)
-    return [_facts_of(end) for end in ends]
+    return [_facts_of(end) for end in run_in_order(executor, work, dataset.cases, logs, bar)]
 
 
 @dataclass(frozen=True)

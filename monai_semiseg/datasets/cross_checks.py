@@ -13,9 +13,18 @@ from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.geometry_statistics import min_max, size_differences
 from monai_semiseg.datasets.label_checks import invalid_label_files
 from monai_semiseg.datasets.label_sections import scans_per_label, section_scans, untrained_lines
-from monai_semiseg.datasets.label_values import background_of, class_names, names_of
-from monai_semiseg.datasets.layout import files_text
+from monai_semiseg.datasets.label_values import (
+    background_of,
+    class_names,
+    names_of,
+    shortened,
+)
+from monai_semiseg.datasets.layout import LABEL_ALONE, files_text
 from monai_semiseg.errors import LabelError
+
+COUNTED_OBJECTS = (
+    "; if numbers count objects (cells, glands), --label_threshold 0 makes them one class"
+)
 
 
 def absent_classes(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> list[Finding]:
@@ -24,13 +33,25 @@ def absent_classes(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> list[Fin
     for fact in facts:
         seen.update(fact.labels)
     if not seen:
-        return [Finding("warning", "W_UNLABELLED", "", "no scan has a label")]
+        return [Finding("warning", "W_UNLABELLED", "", "no scan has a label" + _naming(dataset))]
     names = class_names(names_of(dataset.labels, sorted(seen)))
     return [
         Finding("warning", "W_ABSENT", "", f"no label shows class {index} ({name})")
         for index, name in names.items()
         if index not in seen
     ]
+
+
+def _naming(dataset: ScanDataset) -> str:
+    """Return how label files have to be called, if there are some that belong to no image."""
+    alone = [file for file, problem in dataset.problems.items() if problem == LABEL_ALONE]
+    if not alone or not dataset.cases:
+        return ""
+    image = files_text(dataset.cases[0].image)
+    return (
+        f"; label files need the names of their images, as they are or with _mask behind: {image} "
+        f"and {alone[0]} differ; rename them, or name the pairs in a table: id,group,image,label"
+    )
 
 
 def note_invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> LabelError | None:
@@ -47,6 +68,7 @@ def note_invalid_labels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> Lab
         return error
     for name, cause in invalid.items():
         fact_of[name].note("error", cause.code, cause.reason)
+        fact_of[name].labels = {}  # its numbers are no classes, so they have no row
     _note_rare_values(dataset, [fact for name, fact in fact_of.items() if name not in invalid])
     return None
 
@@ -56,14 +78,22 @@ def _note_rare_values(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> None:
     scans = scans_per_label(fact.labels for fact in facts)
     background = background_of(dataset.labels)
     rare = [value for value, number in scans.items() if number == 1 and value != background]
-    for value in rare if len(facts) > 3 else []:
-        fact = next(fact for fact in facts if value in fact.labels)
-        text = f"value {value} occurs in {fact.label_file} only ({fact.labels[value]} voxels)"
-        if dataset.labels or value - 1 in scans:
-            fact.note("warning", "W_RARE", text)
-        else:
-            text += "; correct the file, or declare the value in dataset.json"
-            fact.note("error", "E_LABEL", text)
+    for fact in facts if len(facts) > 3 else []:
+        values = sorted(value for value in rare if value in fact.labels)
+        known = [value for value in values if dataset.labels or value - 1 in scans]
+        others = [value for value in values if value not in known]
+        if known:
+            hint = COUNTED_OBJECTS if not dataset.labels and len(known) > 2 else ""
+            fact.note("warning", "W_RARE", _rare(fact, known) + hint)
+        if others:
+            hint = "; correct the file, or declare the value in dataset.json"
+            fact.note("error", "E_LABEL", _rare(fact, others) + hint)
+
+
+def _rare(fact: CaseFacts, values: Sequence[int]) -> str:
+    start = "value {} occurs" if len(values) == 1 else "values {} occur"
+    voxels = sum(fact.labels[value] for value in values)
+    return f"{start.format(shortened(values))} in {fact.label_file} only ({voxels} voxels)"
 
 
 def untrained_labels(report: CheckReport, datalist: Mapping[str, Any] | None) -> list[Finding]:
@@ -139,7 +169,7 @@ def duplicates(facts: Sequence[CaseFacts], datalist: Mapping[str, Any] | None) -
 
 
 def _duplicate(group: Sequence[CaseFacts], sections: Mapping[str, str]) -> Finding:
-    text = f"the same voxels as {', '.join(fact.case.id for fact in group)}"
+    text = f"the same voxels: {', '.join(fact.case.id for fact in group)}"
     used = {sections.get(fact.image_file, "") for fact in group} - {""}
     if len(used) > 1:
         text += f", in {' and '.join(sorted(used))}: a leak"

@@ -15,7 +15,14 @@ from monai_semiseg.datasets.case_names import CaseNames, stem_of, without_suffix
 from monai_semiseg.datasets.cases import Case, Row, Skipped
 from monai_semiseg.datasets.dicom_cases import dicom_rows
 from monai_semiseg.datasets.folder_pairs import mask_stem
-from monai_semiseg.datasets.layout import Files, Layout, ListedCase, Wanted, one_or_several
+from monai_semiseg.datasets.layout import (
+    LABEL_ALONE,
+    Files,
+    Layout,
+    ListedCase,
+    Wanted,
+    one_or_several,
+)
 from monai_semiseg.errors import DicomError, LabelError
 from monai_semiseg.images.dicom_header import (
     PARSING_ERRORS,
@@ -212,7 +219,7 @@ def _assign(
     if len(owners) == 1:
         found[owners[0].case.id].append(file)
         return
-    text = f"a label that fits {len(owners)} series" if owners else "a label without an image"
+    text = f"a label that fits {len(owners)} series" if owners else LABEL_ALONE
     layout.problems[file.relative_to(root).as_posix()] = text
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai_semiseg.datasets.bids import is_bids, read_bids
-from monai_semiseg.datasets.case_folders import folders_of_cases, read_case_folders
+from monai_semiseg.datasets.case_folders import (
+    folder_of_one_case,
+    folders_of_cases,
+    read_case_folders,
+)
 from monai_semiseg.datasets.case_names import has_image_suffix
 from monai_semiseg.datasets.description import (
     NAME,
@@ -63,6 +67,8 @@ def _layout_of_files(root: Path, wanted: Wanted) -> Layout:
     if holds_dicom(root):
         _refuse_label(wanted, "a tree of DICOM series")
         return read_dicom_tree(root, wanted)
+    if case := folder_of_one_case(root, wanted):
+        return read_case_folders(root, case, wanted)
     if any(entry.is_file() and has_image_suffix(entry.name) for entry in root.iterdir()):
         _refuse_label(wanted, "masks beside images")
         return pairs_in_one_folder(root)

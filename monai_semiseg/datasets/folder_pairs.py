@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
 from monai_semiseg.datasets.channels import channel_sets, patient_of
 from monai_semiseg.datasets.layout import (
+    LABEL_ALONE,
     Files,
     Layout,
     ListedCase,
@@ -20,12 +21,17 @@ from monai_semiseg.datasets.layout import (
     one_or_several,
 )
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.formats import SCAN_SUFFIXES
 
 TRAINING = ("imagesTr", "labelsTr")
+# Names of folders in small letters; any spelling of them is taken.
+_LABELS = (
+    *("labels", "masks", "label", "mask", "segmentations", "segmentation", "annotations"),
+    *("annotation", "ground_truth", "groundtruth", "gt"),
+)
 _IMAGES = {
-    "imagesTr": ("labelsTr",),
-    "images": ("labels", "masks"),
-    "image": ("label", "mask", "labels", "masks"),
+    "imagestr": ("labelstr",),
+    **dict.fromkeys(("images", "image", "imgs", "img", "photos", "photographs"), _LABELS),
 }
 _MASK = re.compile(r"(?P<stem>.+?)[ _.-](mask|masks|segmentation|seg|gt|label)", re.IGNORECASE)
 
@@ -33,25 +39,77 @@ _MASK = re.compile(r"(?P<stem>.+?)[ _.-](mask|masks|segmentation|seg|gt|label)",
 def image_folders(root: Path, wanted: Wanted) -> tuple[str, str] | None:
     """Return the names of the folders of images and of labels; None if there is no such pair.
 
+    Capital letters make no difference. Of two folders alone, the one that is called like labels,
+    or that the user names, holds the labels, whatever the other one is called.
+
     Raises:
-        ConfigError: If there is no folder with the name that the user gives.
+        ConfigError: If there is no folder with the name that the user gives, or such pairs lie
+            deeper.
     """
+    folders = {entry.name.casefold(): entry.name for entry in entries_of(root) if entry.is_dir()}
     for images, labels in _IMAGES.items():
-        if (root / images).is_dir():
+        if images in folders:
             if wanted.label and not (root / wanted.label).is_dir():
                 raise ConfigError(
-                    f"--label {wanted.label}, and no such folder beside {images}",
+                    f"--label {wanted.label}, and no such folder beside {folders[images]}",
                     expected="the name of the folder with the labels",
                     path=root,
                 )
-            existing = [label for label in labels if (root / label).is_dir()]
-            return images, wanted.label or next(iter(existing), labels[0])
-    return None
+            existing = [folders[label] for label in labels if label in folders]
+            return folders[images], wanted.label or next(iter(existing), labels[0])
+    _refuse_deeper_pairs(root, folders.values())
+    named = (wanted.label.casefold(),) if wanted.label else _LABELS
+    of_labels = [name for folded, name in folders.items() if folded in named]
+    others = [name for name in folders.values() if name not in of_labels]
+    alone = len(others) == len(of_labels) == 1 and any(map(_is_scan, entries_of(root / others[0])))
+    return (others[0], of_labels[0]) if alone else None
+
+
+def _refuse_deeper_pairs(root: Path, folders: Iterable[str]) -> None:
+    """Refuse ``train/images`` and ``train/masks``: no folder of a case has such folders."""
+    deeper = [name for name in sorted(folders) if _has_pair(root / name)]
+    if deeper:
+        raise ConfigError(
+            f"no folders of images and labels here, but below: {', '.join(deeper[:3])}"
+            + f" and {len(deeper) - 3} more" * (len(deeper) > 3),
+            expected="the folder that holds images/ and labels/",
+            remedy=f"name one of them, such as {root / deeper[0]}, or move the files together, or "
+            "name the cases in a table: id,group,image,label",
+            path=root,
+        )
+
+
+def _has_pair(folder: Path) -> bool:
+    names = {entry.name.casefold(): entry for entry in entries_of(folder) if entry.is_dir()}
+    return any(
+        images in names and _holds_files(names[images]) and not names.keys().isdisjoint(labels)
+        for images, labels in _IMAGES.items()
+    )
 
 
 def pairs_of_folders(root: Path, images: str, labels: str) -> Layout:
-    """Pair the files of two folders by name."""
-    return _paired(root, entries_of(root / images), entries_of(root / labels))
+    """Pair the files of two folders by name; folders within them (classes) have no meaning."""
+    entries, masks = entries_of(root / images), entries_of(root / labels)
+    if any(map(_holds_files, entries)):
+        entries, masks = _files_of_folders(entries), _files_of_folders(masks)
+    return _paired(root, entries, masks)
+
+
+def _files_of_folders(entries: Sequence[Path]) -> list[Path]:
+    """Return entries with the files of the folders among them; a folder of DICOM files stays."""
+    found: list[Path] = []
+    for entry in entries:
+        found += _files_of_folders(entries_of(entry)) if _holds_files(entry) else [entry]
+    return found
+
+
+def _holds_files(folder: Path) -> bool:
+    """Return True if a folder holds scans or pictures of one file each, and is no series."""
+    return any(_is_scan(entry) or _holds_files(entry) for entry in entries_of(folder))
+
+
+def _is_scan(file: Path) -> bool:
+    return file.name.lower().endswith(tuple(SCAN_SUFFIXES)) and file.is_file()
 
 
 def pairs_in_one_folder(root: Path) -> Layout:
@@ -85,12 +143,11 @@ def _paired(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Layout
             first = _relative(root, by_stem[stem_of(image)][0])
             layout.problems[_relative(root, image)] = f"the same name as {first}"
         files = {channel: _relative(root, by_stem[name][0]) for channel, name in channels.items()}
-        # The file names a whole folder's only patient; the folder does.
-        layout.cases.append(
-            ListedCase(case_stem(case) or root.resolve().name, files, label_of.get(stem))
-        )
+        # Files that are named after contrasts alone are of one patient: the data set's name.
+        name = case_stem(case) if case else root.resolve().name
+        layout.cases.append(ListedCase(name, files, label_of.get(stem)))
     for stem in sorted(label_of.keys() - used):
-        layout.problems[files_text(label_of[stem])] = "a label without an image"
+        layout.problems[files_text(label_of[stem])] = LABEL_ALONE
     return layout
 
 
@@ -100,11 +157,13 @@ def _labels_by_stem(
     """Return stem of the image -> label; of two labels with one stem, the second is a problem."""
     found: dict[str, Files] = {}
     parts: dict[str, list[str]] = {}
-    patients = {patient_of(image) for image in images}
+    spelled = _spellings({*images, *map(patient_of, images)})
     for mask in masks:
         stem = stem_of(mask)
-        if stem not in images and stem not in patients:
+        if stem.casefold() not in spelled:
             stem = mask_stem(stem)
+        near = spelled.get(stem.casefold(), ())
+        stem = near[0] if len(near) == 1 else stem
         name = _relative(root, mask)
         whole = next((image for image in _beginnings(stem) if image in images), "")
         if stem not in images and whole:
@@ -118,7 +177,15 @@ def _labels_by_stem(
         if several and stem not in found:  # CASE_lesion1, CASE_lesion2: to be merged
             found[stem] = one_or_several(names)
         else:
-            layout.problems |= dict.fromkeys(names, "a label without an image")
+            layout.problems |= dict.fromkeys(names, LABEL_ALONE)
+    return found
+
+
+def _spellings(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return a name in small letters -> the names that it may be."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        found[name.casefold()].append(name)
     return found
 
 

@@ -10,7 +10,7 @@ from monai_semiseg.datasets.check_report import CaseFacts
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.errors import ChannelError, ConfigError, DimensionError, GeometryError
 from monai_semiseg.images.grid import Unit
-from monai_semiseg.images.volume import spatial_dims_of
+from monai_semiseg.images.volume import RGB, spatial_dims_of
 
 
 def no_scan_error(dataset: ScanDataset, left_out: Mapping[str, str], found: str) -> ConfigError:
@@ -72,6 +72,8 @@ def note_other_channels(dataset: ScanDataset, facts: Sequence[CaseFacts]) -> tup
             theirs = ", ".join(names) or "one channel"
             had = ", ".join(fact.channels) or "one channel"
             text = f"{fact.image_file} has {had}; the data set has {theirs}"
+            if set(names) == set(RGB):
+                text += "; convert it to RGB, or leave it out"
             fact.note("error", "E_CHANNELS", text)
     return tuple(names)
 

@@ -166,7 +166,10 @@ def require_classes(
     for of_file in counts.values():
         total.update(of_file)
     run = [value for value in found if value != 255]
-    grey = len(run) > _MANY and max(total[value] for value in run) < _RARE * total[255]
+    rare = len(run) > _MANY and max(total[value] for value in run) < _RARE * total[255]
+    grey = rare or run[-1:] == [254]  # every level between black and white
+    if 255 in found and run == [1] and not any({1, 255} <= set(one) for one in counts.values()):
+        raise _two_writings(counts, path)
     if 255 in found and run and run == list(range(1, len(run) + 1)) and not grey:
         files = [name for name, of_file in counts.items() if 255 in of_file]
         raise LabelError(
@@ -179,6 +182,21 @@ def require_classes(
     if grey or looks_grey(total):
         worst = max(counts, key=lambda name: len(counts[name]))
         raise grey_error(counts[worst], path, worst)
+
+
+def _two_writings(counts: Mapping[str, Mapping[int, int]], path: str | Path) -> LabelError:
+    """Return the error for masks of which some hold 0 and 1, and the others 0 and 255."""
+    files = {value: [name for name in counts if value in counts[name]] for value in (1, 255)}
+    texts = [
+        f"0 and {value} in {len(names)} (such as {names[0]})" for value, names in files.items()
+    ]
+    return LabelError(
+        f"label files with other numbers for the foreground: {', '.join(texts)}",
+        expected="one number for each class, the same in all files",
+        remedy="--label_threshold 0: more is foreground; or, if 255 marks voxels to ignore, "
+        + DECLARE_IGNORE,
+        path=path,
+    )
 
 
 def invalid_label_files(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from monai_semiseg.datasets.label_rules import COLOUR_EXAMPLE, LabelRule
 from monai_semiseg.errors import LabelError
 
 _SHOWN = 3  # colours in a message
+_MOST_CLASSES = 8  # more colours than that come from smoothing or compression
+BLACK = "#000000"
 
 
 def numbers_of_colours(
@@ -148,8 +150,21 @@ def _undeclared(
     return LabelError(
         f"undeclared colours {', '.join(texts)}{rest}{declared}",
         expected="declared colours only",
-        remedy=f"declare them in dataset.json, {COLOUR_EXAMPLE}; save masks without compression",
+        remedy=_declaration([f"#{int(codes[mask][0]):06x}" for mask in masks])
+        if not numbers and len(others) <= _MOST_CLASSES
+        else f"declare them in dataset.json, {COLOUR_EXAMPLE}; save masks without compression",
         path=path,
+    )
+
+
+def _declaration(colours: Iterable[str]) -> str:
+    """Return the lines of ``dataset.json`` that make every colour a class; black is background."""
+    classes = [colour for colour in colours if colour != BLACK]
+    pairs = [f'"background": "{BLACK}"'] * (len(classes) > 0)
+    pairs += [f'"class_{number}": "{colour}"' for number, colour in enumerate(classes, start=1)]
+    return (
+        "write a file dataset.json into the folder of the data set, with your names for the "
+        f'classes: {{"labels": {{{", ".join(pairs)}}}}}'
     )
 
 

@@ -227,7 +227,7 @@ def mapping_line(names: Mapping[int, str]) -> str:
     )
 
 
-def shortened(values: Sequence[int]) -> str:
-    """Return numbers as text, at most a dozen of them."""
+def shortened(values: Sequence[int] | Sequence[str]) -> str:
+    """Return numbers or names as text, at most a dozen of them."""
     some = [str(value) for value in values[:12]]
     return ", ".join([*some, f"... ({len(values)} in all)"] if len(values) > 12 else some)

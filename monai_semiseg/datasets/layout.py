@@ -12,6 +12,8 @@ from monai_semiseg.datasets.case_names import stem_of
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 
+LABEL_ALONE = "a label without an image"  # a problem of a layout
+
 # One file, or several: the slices of a DICOM series, or masks that are merged.
 Files: TypeAlias = str | tuple[str, ...]
 

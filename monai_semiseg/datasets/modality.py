@@ -29,6 +29,10 @@ MODALITIES = {
     "mg": "MG",
     "oct": "OPT",
 }
+# Contrasts that no other modality has.
+_MR_CONTRAST = re.compile(
+    r"(?<![a-z0-9])(t[12][a-z]*|[a-z]*flair|pdw|stir|mprage|adc|dwi|dti|swi)(?![a-z0-9])"
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,10 @@ class ScanKind:
 
 
 def decide_modality(
-    declared: str, scans: Sequence[ScanKind], asked: str | None = None
+    declared: str,
+    scans: Sequence[ScanKind],
+    asked: str | None = None,
+    channels: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Return the modality, and one line that says where it comes from.
 
@@ -53,6 +60,7 @@ def decide_modality(
         declared: modality of the dataset, or empty.
         scans: information from its scans.
         asked: modality that the user asked for, or None; it has precedence.
+        channels: names of the channels.
 
     Returns:
         DICOM's code if it is clear, else the dataset's own words, or empty; and a line for the
@@ -70,6 +78,9 @@ def decide_modality(
     if len(found) == 1:
         other = hint if found != ["CT"] else ""
         return found[0], f"modality: {found[0]}, the DICOM files say so{other}"
+    if not found and (named := dicom_modality(", ".join(channels))):
+        other = hint if named != "CT" else ""
+        return named, f"modality: {named}, the names of the channels say so{other}"
     if not found and scans and like_ct == len(scans):
         return "CT", "modality: CT, a guess by the values (air near -1000); --modality sets another"
     mixed = f"; DICOM files say {', '.join(found)}" if found else ""
@@ -78,9 +89,11 @@ def decide_modality(
 
 
 def dicom_modality(name: str) -> str | None:
-    """Return DICOM's code for a dataset's name of its modality; None if it is not clear."""
+    """Return DICOM's code for a name of a modality, channel or MR contrast; None if unclear."""
     words = re.split(r"[^a-z]+", name.lower())
     found = {MODALITIES[word] for word in words if word in MODALITIES}
+    if _MR_CONTRAST.search(name.lower()):
+        found.add("MR")
     return found.pop() if len(found) == 1 else None
 
 

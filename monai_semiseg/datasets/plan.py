@@ -68,7 +68,7 @@ def plan(
     wishes = wishes or Wishes()
     budget = (memory or available_memory() // 2) // bytes_per_voxel
     patches = choose_patches(fingerprint, budget, wishes.spatial_dims)
-    kind, _ = decide_modality(fingerprint.modality, fingerprint.scans, wishes.modality)
+    kind, _ = _modality(fingerprint, wishes)
     sided, _ = decide_sides(fingerprint.labels, fingerprint.sides, wishes.sides)
     upright, _ = decide_upright(fingerprint, wishes.upright)
     return {
@@ -164,7 +164,13 @@ def _scale_line(fingerprint: Fingerprint, wishes: Wishes) -> str:
     """Return one line that says how values are scaled, and why."""
     if fingerprint.channel_names == RGB:
         return "intensity: colours, by one mean and deviation of the training images"
-    return decide_modality(fingerprint.modality, fingerprint.scans, wishes.modality)[1]
+    return _modality(fingerprint, wishes)[1]
+
+
+def _modality(fingerprint: Fingerprint, wishes: Wishes) -> tuple[str, str]:
+    return decide_modality(
+        fingerprint.modality, fingerprint.scans, wishes.modality, fingerprint.channel_names
+    )
 
 
 def write_plan(

@@ -14,7 +14,12 @@ from torch import Tensor
 from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.semisupervised import unlabelled
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
+from monai_semiseg.networks.diffusion_teacher import (
+    DiffusionTeacher,
+    aggregated,
+    changed_shares,
+    rounds_as_text,
+)
 from monai_semiseg.samplers.coordinates import sample_at
 from monai_semiseg.transforms.labels import with_background
 
@@ -51,8 +56,12 @@ class PseudoLabelCache:
         begun = time.perf_counter()
         generator = torch.Generator().manual_seed(seed)
 
+        changes: list[Tensor] = []
+
         def predict(images: Tensor) -> Tensor:
-            mean, agreement = aggregated(teacher.rounds(images, rounds, generator)[0])
+            masks, _ = teacher.rounds(images, rounds, generator)
+            changes.append(changed_shares(masks))
+            mean, agreement = aggregated(masks)
             return torch.cat([mean[:, 1:], 1 - agreement], 1)
 
         self.entries = []
@@ -66,6 +75,8 @@ class PseudoLabelCache:
             rounds,
             time.perf_counter() - begun,
         )
+        if rounds:
+            logger.info("%s", rounds_as_text(torch.stack(changes).mean(0).tolist()))
 
     def look_up(self, indices: Tensor, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities and agreement of scans that were moved by augmentation.

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from ignite.engine import Events
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
@@ -17,7 +18,12 @@ from monai_semiseg.errors import ConfigError
 from monai_semiseg.losses.ignoring import known_one_hot
 from monai_semiseg.losses.pseudo_label import weighted_cross_entropy
 from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
-from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
+from monai_semiseg.networks.diffusion_teacher import (
+    DiffusionTeacher,
+    aggregated,
+    changed_shares,
+    rounds_as_text,
+)
 from monai_semiseg.transforms.mixing import box_masks, paste_from_donors
 
 logger = logging.getLogger(__name__)
@@ -115,6 +121,8 @@ class DiffusionCoTrainer(TeacherTrainer):
         self.reconstruction_weight = reconstruction_weight
         self.box = tuple(box)
         self.box_probability = box_probability
+        self._changes: list[Tensor] = []  # of this epoch
+        self.add_event_handler(Events.EPOCH_COMPLETED, self._log_changes)
 
     def before_first_step(self) -> None:
         """Start A from S, and align the diffusion teacher's classes."""
@@ -162,8 +170,16 @@ class DiffusionCoTrainer(TeacherTrainer):
         """
         rounds = self.rounds if rebuilds else 0
         masks, seen = self.diffusion_teacher.rounds(unlabelled(batch, "weak"), rounds)
+        if rounds:
+            self._changes.append(changed_shares(masks))
         target, agreement = aggregated(masks)
         return target, agreement, seen
+
+    def _log_changes(self) -> None:
+        """Say whether the rounds of this epoch differ: else they are work for nothing."""
+        if self._changes:
+            logger.info("%s", rounds_as_text(torch.stack(self._changes).mean(0).tolist()))
+            self._changes.clear()
 
     def _mixed(self, known: Sequence[Tensor], free: Sequence[Tensor]) -> list[Tensor]:
         """Paste boxes of labelled or other unlabelled scans into images, targets and weights."""

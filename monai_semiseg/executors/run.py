@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, cast
 
 from monai_semiseg.errors import WorkerLostError
-from monai_semiseg.executors.engine import Engine
-from monai_semiseg.executors.work import Chunk, Item, Result
+from monai_semiseg.executors.choice import ExecutorChoice
+from monai_semiseg.executors.engine import Engine, open_engine
+from monai_semiseg.executors.work import Chunk, Item, Result, Work
 
 _LOOK = 0.5  # seconds between two looks at a stop, and calls of ``tick``
 
@@ -69,7 +71,9 @@ def run_work(
     After a worker has ended, its items are looked for among the result files, and those that are
     not there are begun again. The first of them was under way: it goes alone, since an item that
     kills every worker must not take others with it, and after ``engine.resubmit`` times it is given
-    up. If the run is stopped, items that were not begun are left out.
+    up. Work without result files does not say which item was under way: the two halves of what the
+    worker had go their own ways, and so on, and only an item that was alone counts. If the run is
+    stopped, items that were not begun are left out.
 
     Args:
         engine: that was opened for the work.
@@ -83,6 +87,31 @@ def run_work(
     return _Coordinator(engine, items, hooks or Hooks()).run()
 
 
+def run_in_order(
+    choice: ExecutorChoice,
+    work: Work[Item, Result],
+    items: Sequence[Item],
+    logs: Path,
+    bar: Callable[[Iterator[Done[Item, Result]]], Iterable[Done[Item, Result]]],
+) -> list[Done[Item, Result]]:
+    """Do all items by an engine of their own, and return their ends in the items' order.
+
+    Args:
+        choice: which engine.
+        work: of the items.
+        items: to do.
+        logs: folder for the workers' logs.
+        bar: shows the ends as they come in.
+
+    Raises:
+        ConfigError: If the engine cannot be opened.
+        ExecutorError: If it has ended.
+        Exception: What the work raises beside its results.
+    """
+    with open_engine(choice, work, logs) as engine:
+        return sorted(bar(run_work(engine, items)), key=lambda end: end.number)
+
+
 class _Coordinator(Generic[Item]):
     """The items that wait, and those that workers have."""
 
@@ -91,7 +120,7 @@ class _Coordinator(Generic[Item]):
         self.items = items
         self.hooks = hooks
         self.waiting = deque(range(len(items)))
-        self.alone: deque[int] = deque()  # those whose worker was lost
+        self.again: deque[list[int]] = deque()  # chunks of those whose worker was lost
         self.lost = Counter[int]()
         self.running: dict[Future[Chunk[Any]], list[int]] = {}
         self.seconds = 0.0
@@ -106,7 +135,7 @@ class _Coordinator(Generic[Item]):
 
     def run(self) -> Iterator[Done[Item, Any]]:
         """Yield the end of every item."""
-        while self.running or ((self.waiting or self.alone) and not self.ends):
+        while self.running or ((self.waiting or self.again) and not self.ends):
             self._hand_out()
             if self.ends and not self.told:
                 self.engine.stop()
@@ -135,18 +164,21 @@ class _Coordinator(Generic[Item]):
         """Return the numbers of the next chunk; none if nothing may begin now."""
         if self.hooks.ready is not None:
             return self._first_ready(self.hooks.ready)
-        if self.alone:
-            return [self.alone.popleft()]
+        if self.again:
+            return self.again.popleft()
         size = self._size()
         return [self.waiting.popleft() for _ in range(min(size, len(self.waiting)))]
 
     def _first_ready(self, ready: Callable[[Item, Sequence[Item]], bool]) -> list[int]:
         held = [self.items[number] for numbers in self.running.values() for number in numbers]
-        for queue in (self.alone, self.waiting):
-            for number in queue:
-                if ready(self.items[number], held):
-                    queue.remove(number)
-                    return [number]
+        for chunk in self.again:
+            if all(ready(self.items[number], held) for number in chunk):
+                self.again.remove(chunk)
+                return chunk
+        for number in self.waiting:
+            if ready(self.items[number], held):
+                self.waiting.remove(number)
+                return [number]
         return []
 
     def _size(self) -> int:
@@ -179,7 +211,8 @@ class _Coordinator(Generic[Item]):
         self, numbers: Sequence[int], error: WorkerLostError
     ) -> Iterator[Done[Item, Any]]:
         """Yield what result files say, and put the rest back; give up what was begun too often."""
-        known = self.engine.work.finished([self.items[number] for number in numbers])
+        found = self.engine.work.finished([self.items[number] for number in numbers])
+        known = found or {}
         left = []
         for position, number in enumerate(numbers):
             if position in known:
@@ -188,11 +221,15 @@ class _Coordinator(Generic[Item]):
                 left.append(number)
         if not left or self.ends:
             return
+        if found is None and len(left) > 1:  # any of them was under way
+            middle = len(left) // 2
+            self.again.extend([left[:middle], left[middle:]])
+            return
         suspect, *others = left
         self.waiting.extendleft(reversed(others))
         self.lost[suspect] += 1
         if self.lost[suspect] <= self.engine.resubmit:
-            self.alone.append(suspect)
+            self.again.append([suspect])
         else:
             yield Done(suspect, self.items[suspect], None, self._given_up(suspect, error))
 

@@ -14,8 +14,9 @@ Result = TypeVar("Result")
 class Work(ABC, Generic[Item, Result]):
     """Recipe of a worker's function, such as the settings that a network is loaded by.
 
-    It crosses processes and machines, so it holds settings and paths, never a network. Every result
-    has to be in a file that is whole or absent before it is returned: a worker may end at any time.
+    It crosses processes and machines, so it holds settings and paths, never a network. What may
+    never be done twice has to be in a file that is whole or absent before it is returned: a worker
+    may end at any time (:meth:`finished`).
 
     Attributes:
         most: largest number of items that a worker gets at a time.
@@ -37,9 +38,12 @@ class Work(ABC, Generic[Item, Result]):
         Called once in every worker; the network is loaded here.
         """
 
-    def finished(self, items: Sequence[Item]) -> Mapping[int, Result]:
-        """Return what result files say of items, by position: asked after a worker has ended."""
-        return {}
+    def finished(self, items: Sequence[Item]) -> Mapping[int, Result] | None:
+        """Return what result files say of items, by position; None if the work writes none.
+
+        Asked after a worker has ended.
+        """
+        return None
 
 
 @dataclass(frozen=True)

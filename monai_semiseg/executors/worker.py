@@ -133,7 +133,7 @@ def _do(opened: _Opened, items: Sequence[Any], again: bool) -> Chunk[Any]:
     if opened.function is None or opened.work is None:
         opened.work = pickle.loads(opened.plan.recipe)
         opened.function = opened.work.open()
-    known = dict(opened.work.finished(items)) if again else {}
+    known = dict(opened.work.finished(items) or {}) if again else {}
     rest = [item for number, item in enumerate(items) if number not in known]
     begun = time.monotonic()
     done: list[Any] = []

@@ -45,14 +45,17 @@ def write_itksnap_labels(path: Path, names: Mapping[int, str]) -> Path:
 def write_labelmap(path: Path, names: Mapping[int, str]) -> Path:
     """Write CVAT's ``labelmap.txt``: a line ``name:red,green,blue::`` for each label.
 
+    A comment above them has the numbers, for programs whose files hold numbers.
+
     Args:
         path: the file to write.
         names: number -> name, background included.
     """
-    lines = [_LABELMAP_HEAD, "background:0,0,0::"]
+    plain = {value: re.sub(r"[:\s]+", " ", name).strip() for value, name in names.items()}
+    numbers = ", ".join(f"{value} {name}" for value, name in sorted(plain.items()))
+    lines = [_LABELMAP_HEAD, f"# numbers in the masks: {numbers}", "background:0,0,0::"]
     for value, colour in _colours(names).items():
-        name = re.sub(r"[:\s]+", " ", names[value]).strip()
-        lines.append(f"{name}:{','.join(map(str, colour))}::")
+        lines.append(f"{plain[value]}:{','.join(map(str, colour))}::")
     return write_atomically(path, "\n".join(lines) + "\n")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -78,6 +78,8 @@ def _placed(
     voxels = np.abs(apart @ np.linalg.inv(image.affine)[:3, :3].T).max()
     if turned.shape == tuple(part.shape) and voxels <= TOLERANCE:
         return axes, start
+    if image.unit == "px" and turned.shape != tuple(part.shape):
+        raise _other_size(turned.shape, image.shape, path)
     distance = float(np.linalg.norm(apart, axis=1).max())
     raise GeometryError(
         f"the label lies up to {distance:.3g} {image.unit} off the image (corner to corner)"
@@ -86,6 +88,23 @@ def _placed(
         f"to {TOLERANCE:g} of a voxel",
         remedy="correct the wrong header, or resample the label onto the image "
         "with nearest neighbour",
+        path=path,
+    )
+
+
+def _other_size(
+    label: Sequence[int], image: Sequence[int], path: str | Path | None
+) -> GeometryError:
+    """Return the error for a label and an image of other pixels, where no file says a place."""
+    sizes = [" x ".join(str(side) for side in shape if side > 1) for shape in (label, image)]
+    turned = sorted(label) == sorted(image)
+    return GeometryError(
+        f"the label has {sizes[0]} pixels, the image {sizes[1]}"
+        + "; one of them is turned" * turned,
+        expected="a label of the image's size",
+        remedy="turn one of them by 90 degrees, in the right direction"
+        if turned
+        else "save the label in the image's size, without smoothing (nearest neighbour)",
         path=path,
     )
 

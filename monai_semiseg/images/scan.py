@@ -12,6 +12,7 @@ from monai_semiseg.images.dicom_objects import DicomPart
 from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.parts import FilePart, Source, parts_of
 from monai_semiseg.images.volume import (
+    RGB,
     Volume,
     check_constant,
     check_field_of_view,
@@ -104,6 +105,8 @@ def _named(volume: Volume, channels: Sequence[str], path: Path) -> Volume:
     raise ChannelError(
         f"{count} channels ({', '.join(volume.channels)})" if volume.channels else "1 channel",
         expected=f"{len(channels)}, as declared for data set and network: {', '.join(channels)}",
-        remedy="use weights for such images, add these channels, or leave the image out",
+        remedy="use weights for such images, "
+        + ("convert the image to RGB" if set(channels) == set(RGB) else "add these channels")
+        + ", or leave it out",
         path=path,
     )

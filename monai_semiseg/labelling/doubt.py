@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from monai_semiseg.networks.nnunet_settings import refuse_other_steps
 from monai_semiseg.transforms.labels import with_background
 
 _MAY_BE_FOREGROUND = 0.05
+
+asking = partial(tqdm, desc="Asking the model", unit="scan", disable=None)  # its progress bar
 
 
 def region_entropy(probabilities: Tensor) -> float:
@@ -85,14 +88,18 @@ class Uncertainty:
 
     def __call__(self, cases: Sequence[DatasetCase]) -> dict[str, float | str]:
         """Return the doubt about each case, or the reason why it has none."""
-        found: dict[str, float | str] = {}
-        for case in tqdm(cases, "Asking the model", unit="scan", disable=None):
+        answers = asking(self.each(cases), total=len(cases))
+        return {case.id: answer for case, answer in zip(cases, answers, strict=True)}
+
+    def each(self, cases: Sequence[DatasetCase]) -> Iterator[float | str]:
+        """Yield the doubt about each case in order, or the reason why it has none."""
+        for case in cases:
             try:
                 with collect_warnings(), torch.inference_mode():
-                    found[case.id] = self._ask(case)
+                    doubt: float | str = self._ask(case)
             except CASE_ERRORS as error:
-                found[case.id] = reason_of(error)
-        return found
+                doubt = reason_of(error)
+            yield doubt
 
     def _ask(self, case: DatasetCase) -> float:
         files = [str(path) for path in case.image_paths(self.root)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from monai.transforms import SpatialPad
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
-from monai_semiseg.bundles.workflow import open_workflow
+from monai_semiseg.bundles.recipe import WorkflowRecipe
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.grid import in_ras_order
 from monai_semiseg.images.volume import Volume
@@ -26,7 +27,28 @@ _BATCH = 4
 _MOST_SLICES = 24  # of a scan, for a 2-D network
 
 
-class NetworkEncoder:
+class BundleEncoder(WorkflowRecipe):
+    """Open a bundle's network with its weights: :class:`NetworkFeatures`.
+
+    Weights of a pretraining may lack the head, or have one of another form.
+    """
+
+    def open(self) -> NetworkFeatures:
+        """Load the network.
+
+        Raises:
+            ConfigError: If the bundle or a key is unknown.
+            CheckpointError: If no tensor fits.
+        """
+        workflow = self.parts("inference")
+        network = network_of(workflow, strict=False)
+        get = workflow.parser.get_parsed_content
+        return NetworkFeatures(
+            network, get("preprocessing"), get("patch_size"), get("slice_axis"), get("device")
+        )
+
+
+class NetworkFeatures:
     """Return the mean and the standard deviation of a network's deepest features.
 
     The deepest layer is the last one whose output has the fewest voxels, in a U-Net the bottleneck.
@@ -119,30 +141,6 @@ def deepest_layer(network: nn.Module, batch: Tensor) -> dict[str, nn.Module]:
     return {name: modules[name]}
 
 
-def open_encoder(
-    bundle: Path, settings: Mapping[str, Any], overlays: Sequence[Path] = ()
-) -> NetworkEncoder:
-    """Open a bundle's network with its weights as an encoder.
-
-    Weights of a pretraining may lack the head, or have one of another form.
-
-    Args:
-        bundle: bundle folder.
-        settings: overrides of keys of its inference config.
-        overlays: configs that are merged over it.
-
-    Raises:
-        ConfigError: If the bundle or a key is unknown.
-        CheckpointError: If no tensor fits.
-    """
-    workflow = open_workflow(bundle, "inference", dict(settings), overlays)
-    network = network_of(workflow, strict=False)
-    get = workflow.parser.get_parsed_content
-    return NetworkEncoder(
-        network, get("preprocessing"), get("patch_size"), get("slice_axis"), get("device")
-    )
-
-
 def network_of(workflow: ConfigWorkflow, *, strict: bool) -> nn.Module:
     """Return the network of an inference workflow with its weights, in evaluation mode."""
     get = workflow.parser.get_parsed_content
@@ -151,8 +149,29 @@ def network_of(workflow: ConfigWorkflow, *, strict: bool) -> nn.Module:
     return network.eval()
 
 
+@dataclass(frozen=True)
 class ScriptEncoder:
-    """Run a TorchScript module that the user exported.
+    """Open a TorchScript module that the user exported: :class:`ScriptFeatures`.
+
+    Attributes:
+        path: the file.
+        device: to run on.
+    """
+
+    path: Path
+    device: str = "cpu"
+
+    def open(self) -> ScriptFeatures:
+        """Load the module.
+
+        Raises:
+            ConfigError: If the file holds no TorchScript module.
+        """
+        return ScriptFeatures(self.path, self.device)
+
+
+class ScriptFeatures:
+    """Run a TorchScript module.
 
     It gets one image, float32, ``(1, channels, i, j, k)`` with axes to the right, anterior and
     superior, or ``(1, channels, rows, columns)`` of a 2-D image, each channel with mean 0 and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -13,6 +13,9 @@ from monai_semiseg.images.grid import in_ras_order
 from monai_semiseg.images.volume import RGB, Volume, spatial_dims_of
 
 Floats: TypeAlias = NDArray[np.float32]
+# Files of an image, or of its channels in their order, and what was read from them -> its features,
+# one axis. Their count is the same for all images of a data set.
+Encode: TypeAlias = Callable[[Sequence[str], Volume], Floats]
 
 _SIDES = {2: 32, 3: 16}  # cells of the coarse grid along an axis, by dimensions of the image
 _VOXELS_PER_CELL = 4  # along an axis that are looked at: their means say enough
@@ -20,14 +23,21 @@ _PERCENTILES = (1, 99)
 
 
 class Encoder(Protocol):
-    """Map an image to numbers; their count is the same for all images of a data set."""
+    """Say what maps images to numbers, and where to find it.
 
-    def __call__(self, files: Sequence[str], image: Volume) -> Floats:
-        """Return the features of an image, one axis.
+    Each worker opens its own, so an encoder crosses processes: it holds settings and paths.
+    """
 
-        Args:
-            files: files of the image, or of its channels in their order.
-            image: what was read from them.
+    @property
+    def device(self) -> str:
+        """Return ``auto`` if the workers of a machine may share its GPUs out."""
+        ...
+
+    def open(self) -> Encode:
+        """Load what has to be loaded, and return the function.
+
+        Raises:
+            ConfigError: If it cannot be loaded.
         """
         ...
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from monai_semiseg.bundles.command_line import begin_command
 from monai_semiseg.datasets.check import read_into
 from monai_semiseg.datasets.check_report import CaseFacts
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.errors import ConfigError, InputError
+from monai_semiseg.executors.choice import ExecutorChoice
+from monai_semiseg.executors.run import Done, run_in_order
+from monai_semiseg.executors.work import Work
 from monai_semiseg.images.volume import Volume
 from monai_semiseg.inference.case_errors import CASE_ERRORS, reason_of
-from monai_semiseg.labelling.features import Encoder, Floats, coarse_intensities
+from monai_semiseg.labelling.features import Encode, Encoder, Floats, coarse_intensities
 
 
 @dataclass
@@ -27,7 +32,7 @@ class Reading:
     Attributes:
         facts: size, channels and findings.
         intensities: of :func:`~monai_semiseg.labelling.features.coarse_intensities`.
-        encoded: what an encoder makes of it; the intensities without one.
+        encoded: what an encoder makes of it; None without one.
     """
 
     facts: CaseFacts
@@ -53,8 +58,10 @@ def read_all(
     *,
     workers: int = 4,
     progress: bool = True,
+    executor: ExecutorChoice | None = None,
+    logs: Path | None = None,
 ) -> list[Reading]:
-    """Read the images of cases once, in threads, and compute their features.
+    """Read the images of cases once and compute their features.
 
     An image that cannot be read, or encoded, has an error, and the others go on. Label files are
     not read.
@@ -63,23 +70,60 @@ def read_all(
         dataset: the data set.
         cases: some of its cases.
         encoder: maps images to features; it runs in the calling thread.
-        workers: threads that read.
+        workers: threads that read, in this process.
         progress: show a progress bar.
+        executor: what reads the images, in place of threads of this process.
+        logs: folder for the workers' logs; has to be named with an executor.
 
     Raises:
-        ConfigError: If the encoder fails with every image, or returns more numbers for some.
+        ConfigError: If the encoder or the executor cannot be opened, or the encoder fails with
+            every image or returns more numbers for some.
     """
-    readings: list[Reading] = []
-    bar = tqdm(total=len(cases), desc="Reading", unit="scan", disable=None if progress else True)
-    with bar, ThreadPoolExecutor(workers) as pool:
-        for reading, image in _read_ahead(pool, dataset, cases, encoder is not None, workers):
-            if encoder is not None and image is not None:
-                _encode(reading, image, encoder, dataset)
-            readings.append(reading)
-            bar.update()
+    bar = partial(
+        tqdm, total=len(cases), desc="Reading", unit="scan", disable=None if progress else True
+    )
+    encode = None if encoder is None else encoder.open()  # refused before a worker starts
+    if executor is None or logs is None:
+        readings = list(bar(_readings(cases, dataset, encode, workers)))
+    else:
+        work = ReadingWork(replace(dataset, cases=[], problems={}), encoder)
+        readings = [_reading_of(end) for end in run_in_order(executor, work, cases, logs, bar)]
     if encoder is not None:
         _require_features(readings)
     return readings
+
+
+@dataclass(frozen=True)
+class ReadingWork(Work[DatasetCase, Reading]):
+    """Reading of single images; one is read beside the encoding of another.
+
+    Attributes:
+        dataset: that they are from; it need not list them.
+        encoder: of all workers.
+    """
+
+    dataset: ScanDataset
+    encoder: Encoder | None = None
+
+    @property
+    def device(self) -> str:
+        """Return ``auto`` if the workers of a machine may share its GPUs out."""
+        return "cpu" if self.encoder is None else self.encoder.device
+
+    def open(self) -> Callable[[Sequence[DatasetCase]], Iterator[Reading]]:
+        """Open the encoder."""
+        begin_command()
+        encode = None if self.encoder is None else self.encoder.open()
+        return partial(_readings, dataset=self.dataset, encode=encode, threads=1)
+
+
+def _reading_of(end: Done[DatasetCase, Reading]) -> Reading:
+    """Return what was read; of a case whose workers were lost, that."""
+    if end.error is None:
+        return end.value()
+    reading = Reading(CaseFacts(end.item))
+    reading.facts.note("error", end.error.code, end.error.reason)
+    return reading
 
 
 def _require_features(readings: Sequence[Reading]) -> None:
@@ -100,18 +144,18 @@ def _require_features(readings: Sequence[Reading]) -> None:
         )
 
 
-def _read_ahead(
-    pool: ThreadPoolExecutor,
-    dataset: ScanDataset,
-    cases: Sequence[DatasetCase],
-    keep: bool,
-    workers: int,
-) -> Iterator[tuple[Reading, Volume | None]]:
-    """Yield readings in order, with few images in memory at a time."""
-    read = partial(_read, dataset=dataset, keep=keep)
-    block = 2 * workers
-    for start in range(0, len(cases), block):
-        yield from pool.map(read, cases[start : start + block])
+def _readings(
+    cases: Sequence[DatasetCase], dataset: ScanDataset, encode: Encode | None, threads: int
+) -> Iterator[Reading]:
+    """Yield readings in order; the features are computed in this thread."""
+    read = partial(_read, dataset=dataset, keep=encode is not None)
+    block = 2 * threads  # few images in memory at a time
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(cases), block):
+            for reading, image in pool.map(read, cases[start : start + block]):
+                if encode is not None and image is not None:
+                    _encode(reading, image, encode, dataset)
+                yield reading
 
 
 def _read(case: DatasetCase, dataset: ScanDataset, keep: bool) -> tuple[Reading, Volume | None]:
@@ -128,14 +172,13 @@ def _read(case: DatasetCase, dataset: ScanDataset, keep: bool) -> tuple[Reading,
         reading.facts.note("error", "W_LABEL_LIKE", "few whole numbers: a label map, no image")
     else:
         reading.intensities = intensities
-        reading.encoded = None if keep else intensities
     return reading, image if keep and reading.intensities is not None else None
 
 
-def _encode(reading: Reading, image: Volume, encoder: Encoder, dataset: ScanDataset) -> None:
+def _encode(reading: Reading, image: Volume, encode: Encode, dataset: ScanDataset) -> None:
     files = [str(path) for path in reading.case.image_paths(dataset.root)]
     try:
-        features = np.asarray(encoder(files, image), np.float32).ravel()
+        features = np.asarray(encode(files, image), np.float32).ravel()
     except CASE_ERRORS as error:
         reading.facts.note("error", "E_ENCODER", reason_of(error))
         return

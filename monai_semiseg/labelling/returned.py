@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -186,7 +186,7 @@ def _read(path: Path, names: Mapping[int, str]) -> Volume:
         segments = dicom_seg_label.read_segments(path).names
         return _by_name(dicom_seg_label.read_segmentation(path), segments, names, path)
     labelmap = _labelmap(path) if picture_kind(path) else None
-    if labelmap is not None and read_scan(path).channels:
+    if labelmap is not None and _is_in_colours(path, read_labelmap(labelmap).values()):
         return _by_colour(path, labelmap, names)
     return read_label(path)
 
@@ -214,6 +214,17 @@ def _labelmap(path: Path) -> Path | None:
     """Return the list of colours beside a picture, or above it as in CVAT's archives."""
     folders = (path.parent, path.parent.parent)
     return next((one / LABELMAP for one in folders if (one / LABELMAP).is_file()), None)
+
+
+def _is_in_colours(path: Path, colours: Collection[str]) -> bool:
+    """Return False for numbers, also if an editor saved them as red, green and blue alike."""
+    volume = read_scan(path)
+    if not volume.channels:
+        return False
+    if np.ptp(volume.array, axis=-1).any():
+        return True
+    levels = map(int, np.unique(volume.array))
+    return all(f"#{level:02x}{level:02x}{level:02x}" in colours for level in levels)
 
 
 def _by_colour(path: Path, labelmap: Path, names: Mapping[int, str]) -> Volume:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, case_of
 from monai_semiseg.datasets.layout import files_text
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.bootstrap import group_key
+from monai_semiseg.executors.choice import ExecutorChoice
 from monai_semiseg.labelling.chosen import held_out
 from monai_semiseg.labelling.clusters import Array
 from monai_semiseg.labelling.features import Encoder
@@ -75,6 +77,8 @@ def select(
     seed: int = 0,
     workers: int = 4,
     progress: bool = True,
+    executor: ExecutorChoice | None = None,
+    logs: Path | None = None,
 ) -> Selection:
     """Choose which scans to label.
 
@@ -91,19 +95,28 @@ def select(
         encoder: maps images to features; None takes coarse intensities.
         doubt: of a trained model; some strategies need it.
         seed: of all that is random.
-        workers: threads that read.
+        workers: threads that read, in this process.
         progress: show a progress bar.
+        executor: what reads the images, in place of threads of this process.
+        logs: folder for the workers' logs; has to be named with an executor.
 
     Raises:
-        ConfigError: If the strategy is unknown or needs a model, or there are fewer scans without a
-            label than asked for, or none that is fit.
+        ConfigError: If the strategy is unknown or needs a model, there are fewer scans without a
+            label than asked for or none that is fit, or the encoder or the executor cannot be
+            opened.
         DimensionError: If some images are 2-D and others 3-D.
     """
     choose = strategy_named(strategy, has_model=doubt is not None)
     labelled, open_cases = divide(dataset, already)
     _require(dataset, count, labelled, open_cases)
     readings = read_all(
-        dataset, [*labelled, *open_cases], encoder, workers=workers, progress=progress
+        dataset,
+        [*labelled, *open_cases],
+        encoder,
+        workers=workers,
+        progress=progress,
+        executor=executor,
+        logs=logs,
     )
     survey = take_stock(dataset, readings, [case.id for case in labelled])
     if doubt is not None:

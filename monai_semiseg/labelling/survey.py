@@ -72,9 +72,9 @@ def take_stock(
     if not sound:
         raise no_scan_error(dataset, unread, "no scan that can be chosen")
     ids = [one.case.id for one in sound]
-    encoded = _stacked([one.encoded for one in sound])
     intensities = _stacked([one.intensities for one in sound])
-    is_encoded = any(one.encoded is not one.intensities for one in sound)
+    is_encoded = any(one.encoded is not None for one in sound)
+    encoded = _stacked([one.encoded for one in sound]) if is_encoded else intensities
     features = reduced(encoded, standardise=is_encoded)
     unlike = {**outlier_reasons(ids, features), **unlike_reasons(sound, labelled)}
     apart = {name: reason for name, reason in unlike.items() if name not in labelled}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.networks.schedulers import DDIMScheduler
@@ -216,3 +216,26 @@ def aggregated(masks: list[Tensor]) -> tuple[Tensor, Tensor]:
     """
     decisions = torch.stack([mask.argmax(1, keepdim=True) for mask in masks])
     return torch.stack(masks).mean(0), (decisions == decisions[0]).all(0).float()
+
+
+def changed_shares(masks: list[Tensor]) -> Tensor:
+    """Return the share of voxels whose class each round changes, ``(rounds,)``.
+
+    ``mean [argmax p_j != argmax p_(j-1)]``, for ``j = 1 ... R``.
+    """
+    decisions = torch.stack([mask.argmax(1) for mask in masks])
+    return (decisions[1:] != decisions[:-1]).float().flatten(1).mean(1)
+
+
+def rounds_as_text(shares: Sequence[float], least: float = 0.01) -> str:
+    """Return what rounds change as a sentence, for logs.
+
+    Args:
+        shares: of :func:`changed_shares`.
+        least: share below which a round is said to do next to nothing.
+    """
+    text = f"rounds change {', '.join(f'{share:.2%}' for share in shares)} of the pseudo-labels"
+    idle = [str(number) for number, share in enumerate(shares, 1) if share < least]
+    if not idle:
+        return text
+    return f"{text}; less than {least:.0%}, next to nothing, in round {', '.join(idle)}"

@@ -72,6 +72,22 @@ def test_freed_memory_stays_with_a_command() -> None:
     assert run(code + "print(faults())\n") < 2000
 
 
+NOTICES = """
+import json, logging, sys
+from monai_semiseg.bundles.command_line import begin_command
+begin_command()
+logger = logging.getLogger("monai.bundle.workflows")
+logger.setLevel(logging.INFO)  # as MONAI's get_logger does when a verb imports MONAI, later
+logger.addHandler(logging.StreamHandler(sys.stdout))
+for level in ("error", "warning"):
+    getattr(logger, level)(json.dumps(level))
+"""
+
+
+def test_standing_notices_stay_silent_after_monai_is_imported() -> None:
+    assert run(NOTICES) == "error"
+
+
 def test_a_bundle_command_is_known_by_what_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check that the main module counts, not the words of the command line."""
     monkeypatch.setattr(sys, "argv", ["monai/bundle/__main__.py", "run"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from monai_semiseg.cli.main import main
 from monai_semiseg.inference.segmenter import CaseSegmenter
 from monai_semiseg.storage.files import sha256_of
 from tests.executor_kinds import ENGINES, engine
+from tests.labelling.selection_builders import write_scans
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "semisupervised_baselines"
 TIMES = ("seconds", "memory_mb")
@@ -106,6 +108,53 @@ def test_evaluate(dataset: Path, tmp_path: Path, capsys: Any) -> None:
     assert capsys.readouterr().out.replace(str(tmp_path / "two"), "") == told
     for name in ("metrics.csv", "metrics.json", "worst_cases.png"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        # Features and doubt are those of a network; then coarse intensities alone.
+        ("local:2", ["--strategy", "uncertainty", "--bundle", str(BUNDLE), "--device", "cpu"]),
+        ("dask:2", ["--strategy", "kmedoids"]),
+    ],
+    ids=["local:2", "dask:2"],
+)
+def test_select(
+    name: str, words: list[str], tmp_path: Path, write_dataset: Any, capsys: Any
+) -> None:
+    """Choose among five scans, one of them damaged, beside two that train."""
+    folder = write_dataset(tmp_path / "scans", scans=7, shape=(20, 24, 18), sizes=(2, 5, 0))
+    (folder / "images" / "3.nii.gz").write_bytes(b"no scan")
+    asked = ["select", str(folder), "--count", "2", "--already", str(folder / "datalist.json")]
+    told = []
+    for place, more in (("one", []), ("two", ["--executor", name])):
+        table = tmp_path / place / "to_label.csv"
+        assert main([*asked, *words, "--output", str(table), *more]) == 3
+        printed = capsys.readouterr()
+        said = [line for line in printed.err.splitlines() if "left out" in line]
+        told.append((printed.out.replace(place, ""), said))
+    assert told[0] == told[1] and "left out: 3: E_" in told[0][1][0]
+    for file in ("to_label.csv", "to_label.png"):
+        assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "one" / file).read_bytes()
+    assert any((tmp_path / "two" / "to_label.logs").iterdir())
+    assert len(list((tmp_path / "one").iterdir())) == 2  # one process has no log
+
+
+@pytest.mark.slow
+def test_propose(tmp_path: Path) -> None:
+    folder = write_scans(tmp_path / "scans", 2)
+    asked = ["propose", str(folder), "--bundle", str(BUNDLE), "--device", "cpu"]
+    asked += ["--set", "mirror_axes=[]", "--output"]
+    trees = []
+    for place, name in (("one", "local:1"), ("two", "local:2")):
+        assert main([*asked, str(tmp_path / place), "--executor", name]) == 0
+        masks = tmp_path / place / "proposals"
+        for own in (masks / name for name in OWN):
+            shutil.rmtree(own) if own.is_dir() else own.unlink(missing_ok=True)
+        files = sorted(path for path in (tmp_path / place).rglob("*") if path.is_file())
+        trees.append({path.relative_to(tmp_path / place): sha256_of(path) for path in files})
+    assert trees[0] == trees[1] and Path("tasks.json") in trees[0]
 
 
 @pytest.mark.slow

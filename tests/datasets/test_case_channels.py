@@ -69,6 +69,24 @@ def test_a_case_without_one_channel_fails_and_the_others_do_not(write: object) -
     assert len(str(error.value).splitlines()) <= 4
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["in/p/FLAIR", "in/p/T1", "in/p/T2W"], "FLAIR.nii.gz, T2W.nii.gz; unknown: T1.nii.gz"),
+        (["in/p_FLAIR", "in/p_T1", "in/q_ADC"], "p_FLAIR.nii.gz; unknown: p_T1.nii.gz"),
+    ],
+)
+def test_files_that_are_named_after_no_channel_are_told(
+    names: list[str], found: str, make: SimpleNamespace, tmp_path: Path
+) -> None:
+    """T1 is not T1w to a program: who reads this knows what to rename."""
+    for name in names:
+        make.nifti(tmp_path / f"{name}.nii.gz", shape=(4, 5, 6))
+    cases = find_cases(tmp_path / "in", CHANNELS, progress=False).cases
+    (fault,) = [case.fault for case in cases if case.fault]
+    assert f"(found {found})" in str(fault)
+
+
 def test_two_files_of_one_channel_fail(write: object) -> None:
     root = write("p_T1w", "p_FLAIR", "p_T2w", "FLAIR_p")  # type: ignore[operator]
     (case,) = find_cases(root, CHANNELS, progress=False).cases

@@ -231,6 +231,34 @@ def test_a_label_in_another_order_of_axes_is_sound(dataset: Path) -> None:
     assert report.cases[1].labels == {0: 6 * 7 * 8 - 9, 1: 8, 2: 1}
 
 
+def test_numbers_of_objects_are_one_warning_a_file(dataset: Path) -> None:
+    """Say of five numbers in one file, where nothing is declared, that they may count objects."""
+    (dataset / "dataset.json").unlink()
+    numbers = np.zeros((6, 7, 8), np.uint8)
+    numbers[:, 0, 0], numbers[1:, 1, 1] = range(6), [6, 7, 1, 2, 2]
+    relabel(dataset, lambda label: numbers)
+    findings = check_dataset(open_dataset(dataset), progress=False).findings
+    (text,) = [one.message for one in findings if one.code == "W_RARE"]
+    assert "values 3, 4, 5, 6, 7 occur in labelsTr/c1.nii.gz only (5 voxels)" in text
+    assert "--label_threshold 0" in text
+
+
+def test_many_findings_of_one_kind_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Show ten of twelve equal faults; the code stands once in a line, the report has all."""
+    for number in range(12):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / f"c{number:02}.nii").write_bytes(b"x")
+    assert main(["check", str(tmp_path), "--output", str(tmp_path / "report.json")]) == 2
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
+    code = lines[0].split()[1]
+    assert len(lines) == 11 and all(line.count(code) == 1 for line in lines)
+    assert "2 more: c10, c11" in lines[-1]
+    findings = json.loads((tmp_path / "report.json").read_text())["findings"]
+    assert len([one for one in findings if one["level"] == "error"]) == 12
+
+
 def test_what_the_readers_remark_is_a_finding(dataset: Path, make: SimpleNamespace) -> None:
     """Collect the warnings of an image, a label and a DICOM series; none is lost in a thread."""
     image = nib.load(dataset / "imagesTr" / "c0.nii.gz")

@@ -58,6 +58,25 @@ def test_grey_levels_and_ignored_voxels(counts: dict[int, int], words: str) -> N
         require_classes({}, {"a.png": counts}, Path("data"))
 
 
+def test_masks_of_which_some_hold_1_and_others_255() -> None:
+    """It is not said that 255 marks what is to be ignored, nor if one file holds both."""
+    counts = {"a.png": {0: 9, 1: 5}, "b.png": {0: 9, 255: 5}, "c.png": {0: 9, 255: 5}}
+    with pytest.raises(
+        LabelError, match=r"0 and 1 in 1 \(such as a.png\), 0 and 255 in 2"
+    ) as caught:
+        require_classes({}, counts, Path("data"))
+    assert caught.value.remedy.startswith("--label_threshold 0:")
+    with pytest.raises(LabelError, match="it often marks voxels to ignore"):
+        require_classes({}, counts | {"d.png": {0: 9, 1: 3, 255: 5}}, Path("data"))
+
+
+def test_every_level_below_white_is_grey() -> None:
+    """A wide smooth border has as many voxels as classes have."""
+    counts = WHITE | dict.fromkeys(range(1, 255), 90)
+    with pytest.raises(LabelError, match="--label_threshold 127"):
+        require_classes({}, {"a.png": counts}, Path("data"))
+
+
 @pytest.mark.parametrize("between", [128, 85])
 def test_frequent_grey_is_a_class(between: int) -> None:
     require_classes({}, {"a.png": WHITE | {between: 200}}, Path("data"))

@@ -152,6 +152,19 @@ def test_a_split_holds_the_palette(tmp_path: Path) -> None:
     assert json.loads(file.read_text())["label_rule"] == {"palette": shared}
 
 
+def test_undeclared_colours_come_with_their_declaration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Write what the message says into dataset.json, and the data set is sound."""
+    data = write(tmp_path / "data", "colours")
+    (data / "dataset.json").unlink()
+    assert main(["check", str(data)]) == 2
+    line = next(line for line in capsys.readouterr().out.splitlines() if "colours" in line)
+    (data / "dataset.json").write_text(line[line.index('{"labels"') :])
+    assert json.loads((data / "dataset.json").read_text())["labels"]["background"] == "#000000"
+    assert main(["check", str(data)]) == 0
+
+
 def test_an_undeclared_colour_fails_its_case_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

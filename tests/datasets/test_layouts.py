@@ -106,6 +106,29 @@ def test_files_beside_the_wanted_channels_are_no_channels(tmp_path: Path) -> Non
     assert dataset.cases[0].image == ("p0/T1.nii.gz", "p0/FLAIR.nii.gz")
 
 
+@pytest.mark.parametrize("label", [None, "wml", "lesions"])
+def test_the_folder_of_one_patient_is_a_case(label: str | None, tmp_path: Path) -> None:
+    folder = folder_a_case(tmp_path) / "p1"
+    if label == "wml":  # a name that only the user knows
+        (folder / "lesions.nii.gz").rename(folder / "wml.nii.gz")
+    dataset = open_dataset(folder, label=label)
+    assert (dataset.channel_names, dataset.problems) == (NAMES, {})
+    ((image, mask),) = tensors(dataset)
+    assert dataset.cases[0].id == "p1"
+    voxels, expected = patient(1)
+    assert np.array_equal(image, voxels) and np.array_equal(mask, expected)
+    assert check_dataset(dataset, progress=False).errors == []
+
+
+def test_one_patient_in_a_folder_of_images_gets_a_name(tmp_path: Path) -> None:
+    folder_a_case(tmp_path / "x")
+    (tmp_path / "x" / "p1").rename(tmp_path / "images")
+    (tmp_path / "images" / "lesions.nii.gz").unlink()
+    dataset = open_dataset(tmp_path)
+    assert [case.id for case in dataset.cases] == [tmp_path.name]
+    assert dataset.channel_names == NAMES
+
+
 def test_the_label_of_folders_is_asked_for_if_several_may_be_it(tmp_path: Path) -> None:
     folder_a_case(tmp_path)
     for number in range(3):
@@ -173,11 +196,64 @@ def test_suffix_pairs(tmp_path: Path, suffix: str, place: str) -> None:
     assert check_dataset(dataset, progress=False).dataset.channel_names == ("red", "green", "blue")
 
 
+@pytest.mark.parametrize(
+    ("image", "mask", "label"),
+    [
+        ("images/IMG_{}.PNG", "labels/img_{}.png", None),
+        ("Images/img_{}.jpg", "Masks/img_{}_Mask.png", None),
+        ("photos/img_{}.png", "annotations/img_{}.png", None),
+        ("images/img_{}.png", "segmentations/img_{}.png", None),
+        ("img/img_{}.png", "gt/img_{}.png", None),
+        ("slides/img_{}.png", "annotations/img_{}.png", None),
+        ("slides/img_{}.png", "readers/img_{}.png", "readers"),
+        ("images/nevus/img_{}.png", "masks/nevus/img_{}.png", None),
+    ],
+    ids=["capitals", "Images", "photos", "segmentations", "img", "slides", "named", "classes"],
+)
+def test_spellings_of_folders_and_names(
+    tmp_path: Path, image: str, mask: str, label: str | None
+) -> None:
+    for number in range(3):
+        picture(tmp_path / image.format(number), number)
+        picture(tmp_path / mask.format(number), number, "L")
+    dataset = open_dataset(tmp_path, label=label)
+    pairs = {str(case.image): case.label for case in dataset.cases}
+    assert pairs == {image.format(n): mask.format(n) for n in range(3)}
+    assert dataset.problems == {}
+
+
+def test_names_that_differ_in_capital_letters_alone_are_not_guessed(tmp_path: Path) -> None:
+    for name in ("a", "A"):
+        picture(tmp_path / "images" / f"{name}x.png", 0)
+    picture(tmp_path / "labels" / "ax.png", 0, "L")
+    picture(tmp_path / "labels" / "AX.png", 0, "L")
+    assert open_dataset(tmp_path).problems == {"labels/AX.png": "a label without an image"}
+
+
+def test_labels_of_other_names_are_told_how_to_be_called(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / "images" / f"img_{number}.png", number)
+        picture(tmp_path / "labels" / f"mask_{number}.png", number, "L")
+    findings = check_dataset(open_dataset(tmp_path), progress=False).findings
+    (text,) = [one.message for one in findings if one.code == "W_UNLABELLED"]
+    assert "images/img_0.png and labels/mask_0.png differ" in text and "table" in text
+
+
+def test_folders_of_images_that_lie_deeper_are_named(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        picture(tmp_path / part / "images" / "a.png", 0)
+        picture(tmp_path / part / "masks" / "a.png", 0, "L")
+    with pytest.raises(ConfigError, match="below: test, train") as caught:
+        open_dataset(tmp_path)
+    assert str(tmp_path / "test") in caught.value.remedy
+
+
 def test_a_grey_picture_among_colour_ones_is_named(tmp_path: Path) -> None:
     for number in range(4):
         picture(tmp_path / "images" / f"{number}.png", number, "L" if number == 2 else "RGB")
     report = check_dataset(open_dataset(tmp_path), progress=False)
     assert [(one.code, one.case) for one in report.errors] == [("E_CHANNELS", "2")]
+    assert "convert it to RGB" in report.errors[0].message
     assert report.dataset.spatial_dims == 2 and report.dataset.unit == "px"
 
 

@@ -120,9 +120,35 @@ def test_words_for_modalities() -> None:
         "MR",
         "CT",
         "PT",
-        None,
+        "MR",
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "modality"),
+    [
+        (("FLAIR", "T1", "T1post", "T2"), "MR"),  # a folder for each case
+        (("T1w",), "MR"),  # BIDS
+        (("acq-axial_T2star",), "MR"),
+        (("T2-FLAIR", "DWI", "ADC"), "MR"),
+        (("ct",), "CT"),
+        (("CT", "T1"), ""),  # not one modality
+        (("CT", "PET"), ""),
+        (("image",), ""),
+        (("red", "green", "blue"), ""),
+        (("arterial", "venous"), ""),  # phases of CT or of MR
+        (("DAPI", "T100", "at2"), ""),
+    ],
+)
+def test_names_of_channels_say_the_modality(names: tuple[str, ...], modality: str) -> None:
+    plain = ScanKind("", False)
+    found, line = decide_modality("", [plain], channels=names)
+    assert found == modality
+    assert ("the names of the channels say so" in line) == bool(modality)
+    # What the files or the user say goes before names.
+    assert decide_modality("", [CT, plain], channels=names)[0] == "CT"
+    assert decide_modality("", [plain], "US", names)[0] == "US"
 
 
 def write(folder: Path, *scans: NDArray[Any], modality: str | None = None) -> Path:

@@ -55,5 +55,5 @@ def test_a_mask_as_a_viewer_shows_it(tmp_path: Path, orientation: int) -> None:
 def test_a_mask_in_the_rows_of_the_file_does_not_fit(tmp_path: Path, orientation: int) -> None:
     write(tmp_path, orientation, as_shown=False)
     (error,) = check_dataset(open_dataset(tmp_path), progress=False).errors
-    assert error.code == "E_GEOMETRY" and "px off the image" in error.message
+    assert error.code == "E_GEOMETRY" and "one of them is turned" in error.message
     assert "labels/a.png" in error.message

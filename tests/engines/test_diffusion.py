@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from monai_semiseg.engines.diffusion_cotraining import DiffusionCoTrainer
 from monai_semiseg.engines.diffusion_pretraining import CollapseMonitor, DiffusionPretrainer
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.class_alignment import reorder_classes
-from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher
+from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, rounds_as_text
 from monai_semiseg.networks.diffusion_unet import TimeConditionedUNet
 from monai_semiseg.transforms.mixing import box_masks
 
@@ -228,6 +229,34 @@ def test_rounds_run_every_so_often(batch: Batch) -> None:
         trainer.state.iteration = iteration
         trainer.losses(batch())
     assert counts == [0, 0, 2, 0, 0, 2]
+
+
+def test_an_epoch_says_what_its_rounds_changed(
+    batch: Batch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Compare the log with shares counted mask by mask, over the steps that run rounds."""
+    trainer: Any = cotrainer(batches=[batch(seed=s) for s in range(2)], rounds=2)
+    shares: list[list[float]] = []
+    real = trainer.diffusion_teacher.rounds
+
+    def watched(images: Tensor, count: int, *more: Any) -> Any:
+        masks, seen = real(images, count, *more)
+        names = [mask.argmax(1).numpy() for mask in masks]
+        pairs = itertools.pairwise(names)
+        shares.append([float((one != two).mean()) for one, two in pairs])
+        return masks, seen
+
+    trainer.diffusion_teacher.rounds = watched
+    with caplog.at_level("INFO"):
+        trainer.run()
+    means = [sum(of) / len(of) for of in zip(*shares, strict=True)]
+    assert len(means) == 2 and sum(means) > 0
+    assert f"rounds change {means[0]:.2%}, {means[1]:.2%} of the pseudo-labels" in caplog.text
+
+
+def test_a_round_that_changes_next_to_nothing_is_named() -> None:
+    assert rounds_as_text([0.02, 0.004]).endswith("less than 1%, next to nothing, in round 2")
+    assert rounds_as_text([0.02]) == "rounds change 2.00% of the pseudo-labels"
 
 
 def test_classes_are_aligned_before_the_first_step(batch: Batch) -> None:

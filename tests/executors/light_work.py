@@ -15,6 +15,27 @@ from monai_semiseg.storage.files import write_atomically
 
 
 @dataclass(frozen=True)
+class NoFiles(Work[int, int]):
+    """Work that leaves nothing behind, and kills its worker at some numbers.
+
+    Attributes:
+        kills: these numbers.
+    """
+
+    kills: tuple[int, ...] = ()
+
+    def open(self) -> Callable[[Sequence[int]], Iterable[int]]:
+        """Return the function of the work."""
+        return self._do
+
+    def _do(self, numbers: Sequence[int]) -> Iterator[int]:
+        for number in numbers:
+            if number in self.kills:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield number * number
+
+
+@dataclass(frozen=True)
 class Squares(Work[int, int]):
     """Writes the square of every number, and kills or fails at some.
 

@@ -27,7 +27,7 @@ from monai_semiseg.executors.local import LocalEngine
 from monai_semiseg.executors.run import Done, Hooks, run_work
 from monai_semiseg.executors.work import Chunk
 from monai_semiseg.storage.processes import is_running
-from tests.executors.light_work import Squares
+from tests.executors.light_work import NoFiles, Squares
 
 
 def ends(choice: ExecutorChoice, work: Squares, count: int, **hooks: Any) -> list[Done[int, int]]:
@@ -96,6 +96,24 @@ def test_what_kills_every_worker_is_named_and_takes_nothing_with_it(
     error = done[7].error
     assert isinstance(error, WorkerLostError) and "worker_" in str(error) and "time 4" in str(error)
     assert contents(work.folder) == {name: whole[name] for name in whole if name != "7.json"}
+
+
+def test_work_without_result_files_blames_no_other_item(tmp_path: Path) -> None:
+    """Name the one in a chunk of many that killed its worker, by halves."""
+    handed: list[int] = []
+
+    class Counted(LocalEngine):
+        def submit(self, items: Any) -> Future[Chunk[Any]]:
+            handed.append(len(items))
+            return super().submit(items)
+
+    engine = Counted(parse_executor("local:2", resubmit=0), NoFiles((37,)), tmp_path)
+    done = sorted(run_work(engine, range(60)), key=lambda one: one.number)
+    engine.close()
+    assert [one.result for one in done] == [None if n == 37 else n * n for n in range(60)]
+    (lost,) = (one.error for one in done if one.error is not None)
+    assert "time 1" in str(lost)
+    assert max(handed) > 2 and sum(handed) - 60 <= 2 * max(handed)  # n + n/2 + n/4 + ...
 
 
 def coordinate(folder: Path, die_after: int) -> None:

@@ -73,10 +73,11 @@ def test_a_part_that_slicer_has_cropped(place: Path) -> None:
 def test_pictures_of_numbers_and_in_cvats_colours(tmp_path: Path) -> None:
     dataset = write_pictures(tmp_path / "data")
     tasks = make_tasks(dataset, tmp_path / "tasks", "png", Levels())
-    mask = {case: proposal_of(tasks, case).astype(np.uint8)[:, :, 0].T for case in "ab"}
+    mask = {case: proposal_of(tasks, case).astype(np.uint8)[:, :, 0].T for case in "abc"}
     for one in mask.values():
         one[2:5, 1:4] = 2
     Image.fromarray(mask["a"]).save(tasks.folder / "a" / "a_seg.png")
+    Image.fromarray(mask["c"]).convert("RGB").save(tasks.folder / "c" / "c_seg.png")
     archive = tmp_path / "cvat" / "SegmentationClass"
     archive.mkdir(parents=True)
     colours = np.array([[0, 0, 0], [10, 200, 30], [250, 0, 9]], np.uint8)
@@ -87,8 +88,8 @@ def test_pictures_of_numbers_and_in_cvats_colours(tmp_path: Path) -> None:
     assert main(into) == 0
     assert main([*into, "--returned", str(tmp_path / "cvat")]) == 0
     datalist = load_datalist(tasks.folder / "datalist.json")
-    assert len(datalist["training"]) == 2 and len(datalist["unlabeled"]) == 1
-    for case, entry in zip("ab", datalist["training"], strict=True):
+    assert len(datalist["training"]) == 3 and not datalist["unlabeled"]
+    for case, entry in zip("abc", datalist["training"], strict=True):
         found = np.asarray(Image.open(dataset / entry["label"]))
         assert entry["label"].endswith(f"{case}.png") and np.array_equal(found, mask[case])
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.volume import Volume
 from monai_semiseg.labelling.encoders import (
-    NetworkEncoder,
+    BundleEncoder,
+    NetworkFeatures,
     ScriptEncoder,
     deepest_layer,
-    open_encoder,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,8 @@ def test_patches_side_by_side_and_slices() -> None:
         return {"image": image}
 
     network = small_unet(3)
-    found = NetworkEncoder(network, ready, (32, 32, 32))(["a.nii"], Volume(np.zeros(1), np.eye(4)))
+    encode = NetworkFeatures(network, ready, (32, 32, 32))
+    found = encode(["a.nii"], Volume(np.zeros(1), np.eye(4)))
     deep: list[Tensor] = []
     handle = network.down_4.register_forward_hook(lambda *call: deep.append(call[2]))
     with torch.no_grad():
@@ -53,7 +54,7 @@ def test_patches_side_by_side_and_slices() -> None:
     assert np.allclose(
         found, np.concatenate([rows.numpy().mean(1), rows.numpy().std(1)]), atol=1e-5
     )
-    flat = NetworkEncoder(small_unet(2), ready, (32, 32))
+    flat = NetworkFeatures(small_unet(2), ready, (32, 32))
     assert len(flat(["a.nii"], Volume(np.zeros(1), np.eye(4)))) == 12
     batches = list(flat._batches(image))
     assert sum(map(len, batches)) == 24 * 2 and batches[0].shape[1:] == (1, 32, 32)
@@ -61,8 +62,8 @@ def test_patches_side_by_side_and_slices() -> None:
 
 def test_one_voxel_deep_down_has_no_deviation() -> None:
     network = nn.Sequential(nn.Conv2d(1, 3, 16))
-    encoder = NetworkEncoder(network, lambda item: {"image": torch.ones(1, 16, 16)}, (16, 16))
-    found = encoder(["a.png"], Volume(np.zeros(1), np.eye(4)))
+    encode = NetworkFeatures(network, lambda item: {"image": torch.ones(1, 16, 16)}, (16, 16))
+    found = encode(["a.png"], Volume(np.zeros(1), np.eye(4)))
     assert np.isfinite(found).all() and found[:3].any() and not found[3:].any()
 
 
@@ -72,9 +73,9 @@ def test_weights_of_a_pretraining(tmp_path: Path) -> None:
     part = {name: value for name, value in weights.items() if not name.startswith("final_conv")}
     torch.save(part, tmp_path / "model.pt")
     settings = {"ckpt_path": str(tmp_path / "model.pt"), "device": "$torch.device('cpu')"}
-    encoder = open_encoder(ROOT / "bundles" / "hebbian_initializer", settings)
+    encode = BundleEncoder(ROOT / "bundles" / "hebbian_initializer", settings, []).open()
     scan = sorted((ROOT / "sample_data" / "dataset").rglob("imagesTr/*.nii.gz"))[0]
-    features = encoder([str(scan)], Volume(np.zeros(1), np.eye(4)))
+    features = encode([str(scan)], Volume(np.zeros(1), np.eye(4)))
     assert features.shape == (256,) and np.isfinite(features).all() and features.std() > 0
 
 
@@ -101,12 +102,12 @@ class Means(nn.Module):
 def test_a_module_of_the_user(volume: Volume, shape: tuple[int, ...], tmp_path: Path) -> None:
     file = tmp_path / "encoder.ts"
     torch.jit.script(Means()).save(str(file))
-    encoder = ScriptEncoder(file)
-    image = encoder._input(volume)
+    encode = ScriptEncoder(file).open()
+    image = encode._input(volume)
     assert image.shape == shape and image.mean().abs() < 1e-6
     if volume.spatial_dims == 3:  # stored from right to left
         assert torch.equal(image[0, 0].argmax(), torch.tensor(11))
-    found = encoder([], volume)
+    found = encode([], volume)
     count = image[0, 0].numel()
     assert np.allclose(found, [0, (count - 1) / count], atol=1e-5)
 
@@ -114,4 +115,4 @@ def test_a_module_of_the_user(volume: Volume, shape: tuple[int, ...], tmp_path: 
 def test_no_module(tmp_path: Path) -> None:
     (tmp_path / "x.ts").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match="no TorchScript module"):
-        ScriptEncoder(tmp_path / "x.ts")
+        ScriptEncoder(tmp_path / "x.ts").open()

@@ -95,7 +95,8 @@ def test_pictures_get_numbers_and_a_list_of_colours(tmp_path: Path) -> None:
     image = np.asarray(Image.open(dataset / "images" / "b.png"))
     assert task.mask == "b/b_seg.png" and np.array_equal(mask, image > 100)
     lines = (tasks.folder / "labelmap.txt").read_text().splitlines()
-    assert [line.split(":")[0] for line in lines[1:]] == ["background", "left", "right", "ignore"]
+    assert lines[1] == "# numbers in the masks: 0 background, 1 left, 2 right, 255 ignore"
+    assert [line.split(":")[0] for line in lines[2:]] == ["background", "left", "right", "ignore"]
 
 
 def test_a_dicom_series_gets_a_seg_beside_its_slices(tmp_path: Path) -> None:

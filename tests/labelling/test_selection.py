@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -15,8 +18,9 @@ from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.datasets.split import split
 from monai_semiseg.errors import ConfigError, DimensionError, InputError
+from monai_semiseg.executors.choice import parse_executor
 from monai_semiseg.images.volume import Volume
-from monai_semiseg.labelling.features import Floats
+from monai_semiseg.labelling.features import Encode, Floats
 from monai_semiseg.labelling.selection import Selection, divide, select
 from monai_semiseg.labelling.selection_table import write_selection
 from monai_semiseg.labelling.strategies import COLD
@@ -65,12 +69,14 @@ def test_no_fault_is_chosen_and_every_one_has_its_reason(faulty: Path, strategy:
 
 
 def test_equal_arguments_give_equal_bytes(faulty: Path, tmp_path: Path) -> None:
+    """Read by threads of this process, and by an engine."""
     dataset = open_dataset(faulty)
+    engine = {"executor": parse_executor("local:1"), "logs": tmp_path}
     tables = []
-    for workers in (1, 3):
-        selection = run(faulty, strategy="typiclust", workers=workers)
-        tables.append(write_selection(selection, dataset, tmp_path / f"{workers}.csv").read_bytes())
-    assert tables[0] == tables[1]
+    for options in ({"workers": 1}, {"workers": 3}, engine):
+        selection = run(faulty, strategy="typiclust", **options)
+        tables.append(write_selection(selection, dataset, tmp_path / "t.csv").read_bytes())
+    assert tables[0] == tables[1] == tables[2]
 
 
 def test_the_chosen_ones_stand_for_all_others(faulty: Path) -> None:
@@ -156,16 +162,23 @@ def test_what_cannot_be(faulty: Path, tmp_path: Path) -> None:
         run(tmp_path, 1)
 
 
+@dataclass(frozen=True)
 class Broken:
-    """Encode some scans, and refuse all others."""
+    """Encode some scans; refuse all others, or kill whoever encodes them."""
 
-    def __init__(self, known: str, error: Exception) -> None:
-        self.known = known
-        self.error = error
+    known: str
+    error: Exception | None = None
+    device: str = "cpu"
 
-    def __call__(self, files: list[str], image: Volume) -> Floats:
+    def open(self) -> Encode:
+        return self._encode
+
+    def _encode(self, files: list[str], image: Volume) -> Floats:
         if self.known not in files[0]:
-            raise self.error
+            if self.error is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            else:
+                raise self.error
         return np.asarray(image.array[4, 8, :6], np.float32)
 
 
@@ -178,11 +191,28 @@ def test_an_encoder_fails_with_one_scan_or_with_all(faulty: Path) -> None:
 
 
 def test_an_encoder_returns_equally_many_numbers(faulty: Path) -> None:
-    def encoder(files: Sequence[str], image: Volume) -> Floats:
+    def encode(files: Sequence[str], image: Volume) -> Floats:
         return np.ones(3 if "a03" in files[0] else 4, np.float32)
 
     with pytest.raises(ConfigError, match="returns 3 of a03, 4 of "):
-        run(faulty, encoder=encoder)
+        run(faulty, encoder=SimpleNamespace(device="cpu", open=lambda: encode))
+
+
+@pytest.mark.slow
+def test_a_scan_that_kills_its_workers_is_set_apart(faulty: Path, tmp_path: Path) -> None:
+    """Blame no scan beside it, though they went in one chunk and none may be begun again."""
+    team = {"executor": parse_executor("local:2", resubmit=0), "logs": tmp_path / "logs"}
+    found = run(faulty, 3, strategy="kmedoids", encoder=Broken("/a"), **team)
+    whole = run(faulty, 3, strategy="kmedoids", encoder=Broken("/a", InputError("no")))
+    killed = {"other", "large", "copy", "close"}
+    assert found.unread == whole.unread == sorted({"cut", "empty", "map", "nan", *killed})
+    for name in killed:
+        assert "E_WORKER" in found.apart[name] and "worker_" in found.apart[name]
+    rest = [
+        {name: value for name, value in one.apart.items() if name not in killed}
+        for one in (found, whole)
+    ]
+    assert rest[0] == rest[1] and found.map == whole.map and found.chosen == whole.chosen
 
 
 def test_the_reason_is_not_what_monai_wraps_around_it(faulty: Path) -> None:
@@ -228,6 +258,7 @@ def test_the_verb(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--already", "gone.json"], "no datalist found"),
         (["--encoder", "gone.ts"], "no TorchScript module"),
         (["--count", "99"], "--count 99"),
+        (["--executor", "local:0"], "with N of 1 or more"),
     ],
     ids=lambda value: value[1] if isinstance(value, list) else None,
 )
