@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -23,6 +23,17 @@ os.environ.setdefault(
     "OMP_NUM_THREADS",
     str(max(1, (os.cpu_count() or 1) // int(os.getenv("PYTEST_XDIST_WORKER_COUNT", "1")))),
 )
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Use one thread, because sums depend on the number of threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
 from monai_semiseg.cli.main import main
 from tests.image_kinds import (
@@ -29,14 +28,7 @@ BASELINES, HEBBIAN = "semisupervised_baselines", "hebbian_initializer"
 CONTRAST, DIFFUSION = "contrastive_pretrainer", "diffusion_cotrainer"
 METHODS = sorted(file.stem for file in (BUNDLES / BASELINES).glob("configs/methods/*.yaml"))
 Data = Callable[[str], Prepared]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

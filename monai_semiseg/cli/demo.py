@@ -135,7 +135,7 @@ def _ending(out: Path, size: str) -> str:
 
 
 def _root(given: Path | None) -> Path:
-    """The clone: what was named, the working folder, or where an editable install points to."""
+    """Return the clone: as given, the working folder, or where an editable install points to."""
     candidates = [given] if given else [Path.cwd(), Path(__file__).resolve().parents[2]]
     for root in candidates:
         if (root / "sample_data" / "dataset").is_dir() and (root / "bundles").is_dir():

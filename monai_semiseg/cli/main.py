@@ -59,7 +59,7 @@ VERBS = (
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with one subcommand per verb."""
+    """Return the parser with one subcommand per verb."""
     parser = argparse.ArgumentParser(
         prog="monai-semiseg",
         description="Label-efficient segmentation with MONAI. "

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from monai.utils import set_determinism
 
 from monai_semiseg.bundles.workflow import run_workflow
@@ -29,14 +28,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def elsewhere(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Change to another working directory, and check that it stays empty; use one thread."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with contextlib.chdir(folder):
         yield
-    torch.set_num_threads(threads)
     set_determinism(None)
     assert not list(folder.iterdir())
 

@@ -11,12 +11,9 @@ from torch import Tensor
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Use one thread, because sums depend on their number; restore the generators afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def repeatable(one_thread: None) -> Iterator[None]:
+    """Use one thread; restore the generators afterwards."""
     yield
-    torch.set_num_threads(before)
     set_determinism(None)
 
 
