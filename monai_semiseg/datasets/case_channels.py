@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from monai_semiseg.datasets.cases import Case, Row, Skipped
@@ -50,14 +52,14 @@ def grouped_by_channel(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
             grouped.append(_skipped_beside(row, groups, names))
         elif key not in done:
             done.add(key)
-            grouped.append(_joined(key, groups[key], names, _beside(key, others)))
+            grouped.append(_joined(key, groups[key], names, others))
     return grouped
 
 
 def _beside(key: _Key, others: Mapping[Path, Sequence[str]]) -> list[str]:
     """Return the first few images that belong to a case by folder and name, and are no channel."""
     folder, stem = key
-    return [name for name in others.get(folder, ()) if name.startswith(stem)][:4]
+    return list(islice((name for name in others.get(folder, ()) if name.startswith(stem)), 4))
 
 
 def _flat(members: Mapping[int, Sequence[Row]]) -> list[Row]:
@@ -105,7 +107,7 @@ def _joined(
     key: _Key,
     members: Mapping[int, Sequence[Row]],
     names: Sequence[str],
-    beside: Sequence[str],
+    others: Mapping[Path, Sequence[str]],
 ) -> Row:
     """Return the row of a case with the files of its channels."""
     folder, stem = key
@@ -118,7 +120,7 @@ def _joined(
         cases[0],
         files=files,
         source=source,
-        fault=_fault(members, names, source, beside),
+        fault=_fault(members, names, source, partial(_beside, key, others)),
         channel_names=tuple(names),
     )
     # A case by the name of its folder lies below the input that holds it.
@@ -130,7 +132,7 @@ def _fault(
     members: Mapping[int, Sequence[Row]],
     names: Sequence[str],
     path: Path,
-    beside: Sequence[str],
+    beside: Callable[[], Sequence[str]],
 ) -> InputError | None:
     lacking = [name for number, name in enumerate(names) if number not in members]
     double = [names[number] for number, rows in members.items() if len(rows) > 1]
@@ -138,8 +140,8 @@ def _fault(
         return None
     had = ", ".join(row.source.name for _, _, row in _flat(members))
     lack = f"no file for channel {', '.join(lacking)}" if lacking else ""
-    if lacking and beside:
-        had += f"; unknown: {', '.join(beside)}"
+    if lacking and (unknown := beside()):
+        had += f"; unknown: {', '.join(unknown)}"
     several = f"several files for channel {', '.join(double)}" if double else ""
     return UnsupportedError(
         f"{' and '.join(text for text in (lack, several) if text)} (found {had})",
