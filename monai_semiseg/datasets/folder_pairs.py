@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
@@ -15,13 +15,13 @@ from monai_semiseg.datasets.layout import (
     Layout,
     ListedCase,
     Wanted,
-    case_stem,
     entries_of,
     files_text,
     one_or_several,
 )
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.images.formats import SCAN_SUFFIXES
+from monai_semiseg.plain_text import printable
 
 TRAINING = ("imagesTr", "labelsTr")
 # Names of folders in small letters; any spelling of them is taken.
@@ -88,11 +88,24 @@ def _has_pair(folder: Path) -> bool:
 
 
 def pairs_of_folders(root: Path, images: str, labels: str) -> Layout:
-    """Pair the files of two folders by name; folders within them (classes) have no meaning."""
+    """Pair the files of two folders by name.
+
+    Folders within them, such as one for each diagnosis, have no meaning if every image has a name
+    of its own. Else they belong to the name: ``images/patient1/01.png`` has the label
+    ``labels/patient1/01.png``.
+    """
     entries, masks = entries_of(root / images), entries_of(root / labels)
-    if any(map(_holds_files, entries)):
-        entries, masks = _files_of_folders(entries), _files_of_folders(masks)
-    return _paired(root, entries, masks)
+    if not any(map(_holds_files, entries)):
+        return _paired(root, entries, masks)
+    entries, masks = _files_of_folders(entries), _files_of_folders(masks)
+    if len({stem_of(entry) for entry in entries}) == len(entries):
+        return _paired(root, entries, masks)
+    inside = dict.fromkeys(entries, root / images) | dict.fromkeys(masks, root / labels)
+    return _paired(root, entries, masks, lambda file: _path_stem(file.relative_to(inside[file])))
+
+
+def _path_stem(file: Path) -> str:
+    return file.with_name(stem_of(file)).as_posix()
 
 
 def _files_of_folders(entries: Sequence[Path]) -> list[Path]:
@@ -128,23 +141,28 @@ def mask_stem(stem: str) -> str:
     return found["stem"] if found else stem
 
 
-def _paired(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Layout:
+def _paired(
+    root: Path,
+    images: Sequence[Path],
+    masks: Sequence[Path],
+    name_of: Callable[[Path], str] = stem_of,
+) -> Layout:
     layout = Layout()
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in images:
-        by_stem[stem_of(image)].append(image)
-    label_of = _labels_by_stem(root, masks, by_stem, layout)
+        by_stem[name_of(image)].append(image)
+    label_of = _labels_by_stem(root, {mask: name_of(mask) for mask in masks}, by_stem, layout)
     used = set()
     for case, channels in channel_sets(by_stem, label_of).items():
         # A single case_0000 or case_FLAIR keeps its name, and belongs to the label case.
         stem = case if case in label_of else patient_of(case)
         used.add(stem)
         for image in (again for name in channels.values() for again in by_stem[name][1:]):
-            first = _relative(root, by_stem[stem_of(image)][0])
+            first = _relative(root, by_stem[name_of(image)][0])
             layout.problems[_relative(root, image)] = f"the same name as {first}"
         files = {channel: _relative(root, by_stem[name][0]) for channel, name in channels.items()}
         # Files that are named after contrasts alone are of one patient: the data set's name.
-        name = case_stem(case) if case else root.resolve().name
+        name = printable(case) if case else root.resolve().name
         layout.cases.append(ListedCase(name, files, label_of.get(stem)))
     for stem in sorted(label_of.keys() - used):
         layout.problems[files_text(label_of[stem])] = LABEL_ALONE
@@ -152,14 +170,13 @@ def _paired(root: Path, images: Sequence[Path], masks: Sequence[Path]) -> Layout
 
 
 def _labels_by_stem(
-    root: Path, masks: Sequence[Path], images: Collection[str], layout: Layout
+    root: Path, masks: Mapping[Path, str], images: Collection[str], layout: Layout
 ) -> dict[str, Files]:
     """Return stem of the image -> label; of two labels with one stem, the second is a problem."""
     found: dict[str, Files] = {}
     parts: dict[str, list[str]] = {}
     spelled = _spellings({*images, *map(patient_of, images)})
-    for mask in masks:
-        stem = stem_of(mask)
+    for mask, stem in masks.items():
         if stem.casefold() not in spelled:
             stem = mask_stem(stem)
         near = spelled.get(stem.casefold(), ())

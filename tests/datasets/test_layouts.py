@@ -222,6 +222,19 @@ def test_spellings_of_folders_and_names(
     assert dataset.problems == {}
 
 
+def test_folders_belong_to_names_that_come_twice(tmp_path: Path) -> None:
+    """Pair slices 1 and 2 of two patients: each file name is there twice."""
+    files = [f"p{patient}/{number}" for patient in (1, 2) for number in (1, 2)]
+    for number, name in enumerate(files):
+        picture(tmp_path / "images" / f"{name}.png", number)
+        picture(tmp_path / "labels" / f"{name}_mask.png", number, "L")
+    dataset = open_dataset(tmp_path)
+    assert {case.id: case.label for case in dataset.cases} == {
+        name: f"labels/{name}_mask.png" for name in files
+    }
+    assert dataset.problems == {}
+
+
 def test_names_that_differ_in_capital_letters_alone_are_not_guessed(tmp_path: Path) -> None:
     for name in ("a", "A"):
         picture(tmp_path / "images" / f"{name}x.png", 0)
