@@ -222,7 +222,7 @@ def test_the_folder_of_a_bundle_stands_alone_on_its_line(
     assert main(["bundle"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split() == ["semisupervised_baselines", BUNDLE]
     assert main(["bundle", "semisupervised_baseline"]) == 2
-    assert "did you mean semisupervised_baselines?" in capsys.readouterr().err
+    assert "did you mean 'semisupervised_baselines'?" in capsys.readouterr().err
 
 
 def test_doctor_looks_bundles_over_and_writes_nothing(

@@ -94,7 +94,9 @@ def test_what_kills_every_worker_is_named_and_takes_nothing_with_it(
     assert len(list(work.folder.glob("7.kill*"))) == 99 - 4  # begun, and begun again three times
     assert {one.number for one in done if one.result is None} == {7}
     error = done[7].error
-    assert isinstance(error, WorkerLostError) and "worker_" in str(error) and "time 4" in str(error)
+    assert (
+        isinstance(error, WorkerLostError) and "worker_" in str(error) and "attempt 4" in str(error)
+    )
     assert contents(work.folder) == {name: whole[name] for name in whole if name != "7.json"}
 
 
@@ -112,7 +114,7 @@ def test_work_without_result_files_blames_no_other_item(tmp_path: Path) -> None:
     engine.close()
     assert [one.result for one in done] == [None if n == 37 else n * n for n in range(60)]
     (lost,) = (one.error for one in done if one.error is not None)
-    assert "time 1" in str(lost)
+    assert "attempt 1" in str(lost)
     assert max(handed) > 2 and sum(handed) - 60 <= 2 * max(handed)  # n + n/2 + n/4 + ...
 
 
