@@ -8,6 +8,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from monai.transforms import LoadImaged
+from PIL import Image
+
+from monai_semiseg.datasets.dataset import ScanDataset
+from monai_semiseg.images.reader import ScanReader
 
 NAMES = ("FLAIR", "T1", "T1post", "T2")  # as a folder lists them, too
 AFFINE = np.diag([2.0, 1.5, 3.0, 1.0])
@@ -103,3 +108,26 @@ def table(root: Path) -> Path:
 
 
 LAYOUTS = (folder_a_case, nnunet, decathlon, bids, in_one_folder, table)
+
+
+def tensors(dataset: ScanDataset) -> list[tuple[Array, Array]]:
+    """Read all cases as the bundles do: MONAI's loader on the entries of a datalist."""
+    load = LoadImaged("image", reader=ScanReader(channels=dataset.channel_names))
+    found = []
+    for case in dataset.cases:
+        entry = case.entry()["image"]
+        names = [entry] if isinstance(entry, str) else entry
+        image = load({"image": [str(dataset.root / name) for name in names]})["image"]
+        label = nib.load(dataset.root / str(case.label)).get_fdata()
+        found.append((np.asarray(image), label))
+    return found
+
+
+def picture(path: Path, value: int = 0, mode: str = "RGB") -> Path:
+    """Write random colours, or with mode ``L`` a mask of 0 and 1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(value).integers(0, 255, (16, 16, 3), np.uint8)
+    if mode == "L":
+        pixels = (pixels[..., 0] > 128).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,9 @@ def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDatase
         gates=_flag(asked["gates"]),
         also=_further(asked["also"]),
         selections=selections,
-        more=whole(asked["next"]) if asked["next"] is not None else None,
     )
+    if asked["next"] is not None:
+        grid = replace(grid, more=whole(asked["next"]))
     if not selections:
         return grid
     from monai_semiseg.labelling.study_selections import with_selected

@@ -101,6 +101,15 @@ class Grid:
     selected: Mapping[tuple[int, Split], tuple[str, ...]] = field(default_factory=dict)
     more: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a number of labels to come that is none.
+
+        Raises:
+            ConfigError: If ``more`` is below 1.
+        """
+        if self.more is not None and self.more < 1:
+            raise ConfigError(f"--next {self.more}", expected="at least 1 further label")
+
     @property
     def by_selection(self) -> bool:
         """Return True if the labelled scans are given, and no seed draws them."""
@@ -141,7 +150,6 @@ def make_grid(
     gates: bool = False,
     also: Sequence[Mapping[str, Sequence[str]]] = (),
     selections: Sequence[str] = (),
-    more: int | None = None,
 ) -> Grid:
     """Check the settings of a study and resolve label budgets to counts.
 
@@ -162,14 +170,13 @@ def make_grid(
             and ``seeds``; missing keys take the values above.
         selections: names that take the place of the splits' seeds; whoever calls adds
             ``selected``.
-        more: labels to come, or None.
 
     Raises:
         ConfigError: If a budget cannot be met, or names are not unique or cannot be folders.
     """
     _check_names([arm.name for arm in arms])
     axes = {"labelled": labelled, "splits": selections or splits, "seeds": seeds}
-    _check_counts([arms, *axes.values()], iterations, more)
+    _check_counts([arms, *axes.values()], iterations)
     full = len(test_and_rest(dataset, test)[1])
     further = [_further_cells({**axes, **entry}, arms, full, selections) for entry in also]
     grid = Grid(
@@ -185,14 +192,11 @@ def make_grid(
         validation,
         _checked(rates),
         tuple(chain.from_iterable(further)),
-        more=more,
     )
     return _with_gates(grid) if gates else grid
 
 
-def _check_counts(axes: Sequence[Sequence[object]], iterations: int, more: int | None) -> None:
-    if more is not None and more < 1:
-        raise ConfigError(f"--next {more}", expected="at least 1 further label")
+def _check_counts(axes: Sequence[Sequence[object]], iterations: int) -> None:
     if not all(axes) or iterations < 1:
         raise ConfigError(
             "an empty study", expected="at least one method, budget, split, seed and iteration"
