@@ -31,11 +31,13 @@ def pairs_to_warp(labelled: int, targets: int, count: int, seed: int = 0) -> lis
     Raises:
         ConfigError: If there is no target, or ``count`` is below 1.
     """
-    if targets < 1 or count < 1:
+    if count < 1:
+        raise ConfigError(f"{count} warps of each labelled scan", expected="warps_per_scan above 0")
+    if targets < 1:
         raise ConfigError(
-            f"{targets} scans without a label, {count} warps of each labelled scan",
-            expected="at least one of both",
-            remedy="add scans under unlabeled to the datalist, or leave this config out",
+            "no scan without a label to warp labelled scans onto",
+            expected="at least one entry under unlabeled in the datalist",
+            remedy="add scans there, or leave this config out",
         )
     pairs = []
     for number in range(labelled):

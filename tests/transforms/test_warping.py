@@ -85,6 +85,6 @@ def test_pairs() -> None:
     assert len({tuple(pair.values()) for pair in pairs}) == 6
     assert pairs_to_warp(2, 5, 2, seed=4) == pairs[:4] != pairs_to_warp(2, 5, 2, seed=5)
     assert len(pairs_to_warp(1, 3, 8)) == 3
-    for targets, count in ((0, 1), (1, 0)):
-        with pytest.raises(ConfigError, match="at least one of both"):
+    for targets, count, words in ((0, 1, "no scan without a label"), (1, 0, "0 warps")):
+        with pytest.raises(ConfigError, match=words):
             pairs_to_warp(1, targets, count)
