@@ -113,7 +113,7 @@ def require_new_folder(dataset: ScanDataset, target: Path) -> None:
 
 
 def _write(dataset: ScanDataset, to: str, folder: Path, progress: bool) -> None:
-    numbers = _with_ignore_last(dataset) if to == "nnunet" else ()
+    numbers = label_order(dataset) if to == "nnunet" else ()
     work = _Conversion(
         dataset, folder, _ending(dataset), numbers, file_names(case.id for case in dataset.cases)
     )
@@ -137,8 +137,11 @@ def _save(file: Path, content: dict[str, Any]) -> None:
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def _with_ignore_last(dataset: ScanDataset) -> tuple[int, ...]:
-    """Return the numbers of the labels in ascending order; nnU-Net wants ``ignore`` last."""
+def label_order(dataset: ScanDataset) -> tuple[int, ...]:
+    """Return the numbers of the labels in ascending order; nnU-Net wants ``ignore`` last.
+
+    The n-th of them is number n in nnU-Net's label files, counted from 0.
+    """
     found = ignore_value(dataset.labels)
     ignore = [] if found is None else [found]
     return (*sorted({0, *dataset.labels} - set(ignore)), *ignore)

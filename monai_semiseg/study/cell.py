@@ -51,6 +51,11 @@ class CellSpec:
         """Return the name of the folder, which tells cells and trials apart."""
         return self.folder.name
 
+    @property
+    def weights(self) -> Path:
+        """Return the file of the final weights."""
+        return self.folder / "model.pt"
+
     def stage_folder(self, number: int) -> Path:
         """Return the folder of a pretraining stage, counted from 1."""
         return self.folder / f"stage_{number}"

@@ -79,7 +79,7 @@ class CellOutcome:
         self.write(
             {
                 "code": " + ".join(self._codes()),
-                "model.pt": sha256_of(self.folder / "model.pt"),
+                "model.pt": sha256_of(self.spec.weights),
                 "test/metrics.csv": sha256_of(self.folder / "test" / "metrics.csv"),
                 "seconds_per_iteration": pace,
             }

@@ -1,0 +1,199 @@
+"""Measure in nnU-Net's own trainer what starts are worth that were made here without labels.
+
+Each cell is a number of labels, a split and a start. nnU-Net plans and preprocesses the labelled
+training cases of the split; the start is pretrained in the plans' network on the images of all
+training cases, labelled or not; nnU-Net's trainer trains from it on all labelled cases; the last
+checkpoint is measured on the test cases. The same command goes on after a kill: steps that are done
+are not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from monai_semiseg.benchmarks.nnunet_cells import (
+    NONE,
+    STARTS,
+    Lengths,
+    Planning,
+    StartCell,
+    arms_of,
+    prepare_nnunet,
+    start_cells,
+    start_commands,
+)
+from monai_semiseg.benchmarks.nnunet_starts_table import as_markdown, summarise_starts
+from monai_semiseg.cli.arguments import checked_device, number_or_text, repeated
+from monai_semiseg.cli.dataset_arguments import (
+    DATASET_ARGUMENTS,
+    add_dataset_arguments,
+    dataset_of,
+    labelled_dataset,
+)
+from monai_semiseg.cli.executors import add_executor_arguments, executor_of
+from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.datasets.nnunet_files import nnunet_module
+from monai_semiseg.datasets.valid_cases import valid_cases
+from monai_semiseg.errors import SemisegError
+from monai_semiseg.inference.interrupt import handled
+from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.study.cell_work import CellWork
+from monai_semiseg.study.grid import Grid, make_grid
+from monai_semiseg.study.outcome import CellOutcome
+from monai_semiseg.study.provenance import package_code
+from monai_semiseg.study.report import versions
+from monai_semiseg.study.results import read_rows
+from monai_semiseg.study.runner import RunOutcome, run_cells
+from monai_semiseg.study.tables import write_rows
+
+
+def run(args: argparse.Namespace) -> RunOutcome:
+    """Run all cells that are not done, and write the results of those that are.
+
+    Raises:
+        ConfigError: Before any work, if nnU-Net is not installed or an argument cannot be.
+    """
+    nnunet_module("nnunetv2")
+    planning = Planning(args.configuration, args.gpu_memory_target)
+    lengths = Lengths(args.iterations, args.epochs, args.start_iterations)
+    names = _items(args.starts)
+    arms = arms_of(names, lengths, planning, pretrain=args.pretrain, disable_tta=args.disable_tta)
+    device = args.device if args.device == "auto" else checked_device(args.device)
+    executor = executor_of(args)
+    valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))
+    report_left_out(valid.left_out, valid.notes)
+    valid.dataset.labels = valid.labels
+    grid = make_grid(
+        valid.dataset,
+        args.output,
+        arms,
+        labelled=_items(args.labelled),
+        splits=_items(args.splits),
+        seeds=_items(args.seeds),
+        test=args.test,
+        iterations=args.iterations,
+        validation=0,
+    )
+    specs = start_cells(grid, valid.dataset, device)
+    for spec in {one.nnunet: one for one in specs}.values():
+        prepare_nnunet(spec, valid.dataset, planning)
+    commands = partial(start_commands, layout=repeated(args, DATASET_ARGUMENTS))
+    work = CellWork(device, commands)
+    with handled(signal.default_int_handler, signal.SIGTERM):
+        outcome = run_cells(specs, logs=grid.output / "logs", executor=executor, work=work)
+    write_results(grid, specs, vars(args))
+    return outcome
+
+
+def write_results(grid: Grid, specs: Sequence[StartCell], asked: dict[str, Any]) -> str:
+    """Write ``results.csv``, ``summary.md`` and ``protocol.json``; return the table.
+
+    Args:
+        grid: the comparison.
+        specs: its cells.
+        asked: arguments of the command.
+    """
+    write_protocol(grid, specs, asked)
+    rows = read_rows(specs)
+    if not rows:
+        return "no cell is finished\n"
+    starts = [arm.name for arm in grid.arms]
+    text = as_markdown(summarise_starts(rows, starts, NONE), NONE)
+    write_rows(rows, grid.output / "results.csv")
+    write_atomically(grid.output / "summary.md", text)
+    return text
+
+
+def write_protocol(grid: Grid, specs: Sequence[StartCell], asked: dict[str, Any]) -> None:
+    """Write versions, settings, what nnU-Net planned, and the state of each cell."""
+    packages = ("nnunetv2", "dynamic-network-architectures", "batchgeneratorsv2")
+    plans = {spec.datalist.parent.name: spec.prepared for spec in specs}
+    content = {
+        "versions": versions() | {name: importlib.metadata.version(name) for name in packages},
+        "code": {"package": package_code(), "benchmarks": package_code(Path(__file__).parent)},
+        "dataset": grid.dataset.name,
+        "settings": {key: value for key, value in asked.items() if key != "output"},
+        "starts": {arm.name: STARTS[arm.name] or "drawn by nnU-Net" for arm in grid.arms},
+        "plans": plans,
+        "cells": {spec.cell.id: _facts(spec) for spec in specs},
+    }
+    write_atomically(
+        grid.output / "protocol.json", json.dumps(content, indent=1, default=str) + "\n"
+    )
+
+
+def _facts(spec: StartCell) -> dict[str, Any]:
+    outcome = CellOutcome(spec)
+    return {**spec.identity(), **(outcome.read() if outcome.done else {"status": "not finished"})}
+
+
+def _items(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    add_dataset_arguments(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder; run again to go on")
+    parser.add_argument("--labelled", default="4,20", help="comma-separated counts (default 4,20)")
+    parser.add_argument("--splits", default="0,1", help="comma-separated seeds (default 0,1)")
+    parser.add_argument("--seeds", default="0", help="of the trainings (default 0)")
+    parser.add_argument(
+        "--test", type=number_or_text, default=0.2, help="test scans, as split takes them"
+    )
+    parser.add_argument(
+        "--starts", default=",".join(STARTS), help=f"comma-separated (default {','.join(STARTS)})"
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=250, help="of nnU-Net's trainer (default 250)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=10, help="steps of its learning rate (default 10)"
+    )
+    parser.add_argument(
+        "--start_iterations", type=int, default=200, help="that make a start (default 200)"
+    )
+    parser.add_argument(
+        "--pretrain",
+        default="",
+        metavar="WORDS",
+        help="further words for pretrain, in quotes: --pretrain='--set num_workers=0'",
+    )
+    parser.add_argument("--configuration", help="of nnU-Net's plans (default 3d_fullres, or 2d)")
+    parser.add_argument("--gpu_memory_target", type=float, help="of nnU-Net's planner, in GB")
+    parser.add_argument(
+        "--disable_tta", action="store_true", help="predict without mirroring, as nnU-Net's option"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    add_executor_arguments(parser)
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the comparison and print its table; return 3 if a cell failed, 2 for a bad argument."""
+    args = _arguments(words)
+    try:
+        outcome = run(args)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on\n")
+        return 4
+    except SemisegError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    for cell, (reason, log) in outcome.failed.items():
+        sys.stderr.write(f"failed: {cell}: {reason} ({log})\n")
+    summary = args.output / "summary.md"
+    sys.stdout.write(summary.read_text() if summary.is_file() else "no cell is finished\n")
+    return 3 if outcome.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
