@@ -15,6 +15,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,13 @@ from monai_semiseg.cli.dataset_arguments import (
 )
 from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.nnunet_files import nnunet_module
 from monai_semiseg.datasets.valid_cases import valid_cases
 from monai_semiseg.errors import SemisegError
 from monai_semiseg.inference.interrupt import handled
 from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.study.arms import Arm
 from monai_semiseg.study.cell_work import CellWork
 from monai_semiseg.study.grid import Grid, make_grid
 from monai_semiseg.study.outcome import CellOutcome
@@ -63,16 +66,42 @@ def run(args: argparse.Namespace) -> RunOutcome:
     """
     nnunet_module("nnunetv2")
     planning = Planning(args.configuration, args.gpu_memory_target)
-    lengths = Lengths(args.iterations, args.epochs, args.start_iterations)
-    names = _items(args.starts)
-    arms = arms_of(names, lengths, planning, pretrain=args.pretrain, disable_tta=args.disable_tta)
+    arms = _arms(args, planning)
     device = args.device if args.device == "auto" else checked_device(args.device)
     executor = executor_of(args)
+    dataset = _dataset(args)
+    grid = _grid(args, dataset, arms)
+    specs = start_cells(grid, dataset, device)
+    for spec in {one.nnunet: one for one in specs}.values():
+        prepare_nnunet(spec, dataset, planning)
+    work = CellWork(device, partial(start_commands, layout=repeated(args, DATASET_ARGUMENTS)))
+    with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
+        outcome = run_cells(specs, logs=grid.output / "logs", executor=executor, work=work)
+    write_results(grid, specs, vars(args))
+    return outcome
+
+
+def _arms(args: argparse.Namespace, planning: Planning) -> list[Arm]:
+    lengths = Lengths(args.iterations, args.epochs, args.start_iterations)
+    return arms_of(
+        _items(args.starts),
+        lengths,
+        planning,
+        pretrain=args.pretrain,
+        disable_tta=args.disable_tta,
+    )
+
+
+def _dataset(args: argparse.Namespace) -> ScanDataset:
+    """Read the dataset, and return its valid cases with their labels."""
     valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))
     report_left_out(valid.left_out, valid.notes)
-    valid.dataset.labels = valid.labels
-    grid = make_grid(
-        valid.dataset,
+    return replace(valid.dataset, labels=valid.labels)
+
+
+def _grid(args: argparse.Namespace, dataset: ScanDataset, arms: Sequence[Arm]) -> Grid:
+    return make_grid(
+        dataset,
         args.output,
         arms,
         labelled=_items(args.labelled),
@@ -82,15 +111,6 @@ def run(args: argparse.Namespace) -> RunOutcome:
         iterations=args.iterations,
         validation=0,
     )
-    specs = start_cells(grid, valid.dataset, device)
-    for spec in {one.nnunet: one for one in specs}.values():
-        prepare_nnunet(spec, valid.dataset, planning)
-    commands = partial(start_commands, layout=repeated(args, DATASET_ARGUMENTS))
-    work = CellWork(device, commands)
-    with handled(signal.default_int_handler, signal.SIGTERM):
-        outcome = run_cells(specs, logs=grid.output / "logs", executor=executor, work=work)
-    write_results(grid, specs, vars(args))
-    return outcome
 
 
 def write_results(grid: Grid, specs: Sequence[StartCell], asked: dict[str, Any]) -> str:
@@ -172,7 +192,12 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--disable_tta", action="store_true", help="predict without mirroring, as nnU-Net's option"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="nnU-Net takes the first GPU of CUDA_VISIBLE_DEVICES (default auto)",
+    )
     add_executor_arguments(parser)
     return parser.parse_args(words)
 
