@@ -27,11 +27,10 @@ from monai_semiseg.benchmarks.nnunet_cells import (
     Planning,
     StartCell,
     arms_of,
-    prepare_nnunet,
     start_cells,
-    start_commands,
 )
 from monai_semiseg.benchmarks.nnunet_starts_table import as_markdown, summarise_starts
+from monai_semiseg.benchmarks.nnunet_steps import prepare_nnunet, start_commands
 from monai_semiseg.cli.arguments import checked_device, number_or_text, repeated
 from monai_semiseg.cli.dataset_arguments import (
     DATASET_ARGUMENTS,
