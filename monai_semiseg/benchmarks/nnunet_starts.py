@@ -40,6 +40,7 @@ from monai_semiseg.cli.dataset_arguments import (
 )
 from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.datasets.nnunet_files import nnunet_module
 from monai_semiseg.datasets.valid_cases import valid_cases
@@ -53,12 +54,15 @@ from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import versions
 from monai_semiseg.study.results import read_rows
-from monai_semiseg.study.runner import RunOutcome, run_cells
+from monai_semiseg.study.runner import run_cells
 from monai_semiseg.study.tables import write_rows
 
 
-def run(args: argparse.Namespace) -> RunOutcome:
-    """Run all cells that are not done, and write the results of those that are.
+def run(args: argparse.Namespace) -> int:
+    """Run all cells that are not done, then write and print the results of those that are.
+
+    Returns:
+        The exit code: 3 if a cell failed, or cases of the dataset were left out.
 
     Raises:
         ConfigError: Before any work, if nnU-Net is not installed or an argument cannot be.
@@ -68,7 +72,9 @@ def run(args: argparse.Namespace) -> RunOutcome:
     arms = _arms(args, planning)
     device = args.device if args.device == "auto" else checked_device(args.device)
     executor = executor_of(args)
-    dataset = _dataset(args)
+    valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))
+    code = report_left_out(valid.left_out, valid.notes)
+    dataset = replace(valid.dataset, labels=valid.labels)
     grid = _grid(args, dataset, arms)
     specs = start_cells(grid, dataset, device)
     for spec in {one.nnunet: one for one in specs}.values():
@@ -76,8 +82,10 @@ def run(args: argparse.Namespace) -> RunOutcome:
     work = CellWork(device, partial(start_commands, layout=repeated(args, DATASET_ARGUMENTS)))
     with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
         outcome = run_cells(specs, logs=grid.output / "logs", executor=executor, work=work)
-    write_results(grid, specs, vars(args))
-    return outcome
+    say(write_results(grid, specs, vars(args)).rstrip("\n"))
+    for cell, (reason, log) in outcome.failed.items():
+        say_aside(f"failed: {cell}: {reason} ({log})")
+    return 3 if outcome.failed else code
 
 
 def _arms(args: argparse.Namespace, planning: Planning) -> list[Arm]:
@@ -89,13 +97,6 @@ def _arms(args: argparse.Namespace, planning: Planning) -> list[Arm]:
         pretrain=args.pretrain,
         disable_tta=args.disable_tta,
     )
-
-
-def _dataset(args: argparse.Namespace) -> ScanDataset:
-    """Read the dataset, and return its valid cases with their labels."""
-    valid = valid_cases(labelled_dataset(args, dataset_of(args, table=args.table)))
-    report_left_out(valid.left_out, valid.notes)
-    return replace(valid.dataset, labels=valid.labels)
 
 
 def _grid(args: argparse.Namespace, dataset: ScanDataset, arms: Sequence[Arm]) -> Grid:
@@ -202,21 +203,16 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the comparison and print its table; return 3 if a cell failed, 2 for a bad argument."""
+    """Run the comparison; return the exit code that a verb of the command line would."""
     args = _arguments(words)
     try:
-        outcome = run(args)
+        return run(args)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to go on\n")
+        say_aside("interrupted; what is finished is kept, run the same command again to go on")
         return 4
     except SemisegError as error:
-        sys.stderr.write(f"{error}\n")
+        say_aside(str(error))
         return error.exit_code
-    for cell, (reason, log) in outcome.failed.items():
-        sys.stderr.write(f"failed: {cell}: {reason} ({log})\n")
-    summary = args.output / "summary.md"
-    sys.stdout.write(summary.read_text() if summary.is_file() else "no cell is finished\n")
-    return 3 if outcome.failed else 0
 
 
 if __name__ == "__main__":

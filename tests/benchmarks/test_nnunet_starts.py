@@ -106,6 +106,17 @@ def test_a_package_that_is_not_installed_is_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_interruption_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nnunet_starts, "run", interrupted)
+    assert nnunet_starts.main([str(tmp_path), "--output", str(tmp_path / "out")]) == 4
+    assert "run the same command again to go on" in capsys.readouterr().err
+
+
 def test_labels_with_gaps_are_refused_before_any_file(tmp_path: Path) -> None:
     for kind, value in (("images", 5), ("labels", 3)):
         (tmp_path / kind).mkdir()
