@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from monai_semiseg.cli.nnunet import NnunetTraining
 
 
+SPLIT_ARGUMENTS = ("labelled", "test", "validation")
+
+
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare data, starting point, budget and output."""
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
@@ -31,9 +34,14 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, help="settings that fit (default: measured here)")
     parser.add_argument(
         "--labelled",
-        default="all",
         help="labelled scans of a split made here: a count, a fraction below 1, all (default), or "
         "a table of monai-semiseg select",
+    )
+    parser.add_argument(
+        "--test", help="test scans of a split made here, as in monai-semiseg split (default 0.2)"
+    )
+    parser.add_argument(
+        "--validation", help="share of its labelled scans for validation, likewise (default auto)"
     )
     parser.add_argument(
         "--network",
@@ -78,6 +86,8 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     from monai_semiseg.bundles.command import bundle_command, shell_text
     from monai_semiseg.bundles.workflow import run_workflow
 
+    _check_output(args)
+    _check_split(args)
     args, nnunet = _with_nnunet(args, config, overlays)
     datalist = args.datalist or args.output / "datalist.json"
     plan_file = args.plan or args.output / "plan.yaml"
@@ -90,6 +100,30 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     if nnunet is not None:
         nnunet.write_weights()
     return max(codes)
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Refuse to write over the weights of an earlier training."""
+    found = [args.output / name for name in ("checkpoint.pt", "model.pt")]
+    if not args.resume and any(file.is_file() for file in found):
+        raise ConfigError(
+            "holds the weights of a training",
+            expected="a new folder, so that no weights are written over",
+            remedy="add --resume to go on with that training, or choose another --output",
+            path=args.output,
+        )
+
+
+def _check_split(args: argparse.Namespace) -> None:
+    """Refuse settings of a split beside a datalist, which is one."""
+    given = [f"--{name}" for name in SPLIT_ARGUMENTS if getattr(args, name) is not None]
+    if args.datalist is not None and given:
+        raise ConfigError(
+            f"{' and '.join(given)} beside --datalist",
+            expected="a datalist, or the settings of a split that is made here",
+            remedy="leave one of them out",
+            path=args.datalist,
+        )
 
 
 def _with_nnunet(
@@ -147,8 +181,8 @@ def _split(args: argparse.Namespace, path: Path) -> int:
     say(f"no --datalist: {path} says who trains, validates and is kept for testing")
     if args.resume and path.is_file():
         return 3 if json.loads(path.read_text()).get("left_out") else 0
-    asked = ["--labelled", str(args.labelled), "--seed", str(args.seed or 0)]
-    asked += repeated(args, DATASET_ARGUMENTS)
+    asked = ["--labelled", str(args.labelled or "all"), "--seed", str(args.seed or 0)]
+    asked += repeated(args, ("test", "validation", *DATASET_ARGUMENTS))
     return run_verb(split, [str(args.dataset), *asked, "--output", str(path)])
 
 

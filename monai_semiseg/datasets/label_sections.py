@@ -8,6 +8,7 @@ from typing import Any
 
 from monai_semiseg.datasets.label_values import background_of
 from monai_semiseg.datasets.layout import files_text
+from monai_semiseg.plain_text import counted
 
 LABELLED = ("training", "validation", "test")
 
@@ -54,7 +55,9 @@ def untrained_lines(
         if value == background_of(names) or value in trained or not trained:
             continue
         sections = [
-            f"{part} ({shown[value]} scans)" for part, shown in scans.items() if value in shown
+            f"{part} ({counted(shown[value], 'scans')})"
+            for part, shown in scans.items()
+            if value in shown
         ]
         lines[value] = (
             f"label {value} ({names.get(value, f'label_{value}')}) occurs only in "

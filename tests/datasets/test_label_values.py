@@ -298,8 +298,8 @@ def test_labels_without_training_scans_are_named() -> None:
     scans = {"training": {0: 3, 1: 3}, "validation": {0: 1, 2: 1}, "test": {2: 2, 9: 1}}
     lines = untrained_lines(scans, names)
     assert list(lines) == [2, 9]
-    assert "label 2 (b) occurs only in validation (1 scans) and test (2 scans)" in lines[2]
-    assert "label 9 (label_9) occurs only in test (1 scans)" in lines[9]
+    assert "label 2 (b) occurs only in validation (1 scan) and test (2 scans)" in lines[2]
+    assert "label 9 (label_9) occurs only in test (1 scan)" in lines[9]
     assert untrained_lines({"test": {2: 1}}, names) == {}, "nothing is trained here"
     assert untrained_warnings(names, scans["training"], scans) == [
         lines[2],
