@@ -17,7 +17,7 @@ from monai_semiseg.evaluation.cases import FailedCase
 from monai_semiseg.evaluation.metrics import CaseScore, Scale, distance_unit, metrics_among
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.tables import markdown_table, write_table
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,13 @@ def as_table(summary: dict[str, Any]) -> str:
     untrained = summary.get("never_trained", [])
     metrics = metrics_among(summary["foreground"])
     unit = distance_unit(metrics)
-    head = f"| | Dice | surface Dice at 1 {unit} | 95HD ({unit}) | ASD ({unit}) |"
-    lines = [head, "|---|---|---|---|---|"]
+    head = ["", "Dice", f"surface Dice at 1 {unit}", f"95HD ({unit})", f"ASD ({unit})"]
+    rows = []
     for name, scores in {**summary["classes"], "mean foreground": summary["foreground"]}.items():
         cells = [_cell(metric, scores[metric]) for metric in metrics]
         mark = " (never trained)" if name in untrained else ""
-        lines.append(f"| {printable(name)}{mark} | " + " | ".join(cells) + " |")
+        rows.append([f"{printable(name)}{mark}", *cells])
+    lines = [markdown_table(head, rows).rstrip("\n")]
     if ignored := summary.get("ignored"):
         lines.append(
             f"\nleft out: voxels to ignore, {ignored['share']:.1%} of the voxels, in "

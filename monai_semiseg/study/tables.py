@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
 from monai_semiseg.evaluation.metrics import METRICS, distance_unit, metrics_among
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.tables import markdown_table, write_table
 from monai_semiseg.study.results import (
     Pairing,
     Row,
@@ -124,12 +124,7 @@ def as_markdown(summaries: Sequence[Summary]) -> str:
         f"95HD {unit}",
         f"ASD {unit}",
     ]
-    lines = [
-        _line(head),
-        _line("--" for _ in head),
-        *(_summary_line(one, metrics) for one in summaries),
-    ]
-    return "\n".join(lines) + "\n"
+    return markdown_table(head, [_summary_cells(one, metrics) for one in summaries])
 
 
 def _metrics(summaries: Sequence[Summary]) -> tuple[str, ...]:
@@ -137,7 +132,7 @@ def _metrics(summaries: Sequence[Summary]) -> tuple[str, ...]:
     return metrics_among(summaries[0].means) if summaries else METRICS
 
 
-def _summary_line(one: Summary, metrics: Sequence[str]) -> str:
+def _summary_cells(one: Summary, metrics: Sequence[str]) -> list[str]:
     low, high = one.interval
     compared = [""] * 4
     if one.against is not None:
@@ -154,8 +149,4 @@ def _summary_line(one: Summary, metrics: Sequence[str]) -> str:
     ]
     dice = f"{one.means['dice']:.4f} [{low:.4f}, {high:.4f}]"
     splits, seeds = splits_and_seeds(one.runs)
-    return _line([str(one.labelled), one.arm, f"{splits} x {seeds}", dice, *compared, *rest])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return [str(one.labelled), one.arm, f"{splits} x {seeds}", dice, *compared, *rest]
