@@ -19,6 +19,7 @@ from monai_semiseg.cli.dataset_arguments import (
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.verbs import run_verb
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.storage.files import write_atomically
 
 if TYPE_CHECKING:
     from monai_semiseg.cli.nnunet import NnunetTraining
@@ -96,6 +97,8 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     say(shell_text(bundle_command(config, files, settings, "python")))
     codes = [_split(args, datalist), _plan(args, datalist, plan_file)]
     run_workflow(config.parents[1], config.stem, settings, files)
+    _keep_copy(datalist, args.output / "datalist.json")
+    _keep_copy(plan_file, args.output / "plan.yaml")
     say(f"weights: {args.output / 'model.pt'}")
     if nnunet is not None:
         nnunet.write_weights()
@@ -196,3 +199,9 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
     asked = ["--datalist", str(datalist)]
     asked += repeated(args, (*DATASET_ARGUMENTS, *PLAN_ARGUMENTS))
     return run_verb(plan, [str(args.dataset), *asked, "--output", str(path)])
+
+
+def _keep_copy(file: Path, copy: Path) -> None:
+    """Keep what a model was trained with beside it, even if the file changes later."""
+    if not copy.exists():
+        write_atomically(copy, file.read_bytes())

@@ -126,6 +126,15 @@ def test_the_split_that_is_made_here_can_be_chosen(dataset: Path, tmp_path: Path
     assert counts == [2, 2, 1, 1]
 
 
+def test_given_files_are_kept_beside_the_weights(
+    trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    given = ["--datalist", str(trained / "datalist.json"), "--plan", str(trained / "plan.yaml")]
+    assert main(["train", str(dataset), "--output", str(tmp_path), *given, *SMALL]) == 0
+    for name in ("datalist.json", "plan.yaml"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+
+
 def test_weights_without_a_bundle_are_refused(
     trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
