@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         with _logs(args, executor) as logs:
             report = check_dataset(dataset, datalist, executor=executor, logs=logs)
     labelled = sum(bool(fact.labels) for fact in report.cases)
-    say(f"{report.dataset.name}: {counted(len(report.cases), 'scans')}, {labelled} with a label")
+    say(f"{report.dataset.name}: {counted(len(report.cases), 'cases')}, {labelled} with a label")
     if kind := report.kind:
         say(kind)
     # Of label files that hold no classes, the error names values; a row for each would hide it.

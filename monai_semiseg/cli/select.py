@@ -103,11 +103,11 @@ def _report(
         name, kept = next(iter(selection.duplicates.items()))
         say_aside(f"{len(selection.duplicates)} near duplicates, such as {name} of {kept}")
     if len(selection.chosen) < args.count:
-        say_aside(f"only {len(selection.chosen)} of {args.count} scans are fit to be labelled")
+        say_aside(f"only {len(selection.chosen)} of {args.count} cases are fit to be labelled")
         code = 3
     ids = ", ".join(one.case.id for one in selection.chosen[:8])
     more = ", ..." if len(selection.chosen) > 8 else ""
-    say(f"{counted(len(selection.chosen), 'scans')} to label ({selection.strategy}): {ids}{more}")
+    say(f"{counted(len(selection.chosen), 'cases')} to label ({selection.strategy}): {ids}{more}")
     say(f"{args.output}, {picture}")
     return code
 

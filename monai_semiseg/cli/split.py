@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         say_aside(line)
     apart = datalist.get("left_out", {})
     if apart:
-        scans = counted(len(apart), "scans")
-        say_aside(f"left out: {scans}, each {SIDE} (the first is {next(iter(apart))})")
+        cases = counted(len(apart), "cases")
+        say_aside(f"left out: {cases}, each {SIDE} (the first is {next(iter(apart))})")
     if valid.left_out:
         datalist["left_out"] = {**apart, **valid.left_out}
     write_datalist(datalist, args.output)

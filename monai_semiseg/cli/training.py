@@ -193,7 +193,7 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
     """Write the plan, likewise."""
     if args.plan is not None:
         return 0
-    say(f"no --plan: {path} holds what was measured on the training scans")
+    say(f"no --plan: {path} holds what was measured on the training images")
     if args.resume and path.is_file():
         return 0
     asked = ["--datalist", str(datalist)]
