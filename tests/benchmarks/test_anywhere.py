@@ -51,7 +51,10 @@ def test_all_are_tried() -> None:
     assert {*ALONE, *WITH_DATA} == commands - {"rounds"}  # a study, see test_rounds.py
 
 
-SLOW = dict.fromkeys(("diffusion", "executors", "inference"), pytest.mark.slow)
+SLOW = dict.fromkeys(
+    ("diffusion", "executors", "hebbian", "inference", "propagation", "pseudo_labels"),
+    pytest.mark.slow,
+)
 
 
 @pytest.mark.parametrize(
