@@ -103,7 +103,10 @@ class MutatedModule(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         """Return a specification of the one module."""
         if name != self.name:
             return None
-        return importlib.util.spec_from_file_location(name, self.path, loader=self)
+        folders = [str(self.path.parent)] if self.path.stem == "__init__" else None
+        return importlib.util.spec_from_file_location(
+            name, self.path, loader=self, submodule_search_locations=folders
+        )
 
     def get_filename(self, fullname: str) -> str:
         """Return the path that tracebacks show."""
@@ -133,7 +136,7 @@ def survives(path: Path, tree: ast.Module, tests: Path, seconds: int) -> bool:
         import pytest
 
         sys.meta_path.insert(0, MutatedModule(name, path.resolve(), tree))
-        quick = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
+        quick = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
         os._exit(pytest.main([*quick, *map(str, order)]))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
