@@ -43,7 +43,8 @@ def _row(line: dict[str, str]) -> Row:
     run = (line["arm"], int(line["labelled"]), split, int(line["seed"]))
     scores = tuple(float(line[metric]) for metric in metrics)
     names = (line["case"], line["class"], line["name"])
-    return Row(*run, *names, scores, metrics, line.get("group") or "")
+    size = float(line.get("size") or "nan")
+    return Row(*run, *names, scores, metrics, line.get("group") or "", size)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -31,16 +32,21 @@ _COMPARISON = (
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write ``results.csv``: a row per case, class and cell; with groups if there are some."""
+    """Write ``results.csv``: a row per case, class and cell; with groups if there are some.
+
+    ``size`` is that of label and prediction together; it has no column if some are not known.
+    """
     grouped = any(row.group for row in rows)
     header = ["arm", "labelled", "split", "seed", "case", "class", "name"]
     header += ["group"] * grouped
+    sized = not any(math.isnan(row.size) for row in rows)
     table = []
     for row in rows:
         run = [row.arm, row.labelled, row.split, row.seed]
         scores = [f"{score:.5f}" for score in row.scores]
+        scores += [f"{row.size:.5f}"] * sized
         table.append([*run, row.case, row.index, row.name, *([row.group] * grouped), *scores])
-    write_table(path, [*header, *metrics_of(rows)], table)
+    write_table(path, [*header, *metrics_of(rows), *(["size"] * sized)], table)
 
 
 def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[str] = ()) -> None:
@@ -48,6 +54,7 @@ def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[st
     metrics = _metrics(summaries)
     runs = ["splits", "seeds"]
     header = ["labelled", "arm", *runs, *metrics, "dice_low", "dice_high", *_COMPARISON]
+    header.append("pooled_dice")
     table = []
     for one in summaries:
         compared = [""] * len(_COMPARISON)
@@ -55,7 +62,9 @@ def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[st
             compared = _comparison_cells(one.against, one.p_holm)
         scores = [*(one.means[metric] for metric in metrics), *one.interval]
         numbers = [f"{score:.5f}" for score in scores]
-        table.append([one.labelled, one.arm, *splits_and_seeds(one.runs), *numbers, *compared])
+        pooled = "" if math.isnan(one.pooled) else f"{one.pooled:.5f}"
+        cells = [*splits_and_seeds(one.runs), *numbers, *compared, pooled]
+        table.append([one.labelled, one.arm, *cells])
     write_table(folder / "summary.csv", header, table)
     above = "".join(f"{note}\n\n" for note in notes)
     write_atomically(folder / "summary.md", above + as_markdown(summaries))
