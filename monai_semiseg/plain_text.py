@@ -26,6 +26,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(char if _is_visible(char) or char in keep else _escape(char) for char in text)
 
 
+def counted(number: int, things: str) -> str:
+    """Return a number with its noun: 1 scan, 2 scans. The noun is one that takes an s."""
+    return f"{number} {things.removesuffix('s') if number == 1 else things}"
+
+
 def _is_visible(char: str) -> bool:
     return char.isprintable() or char in _JOINERS or unicodedata.category(char) == "Zs"
 

@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 
 from monai_semiseg.errors import FormatError
-from monai_semiseg.plain_text import as_html, as_json, printable
+from monai_semiseg.plain_text import as_html, as_json, counted, printable
 
 
 def everything() -> str:
@@ -65,3 +65,7 @@ def test_errors_name_files_without_commands() -> None:
         "  expected: a scan",
     ]
     assert str(error.path) == "in/a\nE_FAKE\x1b.nii"
+
+
+def test_one_thing_takes_no_s() -> None:
+    assert [counted(number, "scans") for number in (0, 1, 2)] == ["0 scans", "1 scan", "2 scans"]

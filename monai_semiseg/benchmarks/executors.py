@@ -26,6 +26,7 @@ from monai_semiseg.executors.work import Work
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.inference.team import RunnerRecipe
 from monai_semiseg.storage.files import resident_memory
+from monai_semiseg.storage.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,8 @@ def _measure_coordination(count: int, output: Path) -> None:
 
 def _show(rows: Sequence[dict[str, str]], path: Path) -> None:
     write_measured(rows, path)
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    lines += ["| " + " | ".join(row.values()) + " |" for row in rows]
-    sys.stdout.write("\n" + "\n".join(lines) + "\n")
+    table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+    sys.stdout.write(f"\n{table}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from monai_semiseg.benchmarks.measure import add_output, announce
 from monai_semiseg.datasets.discover import find_cases, read_case
 from monai_semiseg.errors import SemisegError
 from monai_semiseg.images.volume import collect_warnings
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.tables import markdown_table, write_table
 
 Files = dict[str, bytes]
 _SLICE = {
@@ -220,8 +220,7 @@ def main() -> None:
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     table = [[*key, len(seeds), seeds[0]] for key, seeds in sorted(found.items())]
     write_table(args.output / "fuzz.csv", ["kind", "outcome", "count", "first_seed"], table)
-    sys.stdout.write("| kind | outcome | count | first seed |\n| --- | --- | --: | --: |\n")
-    sys.stdout.writelines(f"| {' | '.join(map(str, row))} |\n" for row in table)
+    sys.stdout.write(markdown_table(["kind", "outcome", "count", "first seed"], table))
     sys.stdout.write(f"\nmost memory of the process: {megabytes:.0f} MB\n")
     sys.exit(any("UNTYPED" in o or o == "hang" for _, o in found))
 

@@ -17,7 +17,7 @@ import torch
 from monai_semiseg.bundles.locate import shipped_bundles
 from monai_semiseg.handlers.precision import processor_name
 from monai_semiseg.storage.files import resident_memory
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.tables import markdown_table, write_table
 
 BUNDLES = shipped_bundles()
 
@@ -128,20 +128,16 @@ def table(rows: Sequence[Row], reference: str) -> str:
     """Format rows as Markdown, with their ratios to one of them."""
     base = next(row for row in rows if row.name == reference)
     least = 1.0  # MB: a smaller reference gives no useful ratio
-    lines = [
-        f"| | seconds | MB | time / {reference} | memory / {reference} |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    head = ["", "seconds", "MB", f"time / {reference}", f"memory / {reference}"]
+    cells = []
     for row in rows:
         time_ratio = f"{row.seconds / base.seconds:.3f}"
         memory_ratio = "-"
         if base.megabytes > least:
             memory_ratio = f"{row.megabytes / base.megabytes:.3f}"
-        lines.append(
-            f"| {row.name} | {row.seconds:.4f} | {row.megabytes:.0f} "
-            f"| {time_ratio} | {memory_ratio} |"
-        )
-    return "\n".join(lines) + "\n"
+        measured = [f"{row.seconds:.4f}", f"{row.megabytes:.0f}"]
+        cells.append([row.name, *measured, time_ratio, memory_ratio])
+    return markdown_table(head, cells)
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -157,8 +153,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 def as_markdown(rows: Sequence[Mapping[str, object]]) -> str:
     """Format rows of equal columns as Markdown."""
-    lines = [rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def write_measured(rows: Sequence[Mapping[str, object]], path: Path) -> None:

@@ -21,6 +21,7 @@ from monai_semiseg.benchmarks.pseudo_labels import labelled_scans, mean_dice
 from monai_semiseg.bundles.workflow import open_workflow
 from monai_semiseg.datasets.datalist import read_images
 from monai_semiseg.networks.weights import load_weights
+from monai_semiseg.storage.tables import markdown_table
 from monai_semiseg.transforms.labels import with_background
 
 Predict = Callable[[Tensor], Tensor]
@@ -105,12 +106,9 @@ def main() -> None:
     dice, seconds = measure(*open_all(args))
     rows = [{"labels": name, "dice": value, "scans": args.scans} for name, value in dice.items()]
     write_measured(rows, args.output / "propagation.csv")
-    lines = [
-        "| labels | mean Dice |",
-        "| --- | --: |",
-        *(f"| {name} | {value:.4f} |" for name, value in dice.items()),
-    ]
-    sys.stdout.write("\n".join(lines) + f"\n\n{seconds:.1f} s of registration per scan\n")
+    cells = [[name, f"{value:.4f}"] for name, value in dice.items()]
+    table = markdown_table(["labels", "mean Dice"], cells)
+    sys.stdout.write(f"{table}\n{seconds:.1f} s of registration per scan\n")
 
 
 if __name__ == "__main__":

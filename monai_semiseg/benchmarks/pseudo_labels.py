@@ -26,6 +26,7 @@ from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.networks.class_alignment import best_order, confusion, reorder_classes
 from monai_semiseg.networks.diffusion_teacher import DiffusionTeacher, aggregated
 from monai_semiseg.networks.weights import load_weights
+from monai_semiseg.storage.tables import markdown_table
 
 
 def mean_dice(probabilities: Tensor, labels: Tensor) -> float:
@@ -207,11 +208,8 @@ def main() -> None:
         [{**dict(zip(names, row, strict=True)), "steps": args.steps} for row in rows],
         args.output / "pseudo_labels.csv",
     )
-    lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
-    for row in rows:
-        cells = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row]
-        lines.append(f"| {' | '.join(cells)} |")
-    sys.stdout.write("\n".join(lines) + "\n")
+    cells = [[f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows]
+    sys.stdout.write(markdown_table(names, cells))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_semiseg.storage.tables import markdown_table
 from monai_semiseg.study.selections import RANDOM
 
 
@@ -64,19 +65,16 @@ def _over(
 
 def as_markdown(table: Sequence[Mapping[str, Any]]) -> str:
     """Return the table for a page."""
-    lines = [
-        "| strategy | labels | corrected voxels | Dice | over random, equal labels | "
-        "over random, equal voxels |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
+    head = ["strategy", "labels", "corrected voxels", "Dice"]
+    head += ["over random, equal labels", "over random, equal voxels"]
+    rows = []
     for row in table:
         over = [
             "" if row[key] is None else f"{row[key]:+.3f}"
             for key in ("over_random", "over_random_at_equal_voxels")
         ]
         spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
-        lines.append(
-            f"| {row['strategy']} | {row['labels']:g} | {row['corrected_voxels']:,.0f} | "
-            f"{row['dice']:.3f}{spread} | {over[0]} | {over[1]} |"
-        )
-    return "\n".join(lines)
+        voxels = f"{row['corrected_voxels']:,.0f}"
+        dice = f"{row['dice']:.3f}{spread}"
+        rows.append([row["strategy"], f"{row['labels']:g}", voxels, dice, *over])
+    return markdown_table(head, rows)

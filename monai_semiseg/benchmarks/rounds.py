@@ -221,7 +221,7 @@ def main(words: Sequence[str] | None = None) -> None:
         [{name: row[name] for name in COLUMNS} for row in rows], args.output / "rounds.csv"
     )
     table = compared(rows)
-    text = as_markdown(table) + "\n"
+    text = as_markdown(table)
     write_atomically(args.output / "rounds.json", json.dumps(table, indent=1) + "\n")
     write_atomically(args.output / "rounds.md", text)
     sys.stdout.write(text)

@@ -14,6 +14,7 @@ from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_o
 from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.plain_text import counted
 
 if TYPE_CHECKING:
     from monai_semiseg.datasets.check_report import Finding
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         with _logs(args, executor) as logs:
             report = check_dataset(dataset, datalist, executor=executor, logs=logs)
     labelled = sum(bool(fact.labels) for fact in report.cases)
-    say(f"{report.dataset.name}: {len(report.cases)} scans, {labelled} with a label")
+    say(f"{report.dataset.name}: {counted(len(report.cases), 'cases')}, {labelled} with a label")
     if kind := report.kind:
         say(kind)
     # Of label files that hold no classes, the error names values; a row for each would hide it.
@@ -114,5 +115,6 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         write_atomically(args.output, json.dumps(report.as_dict(), indent=1) + "\n")
     if args.table:
-        say(f"{save_table(report.dataset, args.table)}: {len(report.dataset.cases)} cases")
+        cases = counted(len(report.dataset.cases), "cases")
+        say(f"{save_table(report.dataset, args.table)}: {cases}")
     return 2 if report.errors else 0

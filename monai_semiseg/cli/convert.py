@@ -9,6 +9,7 @@ from pathlib import Path
 from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
+from monai_semiseg.plain_text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     convert(sound, args.to, args.output)
     labelled = sum(case.label is not None for case in sound.cases)
     say(
-        f"{args.output}: {len(sound.cases)} cases, {labelled} with a label; {RECORD} says which "
-        "case and which label became which"
+        f"{args.output}: {counted(len(sound.cases), 'cases')}, {labelled} with a label; "
+        f"{RECORD} says which case and which label became which"
     )
     return code

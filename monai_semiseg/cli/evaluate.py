@@ -9,6 +9,7 @@ from monai_semiseg.cli.arguments import add_bundle_arguments, model_of
 from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say
+from monai_semiseg.plain_text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,5 +46,6 @@ def run(args: argparse.Namespace) -> int:
         summary = workflow.parser.get_parsed_content("evaluator").state.metrics["summary"]
     else:
         summary = evaluate_by_team(recipe, executor, Path(args.output))
-    say(f"{as_table(summary)}\n{summary['cases']} cases; {Path(args.output) / 'metrics.csv'}")
+    cases = counted(summary["cases"], "cases")
+    say(f"{as_table(summary)}\n{cases}; {Path(args.output) / 'metrics.csv'}")
     return report_left_out({failed["case"]: failed["reason"] for failed in summary["failed"]})

@@ -11,6 +11,7 @@ from monai_semiseg.cli.executors import add_executor_arguments, executor_of
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.plain_text import counted
 
 if TYPE_CHECKING:
     from monai_semiseg.inference.runner import BatchRunner
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     skipped = sum(result.status == "skipped" for result in runner.results)
     report = Path(args.output) / "report.csv"
     flagged = f" ({runner.flagged} of them flagged)" if runner.flagged else ""
-    say(f"{done} done{flagged}, {runner.failed} failed, {skipped} files skipped; {report}")
+    files = counted(skipped, "files")
+    say(f"{done} done{flagged}, {runner.failed} failed, {files} skipped; {report}")
     return runner.exit_code()
 
 

@@ -14,6 +14,7 @@ from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.cli.trust import add_trust_argument, require_trusted
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.plain_text import counted
 
 if TYPE_CHECKING:
     from monai_semiseg.datasets.dataset import ScanDataset
@@ -102,11 +103,11 @@ def _report(
         name, kept = next(iter(selection.duplicates.items()))
         say_aside(f"{len(selection.duplicates)} near duplicates, such as {name} of {kept}")
     if len(selection.chosen) < args.count:
-        say_aside(f"only {len(selection.chosen)} of {args.count} scans are fit to be labelled")
+        say_aside(f"only {len(selection.chosen)} of {args.count} cases are fit to be labelled")
         code = 3
     ids = ", ".join(one.case.id for one in selection.chosen[:8])
     more = ", ..." if len(selection.chosen) > 8 else ""
-    say(f"{len(selection.chosen)} scans to label ({selection.strategy}): {ids}{more}")
+    say(f"{counted(len(selection.chosen), 'cases')} to label ({selection.strategy}): {ids}{more}")
     say(f"{args.output}, {picture}")
     return code
 

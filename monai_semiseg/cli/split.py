@@ -9,6 +9,7 @@ from monai_semiseg.cli.arguments import number_or_text
 from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
 from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.plain_text import counted
 
 _AUTO = "auto"
 
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
         say_aside(line)
     apart = datalist.get("left_out", {})
     if apart:
-        say_aside(f"left out: {len(apart)} scans, each {SIDE} (the first is {next(iter(apart))})")
+        cases = counted(len(apart), "cases")
+        say_aside(f"left out: {cases}, each {SIDE} (the first is {next(iter(apart))})")
     if valid.left_out:
         datalist["left_out"] = {**apart, **valid.left_out}
     write_datalist(datalist, args.output)

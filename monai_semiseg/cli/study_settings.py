@@ -24,6 +24,7 @@ def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDatase
         ConfigError: If it cannot be.
     """
     from monai_semiseg.bundles.locate import bundle_folder
+    from monai_semiseg.study.arm_keys import refuse_unknown_settings
     from monai_semiseg.study.arms import arms_from, arms_of_file
     from monai_semiseg.study.grid import Rates, make_grid, whole
 
@@ -34,6 +35,7 @@ def grid_of(args: argparse.Namespace, asked: dict[str, Any], dataset: ScanDatase
         else []
     )
     arms += arms_of_file(asked["arms"], bundle)
+    refuse_unknown_settings(arms)
     selections = _selections(asked)
     grid = make_grid(
         dataset,

@@ -19,9 +19,13 @@ from monai_semiseg.cli.dataset_arguments import (
 from monai_semiseg.cli.terminal import say
 from monai_semiseg.cli.verbs import run_verb
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.storage.files import write_atomically
 
 if TYPE_CHECKING:
     from monai_semiseg.cli.nnunet import NnunetTraining
+
+
+SPLIT_ARGUMENTS = ("labelled", "test", "validation")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +35,14 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, help="settings that fit (default: measured here)")
     parser.add_argument(
         "--labelled",
-        default="all",
         help="labelled scans of a split made here: a count, a fraction below 1, all (default), or "
         "a table of monai-semiseg select",
+    )
+    parser.add_argument(
+        "--test", help="test scans of a split made here, as in monai-semiseg split (default 0.2)"
+    )
+    parser.add_argument(
+        "--validation", help="share of its labelled scans for validation, likewise (default auto)"
     )
     parser.add_argument(
         "--network",
@@ -78,6 +87,8 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     from monai_semiseg.bundles.command import bundle_command, shell_text
     from monai_semiseg.bundles.workflow import run_workflow
 
+    _check_output(args)
+    _check_split(args)
     args, nnunet = _with_nnunet(args, config, overlays)
     datalist = args.datalist or args.output / "datalist.json"
     plan_file = args.plan or args.output / "plan.yaml"
@@ -86,10 +97,36 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
     say(shell_text(bundle_command(config, files, settings, "python")))
     codes = [_split(args, datalist), _plan(args, datalist, plan_file)]
     run_workflow(config.parents[1], config.stem, settings, files)
+    _keep_copy(datalist, args.output / "datalist.json")
+    _keep_copy(plan_file, args.output / "plan.yaml")
     say(f"weights: {args.output / 'model.pt'}")
     if nnunet is not None:
         nnunet.write_weights()
     return max(codes)
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Refuse to write over the weights of an earlier training."""
+    found = [args.output / name for name in ("checkpoint.pt", "model.pt")]
+    if not args.resume and any(file.is_file() for file in found):
+        raise ConfigError(
+            "holds the weights of a training",
+            expected="a new folder, so that no weights are written over",
+            remedy="add --resume to go on with that training, or choose another --output",
+            path=args.output,
+        )
+
+
+def _check_split(args: argparse.Namespace) -> None:
+    """Refuse settings of a split beside a datalist, which is one."""
+    given = [f"--{name}" for name in SPLIT_ARGUMENTS if getattr(args, name) is not None]
+    if args.datalist is not None and given:
+        raise ConfigError(
+            f"{' and '.join(given)} beside --datalist",
+            expected="a datalist, or the settings of a split that is made here",
+            remedy="leave one of them out",
+            path=args.datalist,
+        )
 
 
 def _with_nnunet(
@@ -147,8 +184,8 @@ def _split(args: argparse.Namespace, path: Path) -> int:
     say(f"no --datalist: {path} says who trains, validates and is kept for testing")
     if args.resume and path.is_file():
         return 3 if json.loads(path.read_text()).get("left_out") else 0
-    asked = ["--labelled", str(args.labelled), "--seed", str(args.seed or 0)]
-    asked += repeated(args, DATASET_ARGUMENTS)
+    asked = ["--labelled", str(args.labelled or "all"), "--seed", str(args.seed or 0)]
+    asked += repeated(args, ("test", "validation", *DATASET_ARGUMENTS))
     return run_verb(split, [str(args.dataset), *asked, "--output", str(path)])
 
 
@@ -156,9 +193,15 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
     """Write the plan, likewise."""
     if args.plan is not None:
         return 0
-    say(f"no --plan: {path} holds what was measured on the training scans")
+    say(f"no --plan: {path} holds what was measured on the training images")
     if args.resume and path.is_file():
         return 0
     asked = ["--datalist", str(datalist)]
     asked += repeated(args, (*DATASET_ARGUMENTS, *PLAN_ARGUMENTS))
     return run_verb(plan, [str(args.dataset), *asked, "--output", str(path)])
+
+
+def _keep_copy(file: Path, copy: Path) -> None:
+    """Keep what a model was trained with beside it, even if the file changes later."""
+    if not copy.exists():
+        write_atomically(copy, file.read_bytes())

@@ -8,6 +8,7 @@ from typing import Any
 
 from monai_semiseg.datasets.label_values import background_of
 from monai_semiseg.datasets.layout import files_text
+from monai_semiseg.plain_text import counted
 
 LABELLED = ("training", "validation", "test")
 
@@ -54,11 +55,13 @@ def untrained_lines(
         if value == background_of(names) or value in trained or not trained:
             continue
         sections = [
-            f"{part} ({shown[value]} scans)" for part, shown in scans.items() if value in shown
+            f"{part} ({counted(shown[value], 'cases')})"
+            for part, shown in scans.items()
+            if value in shown
         ]
         lines[value] = (
             f"label {value} ({names.get(value, f'label_{value}')}) occurs only in "
-            f"{' and '.join(sections)}: no training scan shows it, and it is scored as "
+            f"{' and '.join(sections)}: no training case shows it, and it is scored as "
             "never trained"
         )
     return lines
@@ -78,7 +81,7 @@ def untrained_warnings(
         return []
     lines = untrained_lines({**noted, "training": shown}, names)
     for value in (value for value in names if value not in {*shown, *lines}):
-        lines[value] = f"label {value} ({names[value]}): no training scan shows it"
+        lines[value] = f"label {value} ({names[value]}): no training case shows it"
     return [lines[value] for value in sorted(lines)]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from monai_semiseg.datasets.dataset import ScanDataset
 from monai_semiseg.errors import ConfigError
 
-SIDE = "not chosen, and of the group of a validation or test scan"
+SIDE = "not chosen, and of the group of a validation or test case"
 AUTO = "auto"
 ENOUGH_TO_VALIDATE = 10  # below this many labelled scans, every one trains
 

@@ -81,6 +81,20 @@ class CaseScore:
     pred_size: float
 
 
+def pooled_dice(dice: Sequence[float], sizes: Sequence[float]) -> float:
+    """Return the Dice of one class over the voxels of all cases together.
+
+    With ``s_n = |P_n| + |L_n|`` it is ``sum_n s_n dice_n / sum_n s_n``: large structures weigh more
+    than in the mean over cases. It is 1 where all masks are empty.
+
+    Args:
+        dice: of every case.
+        sizes: of its label and its prediction together, in one unit.
+    """
+    total = float(np.sum(sizes))
+    return float(np.dot(dice, sizes)) / total if total != 0 else 1.0
+
+
 def score_class(
     pred: NDArray[np.bool_],
     label: NDArray[np.bool_],

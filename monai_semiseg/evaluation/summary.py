@@ -14,10 +14,16 @@ import numpy as np
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.bootstrap import bootstrap_interval, group_key
 from monai_semiseg.evaluation.cases import FailedCase
-from monai_semiseg.evaluation.metrics import CaseScore, Scale, distance_unit, metrics_among
+from monai_semiseg.evaluation.metrics import (
+    CaseScore,
+    Scale,
+    distance_unit,
+    metrics_among,
+    pooled_dice,
+)
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.tables import markdown_table, write_table
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,9 @@ class ScoreRow:
 def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     """Return mean and 95 % interval of every metric, per class and over the foreground.
 
-    The foreground is the mean over a case's classes. If labels hold voxels to ignore, ``ignored``
-    has the number of such cases and the mean share of these voxels over all cases.
+    The foreground is the mean over a case's classes. ``pooled_dice`` has the Dice of every class
+    over the voxels of all cases together. If labels hold voxels to ignore, ``ignored`` has the
+    number of such cases and the mean share of these voxels over all cases.
     """
     by_class: dict[str, list[CaseScore]] = {}
     groups: dict[str, list[str]] = {}
@@ -67,12 +74,23 @@ def summarise(rows: Sequence[ScoreRow]) -> dict[str, Any]:
             classes[name][metric] = _mean(of_class, groups[name])
         means = [_mean_of(scores, measured.name) for scores in by_case.values()]
         foreground[metric] = _mean(means, list(group_of.values()))
-    summary = {"cases": len(by_case), "foreground": foreground, "classes": classes}
+    pooled = {name: _pooled(scores) for name, scores in by_class.items()}
+    summary = {
+        "cases": len(by_case),
+        "foreground": foreground,
+        "classes": classes,
+        "pooled_dice": pooled,
+    }
     ignored = {row.case: row.ignored for row in rows if row.ignored > 0}
     if ignored:
         share = sum(ignored.values()) / len(by_case)
         summary["ignored"] = {"cases": len(ignored), "share": share}
     return summary
+
+
+def _pooled(scores: Sequence[CaseScore]) -> float:
+    sizes = [score.label_size + score.pred_size for score in scores]
+    return pooled_dice([score.dice for score in scores], sizes)
 
 
 def _mean_of(scores: Sequence[CaseScore], measured: str) -> float:
@@ -133,12 +151,13 @@ def as_table(summary: dict[str, Any]) -> str:
     untrained = summary.get("never_trained", [])
     metrics = metrics_among(summary["foreground"])
     unit = distance_unit(metrics)
-    head = f"| | Dice | surface Dice at 1 {unit} | 95HD ({unit}) | ASD ({unit}) |"
-    lines = [head, "|---|---|---|---|---|"]
+    head = ["", "Dice", f"surface Dice at 1 {unit}", f"95HD ({unit})", f"ASD ({unit})"]
+    rows = []
     for name, scores in {**summary["classes"], "mean foreground": summary["foreground"]}.items():
         cells = [_cell(metric, scores[metric]) for metric in metrics]
         mark = " (never trained)" if name in untrained else ""
-        lines.append(f"| {printable(name)}{mark} | " + " | ".join(cells) + " |")
+        rows.append([f"{printable(name)}{mark}", *cells])
+    lines = [markdown_table(head, rows).rstrip("\n")]
     if ignored := summary.get("ignored"):
         lines.append(
             f"\nleft out: voxels to ignore, {ignored['share']:.1%} of the voxels, in "

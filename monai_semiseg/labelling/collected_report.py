@@ -14,6 +14,7 @@ from monai_semiseg.images.grid import Grid
 from monai_semiseg.images.volume import spatial_dims_of
 from monai_semiseg.labelling.collected_case import CollectedCase, Collection, Status
 from monai_semiseg.labelling.tasks import TaskFolder
+from monai_semiseg.plain_text import counted
 from monai_semiseg.storage.files import write_if_changed
 from monai_semiseg.storage.tables import table_bytes
 
@@ -71,7 +72,7 @@ def summary_text(found: Collection, tasks: TaskFolder) -> str:
         lines.append(f"{name}: {_mean_change(changes, _kind(tasks), tasks)}")
     minutes = [case.minutes for case in labelled if case.minutes is not None]
     if minutes:
-        lines.append(f"{sum(minutes):g} minutes for {len(minutes)} cases")
+        lines.append(f"{sum(minutes):g} minutes for {counted(len(minutes), 'cases')}")
     return "\n".join(lines)
 
 
@@ -84,7 +85,7 @@ def _mean_change(changes: Sequence[Any], kind: SizeKind, tasks: TaskFolder) -> s
     return (
         f"Dice of proposal and label {means['dice']:.3f}, {kind.text(means['proposed'])} became "
         f"{kind.text(means['labelled'])}, surface distance {means['surface_distance']:.2f} {unit} "
-        f"(means over {len(changes)} cases)"
+        f"(means over {counted(len(changes), 'cases')})"
     )
 
 

@@ -53,6 +53,17 @@ def table_bytes(
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table with a line end.
+
+    Args:
+        header: names of the columns.
+        rows: cells, written as they are.
+    """
+    lines = [header, ["--"] * len(header), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
 def read_rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     """Read a table that a spreadsheet may have saved: separated by commas, ``;`` or tabs.
 

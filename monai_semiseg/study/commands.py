@@ -9,6 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_semiseg.bundles.command import bundle_command
+from monai_semiseg.study.arm_keys import settings_of_evaluation
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.shared_training import is_imported
 
@@ -50,13 +51,12 @@ def _training(spec: CellSpec, weights: Mapping[str, Path]) -> list[str]:
 def _evaluation(spec: CellSpec) -> list[str]:
     arm = spec.cell.arm
     config = arm.bundle / "configs" / "evaluate.json"
-    keys = ConfigParser.load_config_file(config)
     settings = {
         "dataset_dir": spec.dataset,
         "datalist": spec.datalist,
         "ckpt_path": spec.folder / "model.pt",
         "output_dir": spec.folder / "test",
-        **{key: value for key, value in arm.settings.items() if key.split("#")[0] in keys},
+        **settings_of_evaluation(arm, config),
     }
     return _command(spec, config, arm.evaluate_overlays, settings)
 

@@ -38,7 +38,8 @@ def import_completed_runs(specs: Sequence[CellSpec], source: Path) -> int:
         ConfigError: If the folder holds no results, or other versions of the libraries computed
             them.
     """
-    protocol, scores = _read(source)
+    protocol, scores = read_study(source)
+    _check_versions(protocol["versions"], source)
     completed = {
         cell["digest"]: (name, cell)
         for name, cell in protocol["cells"].items()
@@ -70,7 +71,9 @@ def import_choices(searches: Mapping[str, RateSearch], source: Path) -> int:
     Raises:
         ConfigError: As there.
     """
-    known = _read(source)[0].get("learning_rates", {})
+    protocol, _ = read_study(source)
+    _check_versions(protocol["versions"], source)
+    known = protocol.get("learning_rates", {})
     count = 0
     for name, search in searches.items():
         content = known.get(name) or {}
@@ -97,14 +100,19 @@ def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, 
     return True
 
 
-def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
-    """Return the protocol, and the rows of ``results.csv`` by cell."""
+def read_study(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
+    """Return the protocol, and the rows of ``results.csv`` by cell.
+
+    Raises:
+        ConfigError: If the folder does not hold both.
+    """
     scores: dict[str, list[Row]] = {}
     try:
         protocol = json.loads((source / "protocol.json").read_text())
         with (source / "results.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
-        used = protocol["versions"]
+        if not {"versions", "cells"} <= protocol.keys():
+            raise ValueError("protocol.json names no versions and cells")
         for row in rows:
             cell = cell_id(row["arm"], row["labelled"], row["split"], row["seed"])
             scores.setdefault(cell, []).append(row)
@@ -114,7 +122,6 @@ def _read(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
             expected="protocol.json and results.csv",
             path=source,
         ) from error
-    _check_versions(used, source)
     return protocol, scores
 
 

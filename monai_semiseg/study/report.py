@@ -20,7 +20,7 @@ from monai_semiseg.study.gates import check_gates, headroom
 from monai_semiseg.study.grid import Grid
 from monai_semiseg.study.learning_rates import RateSearch, write_learning_rates
 from monai_semiseg.study.outcome import CellOutcome
-from monai_semiseg.study.results import Summary, ranked, read_rows, summarise
+from monai_semiseg.study.results import Row, Summary, ranked, read_rows, summarise
 from monai_semiseg.study.selections import write_selections
 from monai_semiseg.study.tables import as_markdown, write_pairs, write_rows, write_summary
 
@@ -57,18 +57,38 @@ def write_results(
     if grid.by_selection:
         write_rows(scored, folder / "results.csv")
         return write_selections(rows, folder)
-    summaries = summarise(rows)
-    gates, passed = headroom(check_gates(scored, min(grid.labelled), grid.full))
-    answers = answer(rows, summaries, grid.full, grid.more)
-    sentences = [*gates, *answers, *mixed_code(specs)]
     write_rows(scored, folder / "results.csv")
-    write_summary(summaries, folder, () if passed else gates)
-    write_pairs(rows, folder / "pairs.csv")
+    summaries, sentences = write_tables(
+        scored, folder, full=grid.full, fewest=min(grid.labelled), more=grid.more
+    )
+    sentences += mixed_code(specs)
     write_atomically(folder / "answer.txt", "\n".join(sentences) + "\n")
-    draw_curve(summaries, grid.full, folder / "curve.png")
-    draw_differences(summaries, folder / "differences.png")
     write_html(summaries, sentences, specs, folder)
     return as_markdown(summaries) + "\n" + "\n".join(sentences) + f"\n{folder / 'report.html'}\n"
+
+
+def write_tables(
+    scored: Sequence[Row], folder: Path, *, full: int, fewest: int, more: int | None = None
+) -> tuple[list[Summary], list[str]]:
+    """Write tables and figures of scores; return the summaries, and gates and answer as sentences.
+
+    ``summary.csv``, ``summary.md``, ``pairs.csv``, ``curve.png``, ``differences.png``.
+
+    Args:
+        scored: all rows, those of the control for the gates included.
+        folder: where the files go.
+        full: the budget that is all labels.
+        fewest: the smallest budget that was asked for.
+        more: labels to come, as in :func:`~monai_semiseg.study.answer.answer`.
+    """
+    rows = ranked(scored)
+    summaries = summarise(rows)
+    gates, passed = headroom(check_gates(scored, fewest, full))
+    write_summary(summaries, folder, () if passed else gates)
+    write_pairs(rows, folder / "pairs.csv")
+    draw_curve(summaries, full, folder / "curve.png")
+    draw_differences(summaries, folder / "differences.png")
+    return summaries, [*gates, *answer(rows, summaries, full, more)]
 
 
 def write_html(
@@ -125,6 +145,7 @@ def write_protocol(
         "test": grid.test,
         "iterations": grid.iterations,
         "labelled": grid.labelled,
+        "all_labels": grid.full,
         "splits": grid.splits,
         "seeds": grid.seeds,
         "validation": grid.validation,

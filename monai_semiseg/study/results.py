@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.bootstrap import Array, bootstrap_interval, group_key
-from monai_semiseg.evaluation.metrics import METRICS, metrics_among
+from monai_semiseg.evaluation.metrics import METRICS, metrics_among, pooled_dice
 from monai_semiseg.study.arms import LONGER, REFERENCE
 from monai_semiseg.study.cell import CellSpec
 from monai_semiseg.study.grid import Split
@@ -36,6 +36,7 @@ class Row:
     scores: tuple[float, ...]  # in the order of the metrics
     metrics: tuple[str, ...] = METRICS  # in mm or in pixels
     group: str = ""  # such as the patient; empty if nobody declares one
+    size: float = math.nan  # of label and prediction together; NaN if it is not known
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Summary:
         against: the comparison with the reference; None if there is none.
         p_holm: its p-value, corrected over the arms of this budget.
         reference: the arm that it is compared with.
+        pooled: Dice over the voxels of all cases together, mean over classes and runs; NaN if the
+            sizes of the masks are not known.
     """
 
     arm: str
@@ -78,6 +81,7 @@ class Summary:
     against: Pairing | None = None
     p_holm: float = math.nan
     reference: str = REFERENCE
+    pooled: float = math.nan
 
 
 def splits_and_seeds(runs: Sequence[Run]) -> tuple[int, str]:
@@ -109,7 +113,9 @@ def rows_of(spec: CellSpec) -> list[Row]:
             scores = tuple(float(line[metric]) for metric in metrics)
             score_of = (line["case"], line["class"], line["name"])
             run = (cell.arm.name, cell.labelled, cell.split, cell.seed)
-            rows.append(Row(*run, *score_of, scores, metrics, line.get("group") or ""))
+            sizes = [float(line[name]) for name in line if name.startswith(("label_", "pred_"))]
+            size = sum(sizes) if sizes else math.nan
+            rows.append(Row(*run, *score_of, scores, metrics, line.get("group") or "", size))
     return rows
 
 
@@ -139,6 +145,7 @@ class ScoreTable:
 
     Attributes:
         scores: (arm, budget) -> (split, seed) -> case -> one value per metric.
+        pooled: (arm, budget) -> Dice over the voxels of all cases together.
         metrics: their names.
         cases: test cases, sorted; every finished cell has scored all of them.
         groups: group of every case.
@@ -150,6 +157,7 @@ class ScoreTable:
         for row in rows:
             key = (row.arm, row.labelled, (row.split, row.seed), row.case)
             grouped.setdefault(key, []).append(row.scores)
+        self.pooled = _pooled(rows)
         self.scores: dict[tuple[str, int], dict[Run, dict[str, Array]]] = {}
         for (arm, labelled, run, case), values in grouped.items():
             runs = self.scores.setdefault((arm, labelled), {})
@@ -179,6 +187,19 @@ class ScoreTable:
         """Return the budgets of an arm, and its Dice at each, ``(splits, cases)``."""
         budgets = self.budgets_of(arm)
         return budgets, [self.by_split(arm, count, self.runs_of(arm, count)) for count in budgets]
+
+
+def _pooled(rows: Sequence[Row]) -> dict[tuple[str, int], float]:
+    """Return (arm, budget) -> mean over classes and runs of the Dice of all cases together."""
+    cases: dict[tuple[str, int, Run, str], list[Row]] = {}
+    for row in rows:
+        run = (row.split, row.seed)
+        cases.setdefault((row.arm, row.labelled, run, row.index), []).append(row)
+    dice: dict[tuple[str, int], list[float]] = {}
+    for (arm, labelled, _, _), of in cases.items():
+        value = pooled_dice([row.scores[0] for row in of], [row.size for row in of])
+        dice.setdefault((arm, labelled), []).append(value)
+    return {key: float(np.mean(values)) for key, values in dice.items()}
 
 
 def reference_of(arm: str, arms: Sequence[str]) -> str:
@@ -231,6 +252,7 @@ def _summary(table: ScoreTable, arm: str, labelled: int, arms: Sequence[str]) ->
         tuple(sorted(float(mean) for mean in dice.mean(1))),
         against,
         reference=reference,
+        pooled=table.pooled[arm, labelled],
     )
 
 

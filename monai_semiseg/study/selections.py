@@ -12,6 +12,7 @@ import numpy as np
 
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.storage.tables import markdown_table
 from monai_semiseg.study.results import Row, ScoreTable
 
 RANDOM = "random"
@@ -100,17 +101,12 @@ def _compared(
 
 def selections_table(compared: Sequence[AgainstDraws]) -> str:
     """Return a Markdown table: a row for each budget, arm and selection."""
-    lines = [
-        "| labelled | arm | selection | Dice | random: mean ± sd (draws) | rank among them |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ["labelled", "arm", "selection", "Dice", "random: mean ± sd (draws)", "rank among them"]
+    rows = []
     for one in compared:
         spread = f"{one.draws_mean:.4f} ± {one.draws_std:.4f} ({one.draws})"
-        lines.append(
-            f"| {one.labelled} | {one.arm} | {one.selection} | {one.dice:.4f} | {spread} "
-            f"| {one.rank} |"
-        )
-    return "\n".join(lines) + "\n"
+        rows.append([one.labelled, one.arm, one.selection, f"{one.dice:.4f}", spread, one.rank])
+    return markdown_table(head, rows)
 
 
 def write_selections(rows: Sequence[Row], folder: Path) -> str:

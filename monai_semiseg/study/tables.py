@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
 from monai_semiseg.evaluation.metrics import METRICS, distance_unit, metrics_among
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.storage.tables import write_table
+from monai_semiseg.storage.tables import markdown_table, write_table
 from monai_semiseg.study.results import (
     Pairing,
     Row,
@@ -31,16 +32,21 @@ _COMPARISON = (
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write ``results.csv``: a row per case, class and cell; with groups if there are some."""
+    """Write ``results.csv``: a row per case, class and cell; with groups if there are some.
+
+    ``size`` is that of label and prediction together; it has no column if some are not known.
+    """
     grouped = any(row.group for row in rows)
     header = ["arm", "labelled", "split", "seed", "case", "class", "name"]
     header += ["group"] * grouped
+    sized = not any(math.isnan(row.size) for row in rows)
     table = []
     for row in rows:
         run = [row.arm, row.labelled, row.split, row.seed]
         scores = [f"{score:.5f}" for score in row.scores]
+        scores += [f"{row.size:.5f}"] * sized
         table.append([*run, row.case, row.index, row.name, *([row.group] * grouped), *scores])
-    write_table(path, [*header, *metrics_of(rows)], table)
+    write_table(path, [*header, *metrics_of(rows), *(["size"] * sized)], table)
 
 
 def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[str] = ()) -> None:
@@ -48,6 +54,7 @@ def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[st
     metrics = _metrics(summaries)
     runs = ["splits", "seeds"]
     header = ["labelled", "arm", *runs, *metrics, "dice_low", "dice_high", *_COMPARISON]
+    header.append("pooled_dice")
     table = []
     for one in summaries:
         compared = [""] * len(_COMPARISON)
@@ -55,7 +62,9 @@ def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[st
             compared = _comparison_cells(one.against, one.p_holm)
         scores = [*(one.means[metric] for metric in metrics), *one.interval]
         numbers = [f"{score:.5f}" for score in scores]
-        table.append([one.labelled, one.arm, *splits_and_seeds(one.runs), *numbers, *compared])
+        pooled = "" if math.isnan(one.pooled) else f"{one.pooled:.5f}"
+        cells = [*splits_and_seeds(one.runs), *numbers, *compared, pooled]
+        table.append([one.labelled, one.arm, *cells])
     write_table(folder / "summary.csv", header, table)
     above = "".join(f"{note}\n\n" for note in notes)
     write_atomically(folder / "summary.md", above + as_markdown(summaries))
@@ -124,12 +133,7 @@ def as_markdown(summaries: Sequence[Summary]) -> str:
         f"95HD {unit}",
         f"ASD {unit}",
     ]
-    lines = [
-        _line(head),
-        _line("--" for _ in head),
-        *(_summary_line(one, metrics) for one in summaries),
-    ]
-    return "\n".join(lines) + "\n"
+    return markdown_table(head, [_summary_cells(one, metrics) for one in summaries])
 
 
 def _metrics(summaries: Sequence[Summary]) -> tuple[str, ...]:
@@ -137,7 +141,7 @@ def _metrics(summaries: Sequence[Summary]) -> tuple[str, ...]:
     return metrics_among(summaries[0].means) if summaries else METRICS
 
 
-def _summary_line(one: Summary, metrics: Sequence[str]) -> str:
+def _summary_cells(one: Summary, metrics: Sequence[str]) -> list[str]:
     low, high = one.interval
     compared = [""] * 4
     if one.against is not None:
@@ -154,8 +158,4 @@ def _summary_line(one: Summary, metrics: Sequence[str]) -> str:
     ]
     dice = f"{one.means['dice']:.4f} [{low:.4f}, {high:.4f}]"
     splits, seeds = splits_and_seeds(one.runs)
-    return _line([str(one.labelled), one.arm, f"{splits} x {seeds}", dice, *compared, *rest])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return [str(one.labelled), one.arm, f"{splits} x {seeds}", dice, *compared, *rest]

@@ -51,8 +51,9 @@ class WarpOntoScan(Transform):
     """Warp a labelled scan onto a scan without a label, image and label together.
 
     With ``T`` the registration that maps the labelled scan ``(x, y)`` onto the target, the result
-    is ``(x(T), y(T))`` on the target's grid. Image and label move alike. So a poor registration
-    gives an unusual scan, and not a wrong label.
+    is ``(x(T), y(T))`` on the target's grid. Image and label move alike. The field needs more
+    smoothing than for carrying labels over: demons can give the image the target's borders where
+    the label does not follow.
 
     Zhao et al., Data augmentation using learned transformations for one-shot medical image
     segmentation (CVPR 2019), with demons in place of a learnt registration, and without its change

@@ -48,11 +48,14 @@ def data(tmp_path: Path, write_dataset: Callable[..., Path]) -> list[str]:
 def test_all_are_tried() -> None:
     files = (ROOT / "monai_semiseg" / "benchmarks").glob("[a-z]*.py")
     commands = {file.stem for file in files if '__name__ == "__main__"' in file.read_text()}
-    # Studies, see test_rounds.py and test_nnunet_starts.py
-    assert {*ALONE, *WITH_DATA} == commands - {"rounds", "nnunet_starts", "nnunet_process"}
+    studies = {"rounds", "study_tables", "nnunet_starts", "nnunet_process"}  # tested by themselves
+    assert {*ALONE, *WITH_DATA} == commands - studies
 
 
-SLOW = dict.fromkeys(("diffusion", "executors", "inference"), pytest.mark.slow)
+SLOW = dict.fromkeys(
+    ("diffusion", "executors", "hebbian", "inference", "propagation", "pseudo_labels"),
+    pytest.mark.slow,
+)
 
 
 @pytest.mark.parametrize(

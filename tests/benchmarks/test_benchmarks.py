@@ -62,6 +62,7 @@ def once_on_the_cpu(output: Path) -> list[str]:
     return ["--output", str(output), "--repeat", "1", "--device", "cpu"]
 
 
+@pytest.mark.slow
 def test_tables_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

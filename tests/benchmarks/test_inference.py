@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "semisupervised_baselines"
 
 
+@pytest.mark.slow
 def test_every_way_sees_every_scan(tmp_path: Path) -> None:
     random_images.write_scans(tmp_path / "scans", 2, (34, 40, 36))
     plain_settings = {"mirror_axes": [], "overlap": 0.25}

@@ -70,10 +70,11 @@ def test_stages_follow_each_other(
     [
         ("pretrain", []),
         ("train", ["cached"]),
-        pytest.param("train", [], marks=pytest.mark.slow),
-        pytest.param("train", ["slices", "cached"], marks=pytest.mark.slow),
+        ("train", []),
+        ("train", ["slices", "cached"]),
     ],
 )
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_weights(
     stage: str, overlays: list[str], data: Path, tmp_path: Path, settings: Settings
 ) -> None:
@@ -121,6 +122,7 @@ def test_no_label_reaches_the_first_stage(
     assert not differs(weights(tmp_path / "run_with"), weights(tmp_path / "run_without"))
 
 
+@pytest.mark.slow
 def test_batches_have_sizes_of_their_own(data: Path, tmp_path: Path, settings: Settings) -> None:
     workflow = open_workflow(
         BUNDLE, "train", settings("train", data, tmp_path, unlabelled_batch_size=3)
@@ -138,6 +140,7 @@ def test_batches_have_sizes_of_their_own(data: Path, tmp_path: Path, settings: S
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
+@pytest.mark.slow
 def test_rounds_are_a_setting(rounds: int, data: Path, tmp_path: Path, settings: Settings) -> None:
     run_workflow(
         BUNDLE, "train", settings("train", data, tmp_path, rounds=rounds, sampling_steps=2)
@@ -145,6 +148,7 @@ def test_rounds_are_a_setting(rounds: int, data: Path, tmp_path: Path, settings:
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
+@pytest.mark.slow
 def test_the_teacher_can_be_the_product(data: Path, tmp_path: Path, settings: Settings) -> None:
     """Check that the evaluated teacher gives the same masks every time."""
     run_workflow(BUNDLE, "train", settings("train", data, tmp_path))

@@ -120,7 +120,7 @@ def test_a_class_only_in_test_scans(
     nib.save(nib.Nifti1Image(label, np.eye(4)), victim)
     capfd.readouterr()
     assert main(ask) == 0
-    words = "label 2 (label_2) occurs only in test (1 scans): no training scan shows it"
+    words = "label 2 (label_2) occurs only in test (1 case): no training case shows it"
     assert words in capfd.readouterr().err
     assert main(["check", str(data), "--datalist", str(datalist)]) == 0
     assert words in capfd.readouterr().out

@@ -51,6 +51,7 @@ def state(folder: Path, name: str = "checkpoint.pt") -> dict[str, Any]:
     return torch.load(folder / name, weights_only=True)  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_trains_and_resumes_bit_for_bit(
     method: Path, whole: Path, tmp_path: Path, small: Settings
 ) -> None:

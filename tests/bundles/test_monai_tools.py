@@ -227,6 +227,7 @@ def test_other_weights_under_a_published_name_are_refused(
     load_weights(network, file, strict=True)
 
 
+@pytest.mark.slow
 def test_export_to_onnx(tmp_path: Path, raw: Raw) -> None:
     """Export the network, which all bundles have, to ONNX; needs the extra ``export``."""
     bundle, *others = BUNDLES

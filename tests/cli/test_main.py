@@ -88,7 +88,7 @@ def test_check_of_a_sound_dataset(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", str(dataset), "--output", str(tmp_path / "report.json")]) == 0
-    assert "10 scans, 10 with a label" in capsys.readouterr().out
+    assert "10 cases, 10 with a label" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "report.json").read_text())["cases"]) == 10
 
 

@@ -107,6 +107,34 @@ def test_it_goes_on_with_the_same_split_and_plan(trained: Path, dataset: Path) -
     assert {name: sha256_of(trained / name) for name in before} == before
 
 
+def test_weights_are_not_written_over(
+    trained: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file.name: sha256_of(file) for file in trained.iterdir() if file.is_file()}
+    assert main(["train", str(dataset), "--output", str(trained), *SMALL]) == 2
+    assert "add --resume" in capsys.readouterr().err
+    after = {file.name: sha256_of(file) for file in trained.iterdir() if file.is_file()}
+    assert after == before
+
+
+def test_the_split_that_is_made_here_can_be_chosen(dataset: Path, tmp_path: Path) -> None:
+    words = ["--labelled", "4", "--test", "1", "--validation", "0.5"]
+    asked = ["train", str(dataset), "--output", str(tmp_path), *words, *SMALL]
+    assert main(asked) == 0
+    sections = json.loads((tmp_path / "datalist.json").read_text())
+    counts = [len(sections[name]) for name in ("training", "validation", "unlabeled", "test")]
+    assert counts == [2, 2, 1, 1]
+
+
+def test_given_files_are_kept_beside_the_weights(
+    trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    given = ["--datalist", str(trained / "datalist.json"), "--plan", str(trained / "plan.yaml")]
+    assert main(["train", str(dataset), "--output", str(tmp_path), *given, *SMALL]) == 0
+    for name in ("datalist.json", "plan.yaml"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+
+
 def test_weights_without_a_bundle_are_refused(
     trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +157,7 @@ def test_weights_without_a_bundle_are_refused(
         (["--bundle", "hebian_initializer"], "did you mean 'hebbian_initializer'"),
         (["--plan", "gone.yaml"], "no such file"),
         (["--set", "learning_rat=1"], "learning_rate"),
+        (["--datalist", "a.json", "--labelled", "4"], "--labelled beside --datalist"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

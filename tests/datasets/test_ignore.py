@@ -60,7 +60,7 @@ def test_check_says_how_much_is_ignored(
 ) -> None:
     assert main(["check", str(data), "--output", str(tmp_path / "r.json")]) == 0
     out = capsys.readouterr().out
-    assert "6 scans, 5 with a label" in out
+    assert "6 cases, 5 with a label" in out
     assert f"label {ignore:<5} ignore" in out and "13.333% of the voxels, in 1 of 5" in out
     assert "label values 0, 1, 4 become classes 0, 1, 2" in out
     lines = [line for line in out.splitlines() if "W_IGNORED" in line]
@@ -82,7 +82,7 @@ def test_split_takes_a_case_of_nothing_but_ignore_as_unlabelled(
     assert datalist["labels"][str(ignore)] == "ignore"
     assert {value for part in datalist["label_scans"].values() for value in part} == {"0", "1", "4"}
     err = capsys.readouterr().err
-    assert "W_IGNORED" in err and "no training scan shows it" not in err
+    assert "W_IGNORED" in err and "no training case shows it" not in err
 
 
 def test_a_plan_has_no_class_for_ignored_voxels(data: Path, tmp_path: Path) -> None:

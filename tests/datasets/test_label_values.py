@@ -212,7 +212,7 @@ def test_a_background_that_no_file_shows_is_said(
     assert main(["check", str(data)]) == 0
     assert "no label shows class 0 (background)" in capsys.readouterr().out
     assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 0
-    assert "label 0 (background): no training scan shows it" in capsys.readouterr().err
+    assert "label 0 (background): no training case shows it" in capsys.readouterr().err
 
 
 def test_255_in_every_file_of_declared_labels(
@@ -298,12 +298,12 @@ def test_labels_without_training_scans_are_named() -> None:
     scans = {"training": {0: 3, 1: 3}, "validation": {0: 1, 2: 1}, "test": {2: 2, 9: 1}}
     lines = untrained_lines(scans, names)
     assert list(lines) == [2, 9]
-    assert "label 2 (b) occurs only in validation (1 scans) and test (2 scans)" in lines[2]
-    assert "label 9 (label_9) occurs only in test (1 scans)" in lines[9]
+    assert "label 2 (b) occurs only in validation (1 case) and test (2 cases)" in lines[2]
+    assert "label 9 (label_9) occurs only in test (1 case)" in lines[9]
     assert untrained_lines({"test": {2: 1}}, names) == {}, "nothing is trained here"
     assert untrained_warnings(names, scans["training"], scans) == [
         lines[2],
-        "label 5 (c): no training scan shows it",
+        "label 5 (c): no training case shows it",
         lines[9],
     ]
 

@@ -81,6 +81,7 @@ def test_the_unlabelled_loss_alone_goes_down(name: str, batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
+@pytest.mark.slow
 def test_learns_the_toy_problem(name: str, batch: Batch) -> None:
     """Check that unlabelled scans are segmented after training with both losses."""
     batches = [batch(2, seed) for seed in range(4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from ignite.engine import Events
 from torch import Tensor
@@ -45,6 +46,7 @@ def test_uncertain_voxels_do_not_count(batch: Batch) -> None:
     assert float(trainer.losses(batch())[1]) == 0
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_and_its_state_has_plain_names(batch: Batch) -> None:
     trainer = build(engines.MeanTeacherTrainer, compiled=True, batches=[batch(seed=0)])
     trainer.network = torch.compile(

@@ -49,6 +49,20 @@ def test_summary_means_are_per_class_and_per_case_first() -> None:
     assert 0.6 - 1e-9 <= low < 0.7 < high <= 0.8 + 1e-9
 
 
+def test_all_voxels_together_weigh_large_structures_more(tmp_path: Path) -> None:
+    """Compare with counts of voxels: 30 of 40 + 40, and 1 of 2 + 2."""
+    large, small = (0.75, 40.0), (0.5, 2.0)
+    rows = [
+        ScoreRow(str(n), 1, "organ", CaseScore(dice, 0, 0, 0, size, size))
+        for n, (dice, size) in enumerate((large, small))
+    ]
+    summary = write_scores(rows, tmp_path, {})
+    assert summary["pooled_dice"] == {"organ": pytest.approx(2 * (30 + 1) / (80 + 4))}
+    assert json.loads((tmp_path / "metrics.json").read_text())["pooled_dice"]["organ"] < 0.74
+    empty = [ScoreRow("a", 1, "organ", CaseScore(1, 1, 0, 0, 0, 0))]
+    assert summarise(empty)["pooled_dice"] == {"organ": 1.0}
+
+
 def test_patients_with_several_scans(tmp_path: Path) -> None:
     """Check that means stay over cases; intervals are over patients, and the table names them."""
     dice = [0.5, 0.52, 0.9, 0.92, 0.7, 0.72]

@@ -61,6 +61,7 @@ def largest_error() -> str | None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="MALLOC_PERTURB_ is glibc's")
+@pytest.mark.slow
 def test_gradients_of_short_inputs() -> None:
     done = subprocess.run(
         [sys.executable, "-c", GRADIENTS],

@@ -82,8 +82,10 @@ def test_dead_channels_are_left_alone() -> None:
     layer = nn.Conv2d(1, 2, 1)
     with torch.no_grad():
         layer.weight[1] = 0
+    bias = float(layer.bias[1])  # type: ignore[index]
     calibrate(nn.Sequential(layer), torch.randn(2, 1, 6, 6), exclude=())
     assert torch.isfinite(layer.weight).all() and layer.weight[1] == 0
+    assert float(layer.bias[1]) == bias  # type: ignore[index]
 
 
 def test_images_without_content() -> None:

@@ -61,7 +61,11 @@ def other_flips(network: Any, inferer: Any, image: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     "way",
-    [reduced, channels_last, pytest.param(traced, marks=pytest.mark.slow), other_flips],
+    [
+        reduced,
+        channels_last,
+        *(pytest.param(way, marks=pytest.mark.slow) for way in (traced, other_flips)),
+    ],
     ids=lambda way: way.__name__,
 )
 def test_row_50_same_labels(golden: Any, way: Callable[[Any, Any, Tensor], Tensor]) -> None:

@@ -54,10 +54,10 @@ def slices(overlap: float) -> Inferer:
     ("dims", "coarse", "fine"),
     [
         (3, windows(0.0), windows(0.5)),
-        (3, windows(0.0), TTAInferer(windows(0.5), [0, 1])),
+        pytest.param(3, windows(0.0), TTAInferer(windows(0.5), [0, 1]), marks=pytest.mark.slow),
         (3, SimpleInferer(), TTAInferer(windows(0.25), [2])),
         (2, slices(0.0), slices(0.5)),
-        (2, slices(0.0), TTAInferer(slices(0.5), [0])),
+        pytest.param(2, slices(0.0), TTAInferer(slices(0.5), [0]), marks=pytest.mark.slow),
     ],
     ids=["windows", "mirrored", "coarse whole", "slices", "mirrored slices"],
 )

@@ -236,7 +236,7 @@ def test_the_verb(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     words = ["select", str(faulty), "--count", "20", "--strategy", "kmedoids"]
     assert main([*words, "--output", str(output)]) == 3
     said = capsys.readouterr()
-    assert "left out: cut: E_" in said.err and "only 16 of 20 scans are fit" in said.err
+    assert "left out: cut: E_" in said.err and "only 16 of 20 cases are fit" in said.err
     assert "set apart: other" in said.err and "2 near duplicates" in said.err
     assert (tmp_path / "to_label.png").read_bytes()[:4] == b"\x89PNG"
     rows, columns = read_rows(output)

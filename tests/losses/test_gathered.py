@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -57,6 +58,7 @@ def _uneven() -> Tensor:
     return torch.arange(10.0).reshape(5, 2)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     f, y = _whole()
     in_two_processes(_rank, tmp_path)

@@ -114,3 +114,5 @@ def test_the_distance_loss_counts_known_voxels() -> None:
     (gradient,) = torch.autograd.grad(loss, distance)
     assert gradient.tolist() == [[[-0.5, 0.0, 1.0]]]
     assert distance_loss(distance, torch.full_like(target, torch.nan)).item() == 0
+    known = torch.tensor([[[0.5, 0.3, -1.0]]])
+    assert distance_loss(distance, known).item() == pytest.approx((0.25 + 0 + 1) / 3)

@@ -15,11 +15,12 @@ from monai_semiseg.networks import exchange
 from monai_semiseg.networks.exchange import export_network
 from tests.network_zoo import build, patch_of
 
-SMALL = ["AttentionUnet", "BasicUNetPlusPlus", "DynUNet", "SegResNet", "SwinUNETR"]
+SMALL = ["AttentionUnet", "DynUNet", "SegResNet"]
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("BasicUNetPlusPlus", "SwinUNETR")]
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_torchscript_and_safetensors(name: str, dims: int, tmp_path: Path) -> None:
     network, image = build(name, dims), torch.randn(1, 1, *patch_of(name, dims))
     script = export_network(network, image, tmp_path / "n.ts", "torchscript")

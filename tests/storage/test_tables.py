@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_semiseg.plain_text import printable
-from monai_semiseg.storage.tables import cell_text, quoted_cell, safe_cell, write_table
+from monai_semiseg.storage.tables import (
+    cell_text,
+    markdown_table,
+    quoted_cell,
+    safe_cell,
+    write_table,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +88,9 @@ def test_the_package_writes_tables_nowhere_else() -> None:
         if any(word in file.read_text() for word in writers)
     ]
     assert found == ["storage/tables.py"]
+
+
+def test_a_table_for_a_page() -> None:
+    assert markdown_table(["", "Dice"], [["a", 0.5], ["b", "-"]]) == (
+        "|  | Dice |\n| -- | -- |\n| a | 0.5 |\n| b | - |\n"
+    )

@@ -153,6 +153,23 @@ def test_tables_name_groups_where_there_are_some(tmp_path: Path) -> None:
     assert widths[1] > widths[0]
 
 
+def test_dice_of_all_voxels_together(tmp_path: Path) -> None:
+    """Weigh cases by their sizes; without sizes the cell of the table is empty."""
+    rows = scores_of("supervised", {0: 0.8, 1: 0.6})
+    sized = [replace(row, size=float(1 + int(row.case[1:]))) for row in rows]
+    expected = []
+    for split in (0, 1):
+        of = [row for row in sized if row.split == split]
+        expected.append(sum(row.scores[0] * row.size for row in of) / sum(row.size for row in of))
+    for given, found in ((sized, f"{np.mean(expected):.5f}"), (rows, "")):
+        write_rows(given, tmp_path / "results.csv")
+        write_summary(summarise(given), tmp_path)
+        with (tmp_path / "summary.csv").open(newline="") as stream:
+            (line,) = csv.DictReader(stream)
+        assert line["pooled_dice"] == found
+        assert (",size\n" in (tmp_path / "results.csv").read_text()) == bool(found)
+
+
 def test_the_control_of_the_gates_is_in_no_ranking() -> None:
     rows = scores_of("supervised", {0: 0.8}) + scores_of(LONGER, {0: 0.9})
     assert [one.arm for one in summarise(ranked(rows))] == ["supervised"]

@@ -1,0 +1,62 @@
+"""Tables of finished studies, made anew from their results.csv with the statistics of today.
+
+Intervals, gates and answers of a study that was run long ago are then those that a study gives
+now. Nothing is trained. ``report.html`` stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from monai_semiseg.evaluation.metrics import metrics_among
+from monai_semiseg.storage.files import write_atomically
+from monai_semiseg.study.completed_runs import read_study
+from monai_semiseg.study.report import write_tables
+from monai_semiseg.study.results import Row
+from monai_semiseg.study.tables import as_markdown
+
+
+def remake(folder: Path, full: int) -> str:
+    """Write the tables and figures of a study's folder again; return the table and the answer.
+
+    Args:
+        folder: with ``results.csv`` and ``protocol.json``.
+        full: number of labelled cases outside the test set.
+
+    Raises:
+        ConfigError: If the folder does not hold both files.
+    """
+    _, cells = read_study(folder)
+    rows = [_row(line) for lines in cells.values() for line in lines]
+    fewest = min(row.labelled for row in rows)
+    summaries, sentences = write_tables(rows, folder, full=full, fewest=fewest)
+    text = "\n".join(sentences) + "\n"
+    write_atomically(folder / "answer.txt", text)
+    return f"{as_markdown(summaries)}\n{text}"
+
+
+def _row(line: dict[str, str]) -> Row:
+    metrics = metrics_among(line)
+    split = int(line["split"]) if line["split"].isdigit() else line["split"]
+    run = (line["arm"], int(line["labelled"]), split, int(line["seed"]))
+    scores = tuple(float(line[metric]) for metric in metrics)
+    names = (line["case"], line["class"], line["name"])
+    size = float(line.get("size") or "nan")
+    return Row(*run, *names, scores, metrics, line.get("group") or "", size)
+
+
+def main() -> None:
+    """Make the tables of one folder anew, and print them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="results of a study")
+    parser.add_argument(
+        "--full", type=int, required=True, help="labelled cases outside the test set: all labels"
+    )
+    args = parser.parse_args()
+    sys.stdout.write(remake(args.folder, args.full))
+
+
+if __name__ == "__main__":
+    main()
