@@ -1,4 +1,4 @@
-"""Cells of the comparison of starts in nnU-Net: what each needs, and its commands."""
+"""Cells of the comparison of starts in nnU-Net: what is compared, and where its files are."""
 
 from __future__ import annotations
 

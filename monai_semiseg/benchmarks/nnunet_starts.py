@@ -29,7 +29,6 @@ from monai_semiseg.benchmarks.nnunet_cells import (
     arms_of,
     start_cells,
 )
-from monai_semiseg.benchmarks.nnunet_starts_table import as_markdown, summarise_starts
 from monai_semiseg.benchmarks.nnunet_steps import prepare_nnunet, start_commands
 from monai_semiseg.cli.arguments import checked_device, number_or_text, repeated
 from monai_semiseg.cli.dataset_arguments import (
@@ -53,9 +52,9 @@ from monai_semiseg.study.grid import Grid, make_grid
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.provenance import package_code
 from monai_semiseg.study.report import versions
-from monai_semiseg.study.results import read_rows
+from monai_semiseg.study.results import read_rows, summarise
 from monai_semiseg.study.runner import run_cells
-from monai_semiseg.study.tables import write_rows
+from monai_semiseg.study.tables import as_markdown, write_rows, write_summary
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,10 +76,10 @@ def run(args: argparse.Namespace) -> int:
     dataset = replace(valid.dataset, labels=valid.labels)
     grid = _grid(args, dataset, arms)
     specs = start_cells(grid, dataset, device)
-    for spec in {one.nnunet: one for one in specs}.values():
-        prepare_nnunet(spec, dataset, planning)
     work = CellWork(device, partial(start_commands, layout=repeated(args, DATASET_ARGUMENTS)))
     with handled(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
+        for spec in {one.nnunet: one for one in specs}.values():
+            prepare_nnunet(spec, dataset, planning)
         outcome = run_cells(specs, logs=grid.output / "logs", executor=executor, work=work)
     say(write_results(grid, specs, vars(args)).rstrip("\n"))
     for cell, (reason, log) in outcome.failed.items():
@@ -114,7 +113,10 @@ def _grid(args: argparse.Namespace, dataset: ScanDataset, arms: Sequence[Arm]) -
 
 
 def write_results(grid: Grid, specs: Sequence[StartCell], asked: dict[str, Any]) -> str:
-    """Write ``results.csv``, ``summary.md`` and ``protocol.json``; return the table.
+    """Write results, summary and ``protocol.json``; return the table.
+
+    ``results.csv`` has all scores, ``summary.csv`` and ``summary.md`` a row for each number of
+    labels and start, in the order in which the starts were asked for.
 
     Args:
         grid: the comparison.
@@ -126,10 +128,10 @@ def write_results(grid: Grid, specs: Sequence[StartCell], asked: dict[str, Any])
     if not rows:
         return "no cell is finished\n"
     starts = [arm.name for arm in grid.arms]
-    text = as_markdown(summarise_starts(rows, starts, NONE), NONE)
+    summaries = sorted(summarise(rows, NONE), key=lambda one: (one.labelled, starts.index(one.arm)))
     write_rows(rows, grid.output / "results.csv")
-    write_atomically(grid.output / "summary.md", text)
-    return text
+    write_summary(summaries, grid.output, reference=NONE)
+    return as_markdown(summaries, NONE)
 
 
 def write_protocol(grid: Grid, specs: Sequence[StartCell], asked: dict[str, Any]) -> None:

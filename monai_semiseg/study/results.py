@@ -213,13 +213,22 @@ def reference_of(arm: str, arms: Sequence[str]) -> str:
     return same if start and method != REFERENCE and same in arms else REFERENCE
 
 
-def summarise(rows: Sequence[Row]) -> list[Summary]:
-    """Return one summary per arm and budget; Holm's correction runs over the arms of a budget."""
+def summarise(rows: Sequence[Row], reference: str | None = None) -> list[Summary]:
+    """Return one summary per arm and budget; Holm's correction runs over the arms of a budget.
+
+    Args:
+        rows: scores of finished cells.
+        reference: the arm that the others are compared with; None: see :func:`reference_of`.
+    """
     table = ScoreTable(rows)
     summaries = []
     for labelled in sorted({key[1] for key in table.scores}):
         arms = sorted(arm for arm, count in table.scores if count == labelled)
-        summaries += _corrected([_summary(table, arm, labelled, arms) for arm in arms])
+        found = []
+        for arm in arms:
+            other = reference_of(arm, arms) if reference is None else reference
+            found.append(_summary(table, arm, labelled, other))
+        summaries += _corrected(found)
     return summaries
 
 
@@ -232,11 +241,10 @@ def _corrected(summaries: Sequence[Summary]) -> list[Summary]:
     return corrected
 
 
-def _summary(table: ScoreTable, arm: str, labelled: int, arms: Sequence[str]) -> Summary:
+def _summary(table: ScoreTable, arm: str, labelled: int, reference: str) -> Summary:
     runs = table.runs_of(arm, labelled)
-    reference = reference_of(arm, arms)
     against = None
-    if reference in arms and reference != arm:
+    if reference != arm:  # paired() is None without a run of the reference
         against = paired(table, (arm, labelled), (reference, labelled))
     means = {
         name: float(table.by_split(arm, labelled, runs, index).mean())

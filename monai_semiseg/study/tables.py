@@ -10,6 +10,7 @@ from pathlib import Path
 from monai_semiseg.evaluation.metrics import METRICS, distance_unit, metrics_among
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.storage.tables import markdown_table, write_table
+from monai_semiseg.study.arms import REFERENCE
 from monai_semiseg.study.results import (
     Pairing,
     Row,
@@ -49,7 +50,12 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
     write_table(path, [*header, *metrics_of(rows), *(["size"] * sized)], table)
 
 
-def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[str] = ()) -> None:
+def write_summary(
+    summaries: Sequence[Summary],
+    folder: Path,
+    notes: Sequence[str] = (),
+    reference: str = REFERENCE,
+) -> None:
     """Write ``summary.csv``, and ``summary.md`` with notes above its table."""
     metrics = _metrics(summaries)
     runs = ["splits", "seeds"]
@@ -67,7 +73,7 @@ def write_summary(summaries: Sequence[Summary], folder: Path, notes: Sequence[st
         table.append([one.labelled, one.arm, *cells])
     write_table(folder / "summary.csv", header, table)
     above = "".join(f"{note}\n\n" for note in notes)
-    write_atomically(folder / "summary.md", above + as_markdown(summaries))
+    write_atomically(folder / "summary.md", above + as_markdown(summaries, reference))
 
 
 def write_pairs(rows: Sequence[Row], path: Path) -> None:
@@ -111,8 +117,8 @@ def _comparison_cells(pairing: Pairing, p_holm: float) -> list[str]:
     ]
 
 
-def as_markdown(summaries: Sequence[Summary]) -> str:
-    """Return a table: a row per budget and arm, with its difference to supervised learning.
+def as_markdown(summaries: Sequence[Summary], reference: str = REFERENCE) -> str:
+    """Return a table: a row per budget and arm, with its difference to the reference.
 
     Intervals are 95 % bootstrap intervals over splits and, on their own, cases (or patients); of
     one split, over cases alone. Few splits say little about others, so the table gives their number
@@ -125,7 +131,7 @@ def as_markdown(summaries: Sequence[Summary]) -> str:
         "arm",
         "splits x seeds",
         "Dice",
-        "difference to supervised",
+        f"difference to {reference}",
         "by split",
         "Wilcoxon p per case (Holm)",
         "wins",

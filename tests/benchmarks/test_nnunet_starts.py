@@ -6,7 +6,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +22,66 @@ from monai_semiseg.benchmarks.nnunet_cells import (
     arms_of,
     start_cells,
 )
-from monai_semiseg.benchmarks.nnunet_starts_table import as_markdown, summarise_starts
 from monai_semiseg.datasets.dataset import open_dataset
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.networks.weight_files import read_checkpoint
-from monai_semiseg.study.grid import Cell, make_grid
-from monai_semiseg.study.results import Row
+from monai_semiseg.study.arms import Arm
+from monai_semiseg.study.grid import Cell, Grid, make_grid, split_id
+from monai_semiseg.study.outcome import CellOutcome
 
 
-def rows(start: str, labelled: int, by_split: dict[int, list[float]]) -> list[Row]:
-    return [
-        Row(start, labelled, split, 0, f"c{case:02}", "1", "x", (value, 0.9, 2.0, 1.0))
-        for split, dice in by_split.items()
-        for case, value in enumerate(dice)
+def test_the_table_compares_each_start_with_none(tmp_path: Path) -> None:
+    """Differences are of the same splits and cases; starts stand as they were asked for."""
+    dice = {
+        ("none", 4, 0): [0.5, 0.6, 0.7, 0.8],
+        ("none", 4, 1): [0.4, 0.5, 0.6, 0.7],
+        ("hebbian", 4, 0): [0.52, 0.63, 0.71, 0.83],
+        ("hebbian", 4, 1): [0.45, 0.54, 0.66, 0.74],
+        ("none", 20, 0): [0.5, 0.6, 0.7, 0.8],
+        ("contrastive", 20, 1): [0.6, 0.7, 0.8, 0.9],
+    }
+    names = ["none", "hebbian", "contrastive"]
+    arms = arms_of(names, Lengths(2, 1, 1), Planning())
+    specs = [scored(tmp_path, arms, *key, values) for key, values in dice.items()]
+    grid = Grid(tmp_path, tmp_path, tuple(arms), (4, 20), (0, 1), (0,), 30, 4, 2)
+    text = nnunet_starts.write_results(grid, specs, {"seeds": "0"})
+    assert text == (tmp_path / "summary.md").read_text()
+    head, _, *lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()
     ]
-
-
-def test_the_table_has_differences_of_the_same_splits_and_cases() -> None:
-    none = {0: [0.5, 0.6, 0.7, 0.8], 1: [0.4, 0.5, 0.6, 0.7]}
-    better = {0: [0.52, 0.63, 0.71, 0.83], 1: [0.45, 0.54, 0.66, 0.74]}
-    all_rows = [
-        *rows("hebbian", 4, better),
-        *rows("none", 4, none),
-        *rows("none", 20, {0: none[0]}),
-        *rows("contrastive", 20, {1: better[1]}),
+    assert head[4] == "difference to none"
+    assert [line[:3] for line in lines] == [
+        ["4", "none", "2 x 1"],
+        ["4", "hebbian", "2 x 1"],
+        ["20", "none", "1 x 1"],
+        ["20", "contrastive", "1 x 1"],
     ]
-    found = summarise_starts(all_rows, ["none", "hebbian", "contrastive"], "none")
-    names = [(one.labelled, one.start) for one in found]
-    assert names == [(4, "none"), (4, "hebbian"), (20, "none"), (20, "contrastive")]
-    differences = np.subtract(list(better.values()), list(none.values()))
-    against = found[1].against
-    assert against is not None
-    assert against.comparison.difference == pytest.approx(differences.mean())
-    assert against.by_split == pytest.approx(differences.mean(1))
-    low, high = against.comparison.interval
-    assert differences.min() < low < differences.mean() < high < differences.max()
-    assert found[1].dice == pytest.approx(np.mean(list(better.values())))
-    assert found[1].p_holm == pytest.approx(2 / 2**4)  # signed ranks of four cases, one side all
-    assert found[0].against is None and found[3].against is None  # no split in common
-    lines = as_markdown(found, "none").splitlines()
-    assert lines[3].startswith("| 4 | hebbian | 2 x 1 | 0.6350 [")
-    assert "| +0.0350 [" in lines[3] and "| +0.0225, +0.0475 | 0.12 | 100% |" in lines[3]
-    assert lines[5].startswith("| 20 | contrastive | 1 x 1 | 0.5975 [")
-    assert lines[5].endswith("|  |  |  |  |")
+    assert lines[0][4:8] == [""] * 4 and lines[3][4:8] == [""] * 4  # no split in common
+    differences = [np.subtract(dice["hebbian", 4, n], dice["none", 4, n]) for n in (0, 1)]
+    assert lines[1][3].startswith("0.6350 [")
+    assert lines[1][4].startswith(f"{np.mean(differences):+.4f} [")
+    assert lines[1][5] == ", ".join(f"{one.mean():+.4f}" for one in differences)
+    assert lines[1][6:8] == ["0.12", "100%"]  # 2 / 2^4: signed ranks of four cases of one sign
+    protocol = json.loads((tmp_path / "protocol.json").read_text())
+    assert protocol["settings"] == {"seeds": "0"} and len(protocol["cells"]) == 6
+    assert protocol["plans"]["4_labelled__split_0"]["configuration"] == "2d"
+
+
+def scored(
+    folder: Path, arms: Sequence[Arm], start: str, labelled: int, split: int, dice: Sequence[float]
+) -> StartCell:
+    """Return a finished cell with these Dice coefficients."""
+    (arm,) = (one for one in arms if one.name == start)
+    spec = cell(folder, arm, labelled, split)
+    done(spec.weights)
+    for file in (spec.datalist, spec.plan):
+        file.write_text("{}")
+    (spec.folder / "test").mkdir()
+    lines = ["case,class,name,dice,surface_dice_1mm,hd95_mm,asd_mm"]
+    lines += [f"c{n},1,x,{value},0.9,1.5,0.5" for n, value in enumerate(dice)]
+    (spec.folder / "test" / "metrics.csv").write_text("\n".join(lines) + "\n")
+    CellOutcome(spec).finish()
+    return spec
 
 
 @pytest.mark.parametrize(
@@ -143,24 +160,20 @@ def test_labels_with_gaps_are_refused_before_any_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def cell(folder: Path, start: str, **changed: Any) -> StartCell:
-    """Return a cell whose data nnU-Net has prepared."""
+def arm_of(start: str, **changed: Any) -> Arm:
     options = {"pretrain": "--set num_workers=0", "disable_tta": True, **changed}
-    arm = arms_of(["none", start], Lengths(6, 3, 5), Planning(), **options)[-1]
-    nnunet = folder / "splits" / "one" / "nnunet"
-    nnunet.mkdir(parents=True, exist_ok=True)
+    return arms_of(["none", start], Lengths(6, 3, 5), Planning(), **options)[-1]
+
+
+def cell(folder: Path, arm: Arm, labelled: int = 4, split: int = 1) -> StartCell:
+    """Return a cell of six iterations whose data nnU-Net has prepared."""
+    where = folder / "splits" / split_id(labelled, split)
+    (where / "nnunet").mkdir(parents=True, exist_ok=True)
     content = {"asked": vars(Planning()), "configuration": "2d"}
-    (nnunet / "prepared.json").write_text(json.dumps(content))
-    split = folder / "splits" / "one"
-    return StartCell(
-        Cell(arm, 4, 1, 7),
-        folder / "cells" / start,
-        split / "datalist.json",
-        split / "plan.yaml",
-        6,
-        folder / "data",
-        "cpu",
-    )
+    (where / "nnunet" / "prepared.json").write_text(json.dumps(content))
+    one = Cell(arm, labelled, split, 7)
+    files = (where / "datalist.json", where / "plan.yaml")
+    return StartCell(one, folder / "cells" / one.id, *files, 6, folder / "data", "cpu")
 
 
 def done(file: Path) -> None:
@@ -169,8 +182,8 @@ def done(file: Path) -> None:
 
 
 def test_steps_that_are_done_are_not_done_again(tmp_path: Path) -> None:
-    spec = cell(tmp_path, "hebbian")
-    start = tmp_path / "cells" / "hebbian" / "start" / "nnunet_pretrained.pth"
+    spec = cell(tmp_path, arm_of("hebbian"))
+    start = spec.folder / "start" / "nnunet_pretrained.pth"
     model = spec.folder / "results" / "Dataset001_Starts" / "nnUNetTrainer__nnUNetPlans__2d"
     pretrain, train, evaluate = nnunet_steps.start_commands(spec, ["--label", "mask"])
     assert pretrain[3:7] == ["pretrain", str(tmp_path / "data"), "--label", "mask"]
@@ -192,22 +205,18 @@ def test_steps_that_are_done_are_not_done_again(tmp_path: Path) -> None:
 
 
 def test_none_needs_no_start(tmp_path: Path) -> None:
-    train, evaluate = nnunet_steps.start_commands(cell(tmp_path, "none", disable_tta=False))
+    train, evaluate = nnunet_steps.start_commands(cell(tmp_path, arm_of("none", disable_tta=False)))
     assert "--pretrained_weights" not in train and "--set" not in evaluate
 
 
-def test_other_lengths_of_a_start_do_not_change_the_cells_without_one(tmp_path: Path) -> None:
-    for name in ("datalist.json", "plan.yaml"):
-        (tmp_path / "splits" / "one").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "splits" / "one" / name).write_text("{}")
-    same, other = (cell(tmp_path, "none", pretrain=words).digest() for words in ("", "--seed 3"))
-    assert same == other
-    same, other = (cell(tmp_path, "hebbian", pretrain=words).digest() for words in ("", "--seed 3"))
-    assert same != other
+def test_words_for_a_start_do_not_change_the_cells_without_one() -> None:
+    for start, is_same in (("none", True), ("hebbian", False)):
+        one, other = (arm_of(start, pretrain=words).settings for words in ("", "--seed 3"))
+        assert (one == other) is is_same
 
 
 def test_a_split_is_prepared_once_and_for_one_configuration(tmp_path: Path) -> None:
-    spec = cell(tmp_path, "none")
+    spec = cell(tmp_path, arm_of("none"))
     nothing: Any = None  # no dataset is looked at
     nnunet_steps.prepare_nnunet(spec, nothing, Planning())
     with pytest.raises(ConfigError, match="was prepared with"):
@@ -215,7 +224,7 @@ def test_a_split_is_prepared_once_and_for_one_configuration(tmp_path: Path) -> N
 
 
 def test_a_planner_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = cell(tmp_path, "none")
+    spec = cell(tmp_path, arm_of("none"))
     (spec.nnunet / "prepared.json").unlink()
     (spec.nnunet / "raw" / "Dataset001_Starts").mkdir(parents=True)  # converted already
 
