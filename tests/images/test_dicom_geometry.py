@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from scipy.spatial.transform import Rotation
 
-from monai_semiseg.errors import GeometryError
+from monai_semiseg.errors import GapError, GeometryError
 from monai_semiseg.images.dicom_volume import stack
 from monai_semiseg.images.scan import read_scan
 
@@ -39,6 +40,22 @@ def test_a_rounded_oblique_series_is_read_where_it_lies(
     make.assert_true(scan, tolerance=1.2)  # 9 per mm, and less than a tenth of a mm off
     axes = scan.affine[:3, :2] / np.linalg.norm(scan.affine[:3, :2], axis=0)
     assert np.abs(axes.T @ axes - np.eye(2)).max() < 1e-9
+
+
+@pytest.mark.parametrize("gap", [0.5, 4.0])
+@pytest.mark.parametrize(("share", "refused"), [(0.04, False), (0.06, True)])
+def test_a_slice_distance_may_differ_by_a_twentieth_of_the_others(
+    make: SimpleNamespace, tmp_path: Path, gap: float, share: float, refused: bool
+) -> None:
+    """Move the last slice away by a share of the distance."""
+
+    def edit(data: Dataset, k: int) -> None:
+        x, y, z = data.ImagePositionPatient
+        data.ImagePositionPatient = [x, y, z + share * gap * (k == 7)]
+
+    make.series(tmp_path, gap=gap, edit=edit)
+    with pytest.raises(GapError) if refused else nullcontext():
+        read_scan(tmp_path)
 
 
 @settings(max_examples=100, deadline=None)

@@ -90,8 +90,9 @@ def test_values_without_a_segment_are_refused(tmp_path: Path) -> None:
         read_scan(path)
 
 
-def test_a_layer_that_is_not_there(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.seg.nrrd", [blob(0, 0, 0)], [("a", 1, 3)])
+@pytest.mark.parametrize("layer", [1, 3])
+def test_a_layer_that_is_not_there(tmp_path: Path, layer: int) -> None:
+    path = write(tmp_path / "a.seg.nrrd", [blob(0, 0, 0)], [("a", 1, layer)])
     with pytest.raises(InputError, match="E_FORMAT"):
         read_scan(path)
 

@@ -182,7 +182,7 @@ def test_pixel_sizes(tmp_path: Path, row: str) -> None:
     assert read_grid(tmp_path / "a.tif").unit == volume.unit
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 9])
 def test_a_mask_without_a_pixel_size_lies_on_an_image_with_one(
     tmp_path: Path, orientation: int
 ) -> None:
@@ -193,7 +193,7 @@ def test_a_mask_without_a_pixel_size_lies_on_an_image_with_one(
         resolutionunit="INCH",
         extratags=[(274, "H", 1, orientation, True)],
     )
-    shown = {1: GREY, 3: GREY[::-1, ::-1], 6: np.rot90(GREY, -1)}[orientation]
+    shown = {1: GREY, 3: GREY[::-1, ::-1], 6: np.rot90(GREY, -1), 9: GREY}[orientation]  # 9 is none
     Image.fromarray(np.ascontiguousarray(shown)).save(tmp_path / "a.png")
     image, mask = read_scan(tmp_path / "a.tif"), read_scan(tmp_path / "a.png")
     assert (image.unit, mask.unit) == ("mm", "px")
