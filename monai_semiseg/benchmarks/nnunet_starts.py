@@ -142,7 +142,7 @@ def write_protocol(grid: Grid, specs: Sequence[StartCell], asked: dict[str, Any]
         "versions": versions() | {name: importlib.metadata.version(name) for name in packages},
         "code": {"package": package_code(), "benchmarks": package_code(Path(__file__).parent)},
         "dataset": grid.dataset.name,
-        "settings": {key: value for key, value in asked.items() if key != "output"},
+        "settings": {key: asked[key] for key in asked if key not in ("dataset", "output")},
         "starts": {arm.name: STARTS[arm.name] or "drawn by nnU-Net" for arm in grid.arms},
         "plans": plans,
         "cells": {spec.cell.id: _facts(spec) for spec in specs},
