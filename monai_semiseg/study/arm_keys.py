@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def settings_of_evaluation(arm: Arm, config: Path) -> dict[str, Any]:
 
 def _merge(step: str, config: Path, overlays: Sequence[Path], settings: Mapping[str, Any]) -> None:
     try:
-        merge_configs([config, *overlays], settings)
+        merge_configs([config, *overlays], {key: _parsed(settings[key]) for key in settings})
     except ConfigError as error:
         raise ConfigError(
             f"{step}: {error.found}",
@@ -48,3 +49,13 @@ def _merge(step: str, config: Path, overlays: Sequence[Path], settings: Mapping[
             remedy=error.remedy,
             path=error.path or config,
         ) from error
+
+
+def _parsed(value: Any) -> Any:
+    """Return what a text becomes on the command line of a cell: ``"[32, 32]"`` is a list there."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value

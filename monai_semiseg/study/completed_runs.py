@@ -93,7 +93,8 @@ def _import_cell(outcome: CellOutcome, rows: Sequence[Row], facts: Mapping[str, 
         return False
     outcome.claim()
     group = ("group",) if "group" in rows[0] else ()
-    columns = ("case", "class", "name", *group, *metrics_among(rows[0]))
+    size = ("size",) if "size" in rows[0] else ()
+    columns = ("case", "class", "name", *group, *metrics_among(rows[0]), *size)
     scores = [[row.get(name, "") for name in columns] for row in rows]
     table = write_table(outcome.folder / "test" / "metrics.csv", columns, scores)
     outcome.write({"test/metrics.csv": sha256_of(table), **facts})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,10 +113,17 @@ def rows_of(spec: CellSpec) -> list[Row]:
             scores = tuple(float(line[metric]) for metric in metrics)
             score_of = (line["case"], line["class"], line["name"])
             run = (cell.arm.name, cell.labelled, cell.split, cell.seed)
-            sizes = [float(line[name]) for name in line if name.startswith(("label_", "pred_"))]
-            size = sum(sizes) if sizes else math.nan
+            size = _size_in(line)
             rows.append(Row(*run, *score_of, scores, metrics, line.get("group") or "", size))
     return rows
+
+
+def _size_in(line: Mapping[str, str]) -> float:
+    """Return the size of label and prediction together; an imported cell has the sum."""
+    if "size" in line:
+        return float(line["size"])
+    sizes = [float(line[name]) for name in line if name.startswith(("label_", "pred_"))]
+    return sum(sizes) if sizes else math.nan
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:

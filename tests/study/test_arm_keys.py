@@ -45,4 +45,5 @@ def test_an_unknown_key_is_named_with_its_step(
 def test_known_keys_pass() -> None:
     """Pass what training and evaluation have, and what the training alone has."""
     checked({"settings": {"patch_size": [32, 32, 32], "learning_rate": 0.1}})
+    checked({"settings": {"patch_size": "[32, 32, 32]", "device": "$torch.device('cpu')"}})
     checked({"pretrain": [{"bundle": HEBBIAN, "settings": {"iterations": 3}}]})
