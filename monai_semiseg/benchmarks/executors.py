@@ -15,7 +15,13 @@ from pathlib import Path
 
 import psutil
 
-from monai_semiseg.benchmarks.measure import BUNDLES, add_output, announce, write_measured
+from monai_semiseg.benchmarks.measure import (
+    BUNDLES,
+    add_output,
+    announce,
+    as_markdown,
+    write_measured,
+)
 from monai_semiseg.benchmarks.random_images import write_scans
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.discover import find_cases
@@ -26,7 +32,6 @@ from monai_semiseg.executors.work import Work
 from monai_semiseg.export.report import CaseResult
 from monai_semiseg.inference.team import RunnerRecipe
 from monai_semiseg.storage.files import resident_memory
-from monai_semiseg.storage.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -182,8 +187,7 @@ def _measure_coordination(count: int, output: Path) -> None:
 
 def _show(rows: Sequence[dict[str, str]], path: Path) -> None:
     write_measured(rows, path)
-    table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
-    sys.stdout.write(f"\n{table}")
+    sys.stdout.write(f"\n{as_markdown(rows)}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_semiseg.evaluation.metrics import metrics_among
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.study.completed_runs import read_study
 from monai_semiseg.study.report import write_tables
-from monai_semiseg.study.results import Row
+from monai_semiseg.study.results import Row, row_of
 from monai_semiseg.study.tables import as_markdown
 
 
@@ -38,13 +37,8 @@ def remake(folder: Path, full: int) -> str:
 
 
 def _row(line: dict[str, str]) -> Row:
-    metrics = metrics_among(line)
     split = int(line["split"]) if line["split"].isdigit() else line["split"]
-    run = (line["arm"], int(line["labelled"]), split, int(line["seed"]))
-    scores = tuple(float(line[metric]) for metric in metrics)
-    names = (line["case"], line["class"], line["name"])
-    size = float(line.get("size") or "nan")
-    return Row(*run, *names, scores, metrics, line.get("group") or "", size)
+    return row_of(line, line["arm"], int(line["labelled"]), split, int(line["seed"]))
 
 
 def main() -> None:

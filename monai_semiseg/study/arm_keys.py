@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
 from monai_semiseg.bundles.keys import merge_configs
@@ -40,8 +40,13 @@ def settings_of_evaluation(arm: Arm, config: Path) -> dict[str, Any]:
 
 
 def _merge(step: str, config: Path, overlays: Sequence[Path], settings: Mapping[str, Any]) -> None:
+    # A text becomes what monai.bundle's own parser makes of it in a cell: "[32, 32]" is a list.
+    values = {
+        key: DefaultParseValue(value) if isinstance(value, str) else value
+        for key, value in settings.items()
+    }
     try:
-        merge_configs([config, *overlays], {key: _parsed(settings[key]) for key in settings})
+        merge_configs([config, *overlays], values)
     except ConfigError as error:
         raise ConfigError(
             f"{step}: {error.found}",
@@ -49,13 +54,3 @@ def _merge(step: str, config: Path, overlays: Sequence[Path], settings: Mapping[
             remedy=error.remedy,
             path=error.path or config,
         ) from error
-
-
-def _parsed(value: Any) -> Any:
-    """Return what a text becomes on the command line of a cell: ``"[32, 32]"`` is a list there."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value

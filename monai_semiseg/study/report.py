@@ -54,10 +54,9 @@ def write_results(
     rows = ranked(scored)
     if not rows:
         return "no cell is finished\n"
-    if grid.by_selection:
-        write_rows(scored, folder / "results.csv")
-        return write_selections(rows, folder)
     write_rows(scored, folder / "results.csv")
+    if grid.by_selection:
+        return write_selections(rows, folder)
     summaries, sentences = write_tables(
         scored, folder, full=grid.full, fewest=min(grid.labelled), more=grid.more
     )

@@ -108,14 +108,19 @@ def rows_of(spec: CellSpec) -> list[Row]:
     rows = []
     with (spec.folder / "test" / "metrics.csv").open(newline="") as stream:
         table = csv.DictReader(stream)
-        metrics = metrics_among(table.fieldnames or ())
         for line in table:
-            scores = tuple(float(line[metric]) for metric in metrics)
-            score_of = (line["case"], line["class"], line["name"])
             run = (cell.arm.name, cell.labelled, cell.split, cell.seed)
-            size = _size_in(line)
-            rows.append(Row(*run, *score_of, scores, metrics, line.get("group") or "", size))
+            rows.append(row_of(line, *run))
     return rows
+
+
+def row_of(line: Mapping[str, str], arm: str, labelled: int, split: Split, seed: int) -> Row:
+    """Return a line of ``metrics.csv`` or ``results.csv`` as a row of this cell."""
+    metrics = metrics_among(line)
+    scores = tuple(float(line[metric]) for metric in metrics)
+    score_of = (line["case"], line["class"], line["name"])
+    run = (arm, labelled, split, seed)
+    return Row(*run, *score_of, scores, metrics, line.get("group") or "", _size_in(line))
 
 
 def _size_in(line: Mapping[str, str]) -> float:

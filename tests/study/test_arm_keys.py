@@ -46,4 +46,5 @@ def test_known_keys_pass() -> None:
     """Pass what training and evaluation have, and what the training alone has."""
     checked({"settings": {"patch_size": [32, 32, 32], "learning_rate": 0.1}})
     checked({"settings": {"patch_size": "[32, 32, 32]", "device": "$torch.device('cpu')"}})
+    checked({"settings": {"channel_names": "[FLAIR,T1]"}})
     checked({"pretrain": [{"bundle": HEBBIAN, "settings": {"iterations": 3}}]})
