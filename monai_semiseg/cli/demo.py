@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     steps = ["--iterations", str(iterations)]
     steps += ["--set", f"epoch_iterations={min(50, iterations)}"]
     bundle = ["--bundle", str(root / "bundles" / "semisupervised_baselines")]
-    where = ["--datalist", datalist, "--plan", plan_file, "--output", str(out)]
+    where = ["--datalist", datalist, "--plan", plan_file, "--output", str(out), "--overwrite"]
     run_verb(train, [dataset, *bundle, *where, *steps])
     say(f"4/5 Evaluating on the test {data.images}")
     scores = ["--output", str(out / "evaluation"), "--weights", str(out)]

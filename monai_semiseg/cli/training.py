@@ -59,6 +59,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of split and training (default 0)")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace the weights of an earlier training"
+    )
+    parser.add_argument(
         "--config",
         type=Path,
         action="append",
@@ -108,11 +111,12 @@ def train(args: argparse.Namespace, config: Path, overlays: Sequence[Path]) -> i
 def _check_output(args: argparse.Namespace) -> None:
     """Refuse to write over the weights of an earlier training."""
     found = [args.output / name for name in ("checkpoint.pt", "model.pt")]
-    if not args.resume and any(file.is_file() for file in found):
+    if not (args.resume or args.overwrite) and any(file.is_file() for file in found):
         raise ConfigError(
             "holds the weights of a training",
             expected="a new folder, so that no weights are written over",
-            remedy="add --resume to go on with that training, or choose another --output",
+            remedy="add --resume to go on with it, --overwrite to replace it, or choose another "
+            "--output",
             path=args.output,
         )
 
@@ -203,5 +207,5 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
 
 def _keep_copy(file: Path, copy: Path) -> None:
     """Keep what a model was trained with beside it, even if the file changes later."""
-    if not copy.exists():
+    if file.resolve() != copy.resolve():
         write_atomically(copy, file.read_bytes())

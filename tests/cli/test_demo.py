@@ -56,6 +56,13 @@ def test_contrasts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert mask.shape == image.shape and np.allclose(mask.affine, image.affine)
 
 
+def test_a_second_demo_replaces_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert "Done. Folder:" in demo("2d", tmp_path, capsys)
+
+
 def test_each_kind_has_a_folder_and_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
     """Check that the command of before, without ``--kind``, is the one for scans."""
     with pytest.raises(SystemExit):

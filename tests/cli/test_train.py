@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,18 @@ def test_given_files_are_kept_beside_the_weights(
     assert main(["train", str(dataset), "--output", str(tmp_path), *given, *SMALL]) == 0
     for name in ("datalist.json", "plan.yaml"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_a_training_is_replaced_on_request_with_its_files(
+    trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    """Replace the copy of the datalist as well, so that it is that of the new weights."""
+    run, other = tmp_path / "run", tmp_path / "other.json"
+    shutil.copytree(trained, run)
+    assert main(["split", str(dataset), "--labelled", "3", "--output", str(other)]) == 0
+    asked = ["train", str(dataset), "--datalist", str(other), "--output", str(run), "--overwrite"]
+    assert main([*asked, *SMALL]) == 0
+    assert (run / "datalist.json").read_bytes() == other.read_bytes()
 
 
 def test_weights_without_a_bundle_are_refused(
