@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from monai_semiseg.cli.terminal import say, say_aside
+from monai_semiseg.errors import SemisegError
 from monai_semiseg.storage.files import write_atomically
 from monai_semiseg.study.completed_runs import read_study
 from monai_semiseg.study.report import write_tables
@@ -41,16 +43,21 @@ def _row(line: dict[str, str]) -> Row:
     return row_of(line, line["arm"], int(line["labelled"]), split, int(line["seed"]))
 
 
-def main() -> None:
-    """Make the tables of one folder anew, and print them."""
+def main() -> int:
+    """Make the tables of one folder anew and print them; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="results of a study")
     parser.add_argument(
         "--full", type=int, required=True, help="labelled cases outside the test set: all labels"
     )
     args = parser.parse_args()
-    sys.stdout.write(remake(args.folder, args.full))
+    try:
+        say(remake(args.folder, args.full).rstrip("\n"))
+    except SemisegError as error:
+        say_aside(str(error))
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
