@@ -13,9 +13,8 @@ from pathlib import Path
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.errors import SemisegError
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.study.completed_runs import read_study
+from monai_semiseg.study.completed_runs import study_rows
 from monai_semiseg.study.report import write_tables
-from monai_semiseg.study.results import Row, row_of
 from monai_semiseg.study.tables import as_markdown
 
 
@@ -29,18 +28,12 @@ def remake(folder: Path, full: int) -> str:
     Raises:
         ConfigError: If the folder does not hold both files.
     """
-    _, cells = read_study(folder)
-    rows = [_row(line) for lines in cells.values() for line in lines]
+    rows = study_rows(folder)
     fewest = min(row.labelled for row in rows)
     summaries, sentences = write_tables(rows, folder, full=full, fewest=fewest)
     text = "\n".join(sentences) + "\n"
     write_atomically(folder / "answer.txt", text)
     return f"{as_markdown(summaries)}\n{text}"
-
-
-def _row(line: dict[str, str]) -> Row:
-    split = int(line["split"]) if line["split"].isdigit() else line["split"]
-    return row_of(line, line["arm"], int(line["labelled"]), split, int(line["seed"]))
 
 
 def main() -> int:

@@ -17,6 +17,8 @@ from monai_semiseg.study.grid import cell_id
 from monai_semiseg.study.learning_rates import RateSearch
 from monai_semiseg.study.outcome import CellOutcome
 from monai_semiseg.study.report import versions
+from monai_semiseg.study.results import Row as ScoreRow
+from monai_semiseg.study.results import row_of
 
 Row = dict[str, str]
 
@@ -124,6 +126,21 @@ def read_study(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
             path=source,
         ) from error
     return protocol, scores
+
+
+def study_rows(source: Path) -> list[ScoreRow]:
+    """Return the scores of a study's ``results.csv``, cell by cell.
+
+    Raises:
+        ConfigError: As :func:`read_study`.
+    """
+    _, cells = read_study(source)
+    return [_score_row(line) for lines in cells.values() for line in lines]
+
+
+def _score_row(line: Row) -> ScoreRow:
+    split = int(line["split"]) if line["split"].isdigit() else line["split"]
+    return row_of(line, line["arm"], int(line["labelled"]), split, int(line["seed"]))
 
 
 def _check_versions(used: Mapping[str, str], source: Path) -> None:
