@@ -22,18 +22,22 @@ class LayerReport:
         change: ``||W - W_start|| / ||W_start||``.
         cosine: mean absolute cosine between two filters; 1 if all are equal (collapse).
         dead: share of filters that win less than a tenth of an equal share.
-        entropy: of the winners, 1 if all filters win equally often, 0 if one always wins.
+        entropy: of the winners, 1 if all filters win equally often, 0 if one always wins. Principal
+            components do not compete: the first of them wins nearly everywhere.
+        rank: effective number of different filters (:func:`effective_rank`), as a share of the
+            number that can be; filters drawn at random have about 0.9.
     """
 
     change: float
     cosine: float
     dead: float
     entropy: float
+    rank: float
 
     @property
     def collapsed(self) -> bool:
-        """Return whether filters are nearly equal, or one filter wins nearly everything."""
-        return self.cosine > 0.9 or self.entropy < 0.1
+        """Return whether the filters are nearly equal, or mixes of a few."""
+        return self.cosine > 0.9 or self.rank < 0.2
 
 
 @torch.no_grad()
@@ -43,8 +47,9 @@ def report(
     """Measure a layer; several filter banks are averaged."""
     change = ((layer.weight - start).norm() / start.norm().clamp_min(1e-30)).item()
     cosine = [mean_cosine(bank) for bank in banks]
+    rank = [effective_rank(bank) for bank in banks]
     dead, entropy = zip(*(_winners(one.wins) for one in sums), strict=True)
-    return LayerReport(change, _average(cosine), _average(dead), _average(entropy))
+    return LayerReport(change, _average(cosine), _average(dead), _average(entropy), _average(rank))
 
 
 def _average(values: Sequence[float]) -> float:
@@ -60,6 +65,21 @@ def mean_cosine(filters: Tensor) -> float:
     return float(((unit @ unit.T).abs().sum() - count) / (count * (count - 1)))
 
 
+def effective_rank(filters: Tensor) -> float:
+    """Compute the effective rank of filters ``(C, patch...)`` as a share of the greatest possible.
+
+    ``exp(-sum_i p_i log p_i) / min(C, patch)`` with the squared singular values
+    ``p_i`` of the matrix of filters, scaled to a sum of 1. Roy, Vetterli, The effective rank
+    (EUSIPCO 2007). It is 1 for orthogonal filters of one length, and ``1 / C`` for equal ones.
+    """
+    matrix = filters.flatten(1).double()
+    products = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
+    share = torch.linalg.eigvalsh(products).clamp_min(0)
+    share = share / share.sum().clamp_min(1e-300)
+    entropy = -(share * share.clamp_min(1e-300).log()).sum()
+    return float(entropy.exp() / len(share))
+
+
 def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
     """Return a warning if a layer has collapsed, else None."""
     collapsed = [name for name, one in reports.items() if one.collapsed]
@@ -68,8 +88,8 @@ def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
     first = reports[collapsed[0]]
     return (
         f"{len(collapsed)} of {len(reports)} layers have collapsed, first {collapsed[0]} "
-        f"(cosine {first.cosine:.2f}, winner entropy {first.entropy:.2f}): "
-        "lower the rate or the inverse temperature, or use HebbianPCA"
+        f"(effective rank {first.rank:.0%} of the possible, cosine {first.cosine:.2f}): lower "
+        "the rate or the inverse temperature, use HebbianPCA, or transposed: per_tap"
     )
 
 

@@ -32,6 +32,10 @@ class Form(Protocol):
         """Return the layer's weight from its banks, the inverse of :meth:`banks`."""
         ...
 
+    def start(self, weight: Tensor) -> Tensor:
+        """Return the weight that learning starts from, made of the drawn one."""
+        ...
+
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
         """Compute ``dW`` of the layer, in float64."""
         ...
@@ -55,6 +59,10 @@ class ConvolutionForm:
         """Return the weight unchanged."""
         return banks[0]
 
+    def start(self, weight: Tensor) -> Tensor:
+        """Return the weight unchanged."""
+        return weight
+
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
         """Compute ``g (hebbian - decay)``."""
         return _step(*terms(rule, sums[0], weight))
@@ -66,6 +74,10 @@ class SwapForm(ConvolutionForm):
     Filters are ``w_i = W_{i,.,.}`` over output channels and taps; the input ``x_i`` responds to the
     patch of the output that its site writes into, read back from the complete output. Ciampi et
     al., arXiv 2412.03192 ("-S").
+
+    The patch is what the filters themselves have written. Where patches do not overlap it is
+    ``sum_j x_j w_j``, and the update of HebbianPCA is ``sum_{j > i} <x_i x_j> w_j``: filters of
+    inputs that vary together become equal, whatever the images are, and the layer collapses.
     """
 
     def views(self, given: Tensor, output: Tensor) -> list[tuple[Geometry, Tensor, Tensor]]:
@@ -76,9 +88,13 @@ class SwapForm(ConvolutionForm):
 class PerTapForm:
     """Transposed convolution with every tap as a 1 x 1 layer from input to output voxels (T).
 
-    Filters are ``W_{.,o,t}`` over input channels. With ``summed``, the decays of all taps are
-    subtracted from every tap, as the published code does; that decay is about ``taps`` times too
-    large, and has no fixed point. Ciampi et al., arXiv 2412.03192 ("-T").
+    Filters are ``W_{.,o,t}`` over input channels. All taps of an output channel start from the same
+    filter: they learn the same direction, and from different starts some would come to its
+    opposite, a checkerboard in the output. The layer then begins as a 1 x 1 layer and
+    nearest-neighbour upsampling; training tells the taps apart. With ``summed``, taps start as they
+    are drawn, and the decays of all taps are subtracted from every tap, as the published code does;
+    that decay is about ``taps`` times too large, and has no fixed point. Ciampi et al., arXiv
+    2412.03192 ("-T").
 
     Args:
         geometry: of the transposed layer.
@@ -109,6 +125,13 @@ class PerTapForm:
         grouped = taps.reshape(len(banks), self.geometry.groups, -1, taps.shape[2])
         grouped = grouped.permute(1, 3, 2, 0)
         return grouped.reshape(-1, grouped.shape[2], *self.geometry.kernel)
+
+    def start(self, weight: Tensor) -> Tensor:
+        """Return the weight with the first tap's filters in every tap."""
+        if self.summed:
+            return weight
+        first = self.banks(weight)[0]
+        return self.weight([first] * self.geometry.taps)
 
     def update(self, rule: Rule, sums: Sequence[Sums], weight: Tensor) -> Tensor:
         """Compute ``g (hebbian - decay)`` of every tap, or with the sum of all taps' decays."""

@@ -57,7 +57,7 @@ class HebbianLearner:
         network: nn.Module,
         rule: Rule,
         *,
-        transposed: str = "swap",
+        transposed: str = "per_tap",
         include: Sequence[str] = ("*",),
         exclude: Sequence[str] | None = None,
         centre: bool = True,
@@ -83,6 +83,7 @@ class HebbianLearner:
         """Set the filters to the rule's length and the biases to 0."""
         for name, layer in self.layers.items():
             self._drawn[name] = [value.detach().clone() for value in layer.parameters()]
+            layer.weight.copy_(self.forms[name].start(layer.weight))
             self._scale(name, self.rule.radius, self.rule.radius)
             if layer.bias is not None:
                 layer.bias.zero_()

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,12 +16,13 @@ from monai_semiseg.hebbian.diagnostics import (
     LayerReport,
     collapse_warning,
     draw_filters,
+    effective_rank,
     mean_cosine,
     report,
     scalars,
 )
 
-HEALTHY = LayerReport(change=0.5, cosine=0.2, dead=0.0, entropy=0.9)
+HEALTHY = LayerReport(change=0.5, cosine=0.2, dead=0.0, entropy=0.9, rank=0.8)
 RED = (103, 0, 31)
 WHITE = (247, 246, 246)
 BLUE = (5, 48, 97)
@@ -35,6 +37,13 @@ def slow_cosine(filters: Tensor) -> float:
                 product = sum(x * y for x, y in zip(a, b, strict=True))
                 found.append(abs(product) / math.hypot(*a) / math.hypot(*b))
     return sum(found) / len(found)
+
+
+def slow_rank(filters: Tensor) -> float:
+    values = np.linalg.svd(filters.detach().flatten(1).numpy(), compute_uv=False).tolist()
+    squares = [one * one for one in values]
+    shares = [one / sum(squares) for one in squares]
+    return math.exp(-sum(one * math.log(one) for one in shares if one)) / len(shares)
 
 
 def slow_winners(wins: list[float]) -> tuple[float, float]:
@@ -55,6 +64,7 @@ def test_a_layers_report_against_loops() -> None:
     moved = (layer.weight - start).flatten().tolist()
     assert found.change == pytest.approx(math.hypot(*moved) / math.hypot(*start.flatten().tolist()))
     assert found.cosine == pytest.approx(sum(map(slow_cosine, banks)) / 2, abs=1e-6)
+    assert found.rank == pytest.approx(sum(map(slow_rank, banks)) / 2, abs=1e-6)
     winners = [slow_winners(one) for one in wins]
     assert found.dead == pytest.approx(sum(dead for dead, _ in winners) / 2)
     assert found.entropy == pytest.approx(sum(entropy for _, entropy in winners) / 2, abs=1e-6)
@@ -88,23 +98,33 @@ def test_one_filter_is_like_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cosine", "entropy", "collapsed"),
+    ("filters", "rank"),
     [
-        (0.9, 0.1, False),
-        (0.901, 0.5, True),
-        (0.5, 0.099, True),
-        (0.95, 0.05, True),
+        (torch.eye(4), 1.0),
+        (torch.ones(4, 9), 0.25),
+        (torch.ones(9, 4), 0.25),
+        (torch.tensor([[1.0, 0.0], [-3.0, 0.0]]), 0.5),
+        (torch.ones(1, 5), 1.0),
+        (torch.zeros(4, 2), 0.5),
     ],
 )
-def test_collapse(cosine: float, entropy: float, collapsed: bool) -> None:
-    one = LayerReport(change=0.5, cosine=cosine, dead=0.0, entropy=entropy)
+def test_rank_of_known_filters(filters: Tensor, rank: float) -> None:
+    assert effective_rank(filters) == pytest.approx(rank, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rank", "cosine", "collapsed"),
+    [(0.2, 0.35, False), (0.199, 0.35, True), (0.25, 0.901, True), (0.25, 0.9, False)],
+)
+def test_collapse(rank: float, cosine: float, collapsed: bool) -> None:
+    one = LayerReport(change=0.5, cosine=cosine, dead=0.0, entropy=0.0, rank=rank)
     assert one.collapsed is collapsed
     said = collapse_warning({"good": HEALTHY, "odd": one})
     if not collapsed:
         assert said is None
         return
     assert said is not None
-    assert said.startswith(f"1 of 2 layers have collapsed, first odd (cosine {cosine:.2f}")
+    assert said.startswith("1 of 2 layers have collapsed, first odd (effective rank ")
 
 
 def test_scalars_are_named_after_layer_and_measure() -> None:
@@ -113,6 +133,7 @@ def test_scalars_are_named_after_layer_and_measure() -> None:
         "a/cosine": 0.2,
         "a/dead": 0.0,
         "a/entropy": 0.9,
+        "a/rank": 0.8,
     }
 
 

@@ -278,7 +278,9 @@ def test_reports_and_collapse(tmp_path: Path) -> None:
     with torch.no_grad():
         layer.weight.copy_(layer.weight[:1].expand_as(layer.weight))
     assert mean_cosine(layer.weight) == pytest.approx(1.0)
-    assert "down_1.convs.conv_0.conv (cosine 1.00" in str(collapse_warning(learner.reports()))
+    assert "first down_1.convs.conv_0.conv (effective rank 25%" in str(
+        collapse_warning(learner.reports())
+    )
     draw_filters(learner.layers["conv_0.conv_0.conv"].weight, tmp_path / "filters.png")
     assert (tmp_path / "filters.png").read_bytes()[:4] == b"\x89PNG"
 
