@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from monai_semiseg.hebbian.diagnostics import effective_rank
+from monai_semiseg.hebbian.diagnostics import collapse_warning, effective_rank
 from monai_semiseg.hebbian.forms import form_of
 from monai_semiseg.hebbian.learner import HebbianLearner
 from monai_semiseg.hebbian.plasticity import observe
 from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTakeAll
 
 from .conftest import make
+from .test_layers import NETWORKS
 
 LAYERS = [
     (2, 6, 4, 2, 2, 0, 1, 1),
@@ -106,3 +107,24 @@ def test_all_taps_start_from_the_first(case: tuple, rule: Rule) -> None:
     assert (started.flatten(2) == started.flatten(2)[:, :, :1]).all()
     for same in ("swap", "per_tap_summed"):
         assert form_of(layer, same).start(drawn) is drawn
+
+
+@pytest.mark.parametrize("name", ["BasicUNet", "UNet", "DynUNet"])
+def test_no_layer_of_a_stock_network_collapses(name: str) -> None:
+    torch.manual_seed(0)
+    network = NETWORKS[name]()
+    learner = HebbianLearner(network, HebbianPCA())
+    learner.prepare()
+    learner.attach()
+    smooth = nn.functional.interpolate(torch.randn(2, 1, 8, 8, 8), (32,) * 3, mode="trilinear")
+    for _ in range(12):
+        with torch.no_grad():
+            network(smooth + 0.3 * torch.randn(smooth.shape))
+        learner.step(0.1)
+    transposed = {
+        layer: report
+        for layer, report in learner.reports().items()
+        if isinstance(learner.layers[layer], nn.ConvTranspose3d)
+    }
+    assert transposed and all(report.rank > 0.4 for report in transposed.values())
+    assert collapse_warning(learner.reports()) is None
