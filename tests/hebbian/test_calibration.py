@@ -88,6 +88,17 @@ def test_dead_channels_are_left_alone() -> None:
     assert float(layer.bias[1]) == bias  # type: ignore[index]
 
 
+def test_a_channel_is_dead_by_its_spread_beside_the_liveliest() -> None:
+    layer = nn.Conv2d(1, 3, 1, bias=False).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([1e3, 1.1e-3, 0.9e-3]).reshape(3, 1, 1, 1))
+    batch = torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    calibrate(nn.Sequential(layer), batch, exclude=())
+    spread = float(batch.std(correction=0))
+    right = torch.tensor([1 / spread, 1 / spread, 0.9e-3], dtype=torch.float64)
+    torch.testing.assert_close(layer.weight.flatten(), right)
+
+
 def test_images_without_content() -> None:
     with pytest.raises(ConfigError, match="no layer's output varies"):
         calibrate(nn.Sequential(nn.Conv2d(1, 2, 1)), torch.zeros(2, 1, 6, 6), exclude=())
