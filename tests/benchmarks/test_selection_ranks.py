@@ -13,6 +13,8 @@ from monai_semiseg.evaluation.metrics import METRICS
 from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.selections import AgainstDraws
 
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "bundles" / "semisupervised_baselines" / "docs"
 HEAD = ["arm", "labelled", "split", "seed", "case", "class", "name", *METRICS]
 
 
@@ -44,6 +46,13 @@ def test_the_table_and_its_sentence_by_hand() -> None:
 )
 def test_the_rule(shares: dict[str, dict[str, float]], default: str) -> None:
     assert default_of(shares) == default
+
+
+def test_the_page_has_the_table_of_the_finished_study() -> None:
+    table = ranks(dict([read_selections(DOCS / "selections_glas")])).splitlines()
+    page = (ROOT / "docs" / "which_scans_to_label.md").read_text()
+    for line in table[:5]:
+        assert line in page
 
 
 def write_study(folder: Path, dice: dict[str, dict[int, float]]) -> None:
