@@ -10,6 +10,7 @@ let review = null;  // overview from the server
 let current = null;  // number of the case that is open
 let facts = null;  // of its image and mask; null if they cannot be shown
 const notes = new Map();  // case -> note that is not kept yet
+let keeping = Promise.resolve();  // the last decision that was sent to the server
 
 async function ask(address, content) {
   const request = content && {
@@ -142,14 +143,21 @@ function showDecision() {
 }
 
 /** Keep a decision, "" takes it back; the page shows it when it is on the disk. */
-export async function decide(decision, goOn = true) {
+export function decide(decision, goOn = true) {
+  if (decision && facts === null) return;
   const number = current;
-  const item = review.cases[number];
-  if (decision ? facts === null : !item.decision) return;
-  const numbers = listed();
-  const next = numbers[numbers.indexOf(number) + 1];
   const note = byId("note").value;
   const content = { decision: decision || null, note, mask_sha256: facts?.mask_sha256 ?? "" };
+  // One after the other: who takes a decision back at once takes back one that is being kept.
+  keeping = keeping.then(() => keep(number, content, goOn));
+}
+
+async function keep(number, content, goOn) {
+  const { decision, note } = content;
+  const item = review.cases[number];
+  if (!decision && !item.decision) return;
+  const numbers = listed();
+  const next = numbers[numbers.indexOf(number) + 1];
   try {
     await ask(`cases/${number}/decision`, content);
   } catch (error) {
