@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_semiseg.cli.terminal import say, say_aside
-from monai_semiseg.errors import ConfigError, SemisegError
+from monai_semiseg.cli.terminal import show
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.storage.tables import markdown_table
-from monai_semiseg.study.completed_runs import read_study, study_rows
-from monai_semiseg.study.selections import RANDOM, AgainstDraws, against_draws
+from monai_semiseg.study.completed_runs import read_study, score_rows
+from monai_semiseg.study.selections import LEAST_DRAWS, RANDOM, AgainstDraws, against_draws
 
 # Five strategies that choose at random pass both at 4 data sets and 3 budgets in 6 % of tables.
 LEAST_SHARE = 0.7
 LEAST_SHARE_OF_EACH = 0.5
+LEAST_STUDIES = 4  # of the rule
 
 Studies = Mapping[str, Sequence[AgainstDraws]]
 
@@ -36,9 +37,10 @@ def ranks(studies: Studies) -> str:
     strategies = list(dict.fromkeys(one.selection for rows in studies.values() for one in rows))
     lines = [line for name, rows in studies.items() for line in _lines(name, rows, strategies)]
     shares = {name: _shares(studies, name) for name in strategies}
-    for label, value in (("mean", np.mean), ("lowest data set", np.min)):
-        cells = [f"{value(list(shares[name].values())):.0%}" for name in strategies]
-        lines.append([f"draws beaten, {label}", "", "50%" if label == "mean" else "", *cells])
+    means = [f"{np.mean(list(shares[name].values())):.0%}" for name in strategies]
+    lowest = [f"{min(shares[name].values()):.0%}" for name in strategies]
+    lines.append(["draws beaten, mean", "", "50%", *means])
+    lines.append(["draws beaten, lowest data set", "", "", *lowest])
     head = ["data set", "labels", RANDOM, *strategies]
     return f"{markdown_table(head, lines)}\n{_sentence(shares)}\n"
 
@@ -83,6 +85,9 @@ def _share(one: AgainstDraws) -> float:
 
 
 def _sentence(shares: Mapping[str, Mapping[str, float]]) -> str:
+    studies = len(next(iter(shares.values())))
+    if studies < LEAST_STUDIES:
+        return f"default: not decided, the rule needs {LEAST_STUDIES} data sets, here are {studies}"
     chosen = default_of(shares)
     if chosen == RANDOM:
         return (
@@ -92,24 +97,60 @@ def _sentence(shares: Mapping[str, Mapping[str, float]]) -> str:
     return f"default: {chosen}"
 
 
+def read_all(folders: Sequence[Path]) -> dict[str, list[AgainstDraws]]:
+    """Return the selections of several studies against the draws, by data set.
+
+    Raises:
+        ConfigError: If a folder holds no finished study of one arm, two are of one data set, or
+            they have other strategies.
+    """
+    found: dict[str, list[AgainstDraws]] = {}
+    for folder in folders:
+        name, compared = read_selections(folder)
+        if name in found:
+            raise ConfigError(
+                f"a second study of {name}", expected="one folder for each data set", path=folder
+            )
+        found[name] = compared
+        first = _strategies(next(iter(found.values())))
+        if _strategies(compared) != first:
+            raise ConfigError(
+                f"strategies {', '.join(sorted(_strategies(compared)))}",
+                expected=f"those of the first folder: {', '.join(sorted(first))}",
+                path=folder,
+            )
+    return found
+
+
 def read_selections(folder: Path) -> tuple[str, list[AgainstDraws]]:
     """Return the data set of a study and its selections against the draws.
 
     Raises:
-        ConfigError: If the folder holds no results, or a strategy or budget is not finished.
+        ConfigError: If the folder holds no results, a strategy, draw or budget is not finished, or
+            there are several arms.
     """
-    protocol, _ = read_study(folder)
-    compared = against_draws(study_rows(folder))
+    protocol, cells = read_study(folder)
+    compared = against_draws(score_rows(cells))
+    arms = {one.arm for one in compared}
     budgets = {one.labelled for one in compared}
-    names = {one.selection for one in compared}
-    if not compared or len(compared) != len(budgets) * len(names):
+    expected = len(arms) * len(budgets) * len(_strategies(compared))
+    if (
+        len(arms) != 1
+        or len(compared) != expected
+        or any(one.draws < LEAST_DRAWS for one in compared)
+    ):
         raise ConfigError(
-            f"{len(compared)} selections of {len(budgets)} numbers of labels",
-            expected="a finished study with --selections: each strategy at each number of labels",
+            f"{len(compared)} selections of {len(arms)} arms at {len(budgets)} numbers of labels",
+            expected="a finished study with --selections: one arm, each strategy at each number of "
+            f"labels, {LEAST_DRAWS} random draws",
             remedy="run the study to its end",
             path=folder,
         )
-    return str(protocol["dataset"]), compared
+    return str(protocol.get("dataset", folder.name)), compared
+
+
+def _strategies(compared: Sequence[AgainstDraws]) -> set[str]:
+    return {one.selection for one in compared}
 
 
 def main() -> int:
@@ -117,12 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", help="results of study --selections")
     args = parser.parse_args()
-    try:
-        say(ranks(dict(map(read_selections, args.folders))).rstrip("\n"))
-    except SemisegError as error:
-        say_aside(str(error))
-        return error.exit_code
-    return 0
+    return show(lambda: ranks(read_all(args.folders)))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_semiseg.cli.terminal import say, say_aside
-from monai_semiseg.errors import SemisegError
+from monai_semiseg.cli.terminal import show
 from monai_semiseg.storage.files import write_atomically
-from monai_semiseg.study.completed_runs import study_rows
+from monai_semiseg.study.completed_runs import read_study, score_rows
 from monai_semiseg.study.report import write_tables
 from monai_semiseg.study.tables import as_markdown
 
@@ -28,7 +27,8 @@ def remake(folder: Path, full: int) -> str:
     Raises:
         ConfigError: If the folder does not hold both files.
     """
-    rows = study_rows(folder)
+    _, cells = read_study(folder)
+    rows = score_rows(cells)
     fewest = min(row.labelled for row in rows)
     summaries, sentences = write_tables(rows, folder, full=full, fewest=fewest)
     text = "\n".join(sentences) + "\n"
@@ -44,12 +44,7 @@ def main() -> int:
         "--full", type=int, required=True, help="labelled cases outside the test set: all labels"
     )
     args = parser.parse_args()
-    try:
-        say(remake(args.folder, args.full).rstrip("\n"))
-    except SemisegError as error:
-        say_aside(str(error))
-        return error.exit_code
-    return 0
+    return show(lambda: remake(args.folder, args.full))
 
 
 if __name__ == "__main__":

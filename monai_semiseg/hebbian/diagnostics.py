@@ -21,35 +21,53 @@ class LayerReport:
     Attributes:
         change: ``||W - W_start|| / ||W_start||``.
         cosine: mean absolute cosine between two filters; 1 if all are equal (collapse).
-        dead: share of filters that win less than a tenth of an equal share.
-        entropy: of the winners, 1 if all filters win equally often, 0 if one always wins. Principal
-            components do not compete: the first of them wins nearly everywhere.
+        dead: share of filters that win less than a tenth of an equal share; None if the filters do
+            not compete.
+        entropy: of the winners, 1 if all filters win equally often, 0 if one always wins; None
+            likewise.
         rank: effective number of different filters (:func:`effective_rank`), as a share of the
-            number that can be; filters drawn at random have about 0.9.
+            number that can be.
     """
 
     change: float
     cosine: float
-    dead: float
-    entropy: float
+    dead: float | None
+    entropy: float | None
     rank: float
 
     @property
     def collapsed(self) -> bool:
-        """Return whether the filters are nearly equal, or mixes of a few."""
-        return self.cosine > 0.9 or self.rank < 0.2
+        """Return whether filters are nearly equal, mixes of a few, or one wins nearly always."""
+        one_wins = self.entropy is not None and self.entropy < 0.1
+        return self.cosine > 0.9 or self.rank < 0.2 or one_wins
 
 
 @torch.no_grad()
 def report(
-    layer: Convolution, start: Tensor, banks: Sequence[Tensor], sums: Sequence[Sums]
+    layer: Convolution,
+    start: Tensor,
+    banks: Sequence[Tensor],
+    sums: Sequence[Sums],
+    *,
+    competitive: bool = True,
 ) -> LayerReport:
-    """Measure a layer; several filter banks are averaged."""
+    """Measure a layer; several filter banks are averaged.
+
+    Args:
+        layer: after learning.
+        start: its weight before.
+        banks: its filters.
+        sums: of the last step, one for each bank.
+        competitive: whether filters compete, as the rule says.
+    """
     change = ((layer.weight - start).norm() / start.norm().clamp_min(1e-30)).item()
     cosine = [mean_cosine(bank) for bank in banks]
     rank = [effective_rank(bank) for bank in banks]
-    dead, entropy = zip(*(_winners(one.wins) for one in sums), strict=True)
-    return LayerReport(change, _average(cosine), _average(dead), _average(entropy), _average(rank))
+    dead, entropy = None, None
+    if competitive:
+        winners = [_winners(one.wins) for one in sums]
+        dead, entropy = map(_average, zip(*winners, strict=True))
+    return LayerReport(change, _average(cosine), dead, entropy, _average(rank))
 
 
 def _average(values: Sequence[float]) -> float:
@@ -70,14 +88,14 @@ def effective_rank(filters: Tensor) -> float:
 
     ``exp(-sum_i p_i log p_i) / min(C, patch)`` with the squared singular values
     ``p_i`` of the matrix of filters, scaled to a sum of 1. Roy, Vetterli, The effective rank
-    (EUSIPCO 2007). It is 1 for orthogonal filters of one length, and ``1 / C`` for equal ones.
+    (EUSIPCO 2007). It is 1 for orthogonal filters of one length, and ``1 / min(C, patch)`` for
+    equal ones. Filters drawn at random have about ``exp(-m / 2 n)``, m being the smaller and n the
+    larger of C and patch: 0.61 if they are equal. Page, Average entropy of a subsystem (PRL
+    1993).
     """
-    matrix = filters.flatten(1).double()
-    products = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    share = torch.linalg.eigvalsh(products).clamp_min(0)
-    share = share / share.sum().clamp_min(1e-300)
-    entropy = -(share * share.clamp_min(1e-300).log()).sum()
-    return float(entropy.exp() / len(share))
+    powers = torch.linalg.svdvals(filters.flatten(1).double()).square()
+    shares = powers / powers.sum().clamp_min(1e-300)
+    return float(torch.special.entr(shares).sum().exp() / len(shares))
 
 
 def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
@@ -88,16 +106,22 @@ def collapse_warning(reports: Mapping[str, LayerReport]) -> str | None:
     first = reports[collapsed[0]]
     return (
         f"{len(collapsed)} of {len(reports)} layers have collapsed, first {collapsed[0]} "
-        f"(effective rank {first.rank:.0%} of the possible, cosine {first.cosine:.2f}): lower "
+        f"(effective rank {first.rank:.0%} of the possible, cosine {first.cosine:.2f}"
+        f"{_of_winners(first)}): lower "
         "the rate or the inverse temperature, use HebbianPCA, or transposed: per_tap"
     )
+
+
+def _of_winners(one: LayerReport) -> str:
+    return "" if one.entropy is None else f", winner entropy {one.entropy:.2f}"
 
 
 def scalars(reports: Mapping[str, LayerReport]) -> dict[str, float]:
     """Return the measures by ``layer/measure``, for TensorBoard."""
     found = {}
     for name, one in reports.items():
-        found.update({f"{name}/{key}": value for key, value in asdict(one).items()})
+        measures = asdict(one).items()
+        found.update({f"{name}/{key}": value for key, value in measures if value is not None})
     return found
 
 
@@ -133,5 +157,5 @@ def _winners(wins: Tensor) -> tuple[float, float]:
     if count < 2:
         return 0.0, 1.0
     most = torch.log(share.new_tensor(float(count)))
-    entropy = -(share * share.clamp_min(1e-30).log()).sum() / most
+    entropy = torch.special.entr(share).sum() / most
     return float((share < 0.1 / count).double().mean()), float(entropy)

@@ -32,9 +32,10 @@ class HebbianLearner:
     the sums are added up over all processes: several processes learn the same as one with their
     joint batch.
 
-    :meth:`prepare` sets the filters to the rule's length and the biases, which do not learn, to 0;
-    calibration sets both afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`). Layers
-    that a network has, but does not run (FlexibleUNet has one), are set back by the first step.
+    :meth:`prepare` sets the filters to the rule's length, those of all taps of a transposed
+    convolution to one another, and the biases, which do not learn, to 0; calibration sets length
+    and biases afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`). Layers that
+    a network has, but does not run (FlexibleUNet has one), are set back by the first step.
 
     Args:
         network: any network with convolutions.
@@ -144,6 +145,7 @@ class HebbianLearner:
                 self.start[name],
                 self.forms[name].banks(self.layers[name].weight),
                 sums,
+                competitive=self.rule.competitive,
             )
             for name, sums in self._last.items()
         }

@@ -39,6 +39,11 @@ class Rule(Protocol):
         """Return the initial length of filters."""
         ...
 
+    @property
+    def competitive(self) -> bool:
+        """Return whether the filters compete for each patch."""
+        ...
+
     def signal(self, response: Tensor, groups: int) -> Tensor:
         """Return the plasticity signal r of the responses, both ``(B, C, sites...)``."""
         ...
@@ -75,6 +80,7 @@ class SoftWinnerTakeAll:
     balanced: bool = True
     spherical: bool = True
     radius: float = 1.0
+    competitive: bool = True
 
     def __post_init__(self) -> None:
         _positive(self, "inverse_temperature")
@@ -110,6 +116,7 @@ class HebbianPCA:
 
     spherical: bool = True
     radius: float = 1.0
+    competitive: bool = False
 
     def signal(self, response: Tensor, groups: int) -> Tensor:
         """Return the responses."""
@@ -149,6 +156,7 @@ class SoftHebb:
     radius: float = 5.0
     exponent: float = 0.5
     spherical: bool = False
+    competitive: bool = True
 
     def __post_init__(self) -> None:
         _positive(self, "inverse_temperature", "radius")

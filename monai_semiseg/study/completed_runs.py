@@ -128,13 +128,8 @@ def read_study(source: Path) -> tuple[dict[str, Any], dict[str, list[Row]]]:
     return protocol, scores
 
 
-def study_rows(source: Path) -> list[ScoreRow]:
-    """Return the scores of a study's ``results.csv``, cell by cell.
-
-    Raises:
-        ConfigError: As :func:`read_study`.
-    """
-    _, cells = read_study(source)
+def score_rows(cells: Mapping[str, Sequence[Row]]) -> list[ScoreRow]:
+    """Return the scores of the cells that :func:`read_study` has read."""
     return [_score_row(line) for lines in cells.values() for line in lines]
 
 

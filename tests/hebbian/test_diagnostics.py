@@ -112,12 +112,25 @@ def test_rank_of_known_filters(filters: Tensor, rank: float) -> None:
     assert effective_rank(filters) == pytest.approx(rank, abs=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (64, 128), (128, 64), (32, 32, 3, 3, 3)])
+def test_rank_of_random_filters(shape: tuple[int, ...]) -> None:
+    filters = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    small, large = sorted((shape[0], math.prod(shape[1:])))
+    assert effective_rank(filters) == pytest.approx(math.exp(-small / 2 / large), abs=0.01)
+
+
 @pytest.mark.parametrize(
-    ("rank", "cosine", "collapsed"),
-    [(0.2, 0.35, False), (0.199, 0.35, True), (0.25, 0.901, True), (0.25, 0.9, False)],
+    ("rank", "cosine", "entropy", "collapsed"),
+    [
+        (0.2, 0.35, None, False),
+        (0.199, 0.35, None, True),
+        (0.25, 0.901, None, True),
+        (0.25, 0.9, 0.1, False),
+        (0.25, 0.5, 0.099, True),
+    ],
 )
-def test_collapse(rank: float, cosine: float, collapsed: bool) -> None:
-    one = LayerReport(change=0.5, cosine=cosine, dead=0.0, entropy=0.0, rank=rank)
+def test_collapse(rank: float, cosine: float, entropy: float | None, collapsed: bool) -> None:
+    one = LayerReport(change=0.5, cosine=cosine, dead=None, entropy=entropy, rank=rank)
     assert one.collapsed is collapsed
     said = collapse_warning({"good": HEALTHY, "odd": one})
     if not collapsed:
@@ -125,6 +138,7 @@ def test_collapse(rank: float, cosine: float, collapsed: bool) -> None:
         return
     assert said is not None
     assert said.startswith("1 of 2 layers have collapsed, first odd (effective rank ")
+    assert ("winner entropy 0.10" in said) == (entropy is not None)
 
 
 def test_scalars_are_named_after_layer_and_measure() -> None:
@@ -135,6 +149,15 @@ def test_scalars_are_named_after_layer_and_measure() -> None:
         "a/entropy": 0.9,
         "a/rank": 0.8,
     }
+
+
+def test_filters_that_do_not_compete_have_no_winners() -> None:
+    layer = nn.Conv2d(1, 3, 3)
+    sums = [SimpleNamespace(wins=torch.tensor([9.0, 0.0, 0.0]))]
+    start = layer.weight.detach()
+    found = report(layer, start, [start], sums, competitive=False)  # type: ignore[arg-type]
+    assert (found.dead, found.entropy, found.collapsed) == (None, None, False)
+    assert {*scalars({"a": found})} == {"a/change", "a/cosine", "a/rank"}
 
 
 def colour(picture: Image.Image, x: float, y: float) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from monai_semiseg.hebbian.plasticity import observe
 from monai_semiseg.hebbian.rules import HebbianPCA, Rule, SoftHebb, SoftWinnerTakeAll
 
 from .conftest import make
-from .test_layers import NETWORKS
+from .test_learner import learn, network
 
 LAYERS = [
     (2, 6, 4, 2, 2, 0, 1, 1),
@@ -73,7 +75,8 @@ def test_swapped_filters_collapse_and_those_of_taps_do_not() -> None:
     assert effective_rank(collapsed) == pytest.approx(1 / 16, abs=1e-3)  # one direction of 16
     layer = learnt("per_tap")
     taps = form_of(layer, "per_tap").banks(layer.weight.detach())
-    assert min(map(effective_rank, taps)) > 0.7
+    drawn = math.exp(-8 / 2 / 16)  # rank of 8 random filters of 16 numbers
+    assert min(map(effective_rank, taps)) > 0.9 * drawn
 
 
 def test_the_taps_learn_the_principal_components_of_the_input() -> None:
@@ -111,20 +114,15 @@ def test_all_taps_start_from_the_first(case: tuple, rule: Rule) -> None:
 
 @pytest.mark.parametrize("name", ["BasicUNet", "UNet", "DynUNet"])
 def test_no_layer_of_a_stock_network_collapses(name: str) -> None:
-    torch.manual_seed(0)
-    network = NETWORKS[name]()
-    learner = HebbianLearner(network, HebbianPCA())
-    learner.prepare()
-    learner.attach()
-    smooth = nn.functional.interpolate(torch.randn(2, 1, 8, 8, 8), (32,) * 3, mode="trilinear")
-    for _ in range(12):
-        with torch.no_grad():
-            network(smooth + 0.3 * torch.randn(smooth.shape))
-        learner.step(0.1)
-    transposed = {
-        layer: report
-        for layer, report in learner.reports().items()
-        if isinstance(learner.layers[layer], nn.ConvTranspose3d)
+    """Learning leaves the transposed convolutions at least half of the rank that is drawn."""
+    drawn = network(name)
+    learner = learn(network(name), HebbianPCA(), steps=12)
+    layers = {
+        key: layer for key, layer in drawn.named_modules() if isinstance(layer, nn.ConvTranspose3d)
     }
-    assert transposed and all(report.rank > 0.4 for report in transposed.values())
-    assert collapse_warning(learner.reports()) is None
+    reports = learner.reports()
+    assert layers.keys() & reports.keys()
+    for key in layers.keys() & reports.keys():
+        before = map(effective_rank, form_of(layers[key], "per_tap").banks(layers[key].weight))
+        assert reports[key].rank > 0.5 * min(before), key
+    assert collapse_warning(reports) is None
