@@ -131,6 +131,10 @@ def read_selections(folder: Path) -> tuple[str, list[AgainstDraws]]:
     """
     protocol, cells = read_study(folder)
     compared = against_draws(score_rows(cells))
+    if not compared:
+        raise ConfigError(
+            "no strategy beside random draws", expected="a study with --selections", path=folder
+        )
     arms = {one.arm for one in compared}
     budgets = {one.labelled for one in compared}
     expected = len(arms) * len(budgets) * len(_strategies(compared))

@@ -94,6 +94,8 @@ def test_a_study_is_read_and_one_that_has_not_ended_is_refused(tmp_path: Path) -
     write_study(tmp_path / "few", {**few, "a": {2: 0.85, 4: 0.05}})
     with pytest.raises(ConfigError, match="10 random draws"):
         read_selections(tmp_path / "few")
+    with pytest.raises(ConfigError, match="no strategy beside random draws"):
+        read_selections(DOCS / "study_glas_4_labels")
     with pytest.raises(ConfigError, match="no results of a study"):
         read_selections(tmp_path)
 
