@@ -23,28 +23,36 @@ from monai_semiseg.hebbian.learner import HebbianLearner
 
 logger = logging.getLogger(__name__)
 
+FILTER_LENGTHS = ("calibrated", "drawn", "learned")
+
 
 class HebbianTrainer(Trainer):
-    """Hebbian learning of every convolution on unlabelled scans, then calibration of the network.
+    """Hebbian learning of every convolution on unlabelled scans, then the lengths of the filters.
 
     Every iteration is a forward pass without a graph and one step of the learner, at ``rate (1 - t
     / T)``, or through an optimizer. Batches hold ``image`` ``(B, C, spatial...)``; other keys, such
-    as labels, are not used. After the last iteration
-    :func:`~monai_semiseg.hebbian.calibration.calibrate` runs on ``calibration_scans`` scans, so
-    that the network can be fine-tuned like any other.
-    ``engine.state.output["loss"]`` is the mean relative change of the filters.
+    as labels, are not used. ``engine.state.output["loss"]`` is the mean relative change of the
+    filters. Local rules find directions. After the last iteration ``filter_lengths`` says how long
+    the filters become, so that the network can be fine-tuned like any other:
+
+    - ``calibrated``: every output is standardised on ``calibration_scans`` scans
+      (:func:`~monai_semiseg.hebbian.calibration.calibrate`).
+    - ``drawn``: as long as the network was built with. Where normalisation follows a convolution,
+      the length does not change the output, but an optimizer turns longer filters less: then
+      fine-tuning goes at the pace of the default start.
+    - ``learned``: as the rule leaves them.
 
     Args:
         device: where the forward pass runs.
         network: the network.
-        learner: attached to this network; None only calibrates, as a control experiment.
+        learner: attached to this network; None learns nothing, as a control experiment.
         train_data_loader: batches as above.
         max_epochs, epoch_length: the budget, as in every trainer.
         rate: of the first step; not used with an optimizer.
         optimizer: steps with ``-dW`` as the gradient, see
             :meth:`~monai_semiseg.hebbian.learner.HebbianLearner.step`; None: plain steps.
         lr_scheduler: of this optimizer, stepped after every iteration.
-        calibrated: whether to calibrate at the end.
+        filter_lengths: ``calibrated``, ``drawn`` or ``learned``, see above.
         calibration_scans: number of samples for calibration.
         inferer: MONAI's ``SimpleInferer`` if None.
         train_handlers: MONAI handlers.
@@ -64,7 +72,7 @@ class HebbianTrainer(Trainer):
         rate: float = 0.1,
         optimizer: torch.optim.Optimizer | None = None,
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
-        calibrated: bool = True,
+        filter_lengths: str = "calibrated",
         calibration_scans: int = 8,
         inferer: Inferer | None = None,
         train_handlers: Sequence[Any] | None = None,
@@ -72,12 +80,16 @@ class HebbianTrainer(Trainer):
         if rate <= 0 or calibration_scans < 1:
             found = f"rate {rate}, calibration_scans {calibration_scans}"
             raise ConfigError(found, expected="both more than 0")
+        if filter_lengths not in FILTER_LENGTHS:
+            raise ConfigError(
+                f"filter_lengths {filter_lengths!r}", expected=f"one of {', '.join(FILTER_LENGTHS)}"
+            )
         self.network = network
         self.learner = learner
         self.rate = rate
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.calibrated = calibrated
+        self.filter_lengths = filter_lengths
         self.calibration_scans = calibration_scans
         self.inferer = inferer or SimpleInferer()
         self.reports: dict[str, LayerReport] = {}
@@ -136,7 +148,9 @@ class HebbianTrainer(Trainer):
             return
         if self.learner is not None:
             self.learner.detach()
-        if self.calibrated and self._kept:
+        if self.learner is not None and self.filter_lengths == "drawn":
+            self.learner.restore_lengths()
+        if self.filter_lengths == "calibrated" and self._kept:
             images = torch.cat(self._kept)[-self.calibration_scans :]
             layers = None if self.learner is None else self.learner.layers
             run = partial(self.inferer, network=self.network)

@@ -12,8 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.hebbian.geometry import TRANSPOSED, Convolution
+from monai_semiseg.hebbian.geometry import Convolution
 from monai_semiseg.hebbian.layers import selected
+from monai_semiseg.hebbian.lengths import scale_filters
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def _corrector(name: str, layer: Convolution, found: dict[str, tuple[float, floa
         found[name] = (float(mean.abs().mean()), float(deviation.mean()))
         varies = deviation > 1e-6 * deviation.max()
         factor = torch.where(varies, 1 / deviation.clamp_min(1e-30), 1.0).to(layer.weight.dtype)
-        _scale_filters(layer, factor)
+        scale_filters(layer, factor)
         shift = torch.zeros_like(factor)
         if layer.bias is not None:
             shift = torch.where(varies, -mean.to(factor.dtype), 0.0)
@@ -129,13 +130,3 @@ def _over_processes(value: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(value)
     return value
-
-
-def _scale_filters(layer: Convolution, factor: Tensor) -> None:
-    """Multiply the weights of every output channel by its factor."""
-    if not isinstance(layer, TRANSPOSED):
-        layer.weight *= factor.reshape(-1, *[1] * (layer.weight.ndim - 1))
-        return
-    grouped = layer.weight.reshape(layer.groups, -1, *layer.weight.shape[1:])
-    factors = factor.reshape(layer.groups, 1, -1, *[1] * (layer.weight.ndim - 2))
-    layer.weight.copy_((grouped * factors).flatten(0, 1))

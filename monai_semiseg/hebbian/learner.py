@@ -16,6 +16,7 @@ from monai_semiseg.hebbian.diagnostics import LayerReport, report
 from monai_semiseg.hebbian.forms import form_of
 from monai_semiseg.hebbian.geometry import Convolution, Geometry
 from monai_semiseg.hebbian.layers import selected
+from monai_semiseg.hebbian.lengths import filter_lengths, scale_filters
 from monai_semiseg.hebbian.plasticity import Sums, observe
 from monai_semiseg.hebbian.rules import Rule
 
@@ -33,9 +34,11 @@ class HebbianLearner:
     joint batch.
 
     :meth:`prepare` sets the filters to the rule's length, those of all taps of a transposed
-    convolution to one another, and the biases, which do not learn, to 0; calibration sets length
-    and biases afterwards (:func:`~monai_semiseg.hebbian.calibration.calibrate`). Layers that
-    a network has, but does not run (FlexibleUNet has one), are set back by the first step.
+    convolution to one another, and the biases, which do not learn, to 0. Afterwards either
+    :func:`~monai_semiseg.hebbian.calibration.calibrate` sets lengths and biases, or
+    :meth:`restore_lengths` gives the filters the lengths that they had when the learner was made.
+    Layers that a network has, but does not run (FlexibleUNet has one), are set back by the first
+    step.
 
     Args:
         network: any network with convolutions.
@@ -69,6 +72,7 @@ class HebbianLearner:
         self.rule = rule
         self.layers: dict[str, Convolution] = selected(network, include, exclude)
         self.forms = {name: form_of(layer, transposed) for name, layer in self.layers.items()}
+        self.lengths = {name: filter_lengths(layer) for name, layer in self.layers.items()}
         self.centre = centre
         self.standardise = standardise
         self.shuffled = shuffled
@@ -100,6 +104,13 @@ class HebbianLearner:
         while self._handles:
             self._handles.pop().remove()
         self.sums = {}
+
+    def restore_lengths(self) -> None:
+        """Give the filters the lengths that they had when this learner was made."""
+        for name, layer in self.layers.items():
+            now = filter_lengths(layer)
+            wanted = self.lengths[name].to(now)
+            scale_filters(layer, torch.where(now > 0, wanted / now.clamp_min(1e-30), 1.0))
 
     @torch.no_grad()
     def step(self, rate: float, optimizer: torch.optim.Optimizer | None = None) -> Tensor:

@@ -63,8 +63,9 @@ def test_scans_without_labels_give_weights_of_a_stock_network(
         {"rule": {"_target_": "monai_semiseg.hebbian.rules.SoftHebb"}},
         {"learns": False},
         {"shuffled": True},
+        {"filter_lengths": "drawn"},
     ],
-    ids=["SoftWinnerTakeAll", "SoftHebb", "calibration alone", "shuffled"],
+    ids=["SoftWinnerTakeAll", "SoftHebb", "calibration alone", "shuffled", "drawn lengths"],
 )
 def test_rules_and_controls_are_settings(
     pretrain: Pretrain, tmp_path: Path, more: dict[str, Any]
@@ -79,7 +80,7 @@ def test_rules_and_controls_are_settings(
 def test_the_published_schedule_hardly_moves_the_filters(
     pretrain: Pretrain, tmp_path: Path
 ) -> None:
-    random = pretrain(tmp_path / "random", learns=False, calibrated=False)
+    random = pretrain(tmp_path / "random", learns=False, filter_lengths="learned")
     learnt = pretrain(tmp_path / "learnt", overlays=[BUNDLE / "configs" / "published.yaml"])
     filters = (weights["conv_0.conv_0.conv.weight"].flatten(1) for weights in (random, learnt))
     start, end = (rows / rows.norm(dim=1, keepdim=True) for rows in filters)
@@ -93,6 +94,7 @@ def test_the_published_schedule_hardly_moves_the_filters(
         ({"exclude": ["final_cnv"]}, "did you mean 'final_conv'"),
         ({"transposed": "swop"}, "swap, per_tap"),
         ({"sections": ["nowhere"]}, "no image"),
+        ({"filter_lengths": "long"}, "calibrated, drawn, learned"),
     ],
     ids=str,
 )

@@ -56,7 +56,7 @@ def trainer(stage: str, network: nn.Module, patch: list[int], handlers: list[obj
         return HebbianTrainer(
             network=network,
             learner=learner,
-            calibrated=False,
+            filter_lengths="learned",
             **shared,  # type: ignore[arg-type]
         )
     embedder = Embedder(

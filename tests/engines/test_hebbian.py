@@ -89,10 +89,14 @@ def test_scans_without_labels_in_calibrated_weights_out(tmp_path: Path) -> None:
     assert all(one.change > 0 for one in engine.reports.values())
 
 
-@pytest.mark.parametrize("adam", [False, True], ids=["plain steps", "Adam"])
-def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path, adam: bool) -> None:
-    trainer(tmp_path / "whole", adam=adam).run()
-    broken = trainer(tmp_path / "broken", adam=adam)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"adam": True}, {"filter_lengths": "drawn"}],
+    ids=["plain steps", "Adam", "drawn lengths"],
+)
+def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path, settings: dict[str, Any]) -> None:
+    trainer(tmp_path / "whole", **settings).run()
+    broken = trainer(tmp_path / "broken", **settings)
 
     @broken.on(Events.ITERATION_COMPLETED(once=LENGTH + 2))
     def _stop(_: Any) -> None:
@@ -100,13 +104,13 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path, adam: bool) -> 
 
     with pytest.raises(KeyboardInterrupt):
         broken.run()
-    trainer(tmp_path / "broken", resume=True, adam=adam).run()
+    trainer(tmp_path / "broken", resume=True, **settings).run()
     whole, again = (
         torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "broken")
     )
     assert all(torch.equal(whole[key], again[key]) for key in whole)
     # A third call has nothing left to do, and changes nothing.
-    trainer(tmp_path / "broken", resume=True, adam=adam).run()
+    trainer(tmp_path / "broken", resume=True, **settings).run()
     once_more = torch.load(tmp_path / "broken" / "model.pt", weights_only=True)
     assert all(torch.equal(whole[key], once_more[key]) for key in whole)
 
@@ -125,12 +129,31 @@ def test_calibration_alone_is_the_control(tmp_path: Path) -> None:
 
 
 def test_calibration_can_be_left_out(tmp_path: Path) -> None:
-    engine = trainer(tmp_path, calibrated=False)
+    engine = trainer(tmp_path, filter_lengths="learned")
     engine.run()
     lengths = engine.network.conv_0.conv_0.conv.weight.flatten(1).norm(dim=1)
     torch.testing.assert_close(lengths, torch.ones(4), rtol=0, atol=1e-5)
 
 
+def test_filters_learn_directions_and_keep_the_lengths_that_were_drawn(tmp_path: Path) -> None:
+    drawn = trainer(tmp_path / "drawn", filter_lengths="drawn")
+    learned = trainer(tmp_path / "learned", filter_lengths="learned")
+    start = {key: value.clone() for key, value in drawn.network.state_dict().items()}
+    drawn.run()
+    learned.run()
+    ends = learned.network.state_dict()
+    for key, weight in drawn.network.state_dict().items():
+        if weight.ndim == 5 and "final_conv" not in key:
+            channels = 1 if "deconv" in key else 0
+            before, direction, after = (
+                one.movedim(channels, 0).flatten(1) for one in (start[key], ends[key], weight)
+            )
+            lengths = before.norm(dim=1, keepdim=True) / direction.norm(dim=1, keepdim=True)
+            torch.testing.assert_close(after, direction * lengths)
+
+
 def test_settings_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="rate 0"):
         trainer(tmp_path, rate=0)
+    with pytest.raises(ConfigError, match="one of calibrated, drawn, learned"):
+        trainer(tmp_path, filter_lengths="long")
