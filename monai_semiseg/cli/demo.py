@@ -101,11 +101,12 @@ def run(args: argparse.Namespace) -> int:
     plan_file = str(out / "plan.yaml")
     say(f"1/5 Checking the dataset and choosing which {data.images} are labelled")
     code = run_verb(check, [dataset])
-    code = code or run_verb(split, [dataset, "--labelled", f"{labelled:g}", "--output", datalist])
+    wanted = ["--labelled", f"{labelled:g}", "--output", datalist, "--overwrite"]
+    code = code or run_verb(split, [dataset, *wanted])
     if code:
         return code
     say("2/5 Measuring the dataset")
-    run_verb(plan, [dataset, "--datalist", datalist, "--output", plan_file])
+    run_verb(plan, [dataset, "--datalist", datalist, "--output", plan_file, "--overwrite"])
     say(f"3/5 Training for {iterations} iterations")
     steps = ["--iterations", str(iterations)]
     steps += ["--set", f"epoch_iterations={min(50, iterations)}"]

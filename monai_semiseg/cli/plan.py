@@ -13,6 +13,7 @@ from monai_semiseg.cli.dataset_arguments import (
     wishes_of,
 )
 from monai_semiseg.cli.left_out import report_left_out
+from monai_semiseg.cli.overwriting import add_overwrite, require_replaceable
 from monai_semiseg.cli.terminal import say, say_aside
 
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("plan.yaml"), help="file (default plan.yaml)"
     )
+    add_overwrite(parser)
     add_dataset_arguments(parser)
 
 
@@ -37,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.fingerprint import extract_fingerprint
     from monai_semiseg.datasets.label_sections import known_label_scans, untrained_warnings
     from monai_semiseg.datasets.label_values import mapping_line
-    from monai_semiseg.datasets.plan import decisions, plan, write_plan
+    from monai_semiseg.datasets.plan import decisions, plan, plan_text
+    from monai_semiseg.storage.files import write_atomically
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     dataset = labelled_dataset(args, dataset_of(args, table=args.table), datalist)
@@ -54,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     wishes = wishes_of(args)
     settings = plan(fingerprint, wishes, memory=memory)
     decided = decisions(fingerprint, wishes)
-    write_plan(settings, args.output, source=args.dataset.resolve().name, decided=decided)
-    say(args.output.read_text().rstrip())
+    text = plan_text(settings, source=args.dataset.resolve().name, decided=decided)
+    require_replaceable(args.output, text, args.overwrite)
+    write_atomically(args.output, text)
+    say(text.rstrip())
     return code

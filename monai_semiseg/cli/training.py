@@ -190,7 +190,7 @@ def _split(args: argparse.Namespace, path: Path) -> int:
         return 3 if json.loads(path.read_text()).get("left_out") else 0
     asked = ["--labelled", str(args.labelled or "all"), "--seed", str(args.seed or 0)]
     asked += repeated(args, ("test", "validation", *DATASET_ARGUMENTS))
-    return run_verb(split, [str(args.dataset), *asked, "--output", str(path)])
+    return run_verb(split, [str(args.dataset), *asked, *_replacing(args), "--output", str(path)])
 
 
 def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
@@ -202,7 +202,11 @@ def _plan(args: argparse.Namespace, datalist: Path, path: Path) -> int:
         return 0
     asked = ["--datalist", str(datalist)]
     asked += repeated(args, (*DATASET_ARGUMENTS, *PLAN_ARGUMENTS))
-    return run_verb(plan, [str(args.dataset), *asked, "--output", str(path)])
+    return run_verb(plan, [str(args.dataset), *asked, *_replacing(args), "--output", str(path)])
+
+
+def _replacing(args: argparse.Namespace) -> list[str]:
+    return ["--overwrite"] if args.overwrite else []
 
 
 def _keep_copy(file: Path, copy: Path) -> None:

@@ -173,13 +173,16 @@ def _modality(fingerprint: Fingerprint, wishes: Wishes) -> tuple[str, str]:
     )
 
 
-def write_plan(
-    settings: dict[str, Any], path: Path, *, source: str, decided: Sequence[str] = ()
-) -> Path:
-    """Write a plan as YAML, with the decisions as comments, and return its path."""
+def plan_text(settings: dict[str, Any], *, source: str, decided: Sequence[str] = ()) -> str:
+    """Return a plan as the YAML text of its file, with the decisions as comments."""
     head = f"# Measured on {source} by monai-semiseg plan. Merged over a bundle's config:\n"
     head += "#   --config_file \"['BUNDLE/configs/train.json','plan.yaml']\"\n"
     head += "".join(f"# {line}\n" for line in decided)
-    return write_atomically(
-        path, head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
-    )
+    return head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
+
+
+def write_plan(
+    settings: dict[str, Any], path: Path, *, source: str, decided: Sequence[str] = ()
+) -> Path:
+    """Write a plan and return its path."""
+    return write_atomically(path, plan_text(settings, source=source, decided=decided))

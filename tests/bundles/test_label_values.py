@@ -119,7 +119,7 @@ def test_a_class_only_in_test_scans(
     label[20:24, 20:24, 20:24] = 2
     nib.save(nib.Nifti1Image(label, np.eye(4)), victim)
     capfd.readouterr()
-    assert main(ask) == 0
+    assert main([*ask, "--overwrite"]) == 0
     words = "label 2 (label_2) occurs only in test (1 case): no training case shows it"
     assert words in capfd.readouterr().err
     assert main(["check", str(data), "--datalist", str(datalist)]) == 0

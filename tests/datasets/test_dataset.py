@@ -287,7 +287,7 @@ def test_what_is_left_out_stands_in_the_datalist(
     named = [entry["image"] for entry in itertools.chain.from_iterable(parts)]
     assert sorted(named) == [f"images/{n}.nii" for n in (0, 1, 3)]
     scan("images/2.nii")
-    assert main(command) == 0
+    assert main([*command, "--overwrite"]) == 0
     assert "left_out" not in load_datalist(output)
     for n in range(4):
         (tmp_path / "images" / f"{n}.nii").write_text("no scan")

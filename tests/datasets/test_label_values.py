@@ -180,6 +180,7 @@ def test_one_odd_label_does_not_stop_the_others(
     assert main(["check", str(data)]) == 2
     errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
     assert all(line.split()[2] == "0" and "labels/0.nii.gz" in line for line in errors) and errors
+    file = tmp_path / "datalist.json"
     assert main(["split", str(data), "--labelled", "2", "--output", str(file)]) == 3
     assert "left out: 0: E_LABEL" in capsys.readouterr().err
     assert "labels/0.nii.gz" not in file.read_text().split("left_out")[0]
@@ -198,7 +199,7 @@ def test_every_label_is_read_once(
     for room in ("dataset", "label_files"):
         monkeypatch.setattr(f"monai_semiseg.datasets.{room}.read_scan", counting)
     for verb in (["check"], ["plan", "--output"], ["split", "--labelled", "2", "--output"]):
-        output = [str(tmp_path / "output")] if verb[-1] == "--output" else []
+        output = [str(tmp_path / verb[0])] if verb[-1] == "--output" else []
         assert main([verb[0], str(data), *verb[1:], *output]) == 0
         assert len(read) == 10 and set(read.values()) == {1}, verb
         read.clear()
@@ -235,8 +236,9 @@ def test_255_is_a_class_where_it_is_declared_or_alone(
     ):
         data = folders(change, declared)
         assert main(["check", str(data)]) == 0
-        assert main(["plan", str(data), "--output", str(tmp_path / "plan.yaml")]) == 0
-        assert yaml.safe_load((tmp_path / "plan.yaml").read_text())["label_values"] == values
+        file = tmp_path / f"{len(values)}_values.yaml"
+        assert main(["plan", str(data), "--output", str(file)]) == 0
+        assert yaml.safe_load(file.read_text())["label_values"] == values
         (data / "dataset.json").unlink(missing_ok=True)
 
 
