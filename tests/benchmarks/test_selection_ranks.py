@@ -11,6 +11,7 @@ import pytest
 from monai_semiseg.benchmarks.selection_ranks import default_of, ranks, read_all, read_selections
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.evaluation.metrics import METRICS
+from monai_semiseg.labelling.strategies import DEFAULT
 from monai_semiseg.storage.tables import write_table
 from monai_semiseg.study.selections import AgainstDraws
 
@@ -61,11 +62,13 @@ def test_the_rule(shares: dict[str, dict[str, float]], default: str) -> None:
     assert default_of(shares) == default
 
 
-def test_the_page_has_the_table_of_the_finished_study() -> None:
-    table = ranks(dict([read_selections(DOCS / "selections_glas")])).splitlines()
+def test_the_page_has_the_table_and_the_default_follows_from_it() -> None:
+    names = ("hippocampus", "left_atrium", "glas", "ham10000")
+    table = ranks(read_all([DOCS / f"selections_{name}" for name in names]))
+    *rows, default = [line for line in table.splitlines() if line]
     page = (ROOT / "docs" / "which_scans_to_label.md").read_text()
-    for line in table[:5]:
-        assert line in page
+    assert "\n".join(rows) in page
+    assert default.startswith(f"default: {DEFAULT}")
 
 
 def write_study(folder: Path, dice: dict[str, dict[int, float]], dataset: str = "scans") -> None:
