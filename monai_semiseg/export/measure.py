@@ -109,7 +109,7 @@ def outliers(
     least 5 % of the median. Runs of fewer than ``least`` cases have no outliers.
 
     Returns:
-        Input -> remarks.
+        Mask -> remarks. Frames of a cine, and series of one folder, have their input in common.
     """
     found: dict[str, list[str]] = {}
     for kind in KINDS:
@@ -130,7 +130,7 @@ def _add_outliers(found: dict[str, list[str]], done: Sequence[CaseResult], facto
             if abs(size - median) > factor * spread:
                 kind = result.sizes.kind
                 remark = f"{name} {kind.text(size)}, the run's median {kind.text(median)}"
-                found.setdefault(result.input, []).append(remark)
+                found.setdefault(result.output, []).append(remark)
 
 
 def flag_outliers(results: Sequence[CaseResult]) -> list[CaseResult]:
@@ -138,9 +138,9 @@ def flag_outliers(results: Sequence[CaseResult]) -> list[CaseResult]:
     found = outliers(results)
     flagged = []
     for result in results:
-        if result.status == "done" and result.input in found:
+        if result.status == "done" and result.output in found:
             flags = [*result.flags, "volume_outlier"]
-            reason = "; ".join(filter(None, [result.reason, *found[result.input]]))
+            reason = "; ".join(filter(None, [result.reason, *found[result.output]]))
             result = replace(result, flags=flags, reason=reason)
         flagged.append(result)
     return flagged

@@ -37,7 +37,7 @@ def test_volumes() -> None:
 
 def result(name: str, ml: float, status: str = "done") -> CaseResult:
     volumes = {"a": ml} if status == "done" else {}
-    return CaseResult(name, status, volumes_ml=volumes)  # type: ignore[arg-type]
+    return CaseResult(f"{name}.nii", status, name, volumes_ml=volumes)  # type: ignore[arg-type]
 
 
 def test_outliers() -> None:
@@ -51,7 +51,9 @@ def test_outliers() -> None:
 
 def test_outliers_are_flagged_with_their_sentence() -> None:
     usual = [result(f"s{n}", 3.0 + 0.1 * (n % 4)) for n in range(10)]
-    far = CaseResult("far", "done", reason="a remark", volumes_ml={"a": 9.0}, flags=["voxel_size"])
+    far = CaseResult(
+        "far.nii", "done", "far", reason="a remark", volumes_ml={"a": 9.0}, flags=["voxel_size"]
+    )
     *others, found = flag_outliers([*usual, far])
     assert others == usual
     assert found.flags == ["voxel_size", "volume_outlier"]
@@ -89,9 +91,23 @@ def test_the_mean_of_every_channel() -> None:
 
 
 def test_outliers_among_areas_of_one_unit() -> None:
-    photographs = [CaseResult(f"p{n}", "done", area_px={"a": 300.0 + n % 4}) for n in range(10)]
+    photographs = [
+        CaseResult("p.png", "done", f"p{n}", area_px={"a": 300.0 + n % 4}) for n in range(10)
+    ]
     scans = [result(f"s{n}", 3.0 + 0.1 * (n % 4)) for n in range(10)]
-    large = CaseResult("large", "done", area_px={"a": 900.0})
+    large = CaseResult("large.png", "done", "large", area_px={"a": 900.0})
     assert outliers([*photographs, *scans, large]) == {
         "large": ["a 900 px, the run's median 301 px"]
     }
+
+
+def test_an_outlier_among_images_of_one_input_is_flagged_alone() -> None:
+    """Check that a frame of a cine, or a series of a folder, does not flag all others."""
+    frames = [
+        CaseResult("cine.dcm", "done", f"cine/frame_{n:04}_seg.png", area_px={"a": 300.0 + n})
+        for n in range(10)
+    ]
+    frames[4] = CaseResult("cine.dcm", "done", "cine/frame_0004_seg.png", area_px={"a": 0.0})
+    flagged = flag_outliers(frames)
+    assert [one.flags for one in flagged if one.flags] == [["volume_outlier"]]
+    assert flagged[4].reason == "a 0 px, the run's median 304 px"
