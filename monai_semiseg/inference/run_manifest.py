@@ -145,11 +145,11 @@ def _is_done(entry: Mapping[str, Any]) -> bool:
 
 
 def stamp(case: Case) -> str:
-    """Return a text that changes with the scan: number, sizes and time of its files.
+    """Return a text that changes with the scan: number, sizes and newest time of its files.
 
     Every run unpacks archives anew: for their scans, the time of the archive counts.
     """
-    sizes = [file.stat().st_size for file in case.files if file.exists()]
-    source = case.archive or case.source
-    written = source.stat().st_mtime_ns if source.is_file() else 0
-    return f"{len(sizes)} files, {sum(sizes)} bytes, {written}"
+    found = [file.stat() for file in case.files if file.exists()]
+    timed = found if case.archive is None else [case.archive.stat()]
+    written = max((one.st_mtime_ns for one in timed), default=0)
+    return f"{len(found)} files, {sum(one.st_size for one in found)} bytes, {written}"

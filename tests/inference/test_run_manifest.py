@@ -16,9 +16,10 @@ import torch
 from monai.inferers import SimpleInferer
 
 from monai_semiseg.datasets.cases import Case
+from monai_semiseg.datasets.discover import find_cases
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.report import CaseResult
-from monai_semiseg.inference.run_manifest import RunManifest
+from monai_semiseg.inference.run_manifest import RunManifest, stamp
 from monai_semiseg.inference.runner import BatchRunner
 from monai_semiseg.storage.files import sha256_of
 
@@ -109,6 +110,28 @@ def test_what_is_not_as_it_was_left_is_done_again(
     again = Counting()
     assert [r.status for r in make_runner(inferer=again).run()] == ["done"] * 6
     assert again.seen == 1 and mask.stat().st_size > 50
+
+
+@pytest.mark.parametrize("kind", ["channels", "series"])
+def test_a_scan_whose_files_keep_their_size_is_done_again(
+    kind: str, tmp_path: Path, kit: SimpleNamespace
+) -> None:
+    """Check that any file of a scan counts: uncompressed ones have the same size for ever."""
+    names: tuple[str, ...] = ()
+    if kind == "channels":
+        names = ("T1", "FLAIR")
+        for name in names:
+            kit.write_nifti(tmp_path / f"p_{name}.nii", kit.values((5, 6, 4), 1))
+    else:
+        kit.write_dicom(tmp_path / "series", kit.values((5, 6, 4), 1), (1, 1, 1))
+    with find_cases(tmp_path, names, progress=False) as found:
+        (case,) = found.cases
+    before = stamp(case)
+    assert stamp(case) == before and len(case.files) > 1
+    last = case.files[-1]
+    when = last.stat().st_mtime_ns + 10**9
+    os.utime(last, ns=(when, when))
+    assert stamp(case) != before
 
 
 def test_the_network_waits_for_no_disk(
