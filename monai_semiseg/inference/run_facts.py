@@ -13,6 +13,7 @@ import torch
 from monai.transforms import Compose
 
 from monai_semiseg import __version__
+from monai_semiseg.inference.described import described
 from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs
@@ -27,6 +28,7 @@ class RunFacts:
         weights: file of the weights.
         inputs: files, folders, .zip archives.
         steps: transforms before and after the network.
+        inferer: that runs the network.
         names: label number -> name.
         device: of the network.
         domain: properties of the training scans, and what is done with unlike scans.
@@ -39,6 +41,7 @@ class RunFacts:
     weights: Path
     inputs: Sequence[str | Path]
     steps: Sequence[Any]
+    inferer: Any
     names: Mapping[int, str]
     device: torch.device
     domain: TrainingDomain
@@ -58,7 +61,8 @@ class RunFacts:
         return {
             "weights_sha256": self.digest,
             "labels": self.names,
-            "transforms": [_name_of(step) for step in self.steps],
+            "transforms": described(self.steps),
+            "inferer": described(self.inferer),
             "training_scans": self.domain.training,
             "on_flag": self.domain.on_flag,
             "preview": self.outputs.preview,
@@ -87,9 +91,3 @@ class RunFacts:
 def steps_of(transform: Any) -> Sequence[Any]:
     """Return the steps of a MONAI ``Compose``, or the transform itself."""
     return transform.flatten().transforms if isinstance(transform, Compose) else (transform,)
-
-
-def _name_of(step: Any) -> str:
-    """Return a transform's kind, and its settings if it has an ``identity``."""
-    kind = getattr(step, "__name__", type(step).__name__)
-    return f"{kind} {getattr(step, 'identity', '')}".strip()

@@ -67,8 +67,8 @@ class BatchRunner:
         device: of the network.
         overwrite: replace masks that exist.
         preview: write a PNG beside every mask.
-        about: facts to keep in the report. A run with equal facts, weights and labels in the output
-            folder is resumed.
+        about: facts to keep in the report. A run with equal facts, weights, labels and settings of
+            transforms and inferer in the output folder is resumed.
         training_scans: their properties, as a plan has them: scans of other sizes, and masks of
             other volumes, are flagged; scans of another modality are refused.
         any_modality: flag scans of another modality too, instead of refusing them.
@@ -151,6 +151,7 @@ class BatchRunner:
             Path(self.weights),
             self.inputs,
             [*steps_of(self.preprocessing), *steps_of(self.postprocessing)],
+            self.inferer,
             self.names,
             self.device,
             self.domain,

@@ -29,6 +29,9 @@ Make = Callable[..., BatchRunner]
 class Counting(SimpleInferer):
     """Counts the scans that it sees, and may do something at one of them."""
 
+    __name__ = "SimpleInferer"  # its masks are those of this one
+    identity = ""
+
     def __init__(self, at: int = 0, action: Callable[[], Any] = lambda: None) -> None:
         super().__init__()
         self.seen = 0
@@ -175,6 +178,13 @@ def test_results_of_other_settings_are_not_mixed(
     make_runner(**settings, overwrite=True, inferer=again).run()
     assert again.seen == 6
     make_runner(**settings).run()
+
+
+def test_results_of_other_values_of_a_step_are_not_mixed(scans: Path, make_runner: Make) -> None:
+    make_runner(spacing=[2.0, 2.0, 2.0]).run()
+    with pytest.raises(ConfigError, match="another run"):
+        make_runner(spacing=[2.0, 2.0, 3.0]).run()
+    assert len(make_runner(spacing=[2.0, 2.0, 2.0]).run()) == 6
 
 
 def test_overwrite_does_everything_again(scans: Path, make_runner: Make) -> None:
