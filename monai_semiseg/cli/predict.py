@@ -138,6 +138,7 @@ def _zoo(args: argparse.Namespace, model: Model) -> RunnerRecipe:
         "preview": not args.no_preview,
         "output_type": _kinds(args),
         "on_flag": args.on_flag,
+        "frames": args.frames,
         "about": {"bundle": model.bundle.resolve().name},
     }
     return RunnerRecipe(model.bundle, model.settings, model.overlays, Path(args.output), options)

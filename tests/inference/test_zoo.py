@@ -197,7 +197,8 @@ def test_a_model_zoo_bundle_runs_like_ours(tmp_path: Path, zoo: Path, kit: Simpl
     kit.write_nifti(tmp_path / "in" / "a.nii.gz", 100 * kit.values((40, 38, 20)), affine)
     kit.write_dicom(tmp_path / "in" / "series", kit.values((30, 28, 9)), spacing=(1.2, 1.2, 4.0))
     (tmp_path / "in" / "broken.nii.gz").write_bytes(b"\x1f\x8bno")
-    assert predict(zoo, tmp_path / "in", tmp_path / "out", "--trust") == 3
+    options = ("--trust", "--frames", "each")
+    assert predict(zoo, tmp_path / "in", tmp_path / "out", *options) == 3
     rows = {
         Path(row["input"]).name: row
         for row in csv.DictReader((tmp_path / "out" / "report.csv").open())
@@ -211,6 +212,8 @@ def test_a_model_zoo_bundle_runs_like_ours(tmp_path: Path, zoo: Path, kit: Simpl
     np.testing.assert_allclose(mask.affine, affine)
     assert mask.shape == (40, 38, 20) and "spleen_ml" in rows["a.nii.gz"]
     assert not (zoo / "eval").exists()  # what the bundle would have saved itself
+    about = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert about["frames"] == "each"  # the option is not lost
     expected = plain(zoo, tmp_path / "in" / "a.nii.gz", tmp_path / "plain")
     assert np.array_equal(np.asanyarray(mask.dataobj), expected)
 
