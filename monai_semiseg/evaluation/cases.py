@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from monai.data import Dataset
-from monai.engines import SupervisedEvaluator
+from monai.engines import IterationEvents, SupervisedEvaluator
+from monai.utils import CommonKeys as Keys
 
 from monai_semiseg.datasets.layout import files_of
 from monai_semiseg.errors import InputError, root_cause
+from monai_semiseg.inferers.finite import require_finite
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,37 @@ class CaseDataset(Dataset):
 
 
 class CaseEvaluator(SupervisedEvaluator):
-    """MONAI evaluator that leaves out the failed cases of a :class:`CaseDataset`."""
+    """MONAI evaluator that leaves out the failed cases of a :class:`CaseDataset`.
+
+    A case whose output is not finite, or which the postprocessing refuses, fails likewise.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_event_handler(IterationEvents.FORWARD_COMPLETED, _require_finite_output)
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
-        return [] if "failed" in batchdata else super()._iteration(engine, batchdata)
+        if "failed" in batchdata:
+            return []
+        try:
+            return super()._iteration(engine, batchdata)
+        except (RuntimeError, InputError) as error:  # MONAI wraps what a transform raises
+            cause = root_cause(error)
+            if not isinstance(cause, InputError):
+                raise
+            failed = FailedCase(_file_of(batchdata["label"]) or "", cause.code, cause.reason)
+            engine.state.batch = {"failed": {key: [of] for key, of in asdict(failed).items()}}
+            return []
+
+
+def _require_finite_output(engine: Any) -> None:
+    require_finite(engine.state.output[Keys.PRED], _file_of(engine.state.output[Keys.IMAGE]))
+
+
+def _file_of(batch: Any) -> str | None:
+    """Return the file of the one image or label in a batch."""
+    file = getattr(batch, "meta", {}).get("filename_or_obj")
+    return str(file[0] if isinstance(file, list | tuple) else file) if file else None
 
 
 def failed_cases(batch: Any) -> list[FailedCase]:

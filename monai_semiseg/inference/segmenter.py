@@ -20,7 +20,6 @@ from monai_semiseg.datasets.label_maps import looks_like_labels
 from monai_semiseg.datasets.label_values import in_file_numbers, matched_values
 from monai_semiseg.errors import (
     DimensionError,
-    NonFiniteError,
     SemisegError,
     UnlikeTrainingError,
     root_cause,
@@ -36,6 +35,7 @@ from monai_semiseg.inference.case_errors import CASE_ERRORS, code_of, reason_of
 from monai_semiseg.inference.expected_image import ExpectedImage
 from monai_semiseg.inference.out_of_distribution import TrainingDomain
 from monai_semiseg.inference.outputs import CaseOutputs, Segmented
+from monai_semiseg.inferers.finite import require_finite
 from monai_semiseg.inferers.out_of_memory import OutOfMemoryFallback
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.files import resident_memory
@@ -231,13 +231,7 @@ class CaseSegmenter:
             torch.cuda.reset_peak_memory_stats(self.device)
         with autocast(self.device, self.precision):
             output = self.inferer(image[None].to(self.device), self.network)
-        if not torch.isfinite(output).all():  # argmax would make it background
-            raise NonFiniteError(
-                "the network's output holds NaN or Inf",
-                expected="finite numbers",
-                remedy="check the scan's intensities",
-                path=image.meta["filename_or_obj"],
-            )
+        require_finite(output, image.meta["filename_or_obj"])
         work.item["pred"] = MetaTensor(output[0].float(), meta=image.meta)
 
     def _write(self, work: Work) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from monai.data import DataLoader
+from ignite.engine import Events
+from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose, Lambdad
 
 from monai_semiseg.errors import LabelError
@@ -56,6 +57,43 @@ def test_the_network_sees_the_others() -> None:
 
     CaseEvaluator(torch.device("cpu"), loader(), Network()).run()
     assert seen == [0, 2, 3]
+
+
+def test_an_output_that_is_not_finite_is_no_background() -> None:
+    """Check that the case fails by name, as it does in predict, and does not score 0."""
+
+    class Network(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.where(image == 2, torch.nan, image)
+
+    scored: list[Any] = []
+    failed: list[FailedCase] = []
+    evaluator = CaseEvaluator(torch.device("cpu"), named_loader(), Network())
+    evaluator.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda engine: (scored.extend(engine.state.output), failed.extend(failed_of(engine))),
+    )
+    evaluator.run()
+    assert len(scored) == 2
+    assert [(one.case, one.code) for one in failed] == [
+        ("labels/1.nii.gz", "E_LABEL"),
+        ("labels/2.nii.gz", "E_NONFINITE"),
+    ]
+    assert failed[1].reason.startswith("E_NONFINITE images/2.nii.gz: the network's output holds")
+
+
+def failed_of(engine: Any) -> list[FailedCase]:
+    return failed_cases(engine.state.batch)
+
+
+def named_loader() -> DataLoader:
+    """Return a loader of images and labels that know their files."""
+
+    def named(name: str) -> MetaTensor:
+        return MetaTensor(load(name), meta={"filename_or_obj": name})
+
+    transform = Compose([Lambdad(["image", "label"], named)])
+    return DataLoader(CaseDataset(ITEMS, transform), batch_size=1)
 
 
 def test_what_is_no_fault_of_the_data_is_raised() -> None:
