@@ -69,10 +69,12 @@ def test_an_output_that_is_not_finite_is_no_background() -> None:
     scored: list[Any] = []
     failed: list[FailedCase] = []
     evaluator = CaseEvaluator(torch.device("cpu"), named_loader(), Network())
-    evaluator.add_event_handler(
-        Events.ITERATION_COMPLETED,
-        lambda engine: (scored.extend(engine.state.output), failed.extend(failed_of(engine))),
-    )
+
+    def keep(engine: Any) -> None:
+        scored.extend(engine.state.output)
+        failed.extend(failed_cases(engine.state.batch))
+
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
     evaluator.run()
     assert len(scored) == 2
     assert [(one.case, one.code) for one in failed] == [
@@ -80,10 +82,6 @@ def test_an_output_that_is_not_finite_is_no_background() -> None:
         ("labels/2.nii.gz", "E_NONFINITE"),
     ]
     assert failed[1].reason.startswith("E_NONFINITE images/2.nii.gz: the network's output holds")
-
-
-def failed_of(engine: Any) -> list[FailedCase]:
-    return failed_cases(engine.state.batch)
 
 
 def named_loader() -> DataLoader:
