@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.networks.outputs import with_one_output
 
 _CERTAIN = 1e4  # farther apart than any network's logits, and still finite in half precision
 
@@ -68,7 +69,7 @@ class CoarseToFineInferer(Inferer):
         # The box is one more channel, so that it is flipped and cut as the image is.
         inside = torch.zeros_like(inputs[:, :1])
         inside[box] = 1
-        inside_only = _InsideOnly(network, classes)
+        inside_only = _InsideOnly(with_one_output(network), classes)
         output = self.inferer(torch.cat([inputs, inside], 1), inside_only, *args, **kwargs)
         output = torch.as_tensor(output)
         whole = torch.full_like(output, -_CERTAIN)
@@ -103,7 +104,7 @@ class CoarseToFineInferer(Inferer):
 class _InsideOnly:
     """Network that is run on the parts of an image whose last channel is not 0 everywhere."""
 
-    def __init__(self, network: Callable[..., Any], classes: int) -> None:
+    def __init__(self, network: Callable[..., Tensor], classes: int) -> None:
         self.network = network
         self.classes = classes
 
@@ -112,6 +113,6 @@ class _InsideOnly:
         wanted = parts[:, -1:].flatten(1).any(1)
         output = images.new_zeros((len(images), self.classes, *images.shape[2:]))
         if wanted.any():
-            found = torch.as_tensor(self.network(images[wanted], *args, **kwargs))
+            found = self.network(images[wanted], *args, **kwargs)
             output[wanted] = found.to(output.dtype)
         return output

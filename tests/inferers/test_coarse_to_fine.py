@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.inferers.coarse_to_fine import CoarseToFineInferer
 from monai_semiseg.inferers.tta import TTAInferer
+from monai_semiseg.inferers.windows import WindowInferer
 
 BOX = (slice(None), slice(None), slice(12, 32), slice(6, 26), slice(6, 28))
 SIZE = (60, 52, 44)
@@ -132,3 +133,20 @@ def test_a_batch_shares_its_box_and_images_may_have_two_axes() -> None:
 def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="E_CONFIG"):
         CoarseToFineInferer(SimpleInferer(), SimpleInferer(), **wrong)
+
+
+class Several(Network):
+    """The same network, which returns a list of two maps also in prediction, the final one last."""
+
+    def forward(self, x: Tensor) -> Any:
+        final = super().forward(x)
+        return [torch.zeros_like(final), final]
+
+
+def test_a_network_that_returns_several_maps() -> None:
+    image = scan()
+    coarse, fine = (WindowInferer((16, 16, 16), 4, overlap) for overlap in (0.0, 0.25))
+    with torch.no_grad():
+        found = CoarseToFineInferer(fine, coarse)(image, Several(3))
+        plain = CoarseToFineInferer(fine, coarse)(image, Network(3))
+    torch.testing.assert_close(found, plain, rtol=0, atol=0)
