@@ -149,7 +149,7 @@ def stamp(case: Case) -> str:
 
     Every run unpacks archives anew: for their scans, the time of the archive counts.
     """
-    found = [file.stat() for file in case.files if file.exists()]
-    timed = found if case.archive is None else [case.archive.stat()]
-    written = max((one.st_mtime_ns for one in timed), default=0)
-    return f"{len(found)} files, {sum(one.st_size for one in found)} bytes, {written}"
+    sizes = [file.stat().st_size for file in case.files if file.exists()]
+    timed = case.files if case.archive is None else (case.archive,)
+    written = max((file.stat().st_mtime_ns for file in timed if file.exists()), default=0)
+    return f"{len(sizes)} files, {sum(sizes)} bytes, {written}"

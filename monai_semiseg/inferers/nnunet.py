@@ -46,6 +46,12 @@ class NnunetInferer(Inferer):
 
         self._predictor: Any = None
 
+    @property
+    def identity(self) -> str:
+        """Return the settings that a result depends on."""
+        plans = f"{self.plans.content.get('plans_name')}:{self.plans.configuration}"
+        return f"{plans}, mirrored {list(self.mirror_axes)}, step {self.tile_step_size}"
+
     def __call__(self, inputs: Tensor, network: nn.Module, *_: Any, **__: Any) -> Tensor:
         """Return logits ``(B, classes, z, y, x)`` for images ``(B, channels, z, y, x)``."""
         if self._predictor is None or self._predictor.device != inputs.device:
