@@ -232,6 +232,19 @@ def test_pages_of_several_sizes_are_no_stack(tmp_path: Path) -> None:
         read_scan(tmp_path / "a.tif", stack_pages=True)
 
 
+@pytest.mark.parametrize("program", ["imagej", "ome", "shaped"])
+@pytest.mark.parametrize("axes", ["ZCYX", "TZYX"])
+def test_channels_and_times_are_no_slices(tmp_path: Path, program: str, axes: str) -> None:
+    pages = RNG.integers(0, 256, (4, 2, 20, 30), dtype=np.uint8)
+    tags: dict[str, Any] = {} if program == "shaped" else {program: True}
+    tifffile.imwrite(
+        tmp_path / "a.tif", pages, photometric="minisblack", metadata={"axes": axes}, **tags
+    )
+    for read in (read_scan, read_grid):
+        with pytest.raises(InputError, match=rf"E_NDIM .*2 axes \({axes[0]} 4, {axes[1]} 2\)"):
+            read(tmp_path / "a.tif", stack_pages=True)
+
+
 @pytest.mark.parametrize("program", ["imagej", "ome"])
 def test_pages_that_the_file_calls_channels(tmp_path: Path, program: str) -> None:
     values = RNG.integers(0, 256, (3, 20, 30), dtype=np.uint8)
