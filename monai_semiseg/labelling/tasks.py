@@ -175,11 +175,17 @@ def load_tasks(folder: str | Path) -> TaskFolder:
         ) from error
 
 
-def labellers_words(folder: Path) -> dict[str, dict[str, str]]:
+def labellers_words(folder: Path, tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
     """Return id -> column -> what a labeller wrote into ``tasks.csv``; empty without the table.
 
+    A row is of the task of its mask, or else of its id: a spreadsheet makes 1 of the id 001.
+
+    Args:
+        folder: that may hold the table.
+        tasks: what was handed out.
+
     Raises:
-        ConfigError: If the table has no column ``id``.
+        ConfigError: If the table has no column ``id``, or names slices of no task.
     """
     file = folder / TABLE
     if not file.is_file():
@@ -191,7 +197,18 @@ def labellers_words(folder: Path) -> dict[str, dict[str, str]]:
             expected=f"a table with the columns id, {', '.join(_FREE_COLUMNS)}",
             path=file,
         )
-    return {row.get("id", ""): row for row in rows}
+    of_mask = {task.mask: task.id for task in tasks}
+    ids = [of_mask.get(row.get("mask", ""), row.get("id", "")) for row in rows]
+    known = {task.id for task in tasks}
+    for case, row in zip(ids, rows, strict=True):
+        if row.get("slices") and case not in known:
+            raise ConfigError(
+                f"slices {row['slices']!r} of {case!r}, which was not handed out",
+                expected=f"the ids of {MANIFEST}, such as {min(known, default='')!r}",
+                remedy="correct the id (a spreadsheet may have made 1 of 001), or remove the row",
+                path=file,
+            )
+    return dict(zip(ids, rows, strict=True))
 
 
 def hash_of_voxels(mask: NDArray[Any]) -> str:
