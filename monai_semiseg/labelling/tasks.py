@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,19 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.case_names import stem_of
-from monai_semiseg.errors import ConfigError, InputError
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.output_paths import name_of_mask
+from monai_semiseg.images.detached import voxel_files
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.images.grid import Grid, Unit
-from monai_semiseg.images.itk_data import data_layout
-from monai_semiseg.images.nifti import pair_header
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import sha256_of, write_atomically
 from monai_semiseg.storage.tables import read_rows, write_table
 
 MANIFEST = "tasks.json"
 TABLE = "tasks.csv"
-DETACHED = (".mhd", ".nhdr", ".hdr")  # headers whose voxels may lie in a file beside them
 PROPOSALS = "proposals"  # the folder run, which nobody edits
 _COLUMNS = ("id", "folder", "mask", "flags", "uncertainty", "slice_order")
 _FREE_COLUMNS = ("slices", "minutes", "note")  # a labeller may fill them in
@@ -227,27 +224,8 @@ def files_of_image(paths: Sequence[Path]) -> list[Path]:
     return [
         file
         for path in paths
-        for file in (files_under(path) if path.is_dir() else [path, *_voxels_of(path)])
+        for file in (files_under(path) if path.is_dir() else [path, *voxel_files(path)])
     ]
-
-
-def without_voxel_files(files: Sequence[Path]) -> list[Path]:
-    """Return the files of an image that a reader is given: it finds voxels beside their header."""
-    voxels = {beside for file in files for beside in _voxels_of(file)}
-    return [file for file in files if file not in voxels]
-
-
-def _voxels_of(path: Path) -> list[Path]:
-    """Return the file that holds the voxels of a header; none if they are in the same file."""
-    suffix = path.suffix.lower()
-    if suffix == ".hdr":
-        return sorted(file for file in path.parent.iterdir() if pair_header(file) == path != file)
-    if suffix not in DETACHED:
-        return []
-    with suppress(InputError, OSError):  # a bad header fails its case where it is read
-        voxels, _, _ = data_layout(path)
-        return [voxels] if voxels != path and voxels.is_file() else []
-    return []
 
 
 def hashes_of(files: Sequence[Path]) -> list[str]:
