@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,9 @@ def _by_pillow(page: Any, layout: Layout, path: Path) -> Picture:
                 back = _TURNED_BACK.get(layout.orientation)
                 turned = image.transpose(Image.Transpose[back]) if back else image
                 picture = from_pillow(turned, layout, path)
+                if grey and bits >= 8 and picture.palette is None:
+                    # Pillow holds signed values as unsigned ones, or in more bits.
+                    picture = replace(picture, values=picture.values.astype(page.dtype))
         except DECODING_ERRORS as error:
             if "decoder" not in str(error) and "cannot identify" not in str(error):
                 raise

@@ -97,16 +97,32 @@ def test_what_tifffile_does_not_decode(tmp_path: Path, name: str, orientation: i
     assert (volume.affine[0, 0] == 1.0) == (orientation == 1)
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "uint32", "float32"])
+@pytest.mark.usefixtures("no_imagecodecs")
+def test_signed_and_large_values_that_pillow_decodes(tmp_path: Path, kind: str) -> None:
+    """Read the values, and the type, that tifffile reads where imagecodecs is installed."""
+    ends = [-1000.5, 7e4] if kind == "float32" else [np.iinfo(kind).min, np.iinfo(kind).max]
+    values = np.array([ends, [3, 4]]).astype(kind)
+    write_lzw(tmp_path / "a.tif", values)
+    found = in_rows(read_scan(tmp_path / "a.tif"))
+    assert np.array_equal(found, values) and found.dtype == kind
+
+
 @pytest.mark.usefixtures("no_imagecodecs")
 def test_a_compression_that_would_lose_bits_is_refused(tmp_path: Path) -> None:
     """Refuse it, because Pillow cuts colours of 16 bits to 8."""
-    writer = sitk.ImageFileWriter()
-    writer.SetFileName(str(tmp_path / "a.tif"))
-    writer.SetUseCompression(True)
-    writer.SetCompressor("LZW")
-    writer.Execute(sitk.GetImageFromArray(RGB.astype(np.uint16) * 200, isVector=True))
+    write_lzw(tmp_path / "a.tif", RGB.astype(np.uint16) * 200)
     with pytest.raises(InputError, match=r"E_CODEC(.|\n)*LZW, 16 bits(.|\n)*imagecodecs"):
         read_scan(tmp_path / "a.tif")
+
+
+def write_lzw(path: Path, values: np.ndarray) -> None:
+    """Write a TIFF file under LZW, by another program than the ones that read it."""
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(path))
+    writer.SetUseCompression(True)
+    writer.SetCompressor("LZW")
+    writer.Execute(sitk.GetImageFromArray(values, isVector=values.ndim == 3))
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
