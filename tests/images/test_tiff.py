@@ -159,6 +159,19 @@ def test_values_that_are_no_colours_have_numbers(tmp_path: Path) -> None:
     assert np.array_equal(in_rows(volume), values) and volume.channels == tuple("01234")
 
 
+def ascii_ome() -> str:
+    """Return what programs write that escape the sign of micro, as Python's ElementTree does."""
+    rows, columns = (30 * size for size in GREY.shape)
+    pixels = (
+        f'DimensionOrder="XYZCT" Type="uint8" SizeX="{columns}" SizeY="{rows}" SizeZ="1" SizeC="1" '
+        'SizeT="1" PhysicalSizeX="0.25" PhysicalSizeXUnit="&#181;m" PhysicalSizeY="0.5" '
+        'PhysicalSizeYUnit="&#181;m"'
+    )
+    space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    image = f'<Image ID="Image:0"><Pixels ID="P:0" {pixels}><TiffData/></Pixels></Image>'
+    return f"<OME {space}>{image}</OME>"
+
+
 SIZES: dict[str, tuple[dict[str, Any], tuple[float, float] | None]] = {
     "inch": ({"resolution": (254, 508), "resolutionunit": "INCH"}, (0.1, 0.05)),
     "cm": ({"resolution": (100, 50), "resolutionunit": "CENTIMETER"}, (0.1, 0.2)),
@@ -183,6 +196,7 @@ SIZES: dict[str, tuple[dict[str, Any], tuple[float, float] | None]] = {
         (0.00025, 0.0005),
     ),
     "OME, nothing": ({"ome": True}, None),
+    "OME, ASCII": ({"metadata": None, "description": ascii_ome()}, (0.00025, 0.0005)),
 }
 
 
