@@ -89,7 +89,7 @@ def find_returned(tasks: TaskFolder, root: Path) -> ReturnedFiles:
     images = {digest for task in tasks.tasks for digest in task.images.values()}
     by_name = {task.name.casefold(): task for task in tasks.tasks}
     by_series: dict[str, list[Task]] = defaultdict(list)
-    for one in tasks.tasks:
+    for one in (task for task in tasks.tasks if task.series_uid):
         by_series[one.series_uid].append(one)
     copies = {tasks.folder / file for task in tasks.tasks for file in task.images}
     for file in _candidates(root):
