@@ -9,8 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
+from monai_semiseg.datasets.channels import add_file
 from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted, case_stem
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.detached import without_voxel_files
 
 _LABELS = ("dseg", "mask")  # the first that a case has once is its label
 
@@ -31,11 +33,11 @@ def read_bids(root: Path, wanted: Wanted) -> Layout:
     layout = Layout()
     images: dict[str, dict[str, str]] = defaultdict(dict)
     labels: dict[str, dict[str, str]] = defaultdict(dict)
-    for file in _anatomy(root):
+    for file in without_voxel_files(list(_anatomy(root))):
         case, channel = _entities(file)
         name = file.relative_to(root).as_posix()
         if "derivatives" not in file.relative_to(root).parts and not _is_label(channel):
-            images[case][channel] = name
+            add_file(images[case], channel, name, file.name)
         elif _is_label(channel):
             labels[case][name] = channel
     for case, channels in images.items():

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_semiseg.datasets.case_names import has_image_suffix, stem_of
-from monai_semiseg.datasets.channels import channel_groups
+from monai_semiseg.datasets.channels import add_file, channel_groups
 from monai_semiseg.datasets.label_maps import has_label_name
 from monai_semiseg.datasets.layout import LABEL_ALONE, Layout, ListedCase, Wanted, entries_of
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.detached import without_voxel_files
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.plain_text import printable
 
@@ -22,11 +23,15 @@ def folders_of_cases(root: Path) -> dict[Path, dict[str, Path]]:
     (``case1/case1_flair.nii.gz``).
     """
     found: dict[Path, dict[str, Path]] = {}
-    for file in files_under(root):
-        if file.parent != root and file.is_file() and has_image_suffix(file.name):
-            name = stem_of(file)
-            short = name.removeprefix(file.parent.name).strip(" _.-") or name
-            found.setdefault(file.parent, {})[short] = file
+    files = [
+        file
+        for file in files_under(root)
+        if file.parent != root and file.is_file() and has_image_suffix(file.name)
+    ]
+    for file in without_voxel_files(files):
+        name = stem_of(file)
+        short = name.removeprefix(file.parent.name).strip(" _.-") or name
+        add_file(found.setdefault(file.parent, {}), short, file, file.name)
     return found
 
 
@@ -35,11 +40,10 @@ def folder_of_one_case(root: Path, wanted: Wanted) -> dict[Path, dict[str, Path]
 
     Its images are then named after contrasts alone (``FLAIR.nii.gz``, ``T1.nii.gz``).
     """
-    files = {
-        stem_of(file): file
-        for file in entries_of(root)
-        if file.is_file() and has_image_suffix(file.name)
-    }
+    files: dict[str, Path] = {}
+    for file in without_voxel_files(entries_of(root)):
+        if file.is_file() and has_image_suffix(file.name):
+            add_file(files, stem_of(file), file, file.name)
     label = wanted.label.casefold()
     images = [name for name in files if name.casefold() != label and not has_label_name(Path(name))]
     channels = channel_groups(images).get("", {})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
+File = TypeVar("File")
 MAX_CHANNELS = 16  # numbers from 0000 up to this one are channels; with more, they are scans
 _NUMBER = re.compile(r"(?P<stem>.+)_(?P<channel>\d{4})")  # as nnU-Net names channels
 _SEPARATORS = re.compile(r"([ _.-]+)")
@@ -109,8 +111,23 @@ def channel_sets(names: Iterable[str], labelled: Collection[str] = ()) -> dict[s
     for name in names:
         if name not in taken:
             stem, channel = _alone(name, spelt, labelled)
-            found.setdefault(stem, {})[channel] = name
+            add_file(found.setdefault(stem, {}), channel, name, name)
     return found
+
+
+def add_file(channels: dict[str, File], channel: str, file: File, name: str) -> None:
+    """Add a file to the channels of a case; the second one of a channel is a channel of its own.
+
+    So it is not lost: a case with a channel that the others lack is left out by name.
+
+    Args:
+        channels: channel -> file.
+        channel: of the new file, in any spelling.
+        file: the new file.
+        name: of the file, which is its channel's if another one is there.
+    """
+    known = {spelt.casefold() for spelt in channels}
+    channels[name if channel.casefold() in known else channel] = file
 
 
 def labelled_one_by_one(channels: Mapping[str, str], labelled: Collection[str]) -> bool:

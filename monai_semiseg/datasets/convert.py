@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from tqdm import tqdm
 
 from monai_semiseg.datasets.case_names import file_names
@@ -24,12 +25,14 @@ from monai_semiseg.datasets.convert_files import (
 )
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset
 from monai_semiseg.datasets.description import NAME
-from monai_semiseg.datasets.label_files import read_label
+from monai_semiseg.datasets.label_files import read_label, read_label_grid
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.datasets.label_rules import PLAIN
 from monai_semiseg.datasets.label_values import ignore_value, mask_dtype
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.grid import Grid, axes_onto, onto_grid
 from monai_semiseg.images.scan import read_grid
+from monai_semiseg.images.volume import collect_warnings
 from monai_semiseg.storage.files import output_errors
 
 RECORD = "conversion.json"
@@ -118,7 +121,9 @@ def _write(dataset: ScanDataset, to: str, folder: Path, progress: bool) -> None:
         dataset, folder, _ending(dataset), numbers, file_names(case.id for case in dataset.cases)
     )
     bar = tqdm(dataset.cases, "Converting", disable=None if progress else True, unit="scan")
-    rows = [_nnunet_case(case, work) if numbers else _decathlon_case(case, work) for case in bar]
+    one_case = _nnunet_case if numbers else _decathlon_case
+    with collect_warnings():  # the check has told them
+        rows = [one_case(case, work) for case in bar]
     content = _nnunet_description(work) if to == "nnunet" else _decathlon_description(work, rows)
     _save(folder / NAME, content)
     _save(
@@ -208,23 +213,32 @@ def _decathlon_case(case: DatasetCase, work: _Conversion) -> dict[str, Any]:
 
 
 def _label(case: DatasetCase, work: _Conversion, target: Path) -> Path:
-    """Link a label whose numbers stay, or write it."""
+    """Link a label whose numbers stay, or write it, voxel for voxel as the image."""
+    image = work.dataset.read_grid(case)
     files = label_paths(work.dataset.root, case.label or ())
     plain = len(files) == 1 and replace(work.dataset.label_rule, palette={}) == PLAIN
     same = work.numbers in ((), tuple(range(len(work.numbers))))
     if plain and same and not is_picture(files[0]):
         ending = file_ending(files[0])
-        if ending == work.ending or (not work.numbers and ending in _DECATHLON_ENDINGS):
+        fits = ending == work.ending or (not work.numbers and ending in _DECATHLON_ENDINGS)
+        if fits and _in_same_order(read_label_grid(files[0]), image, files[0]):
             target = target.with_name(work.names[case.id] + ending)
             link(files[0], target)
             return target
     label = read_label(files, work.dataset.label_rule)
+    array = onto_grid(label.array, label.grid, image, files[0])
     if work.numbers:
-        label = replace(label, array=mapped(label.array, work.numbers))
+        array = mapped(array, work.numbers)
     else:
-        label = replace(label, array=label.array.astype(mask_dtype(list(work.dataset.labels))))
-    write_image(label, target)
+        array = array.astype(mask_dtype(list(work.dataset.labels)))
+    write_image(replace(label, array=array, affine=image.affine, unit=image.unit), target)
     return target
+
+
+def _in_same_order(label: Grid, image: Grid, path: Path) -> bool:
+    """Return True if the axes of a label run as those of the image: nnU-Net turns neither."""
+    axes = axes_onto(label, image, path)
+    return label.shape == image.shape and np.array_equal(axes, [[0, 1], [1, 1], [2, 1]])
 
 
 def _nnunet_description(work: _Conversion) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from monai_semiseg.datasets.layout import (
 from monai_semiseg.datasets.layout_channels import channel_misfit, channel_names, in_order
 from monai_semiseg.datasets.table import read_table, write_cases
 from monai_semiseg.errors import ConfigError
-from monai_semiseg.images.grid import Unit
-from monai_semiseg.images.scan import read_scan
+from monai_semiseg.images.grid import Grid, Unit
+from monai_semiseg.images.scan import read_grid, read_scan
 from monai_semiseg.images.volume import Volume
 
 
@@ -100,6 +100,18 @@ class ScanDataset:
             InputError: If it cannot be read correctly.
         """
         return read_scan(
+            case.image_paths(self.root),
+            channels=self.channel_names,
+            stack_pages=self.stack_pages,
+        )
+
+    def read_grid(self, case: DatasetCase) -> Grid:
+        """Read the grid of a case's image from its headers alone.
+
+        Raises:
+            InputError: If they show that the image cannot be read.
+        """
+        return read_grid(
             case.image_paths(self.root),
             channels=self.channel_names,
             stack_pages=self.stack_pages,

@@ -20,6 +20,7 @@ from monai_semiseg.datasets.layout import (
     one_or_several,
 )
 from monai_semiseg.errors import ConfigError
+from monai_semiseg.images.detached import without_voxel_files
 from monai_semiseg.images.formats import SCAN_SUFFIXES
 from monai_semiseg.plain_text import printable
 
@@ -148,6 +149,7 @@ def _paired(
     name_of: Callable[[Path], str] = stem_of,
 ) -> Layout:
     layout = Layout()
+    images, masks = without_voxel_files(images), without_voxel_files(masks)
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in images:
         by_stem[name_of(image)].append(image)

@@ -10,7 +10,6 @@ from monai_semiseg.datasets.label_files import read_label_grid
 from monai_semiseg.datasets.label_names import label_paths
 from monai_semiseg.errors import InputError
 from monai_semiseg.images.grid import axes_onto
-from monai_semiseg.images.scan import read_grid
 
 
 def without_grid_mismatches(dataset: ScanDataset) -> tuple[ScanDataset, dict[str, str]]:
@@ -44,11 +43,7 @@ def _shape(case: DatasetCase, dataset: ScanDataset) -> tuple[int, ...]:
     Raises:
         InputError: If image or label cannot be read, or the label lies elsewhere.
     """
-    image = read_grid(
-        case.image_paths(dataset.root),
-        channels=dataset.channel_names,
-        stack_pages=dataset.stack_pages,
-    )
+    image = dataset.read_grid(case)
     for path in label_paths(dataset.root, case.label or ()):
         axes_onto(read_label_grid(path, dataset.label_rule), image, path)
     return image.shape

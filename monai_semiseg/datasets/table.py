@@ -15,6 +15,7 @@ from monai_semiseg.datasets.layout import (
     files_of,
     one_or_several,
 )
+from monai_semiseg.datasets.sides import declared_sides
 from monai_semiseg.errors import ConfigError
 from monai_semiseg.plain_text import printable
 from monai_semiseg.storage.tables import read_rows, write_table
@@ -27,7 +28,8 @@ def read_table(file: Path, root: Path) -> Layout:
     """Read a table; its paths are relative to ``root``.
 
     The columns ``image.NAME`` are the channels in their order. The same file in all of them is one
-    file with several channels. Labels are named by a ``dataset.json`` in ``root``, if there is one.
+    file with several channels. A ``dataset.json`` in ``root``, if there is one, names the labels,
+    and says whether they have sides.
 
     Raises:
         ConfigError: If there is no column ``image``, an unknown column, or a row without an image.
@@ -44,7 +46,9 @@ def read_table(file: Path, root: Path) -> Layout:
         channels = {column: name or "image" for column, name in channels.items()}
     layout = Layout(channel_names=tuple(name for name in channels.values() if name))
     if (root / NAME).is_file():
-        layout.labels, layout.colours = declared_in(read_content(root / NAME), root)
+        content = read_content(root / NAME)
+        layout.labels, layout.colours = declared_in(content, root)
+        layout.sides = declared_sides(content, root / NAME)
     for number, row in enumerate(rows, 2):
         case = _case(row, channels, labels)
         if not case.images:

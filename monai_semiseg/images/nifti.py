@@ -106,16 +106,23 @@ def pair_header(path: Path) -> Path:
     return path
 
 
-def _pair_voxels(path: Path) -> Path:
-    """Return the file with the voxels beside the header of a pair.
-
-    Raises:
-        TruncatedError: If there is none.
-    """
+def pair_voxels(path: Path) -> Path | None:
+    """Return the file with the voxels beside the header of a pair; None if there is none."""
     for ending, other in ((".hdr", ".img"), (".hdr", ".img.gz"), (".hdr.gz", ".img.gz")):
         voxels = _renamed(path, ending, other)
         if voxels is not None and voxels.exists():
             return voxels
+    return None
+
+
+def _require_voxels(path: Path) -> Path:
+    """Return the file with the voxels of a pair.
+
+    Raises:
+        TruncatedError: If there is none.
+    """
+    if voxels := pair_voxels(path):
+        return voxels
     raise TruncatedError(
         "a .hdr file without its .img file",
         expected="an .img file of the same name beside it",
@@ -138,7 +145,7 @@ def _whole_image(path: Path) -> Any:
     if not is_pair(content):
         return _parse(content, None, path)
     total = claimed_bytes(content, path)
-    return _parse(content, read_whole(_pair_voxels(path), 0, lambda _: total), path)
+    return _parse(content, read_whole(_require_voxels(path), 0, lambda _: total), path)
 
 
 def _claimed(head: bytes, path: Path) -> int:

@@ -95,20 +95,29 @@ def claimed_bytes(head: bytes, path: Path) -> int:
             "voxels of an unknown type", expected="a voxel type of the NIfTI standard", path=path
         )
     check_size(shape, dtype.itemsize, path)
-    sizes = np.asarray(header["pixdim"][1 : 1 + min(3, len(shape))], dtype=np.float64)
-    if not (int(header["qform_code"]) or int(header["sform_code"])) and not (
-        np.isfinite(sizes).all() and sizes.all()
-    ):
-        # Checked on the raw header: nibabel silently changes a voxel size of 0 to 1 mm.
-        raise GeometryError(
-            f"voxel size {sizes.tolist()} mm", expected="sizes above zero", path=path
-        )
+    _check_pixdim(header, shape, path)
     offset = float(header["vox_offset"])
     if not math.isfinite(offset) or not 0 <= offset < 2**31:
         raise FormatError(
             f"header puts the voxels at byte {offset}", expected="352 or a little more", path=path
         )
     return int(offset) + math.prod(shape) * int(dtype.itemsize)
+
+
+def _check_pixdim(header: Any, shape: tuple[int, ...], path: Path) -> None:
+    """Require the voxel sizes that the qform, or no form at all, depends on.
+
+    Checked on the raw header: nibabel silently changes a voxel size of 0 to 1 mm. A slice of its
+    own may have no thickness.
+    """
+    if int(header["sform_code"]):  # has its own voxel sizes
+        return
+    sizes = np.asarray(header["pixdim"][1 : 1 + min(3, len(shape))], dtype=np.float64)
+    needed = sizes[np.array(shape[:3]) > 1]
+    if not (np.isfinite(needed).all() and needed.all()):
+        raise GeometryError(
+            f"voxel size {sizes.tolist()} mm", expected="sizes above zero", path=path
+        )
 
 
 def _header(head: bytes, path: Path) -> Any:

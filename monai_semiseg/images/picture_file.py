@@ -201,11 +201,11 @@ def from_pillow(image: Any, layout: Layout, path: Path) -> Picture:
     values = np.asarray(image)
     if mode == "1":
         values = values.astype(np.uint8) * np.uint8(255)
-    elif mode == "I":  # how pillow holds 16 bits in some files
-        values = values.astype(np.uint16)
+    elif mode == "I" and values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max:
+        values = values.astype(np.uint16)  # how pillow holds 16 bits in some files
     elif mode in ("LA", "RGBA"):
         return from_values(values, layout, alpha=True)
-    elif mode not in ("L", "RGB", "F") and not mode.startswith("I;16"):
+    elif mode not in ("L", "RGB", "F", "I") and not mode.startswith("I;16"):
         raise DtypeError(
             f"colours of the kind {mode}" + (", for print" if mode == "CMYK" else ""),
             expected="grey or RGB",

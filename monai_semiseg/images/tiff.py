@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,33 @@ def _layout(file: Any, pages: list[Any], path: Path, stack_pages: bool) -> Layou
             "volume; --stack_pages says that they are slices",
             path=path,
         )
+    if count > 1:
+        _require_one_axis(file, page, path)
     if count > 1 and spacing and not spacing[2]:
         spacing = None  # the distance of the pages is not known, so lengths are not
     known = (spacing[0], spacing[1], spacing[2] or 1.0) if spacing else None
     turned = orientation if 1 <= orientation <= 8 else 1
     return Layout(*size, turned, known, count, palette)
+
+
+def _require_one_axis(file: Any, page: Any, path: Path) -> None:
+    """Refuse pages that the file (as ImageJ or OME) numbers along several axes: no stack of slices.
+
+    Raises:
+        DimensionError: If they are, such as channels or time points beside the slices.
+    """
+    series = file.series[0]
+    further = len(series.shape) - len(page.shape)
+    if len(file.series) > 1 or further < 2:
+        return
+    sizes = zip(series.axes[:further], series.shape[:further], strict=True)
+    raise DimensionError(
+        f"pages along {further} axes ({', '.join(f'{axis} {size}' for axis, size in sizes)})",
+        expected="the slices of one image; Z are slices, C channels, T time points",
+        remedy="save every channel and time point as a stack in a file of its own "
+        "(ImageJ: Split Channels)",
+        path=path,
+    )
 
 
 def _channels_in_pages(file: Any, pages: list[Any]) -> bool:
@@ -245,6 +268,9 @@ def _by_pillow(page: Any, layout: Layout, path: Path) -> Picture:
                 back = _TURNED_BACK.get(layout.orientation)
                 turned = image.transpose(Image.Transpose[back]) if back else image
                 picture = from_pillow(turned, layout, path)
+                if grey and bits >= 8 and picture.palette is None:
+                    # Pillow holds signed values as unsigned ones, or in more bits.
+                    picture = replace(picture, values=picture.values.astype(page.dtype))
         except DECODING_ERRORS as error:
             if "decoder" not in str(error) and "cannot identify" not in str(error):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from pathlib import Path
@@ -61,7 +62,8 @@ def _of_ome(text: str) -> tuple[float, float, float] | None:
 def _ome_size(text: str, axis: str) -> float:
     found = re.search(rf'PhysicalSize{axis}="([^"]+)"', text)
     named = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', text)
-    unit = _plain(named.group(1)) if named else "um"  # micrometres if OME names no unit
+    # Micrometres if OME names no unit.
+    unit = _plain(html.unescape(named.group(1))) if named else "um"
     try:
         size = float(found.group(1)) if found else 0.0
     except ValueError:

@@ -79,7 +79,9 @@ class Collector:
         self.returned = returned or tasks.folder
         self.labels = labels or tasks.folder / LABELS
         self.accept_unchanged = accept_unchanged
-        self.words = labellers_words(tasks.folder) | labellers_words(self.returned)
+        self.words: dict[str, dict[str, str]] = {}
+        for folder in dict.fromkeys([tasks.folder, self.returned]):
+            self.words |= labellers_words(folder, tasks.tasks)
         folders = dict.fromkeys([tasks.folder, tasks.folder / PROPOSALS, self.returned])
         self.decisions: dict[str, Decision] = {}
         for folder in folders:

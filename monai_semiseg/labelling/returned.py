@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,9 +76,10 @@ class ReturnedFiles:
 def find_returned(tasks: TaskFolder, root: Path) -> ReturnedFiles:
     """Find the masks of the tasks below a folder, and files that look like masks and are of none.
 
-    A DICOM SEG belongs to the series that it refers to. Any other file belongs to the task that it
-    is named after (``NAME``, ``NAME_seg``, ``NAME-label``), or in whose folder it lies. Images of
-    the tasks, what ``propose`` and ``collect`` wrote, and other files are passed over.
+    A DICOM SEG belongs to the series that it refers to. Any other file, and a SEG of a series with
+    several cases (echoes), belongs to the task that it is named after (``NAME``, ``NAME_seg``,
+    ``NAME-label``), or in whose folder it lies. Images of the tasks, what ``propose`` and
+    ``collect`` wrote, and other files are passed over.
 
     Args:
         tasks: what was handed out.
@@ -86,7 +88,9 @@ def find_returned(tasks: TaskFolder, root: Path) -> ReturnedFiles:
     found = ReturnedFiles(root)
     images = {digest for task in tasks.tasks for digest in task.images.values()}
     by_name = {task.name.casefold(): task for task in tasks.tasks}
-    by_series = {task.series_uid: task for task in tasks.tasks if task.series_uid}
+    by_series: dict[str, list[Task]] = defaultdict(list)
+    for one in (task for task in tasks.tasks if task.series_uid):
+        by_series[one.series_uid].append(one)
     copies = {tasks.folder / file for task in tasks.tasks for file in task.images}
     for file in _candidates(root):
         try:
@@ -106,9 +110,17 @@ def find_returned(tasks: TaskFolder, root: Path) -> ReturnedFiles:
                 reason = error.reason if isinstance(error, InputError) else str(error)
                 found.foreign[str(file)] = reason
                 continue
-        task = by_series.get(series) if series else _task_of(file, root, by_name)
+        task = _task_of(file, root, by_name)
+        owners = by_series.get(series, [])
+        if series and task not in owners:
+            task = owners[0] if len(owners) == 1 else None
         if task is None:
-            found.foreign[str(file)] = f"{file}: of no case that was handed out"
+            which = (
+                f"of a series with {len(owners)} cases, and neither name nor folder says which"
+                if len(owners) > 1
+                else "of no case that was handed out"
+            )
+            found.foreign[str(file)] = f"{file}: {which}"
         else:
             found.by_task.setdefault(task.name, []).append(file)
     return found

@@ -12,8 +12,9 @@ from monai_semiseg.datasets.case_names import file_names, stem_of
 from monai_semiseg.datasets.convert_files import link
 from monai_semiseg.datasets.dataset import DatasetCase, ScanDataset, by_channel
 from monai_semiseg.datasets.layout import files_of
+from monai_semiseg.images.detached import DETACHED
 from monai_semiseg.images.dicom_header import begins_as_dicom
-from monai_semiseg.labelling.tasks import DETACHED, files_of_image
+from monai_semiseg.labelling.tasks import files_of_image
 from monai_semiseg.storage.files import atomic_path
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from monai_semiseg.datasets.cases import Case
 from monai_semiseg.datasets.label_files import LabelSource, read_label
 from monai_semiseg.datasets.label_rules import PLAIN, LabelRule
+from monai_semiseg.images.detached import without_voxel_files
 from monai_semiseg.images.formats import detect_format
 from monai_semiseg.images.grid import Grid, onto_grid, unit_of
 from monai_semiseg.images.reader import ScanReader
 from monai_semiseg.inference.outputs import CaseOutputs, Segmented
-from monai_semiseg.labelling.tasks import without_voxel_files
 
 
 @dataclass(frozen=True)

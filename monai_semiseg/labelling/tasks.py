@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,19 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_semiseg.datasets.case_names import stem_of
-from monai_semiseg.errors import ConfigError, InputError
+from monai_semiseg.errors import ConfigError
 from monai_semiseg.export.output_paths import name_of_mask
+from monai_semiseg.images.detached import voxel_files
 from monai_semiseg.images.formats import files_under
 from monai_semiseg.images.grid import Grid, Unit
-from monai_semiseg.images.itk_data import data_layout
-from monai_semiseg.images.nifti import pair_header
 from monai_semiseg.plain_text import as_json
 from monai_semiseg.storage.files import sha256_of, write_atomically
 from monai_semiseg.storage.tables import read_rows, write_table
 
 MANIFEST = "tasks.json"
 TABLE = "tasks.csv"
-DETACHED = (".mhd", ".nhdr", ".hdr")  # headers whose voxels may lie in a file beside them
 PROPOSALS = "proposals"  # the folder run, which nobody edits
 _COLUMNS = ("id", "folder", "mask", "flags", "uncertainty", "slice_order")
 _FREE_COLUMNS = ("slices", "minutes", "note")  # a labeller may fill them in
@@ -175,11 +172,17 @@ def load_tasks(folder: str | Path) -> TaskFolder:
         ) from error
 
 
-def labellers_words(folder: Path) -> dict[str, dict[str, str]]:
+def labellers_words(folder: Path, tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
     """Return id -> column -> what a labeller wrote into ``tasks.csv``; empty without the table.
 
+    A row is of the task of its mask, or else of its id: a spreadsheet makes 1 of the id 001.
+
+    Args:
+        folder: that may hold the table.
+        tasks: what was handed out.
+
     Raises:
-        ConfigError: If the table has no column ``id``.
+        ConfigError: If the table has no column ``id``, or names slices of no task.
     """
     file = folder / TABLE
     if not file.is_file():
@@ -191,7 +194,18 @@ def labellers_words(folder: Path) -> dict[str, dict[str, str]]:
             expected=f"a table with the columns id, {', '.join(_FREE_COLUMNS)}",
             path=file,
         )
-    return {row.get("id", ""): row for row in rows}
+    of_mask = {task.mask: task.id for task in tasks}
+    ids = [of_mask.get(row.get("mask", ""), row.get("id", "")) for row in rows]
+    known = {task.id for task in tasks}
+    for case, row in zip(ids, rows, strict=True):
+        if row.get("slices") and case not in known:
+            raise ConfigError(
+                f"slices {row['slices']!r} of {case!r}, which was not handed out",
+                expected=f"the ids of {MANIFEST}, such as {min(known, default='')!r}",
+                remedy="correct the id (a spreadsheet may have made 1 of 001), or remove the row",
+                path=file,
+            )
+    return dict(zip(ids, rows, strict=True))
 
 
 def hash_of_voxels(mask: NDArray[Any]) -> str:
@@ -210,27 +224,8 @@ def files_of_image(paths: Sequence[Path]) -> list[Path]:
     return [
         file
         for path in paths
-        for file in (files_under(path) if path.is_dir() else [path, *_voxels_of(path)])
+        for file in (files_under(path) if path.is_dir() else [path, *voxel_files(path)])
     ]
-
-
-def without_voxel_files(files: Sequence[Path]) -> list[Path]:
-    """Return the files of an image that a reader is given: it finds voxels beside their header."""
-    voxels = {beside for file in files for beside in _voxels_of(file)}
-    return [file for file in files if file not in voxels]
-
-
-def _voxels_of(path: Path) -> list[Path]:
-    """Return the file that holds the voxels of a header; none if they are in the same file."""
-    suffix = path.suffix.lower()
-    if suffix == ".hdr":
-        return sorted(file for file in path.parent.iterdir() if pair_header(file) == path != file)
-    if suffix not in DETACHED:
-        return []
-    with suppress(InputError, OSError):  # a bad header fails its case where it is read
-        voxels, _, _ = data_layout(path)
-        return [voxels] if voxels != path and voxels.is_file() else []
-    return []
 
 
 def hashes_of(files: Sequence[Path]) -> list[str]:

@@ -62,6 +62,24 @@ def test_a_round_trip_gives_the_same_tensors(layout: Any, to: str, tmp_path: Pat
     assert all(file.is_symlink() for file in files if "labels" in file.parent.name)
 
 
+@pytest.mark.parametrize("to", ["nnunet", "decathlon"])
+def test_labels_are_voxel_for_voxel_as_their_images(to: str, tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / "from" / kind).mkdir(parents=True)
+    voxels = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
+    image = nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 3.0, 1.0]))
+    label = nib.Nifti1Image((voxels > 0).astype(np.uint8), image.affine)
+    turned = label.as_reoriented(nib.orientations.axcodes2ornt("PLS"))  # checked as it lies
+    nib.save(image, tmp_path / "from" / "images" / "a.nii.gz")
+    nib.save(turned, tmp_path / "from" / "labels" / "a.nii.gz")
+    new = tmp_path / "new"
+    assert main(["convert", str(tmp_path / "from"), "--to", to, "--output", str(new)]) == 0
+    (written,) = (new / "imagesTr").iterdir()
+    found = nib.load(new / "labelsTr" / "a.nii.gz")
+    assert np.array_equal(np.asarray(found.dataobj), np.asarray(nib.load(written).dataobj) > 0)
+    assert np.allclose(found.affine, nib.load(written).affine)
+
+
 def pictures(root: Path, values: tuple[int, ...] = (0, 255)) -> Path:
     """Return two colour JPEG with masks, one of them turned by its EXIF tag.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from monai_semiseg.datasets.check import check_dataset
 from monai_semiseg.datasets.dataset import open_dataset
@@ -61,6 +64,21 @@ def test_spellings_of_folders_and_names(
     pairs = {str(case.image): case.label for case in dataset.cases}
     assert pairs == {image.format(n): mask.format(n) for n in range(3)}
     assert dataset.problems == {}
+
+
+@pytest.mark.parametrize("place", ["images", ""], ids=["folders", "one_folder"])
+def test_voxels_beside_a_header_are_no_image_of_their_own(tmp_path: Path, place: str) -> None:
+    """Take MetaImage and NIfTI in two files each for one image, and for one label."""
+    voxels = np.random.default_rng(0).integers(0, 2, (3, 4, 5)).astype(np.uint8)
+    files = [(tmp_path / place, ""), (tmp_path / ("labels" if place else ""), "_mask")]
+    for folder, end in files:
+        folder.mkdir(exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(folder / f"a{end}.mhd"))
+        nib.save(nib.Nifti1Pair(voxels, np.eye(4)), folder / f"b{end}.hdr")
+    dataset = open_dataset(tmp_path)
+    assert dataset.problems == {}
+    names = [(Path(str(case.image)).name, Path(str(case.label)).name) for case in dataset.cases]
+    assert names == [("a.mhd", "a_mask.mhd"), ("b.hdr", "b_mask.hdr")]
 
 
 def test_folders_belong_to_names_that_come_twice(tmp_path: Path) -> None:

@@ -79,6 +79,27 @@ def test_a_case_without_one_channel_is_named(
     assert "p1" in case and text.startswith("lacks T2: 3 channels of")
 
 
+@pytest.mark.parametrize(
+    ("layout", "second", "channel"),
+    [
+        (folder_a_case, "p1/T2.nii", "T2.nii.gz"),
+        (folder_a_case, "p1/t2.nii.gz", "t2.nii.gz"),
+        (bids, "sub-p1/ses-1/anat/sub-p1_ses-1_T2.nii", "sub-p1_ses-1_T2.nii.gz"),
+        (in_one_folder, "p1-T2.nii.gz", "p1-T2"),
+    ],
+    ids=["folders", "capitals", "bids", "one_folder"],
+)
+def test_a_second_file_of_a_channel_is_not_lost(
+    layout: Callable[[Path], Path], second: str, channel: str, tmp_path: Path
+) -> None:
+    """Leave the case out by name: nothing says which of the two is the channel."""
+    save(layout(tmp_path) / second, patient(7)[0][..., 0])
+    dataset = open_dataset(tmp_path)
+    assert dataset.channel_names == NAMES and len(dataset.cases) == 2
+    ((case, text),) = dataset.problems.items()
+    assert "p1" in case and text.startswith(f"has {channel}: 5 channels of")
+
+
 def test_files_beside_the_wanted_channels_are_no_channels(tmp_path: Path) -> None:
     folder_a_case(tmp_path)
     save(tmp_path / "p1" / "brain.nii.gz", patient(1)[1])

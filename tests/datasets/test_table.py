@@ -38,6 +38,19 @@ def test_a_table_comes_back_as_the_same_cases(tmp_path: Path) -> None:
         assert main(["check", str(source), "--table", str(written)]) == 2  # never overwritten
 
 
+def test_a_table_has_the_labels_and_sides_of_its_folder(tmp_path: Path) -> None:
+    """Training mirrors nothing whose sides the folder declares, however its cases are listed."""
+    save(tmp_path / "a.nii", patient(0)[1])
+    declared = {"labels": {"0": "background", "1": "hippocampus"}, "sides": True}
+    (tmp_path / "dataset.json").write_text(json.dumps(declared))
+    (tmp_path / "cases.csv").write_text("id,image\na,a.nii\n")
+    for dataset in (
+        open_dataset(tmp_path / "cases.csv"),
+        open_dataset(tmp_path, table=tmp_path / "cases.csv"),
+    ):
+        assert dataset.sides is True and dataset.labels == {0: "background", 1: "hippocampus"}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

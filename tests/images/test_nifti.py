@@ -165,6 +165,11 @@ FAULTS: dict[
         lambda c: header_edit(80, [0.0], "<f4")(NO_CODES(c)),
         "E_GEOMETRY",
     ),
+    "zero voxel size under a qform": (
+        "a.nii",
+        lambda c: header_edit(80, [0.0], "<f4")(header_edit(252, [1, 0], "<i2")(c)),
+        "E_GEOMETRY",
+    ),
     "voxels beyond the file": ("a.nii", header_edit(108, [1e8], "<f4"), "E_TRUNCATED"),
     "NaN offset": ("a.nii", header_edit(108, [np.nan], "<f4"), "E_FORMAT"),
     "one NaN voxel": ("a.nii", header_edit(400, [np.nan], "<f4"), "E_NONFINITE"),

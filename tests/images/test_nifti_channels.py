@@ -55,6 +55,16 @@ def test_a_2d_image_without_a_thickness(tmp_path: Path) -> None:
     np.testing.assert_allclose(affine[:3, 2], (0, 0, 1))
 
 
+@pytest.mark.parametrize("qform", [0, 1])
+def test_one_slice_without_a_thickness(tmp_path: Path, qform: int) -> None:
+    content = bytearray(nib.Nifti1Image(VOXELS[:, :, :1, 0], np.diag([1.5, 2, 3, 1])).to_bytes())
+    content[252:256] = np.array([qform, 0], "<i2").tobytes()
+    content[88:92] = bytes(4)  # pixdim[3]
+    (tmp_path / "a.nii").write_bytes(content)
+    with collect_warnings():
+        np.testing.assert_allclose(read_scan(tmp_path / "a.nii").spacing, (1.5, 2, 1))
+
+
 @pytest.mark.parametrize("flat", [False, True])
 def test_a_fourth_axis_is_channels_only_where_they_are_declared(tmp_path: Path, flat: bool) -> None:
     array = VOXELS[:, :, :1] if flat else VOXELS

@@ -97,16 +97,32 @@ def test_what_tifffile_does_not_decode(tmp_path: Path, name: str, orientation: i
     assert (volume.affine[0, 0] == 1.0) == (orientation == 1)
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "uint32", "float32"])
+@pytest.mark.usefixtures("no_imagecodecs")
+def test_signed_and_large_values_that_pillow_decodes(tmp_path: Path, kind: str) -> None:
+    """Read the values, and the type, that tifffile reads where imagecodecs is installed."""
+    ends = [-1000.5, 7e4] if kind == "float32" else [np.iinfo(kind).min, np.iinfo(kind).max]
+    values = np.array([ends, [3, 4]]).astype(kind)
+    write_lzw(tmp_path / "a.tif", values)
+    found = in_rows(read_scan(tmp_path / "a.tif"))
+    assert np.array_equal(found, values) and found.dtype == kind
+
+
 @pytest.mark.usefixtures("no_imagecodecs")
 def test_a_compression_that_would_lose_bits_is_refused(tmp_path: Path) -> None:
     """Refuse it, because Pillow cuts colours of 16 bits to 8."""
-    writer = sitk.ImageFileWriter()
-    writer.SetFileName(str(tmp_path / "a.tif"))
-    writer.SetUseCompression(True)
-    writer.SetCompressor("LZW")
-    writer.Execute(sitk.GetImageFromArray(RGB.astype(np.uint16) * 200, isVector=True))
+    write_lzw(tmp_path / "a.tif", RGB.astype(np.uint16) * 200)
     with pytest.raises(InputError, match=r"E_CODEC(.|\n)*LZW, 16 bits(.|\n)*imagecodecs"):
         read_scan(tmp_path / "a.tif")
+
+
+def write_lzw(path: Path, values: np.ndarray) -> None:
+    """Write a TIFF file under LZW, by another program than the ones that read it."""
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(path))
+    writer.SetUseCompression(True)
+    writer.SetCompressor("LZW")
+    writer.Execute(sitk.GetImageFromArray(values, isVector=values.ndim == 3))
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
@@ -143,6 +159,19 @@ def test_values_that_are_no_colours_have_numbers(tmp_path: Path) -> None:
     assert np.array_equal(in_rows(volume), values) and volume.channels == tuple("01234")
 
 
+def ascii_ome() -> str:
+    """Return what programs write that escape the sign of micro, as Python's ElementTree does."""
+    rows, columns = (30 * size for size in GREY.shape)
+    pixels = (
+        f'DimensionOrder="XYZCT" Type="uint8" SizeX="{columns}" SizeY="{rows}" SizeZ="1" SizeC="1" '
+        'SizeT="1" PhysicalSizeX="0.25" PhysicalSizeXUnit="&#181;m" PhysicalSizeY="0.5" '
+        'PhysicalSizeYUnit="&#181;m"'
+    )
+    space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    image = f'<Image ID="Image:0"><Pixels ID="P:0" {pixels}><TiffData/></Pixels></Image>'
+    return f"<OME {space}>{image}</OME>"
+
+
 SIZES: dict[str, tuple[dict[str, Any], tuple[float, float] | None]] = {
     "inch": ({"resolution": (254, 508), "resolutionunit": "INCH"}, (0.1, 0.05)),
     "cm": ({"resolution": (100, 50), "resolutionunit": "CENTIMETER"}, (0.1, 0.2)),
@@ -167,6 +196,7 @@ SIZES: dict[str, tuple[dict[str, Any], tuple[float, float] | None]] = {
         (0.00025, 0.0005),
     ),
     "OME, nothing": ({"ome": True}, None),
+    "OME, ASCII": ({"metadata": None, "description": ascii_ome()}, (0.00025, 0.0005)),
 }
 
 
@@ -230,6 +260,19 @@ def test_pages_of_several_sizes_are_no_stack(tmp_path: Path) -> None:
             file.write(GREY[:size], metadata=None)
     with pytest.raises(InputError, match="2 pages of several kinds"):
         read_scan(tmp_path / "a.tif", stack_pages=True)
+
+
+@pytest.mark.parametrize("program", ["imagej", "ome", "shaped"])
+@pytest.mark.parametrize("axes", ["ZCYX", "TZYX"])
+def test_channels_and_times_are_no_slices(tmp_path: Path, program: str, axes: str) -> None:
+    pages = RNG.integers(0, 256, (4, 2, 20, 30), dtype=np.uint8)
+    tags: dict[str, Any] = {} if program == "shaped" else {program: True}
+    tifffile.imwrite(
+        tmp_path / "a.tif", pages, photometric="minisblack", metadata={"axes": axes}, **tags
+    )
+    for read in (read_scan, read_grid):
+        with pytest.raises(InputError, match=rf"E_NDIM .*2 axes \({axes[0]} 4, {axes[1]} 2\)"):
+            read(tmp_path / "a.tif", stack_pages=True)
 
 
 @pytest.mark.parametrize("program", ["imagej", "ome"])

@@ -24,6 +24,7 @@ from tests.labelling.collect_builders import (
 )
 from tests.labelling.task_builders import (
     proposal_of,
+    task_of,
 )
 
 
@@ -117,6 +118,17 @@ def test_slices_that_were_looked_at(place: Path, words: str, seen: list[int]) ->
     assert record["minutes"] == 7.5 and record["ignored"] == (mask == 255).sum()
     declared = load_datalist(place / "tasks" / "datalist.json")["labels"]
     assert declared.get("255") == ("ignore" if 255 in mask else None)
+
+
+def test_an_id_that_a_spreadsheet_changed(place: Path) -> None:
+    """Take the row for that of its mask, whose path no spreadsheet takes for a number."""
+    tasks = load_tasks(place / "tasks")
+    give_back(place, "b", corrected(tasks, "b"))
+    table = place / "tasks" / "tasks.csv"
+    rows = [f"1;{task_of(tasks, 'b').mask};2 to 3"]  # b, as 001 becomes 1
+    table.write_text("\n".join(["id;mask;slices", *rows]))
+    assert collect(place) == 0
+    assert (collected(place)["b"] != 255).any((0, 1)).nonzero()[0].tolist() == [1, 2]
 
 
 def test_decisions_of_the_page(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

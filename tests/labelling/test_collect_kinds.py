@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from monai_semiseg.cli.main import main
 from monai_semiseg.datasets.datalist import load_datalist
 from monai_semiseg.datasets.label_files import read_label
 from monai_semiseg.export.dicom_seg import write_segmentation
+from monai_semiseg.labelling.returned import find_returned
 from monai_semiseg.labelling.tasks import load_tasks
 from tests.labelling.collect_builders import (
     collect,
@@ -55,6 +57,23 @@ def test_layers_and_shuffled_numbers_of_slicerio(place: Path) -> None:
     assert collect(place) == 0
     assert np.array_equal(collected(place)["a"], mask)
     assert load_datalist(place / "tasks" / "datalist.json")["labels"]["255"] == "ignore"
+
+
+def test_a_dicom_seg_of_one_of_several_volumes_of_a_series(tmp_path: Path) -> None:
+    """Tell echoes, which share a series, by their folders; never take one for another."""
+    tasks = make_tasks(write_series(tmp_path / "data"), tmp_path / "tasks", "dicom_seg")
+    uid = task_of(tasks, "a").series_uid
+    shared = [replace(task, series_uid=uid) for task in tasks.tasks]
+    mask = tasks.folder / task_of(tasks, "a").mask
+    back = tmp_path / "back"
+    back.mkdir()
+    shutil.copy(mask, back / "export.dcm")
+    for order in (shared, shared[::-1]):
+        several = replace(tasks, tasks=order)
+        assert find_returned(several, tasks.folder).by_task == {"a": [mask]}
+        found = find_returned(several, back)
+        assert found.by_task == {} and "of a series with 2 cases" in str(found.foreign)
+    assert find_returned(tasks, back).by_task == {"a": [back / "export.dcm"]}
 
 
 def test_a_part_that_slicer_has_cropped(place: Path) -> None:

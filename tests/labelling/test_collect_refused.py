@@ -151,6 +151,17 @@ def test_bad_input_fails_alone(
     assert "failed" in table and case in table
 
 
+def test_slices_of_no_task_stop_before_any_label(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their case would else be taken for looked at as a whole."""
+    give_back(place, "a", corrected(load_tasks(place / "tasks"), "a"))
+    write_words(place, "1", slices="3")
+    assert collect(place) == 2
+    assert re.search(r"tasks.csv: slices '3' of '1'.*not handed out", capsys.readouterr().err)
+    assert not (place / "tasks" / "labels").exists()
+
+
 def test_nothing_is_overwritten(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tasks = load_tasks(place / "tasks")
     give_back(place, "a", corrected(tasks, "a"))
