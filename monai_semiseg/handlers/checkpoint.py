@@ -235,15 +235,12 @@ class InitialWeights:
         self.strict = strict
 
     def attach(self, engine: Engine) -> None:
-        """Load before the first iteration.
-
-        A resumed checkpoint takes precedence: put this handler before it.
-        """
+        """Load before the first iteration; a resumed checkpoint takes precedence."""
         engine.add_event_handler(Events.STARTED, self.load)
 
-    def load(self, _: Engine) -> None:
-        """Load the weights."""
-        if self.path is not None:
+    def load(self, engine: Engine) -> None:
+        """Load the weights, unless a checkpoint was restored by a handler before this one."""
+        if self.path is not None and engine.state.iteration == 0:
             load_weights(self.network, self.path, strict=self.strict)
 
 

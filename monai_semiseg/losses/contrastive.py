@@ -152,8 +152,9 @@ class LocalContrast(nn.Module):
 class SelfLocalContrast(nn.Module):
     """Voxel contrast without labels: one position in two views is positive, others negative.
 
-    Both views must share their geometry. Chaitanya et al., Contrastive learning of global and local
-    features for medical image segmentation with limited annotations (NeurIPS 2020).
+    Every scan is contrasted with itself alone, whatever the number of processes. Both views must
+    share their geometry. Chaitanya et al., Contrastive learning of global and local features for
+    medical image segmentation with limited annotations (NeurIPS 2020).
 
     Args:
         temperature: of the similarities.
@@ -176,6 +177,9 @@ class SelfLocalContrast(nn.Module):
         for one, other in zip(first[grid], second[grid], strict=True):
             positions = torch.arange(one[0].numel(), device=one.device)
             rows = torch.cat([one.flatten(1).T, other.flatten(1).T])
-            total, count = contrast(rows, positions.repeat(2), temperature=self.temperature)
-            losses.append(mean_over_processes(total, count))
+            # Positions of other processes are in other scans.
+            total, count = contrast(
+                rows, positions.repeat(2), temperature=self.temperature, gathered=False
+            )
+            losses.append(total / count)
         return torch.stack(losses).mean()

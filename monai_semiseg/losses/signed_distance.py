@@ -14,8 +14,8 @@ def normalised_signed_distance(label: Tensor, classes: int) -> Tensor:
 
     Outside the structure the distance to it over the largest such distance in the scan, inside
     minus the distance to the background over the largest; 0 on the inner boundary. A class that is
-    absent is 1 everywhere. Xue et al., Shape-aware organ segmentation by predicting signed distance
-    maps (AAAI 2020).
+    absent is 1 everywhere, one that fills the patch -1. Xue et al., Shape-aware organ segmentation
+    by predicting signed distance maps (AAAI 2020).
 
     Where a label is ``ignore`` (-1), and where such a voxel is nearer than the surface, the
     distance is unknown: NaN. The others of that scan are scaled by the largest of them.
@@ -40,8 +40,8 @@ def normalised_signed_distance(label: Tensor, classes: int) -> Tensor:
 
 
 def _signed_distance(mask: Tensor) -> Tensor:
-    if not mask.any():
-        return torch.ones(mask.shape, device=mask.device)
+    if not mask.any() or mask.all():  # no surface: a distance transform of it has no meaning
+        return (~mask).float() - mask.float()
     outside = torch.as_tensor(distance_transform_edt((~mask)[None].float())[0])
     inside = torch.as_tensor(distance_transform_edt(mask[None].float())[0])
     # Voxels that touch the background have distance 1 there; they are the surface, with distance 0.

@@ -44,6 +44,7 @@ def contrast(
     anchors: Tensor | None = None,
     form: str = "out",
     tile: int = 2048,
+    gathered: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Sum the contrastive losses of all anchors, and count the anchors.
 
@@ -54,7 +55,8 @@ def contrast(
 
     ``out`` averages outside of the logarithm and contrasts with everything; its positives need the
     groups' sums only. An anchor without a positive (or, for ``in``, without anything to contrast
-    with) is skipped. Under torchrun, embeddings of all processes are contrasted, with gradients.
+    with) is skipped. Under torchrun, embeddings of all processes are contrasted, with gradients, if
+    ``gathered``.
 
     Khosla et al., Supervised contrastive learning (NeurIPS 2020): ``out``. Hu et al. (MICCAI 2021):
     ``out`` in the authors' code, ``in`` in the paper.
@@ -66,9 +68,11 @@ def contrast(
         anchors: ``(A,)``, indices; all by default.
         form: see above.
         tile: see :func:`~monai_semiseg.losses.streamed.pair_logsumexp`.
+        gathered: False contrasts within this process: groups of others mean something else.
 
     Returns:
-        The sum over this process's anchors and the number of anchors in all processes.
+        The sum over this process's anchors and the number of anchors in all processes, or in this
+        one if not ``gathered``.
 
     Raises:
         ConfigError: If there is no such form, or the temperature is not positive.
@@ -80,17 +84,18 @@ def contrast(
     kind = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
     with torch.autocast(embeddings.device.type, enabled=False):
         unit = functional.normalize(embeddings.to(kind), dim=1, eps=1e-6)
-        rows = _rows(unit, groups, anchors)
+        rows = _rows(unit, groups, anchors, gathered)
         terms = _terms_out if form == "out" else _terms_in
         counts, positive, negative = terms(rows, temperature, tile)
         losses = torch.where(counts, negative, 0.0) - torch.where(counts, positive, 0.0)
     # A zero with a graph where no anchor counts.
-    return losses.sum() + 0.0 * unit.sum(), sum_over_processes(counts.sum())
+    count = counts.sum()
+    return losses.sum() + 0.0 * unit.sum(), sum_over_processes(count) if gathered else count
 
 
-def _rows(unit: Tensor, groups: Tensor, anchors: Tensor | None) -> _Rows:
-    everyone, offset = gather_rows(unit)
-    their_groups, _ = gather_rows(groups)
+def _rows(unit: Tensor, groups: Tensor, anchors: Tensor | None, gathered: bool) -> _Rows:
+    everyone, offset = gather_rows(unit) if gathered else (unit, 0)
+    their_groups, _ = gather_rows(groups) if gathered else (groups, 0)
     chosen = torch.arange(len(unit), device=unit.device) if anchors is None else anchors
     group = groups[chosen]
     return _Rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from monai_semiseg.networks.weights import unwrapped
 
@@ -36,11 +36,21 @@ class MovingAverage:
     def update(self, iteration: int) -> None:
         """Update the average after optimiser step ``iteration``, counted from 1."""
         keep = min(1 - 1 / (iteration + 1), self.momentum)
-        pairs = list(
-            zip(self.average.state_dict().values(), self.source.state_dict().values(), strict=True)
-        )
+        pairs = self._pairs()
         moving = [(mean, new) for mean, new in pairs if mean.is_floating_point()]
         torch._foreach_lerp_([mean for mean, _ in moving], [new for _, new in moving], 1 - keep)
         for mean, new in pairs:
             if not mean.is_floating_point():
                 mean.copy_(new)
+
+    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Return the tensors of both networks, each once.
+
+        Some networks have one tensor under several names (DynUNet, nnU-Net's): it may move once
+        only.
+        """
+        means, news = (
+            network.state_dict(keep_vars=True).values() for network in (self.average, self.source)
+        )
+        pairs = {id(mean): (mean, new) for mean, new in zip(means, news, strict=True)}
+        return list(pairs.values())

@@ -74,7 +74,7 @@ class CellSpec:
             "iterations": self.iterations,
             "settings": dict(arm.settings),
             "initialisation": arm.initialisation and sha256_of(arm.initialisation),
-            "configs": {file.name: sha256_of(file) for file in files},
+            "configs": _hashes(files),
             **({"stages": stages} if stages else {}),
             "datalist": sha256_of(self.datalist),
             "plan": sha256_of(self.plan),
@@ -90,10 +90,23 @@ def stage_identity(stage: Stage) -> dict[str, Any]:
     files = (stage.bundle / "configs" / stage.config, *stage.overlays)
     handed = {} if stage.hands_to == "init_weights" else {"hands_to": stage.hands_to}
     return {
-        "configs": {file.name: sha256_of(file) for file in files},
+        "configs": _hashes(files),
         "settings": dict(stage.settings),
         **handed,
     }
+
+
+def _hashes(files: Sequence[Path]) -> dict[str, str]:
+    """Return file name -> hash; further files of a name, with other content, are numbered."""
+    found: dict[str, str] = {}
+    for file in files:
+        content = sha256_of(file)
+        name, number = file.name, 1
+        while found.get(name, content) != content:
+            number += 1
+            name = f"{file.name} {number}"
+        found[name] = content
+    return found
 
 
 def prepare_cells(

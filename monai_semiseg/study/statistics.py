@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,8 +85,14 @@ class PowerLaw:
     r2: float
 
     def labels_for(self, dice: float) -> float:
-        """Return the labels at which the fitted curve reaches a Dice."""
-        return float((self.a / (1 - dice)) ** (1 / self.b))
+        """Return the labels at which the fitted curve reaches a Dice.
+
+        Infinity where it is so flat that no number can hold them.
+        """
+        try:
+            return float((self.a / (1 - dice)) ** (1 / self.b))
+        except OverflowError:
+            return math.inf
 
     def dice_at(self, labels: float) -> float:
         """Return the Dice of the fitted curve at a number of labels."""
@@ -116,6 +123,8 @@ def labels_needed(
 ) -> tuple[float, tuple[float, float]] | None:
     """Estimate the labels that a Dice needs, with a 95 % bootstrap interval over splits and cases.
 
+    A resample in which more labels do not help needs infinitely many.
+
     Args:
         labels: budgets.
         scores: Dice of every budget, ``(splits, cases)``; budgets may differ in their splits.
@@ -131,8 +140,9 @@ def labels_needed(
     if law is None or law.r2 < min_r2 or not 0 < target < 1:
         return None
     fits = _resampled_fits(labels, scores, groups)
-    needs = [fit.labels_for(target) for fit in fits if fit is not None]
-    interval = interval_of(np.asarray(needs))
+    needs = [math.inf if fit is None else fit.labels_for(target) for fit in fits]
+    # Infinity as the largest number: bounds are interpolated, and infinities have no difference.
+    interval = interval_of(np.nan_to_num(needs))
     return None if interval[1] > 10 * max(labels) else (law.labels_for(target), interval)
 
 

@@ -37,6 +37,21 @@ def test_initial_weights_start_a_training_and_yield_to_a_checkpoint(
     assert equal(first["resumed"], whole[2])
 
 
+def test_initial_weights_yield_wherever_they_are_among_the_handlers(
+    tmp_path: Path, whole: Any
+) -> None:
+    """Check handlers after the checkpoint's, where a method's overlay appends its own."""
+    start = tiny_network().state_dict()
+    torch.save(start, tmp_path / "start.pt")
+    (tmp_path / "checkpoint.pt").write_bytes((whole[0] / "checkpoint.pt").read_bytes())
+    for resume, wanted in ((False, start), (True, whole[2])):
+        trainer, network, _ = build(tmp_path, resume=resume, seed=7)
+        InitialWeights(network, str(tmp_path / "start.pt")).attach(trainer)
+        trainer.add_event_handler(Events.STARTED, lambda engine: engine.terminate())
+        trainer.run()
+        assert equal(network.state_dict(), wanted)
+
+
 def test_initial_weights_that_do_not_fit_stop_the_training(tmp_path: Path) -> None:
     torch.save({"other": torch.ones(3)}, tmp_path / "other.pt")
     trainer, _, trace = build(tmp_path, init_weights=str(tmp_path / "other.pt"))

@@ -9,12 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from monai_semiseg.losses.contrastive import GlobalContrast, LocalContrast
+from monai_semiseg.losses.contrastive import GlobalContrast, LocalContrast, SelfLocalContrast
 from monai_semiseg.losses.gathered import gather_rows
 from tests.two_processes import in_two_processes
 
 
 def _losses(f: Tensor, y: Tensor) -> dict[str, Tensor]:
+    torch.manual_seed(6)  # of the grid
     half = len(f) // 2
     pooled = f.flatten(2).mean(2)
     return {
@@ -22,6 +23,7 @@ def _losses(f: Tensor, y: Tensor) -> dict[str, Tensor]:
         "in": LocalContrast(0.2, "in")(f, y),
         "block": LocalContrast(0.2, block=2)(f, y),
         "global": GlobalContrast()(pooled[:half], pooled[half:]),
+        "self local": SelfLocalContrast(0.2, stride=2)(f[:half], f[half:]),
         "no foreground": LocalContrast()(f, torch.zeros_like(y)),
     }
 

@@ -22,10 +22,12 @@ def slow(mask: np.ndarray) -> np.ndarray:
     background = [place for place in places if not mask[place]]
     if not inside:
         return np.ones(mask.shape)
+    if not background:
+        return -np.ones(mask.shape)
     outer, inner = np.zeros(mask.shape), np.zeros(mask.shape)
     for place in places:
         if mask[place]:
-            inner[place] = min((math.dist(place, b) for b in background), default=1.0) - 1
+            inner[place] = min(math.dist(place, b) for b in background) - 1
         else:
             outer[place] = min(math.dist(place, i) for i in inside)
     return outer / max(outer.max(), 1) - inner / max(inner.max(), 1)
@@ -55,6 +57,13 @@ def test_small_objects_against_a_search(side: int) -> None:
     label[..., :side, :side] = 1
     maps = normalised_signed_distance(torch.from_numpy(label), 2)
     np.testing.assert_allclose(maps[0, 0], slow(label[0, 0] == 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])
+def test_a_class_that_fills_the_patch_is_inside_everywhere(shape: tuple[int, ...]) -> None:
+    label = torch.ones((1, 1, *shape), dtype=torch.long)
+    maps = normalised_signed_distance(label, 3)
+    assert (maps[0, 0] == -1).all() and (maps[0, 1] == 1).all()
 
 
 def test_bounds_and_sign() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from monai.networks.nets import DynUNet
 from torch import nn
 
 from monai_semiseg.networks.average import MovingAverage
@@ -52,3 +53,19 @@ def test_the_teacher_is_no_student() -> None:
     assert not teacher.training and not any(
         parameter.requires_grad for parameter in teacher.parameters()
     )
+
+
+def test_a_tensor_under_several_names_moves_once() -> None:
+    """Check DynUNet, whose levels are in a second module as well, and a layer with three names."""
+    student, teacher = (DynUNet(2, 1, 2, [3, 3, 3], [1, 2, 2], [2, 2], [2, 2, 4]) for _ in range(2))
+    for network in (student, teacher):
+        network.again = nn.ModuleList([network.input_block])
+    MovingAverage(teacher, student, 0.75).reset()
+    before = {name: value.clone() for name, value in teacher.named_parameters()}
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(1)
+    MovingAverage(teacher, student, 0.75).update(1000)
+    assert len(before) < len(teacher.state_dict())
+    for name, value in teacher.named_parameters():
+        torch.testing.assert_close(value, before[name] + 0.25)

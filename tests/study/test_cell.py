@@ -19,3 +19,18 @@ def test_pretraining_is_part_of_the_identity(tmp_path: Path) -> None:
     assert len(digests) == 4
     # Cells of studies from before there were stages stay valid.
     assert "stages" not in plain.identity()
+
+
+def test_files_of_one_name_are_all_part_of_the_identity(tmp_path: Path) -> None:
+    """Check overlays of the training, of the evaluation, and of a stage."""
+    files = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        files.append(tmp_path / str(number) / "mine.yaml")
+        files[-1].write_text(f"x: {number}")
+    spec = make_spec(tmp_path, replace(SLOW, overlays=tuple(files)))
+    arm = replace(spec.cell.arm, overlays=(files[0],), evaluate_overlays=(files[1],))
+    specs = [spec, replace(spec, cell=replace(spec.cell, arm=replace(arm, stages=())))]
+    before = [one.digest() for one in specs]
+    files[0].write_text("x: 2")
+    assert not {one.digest() for one in specs} & set(before)

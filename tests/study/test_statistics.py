@@ -223,3 +223,14 @@ def test_labels_needed_asks_for_a_good_fit() -> None:
     assert law is not None
     assert labels_needed(labels, columns(bent), 0.8, min_r2=law.r2 + 1e-3) is None
     assert labels_needed(labels, columns(bent), 0.8, min_r2=law.r2 - 1e-3) is not None
+
+
+@pytest.mark.parametrize(
+    ("rising", "falls"), [(3, 0.0199999), (1, 0.015)], ids=["hardly", "not at all"]
+)
+def test_labels_needed_if_some_resamples_do_not_rise(rising: int, falls: float) -> None:
+    """Find no upper bound where one case falls as the others rise, and in many resamples most."""
+    steps = np.arange(3)
+    cases = np.array([*[0.7 + 0.02 * steps] * rising, 0.8 - falls * steps])
+    assert fit_power_law([4, 8, 16], list(cases.mean(0))) is not None
+    assert labels_needed([4, 8, 16], columns(cases), 0.76) is None
