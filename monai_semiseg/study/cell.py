@@ -75,6 +75,7 @@ class CellSpec:
             "settings": dict(arm.settings),
             "initialisation": arm.initialisation and sha256_of(arm.initialisation),
             "configs": _hashes(files),
+            **_order(arm.overlays, arm.evaluate_overlays),
             **({"stages": stages} if stages else {}),
             "datalist": sha256_of(self.datalist),
             "plan": sha256_of(self.plan),
@@ -91,8 +92,23 @@ def stage_identity(stage: Stage) -> dict[str, Any]:
     handed = {} if stage.hands_to == "init_weights" else {"hands_to": stage.hands_to}
     return {
         "configs": _hashes(files),
+        **_order(stage.overlays),
         "settings": dict(stage.settings),
         **handed,
+    }
+
+
+def _order(training: Sequence[Path], evaluation: Sequence[Path] = ()) -> dict[str, list[str]]:
+    """Return the names of overlays in their order, which says whose setting counts.
+
+    One overlay of a training has no order, and its content is among the configs: nothing is added,
+    so that cells of studies from before stay valid.
+    """
+    if len(training) < 2 and not evaluation:
+        return {}
+    return {
+        "overlays": [file.name for file in training],
+        "evaluate_overlays": [file.name for file in evaluation],
     }
 
 

@@ -34,3 +34,24 @@ def test_files_of_one_name_are_all_part_of_the_identity(tmp_path: Path) -> None:
     before = [one.digest() for one in specs]
     files[0].write_text("x: 2")
     assert not {one.digest() for one in specs} & set(before)
+
+
+def test_what_an_overlay_is_merged_over_and_when_is_part_of_the_identity(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    a.write_text("x: 1")
+    b.write_text("x: 2")
+    plain = make_spec(tmp_path)
+    arms = [
+        replace(plain.cell.arm, overlays=training, evaluate_overlays=evaluation)
+        for training, evaluation in [
+            ((a,), ()),
+            ((), (a,)),
+            ((a,), (a,)),
+            ((a, b), ()),
+            ((b, a), ()),
+        ]
+    ]
+    stages = [replace(SLOW, overlays=files) for files in ((a, b), (b, a))]
+    arms += [replace(plain.cell.arm, stages=(stage,)) for stage in stages]
+    specs = [replace(plain, cell=replace(plain.cell, arm=arm)) for arm in arms]
+    assert len({spec.digest() for spec in specs}) == 7
