@@ -203,7 +203,7 @@ def test_a_study_splits_the_sound_cases(
         read[str(source)] += 1
         return read_grid(source, **options)
 
-    monkeypatch.setattr("monai_semiseg.datasets.grids.read_grid", counting)
+    monkeypatch.setattr("monai_semiseg.datasets.dataset.read_grid", counting)
     monkeypatch.setattr("monai_semiseg.datasets.label_files.read_grid", counting)
     command = ["study", str(dataset), "--output", str(tmp_path / "study"), "--bundle", str(BUNDLE)]
     command += ["--methods", "supervised", "--labelled", "all", "--splits", "0", "--test", "2"]
