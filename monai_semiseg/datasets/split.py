@@ -32,12 +32,13 @@ def count_of(value: float, total: int, name: str) -> int:
     Raises:
         ConfigError: If it is neither, or more than ``total``.
     """
-    count = math.ceil(value * total - 1e-9) if 0 < value < 1 else int(value)
-    if count != value and not 0 < value < 1:
+    share = 0 < value < 1
+    if not share and not float(value).is_integer():  # nor are nan and inf
         raise ConfigError(
             f"--{name} is {value}",
             expected="a whole number of scans, or a fraction between 0 and 1",
         )
+    count = math.ceil(value * total - 1e-9) if share else int(value)
     if not 0 <= count <= total:
         raise ConfigError(
             f"--{name} asks for {count} of {total} labelled scans",

@@ -105,6 +105,8 @@ def test_a_new_scan_does_not_reorder_the_others() -> None:
         ({"labelled": 0}, "no labelled scan"),
         ({"labelled": 41, "test": 10}, "41 of 40"),
         ({"labelled": 2.5}, "whole number"),
+        ({"labelled": float("nan")}, "whole number"),
+        ({"labelled": 5, "test": float("inf")}, "whole number"),
         ({"labelled": -1}, "-1"),
         ({"labelled": 5, "test": 51}, "51 of 50"),
         ({"labelled": 5, "validation": 1.0}, "share"),
