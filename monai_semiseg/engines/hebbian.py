@@ -123,7 +123,8 @@ class HebbianTrainer(Trainer):
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> StepOutput:
         images = batchdata[Keys.IMAGE].to(torch.device(self.state.device), non_blocking=True)
-        self._keep(images)
+        if self.filter_lengths == "calibrated":
+            self._keep(images)
         if self.learner is None:
             return StepOutput({Keys.LOSS: torch.zeros(())})
         total = self.state.max_epochs * self.state.epoch_length
@@ -150,7 +151,7 @@ class HebbianTrainer(Trainer):
             self.learner.detach()
         if self.learner is not None and self.filter_lengths == "drawn":
             self.learner.restore_lengths()
-        if self.filter_lengths == "calibrated" and self._kept:
+        if self._kept:
             images = torch.cat(self._kept)[-self.calibration_scans :]
             layers = None if self.learner is None else self.learner.layers
             run = partial(self.inferer, network=self.network)
