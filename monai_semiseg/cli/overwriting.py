@@ -15,23 +15,24 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def require_replaceable(path: Path, text: str, overwrite: bool) -> None:
-    """Refuse to replace a file that says something else, such as labels that were collected since.
+def write_output(path: Path, text: str, overwrite: bool) -> None:
+    """Write a file, and lose nothing that it says, such as labels that were collected since.
 
     Args:
         path: of the file.
         text: that is to be written.
-        overwrite: whether the user allows it.
+        overwrite: whether a file that says something else may be replaced.
 
     Raises:
-        ConfigError: If the file exists and differs from the text.
+        ConfigError: If it may not be, and there is one.
     """
-    if overwrite or not path.is_file():
-        return
-    if path.read_text(encoding="utf-8", errors="replace") != text:
+    from monai_semiseg.storage.files import write_atomically
+
+    if not overwrite and path.is_file() and path.read_bytes() != text.encode():
         raise ConfigError(
             "exists, and says something else",
             expected="no file, or the same as this command writes",
             remedy="choose another --output, or add --overwrite to replace it",
             path=path,
         )
+    write_atomically(path, text)

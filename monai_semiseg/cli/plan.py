@@ -13,7 +13,7 @@ from monai_semiseg.cli.dataset_arguments import (
     wishes_of,
 )
 from monai_semiseg.cli.left_out import report_left_out
-from monai_semiseg.cli.overwriting import add_overwrite, require_replaceable
+from monai_semiseg.cli.overwriting import add_overwrite, write_output
 from monai_semiseg.cli.terminal import say, say_aside
 
 
@@ -40,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
     from monai_semiseg.datasets.label_sections import known_label_scans, untrained_warnings
     from monai_semiseg.datasets.label_values import mapping_line
     from monai_semiseg.datasets.plan import decisions, plan, plan_text
-    from monai_semiseg.storage.files import write_atomically
 
     datalist = load_datalist(args.datalist) if args.datalist else None
     dataset = labelled_dataset(args, dataset_of(args, table=args.table), datalist)
@@ -58,7 +57,6 @@ def run(args: argparse.Namespace) -> int:
     settings = plan(fingerprint, wishes, memory=memory)
     decided = decisions(fingerprint, wishes)
     text = plan_text(settings, source=args.dataset.resolve().name, decided=decided)
-    require_replaceable(args.output, text, args.overwrite)
-    write_atomically(args.output, text)
+    write_output(args.output, text, args.overwrite)
     say(text.rstrip())
     return code

@@ -8,7 +8,7 @@ from pathlib import Path
 from monai_semiseg.cli.arguments import number_or_text
 from monai_semiseg.cli.dataset_arguments import add_dataset_arguments, dataset_of, labelled_dataset
 from monai_semiseg.cli.left_out import report_left_out
-from monai_semiseg.cli.overwriting import add_overwrite, require_replaceable
+from monai_semiseg.cli.overwriting import add_overwrite, write_output
 from monai_semiseg.cli.terminal import say, say_aside
 from monai_semiseg.plain_text import counted
 
@@ -57,7 +57,7 @@ def labelled_budget(text: str) -> float | Path | None:
 
 def run(args: argparse.Namespace) -> int:
     """Split what is sound and say what was written; return 3 if something was left out."""
-    from monai_semiseg.datasets.datalist import SECTIONS, datalist_text, write_datalist
+    from monai_semiseg.datasets.datalist import SECTIONS, datalist_text
     from monai_semiseg.datasets.label_sections import section_scans, untrained_lines
     from monai_semiseg.datasets.split import SIDE, split
     from monai_semiseg.datasets.valid_cases import valid_cases
@@ -84,8 +84,7 @@ def run(args: argparse.Namespace) -> int:
         say_aside(f"left out: {cases}, each {SIDE} (the first is {next(iter(apart))})")
     if valid.left_out:
         datalist["left_out"] = {**apart, **valid.left_out}
-    require_replaceable(args.output, datalist_text(datalist), args.overwrite)
-    write_datalist(datalist, args.output)
+    write_output(args.output, datalist_text(datalist), args.overwrite)
     counts = ", ".join(f"{len(datalist[section])} {section}" for section in SECTIONS)
     say(f"{args.output}: {counts}")
     return code
